@@ -1,0 +1,38 @@
+# The MLflow server image of `provision`: hash-locked packages, nothing installed at start, no compiler, not root.
+ARG PYTHON_IMAGE=python:3.13-slim-trixie
+
+FROM ${PYTHON_IMAGE} AS build
+ARG PIP_INDEX_URL
+SHELL ["/bin/sh", "-eu", "-c"]
+WORKDIR /build
+COPY deploy/requirements-build.txt deploy/requirements.txt deploy/build-ca.pem ./
+# A bundle of the user's own (build.ca_file) is for a package index or proxy with a private certificate.
+# PIP_INDEX_URL and the predefined proxy arguments reach both installers.
+RUN if [ -s build-ca.pem ]; then export SSL_CERT_FILE=/build/build-ca.pem PIP_CERT=/build/build-ca.pem; fi; \
+    if [ -n "${PIP_INDEX_URL:-}" ]; then export PIP_INDEX_URL UV_INDEX_URL="${PIP_INDEX_URL}"; else unset PIP_INDEX_URL; fi; \
+    python3 -m venv /opt/uv; \
+    /opt/uv/bin/python -m pip install --no-cache-dir --require-hashes -r requirements-build.txt; \
+    /opt/uv/bin/uv venv --python "$(command -v python3)" /opt/venv; \
+    /opt/uv/bin/uv pip install --python /opt/venv/bin/python --no-cache --no-deps --require-hashes --compile-bytecode \
+      -r requirements.txt; \
+    find /opt/venv -name tests -type d -prune -exec rm -rf {} +
+COPY deploy/server /opt/provision
+RUN /opt/venv/bin/python -m compileall -q /opt/provision
+
+FROM ${PYTHON_IMAGE}
+LABEL org.opencontainers.image.title="provision-mlflow" \
+      org.opencontainers.image.description="MLflow tracking server for PostgreSQL and S3, as made by provision" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# Fresh named volumes take the owner of the directory that they are first mounted on.
+RUN install -d -o 10001 -g 10001 -m 0700 /var/lib/mlflow /var/lib/mlflow/artifacts /var/lib/minio
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /opt/provision /opt/provision
+ENV PATH=/opt/venv/bin:$PATH \
+    HOME=/tmp \
+    PROVISION_TMP=/tmp \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+USER 10001:10001
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/opt/venv/bin/python", "/opt/provision/entrypoint.py"]
+CMD ["server"]

@@ -1,0 +1,52 @@
+# Everything a fresh machine with Python and make needs.
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?=
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+
+.PHONY: help demo up test check golden lock clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 12
+
+demo: $(VENV)/.demo ## set up, bring a stack up, run a Kedro project against it
+	$(BIN)/provision up --no-link
+	$(BIN)/provision demo demo-project
+
+up: $(VENV)/.demo ## set up and bring the default stack up
+	$(BIN)/provision up
+
+test: $(VENV)/.dev ## set up and run all tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.dev ## linters, types and unit tests, under a minute
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/shellcheck .ci/run deploy/*.sh tests/images/*.sh
+	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+golden: $(VENV)/.dev ## render the default stack and the golden files anew; read the diff
+	$(BIN)/provision render .
+	$(BIN)/python -m pytest tests/unit/test_golden.py --update-golden
+
+lock: $(VENV)/.dev ## resolve the server's requirements anew
+	UV=$(UV) deploy/lock.sh
+
+clean: ## remove what make made here (no stack, no data)
+	rm -rf $(VENV) demo-project dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/.uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+	touch $@
+
+$(VENV)/.demo: $(VENV)/.uv pyproject.toml
+	$(UV) pip install --quiet --python $(BIN)/python -e '.[demo]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.demo pyproject.toml
+	$(UV) pip install --quiet --python $(BIN)/python -e '.[demo]' --group dev
+	touch $@

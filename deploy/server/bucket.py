@@ -1,0 +1,105 @@
+"""The artifact bucket: made with a key of its own in our MinIO, only looked at in an S3 that the user has."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from settings import Fault, Settings
+
+ROOT_USER = "provision"
+POLICY = "provision-mlflow"
+Say = Callable[[str, str], None]
+
+
+def s3_client(settings: Settings, key: str, secret: str) -> Any:
+    """A client of the store that neither hangs nor retries for minutes."""
+    import boto3
+    from botocore.config import Config
+
+    config = Config(connect_timeout=3, read_timeout=20, retries={"max_attempts": 2}, s3={"addressing_style": "auto"})
+    return boto3.client("s3", aws_access_key_id=key, aws_secret_access_key=secret, endpoint_url=settings.s3_endpoint or None, config=config)
+
+
+def prepare_bucket(settings: Settings, say: Say) -> None:
+    """The bucket is there and the server's key opens it; Fault says what is in the way."""
+    key, secret = settings.secret("s3_access_key_id"), settings.secret("s3_secret_access_key")
+    if settings.minio_admin:
+        _make_bucket_and_key(settings, key, secret, say)
+    bucket, _ = settings.bucket
+    problem = _problem(s3_client(settings, key, secret), bucket, 0 if settings.minio_admin else settings.deadline)
+    if problem:
+        raise Fault(f"bucket {bucket} at {settings.s3_endpoint or 'AWS'}: {problem}")
+    say("ok", f"bucket {bucket} opens with the server's key")
+
+
+def _make_bucket_and_key(settings: Settings, key: str, secret: str, say: Say) -> None:
+    from minio import MinioAdmin
+    from minio.credentials import StaticProvider
+    from minio.error import MinioAdminException
+
+    bucket, _ = settings.bucket
+    root = settings.secret("minio_root_password")
+    client = s3_client(settings, ROOT_USER, root)
+    problem = _problem(client, bucket, settings.deadline)
+    if problem == _MISSING:
+        client.create_bucket(Bucket=bucket)
+        say("created", f"bucket {bucket}")
+    elif problem == _DENIED:
+        raise Fault("the artifact store refuses its root password: the secrets are not those that this data was made with")
+    elif problem:
+        raise Fault(f"bucket {bucket}: {problem}")
+    else:
+        say("unchanged", f"bucket {bucket}")
+    admin = MinioAdmin(endpoint=settings.minio_admin, credentials=StaticProvider(ROOT_USER, root), secure=False)
+    try:
+        admin.policy_add(POLICY, policy=_policy(bucket))
+        admin.user_add(key, secret)
+        admin.attach_policy([POLICY], user=key)
+    except MinioAdminException as error:
+        # A second attachment is refused with this code, and is what we want.
+        if "PolicyChangeAlreadyApplied" not in str(error):
+            raise Fault(f"the artifact store refused to make the server's key: {error}") from None
+    say("ok", f"key limited to bucket {bucket}")
+
+
+def _policy(bucket: str) -> dict[str, Any]:
+    """Everything inside the bucket, and nothing else; both resources are needed, or listing is refused."""
+    objects = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+    listing = ["s3:ListBucket", "s3:GetBucketLocation", "s3:ListBucketMultipartUploads"]
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Action": listing, "Resource": [f"arn:aws:s3:::{bucket}"]},
+            {"Effect": "Allow", "Action": objects, "Resource": [f"arn:aws:s3:::{bucket}/*"]},
+        ],
+    }
+
+
+_MISSING = "there is no such bucket; make it first, or mend artifact_store.bucket"
+_DENIED = "access is denied: check the secrets s3_access_key_id and s3_secret_access_key, and what the key may do"
+
+
+def _problem(client: Any, bucket: str, deadline: float) -> str:
+    """What keeps the bucket from being used; "" when nothing does."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    end = time.monotonic() + deadline
+    while True:
+        try:
+            client.head_bucket(Bucket=bucket)
+        except ClientError as error:
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status == 404:
+                return _MISSING
+            if status in {401, 403}:
+                return _DENIED
+            seen = str(error)
+        except BotoCoreError as error:
+            seen = f"not reachable: {error}"
+        else:
+            return ""
+        if time.monotonic() >= end:
+            return seen
+        time.sleep(0.1)

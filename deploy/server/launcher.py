@@ -1,0 +1,95 @@
+"""Become one service of the embedded runtime: take its environment from a JSON file, end with the parent, exec.
+
+`launcher.py NAME` runs the service's own command; `launcher.py NAME PROGRAM ARGUMENTS...` another one in its environment.
+Started in the stack directory; PROVISION_RUN names the directory of unix sockets.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+SERVICES = Path("deploy/embedded/services.json")
+RUN = "/@RUN@"
+STARTS_KEPT = 10
+_PR_SET_PDEATHSIG = 1
+
+
+def main(arguments: list[str]) -> None:
+    """The service's process in this one's place; exits with one line on stderr when it cannot be."""
+    name, *other = arguments
+    try:
+        service = json.loads(SERVICES.read_text(encoding="utf-8"))[name]
+        run = os.environ["PROVISION_RUN"]
+    except (OSError, ValueError, KeyError) as error:
+        sys.exit(f"{name}: cannot be started: {type(error).__name__} {error}; `provision up` renders {SERVICES} anew")
+    os.umask(0o077)
+    end_with_parent(service["parent_death_signal"])
+    if "log" in service and not other:
+        write_to(service["log"])
+    if not other:
+        remember_start(Path(run) / f"{name}.starts")
+    argv, environment = command(service, run, other)
+    try:
+        os.execvpe(argv[0], argv, environment)
+    except OSError as error:
+        sys.exit(f"{name}: {argv[0]} cannot be run: {error.strerror}; `provision up` makes the server environment anew")
+
+
+def command(service: dict[str, Any], run: str, other: list[str]) -> tuple[list[str], dict[str, str]]:
+    """The command line and the whole environment, with the real directory of sockets."""
+    argv = other or [part.replace(RUN, run) for part in service["argv"]]
+    environment = {key: value.replace(RUN, run) for key, value in service["environment"].items()}
+    return argv, {**environment, "PROVISION_RUN": run}
+
+
+def end_with_parent(signal_name: str) -> None:
+    """Linux ends this process with that signal when its parent ends: a second supervisord must not find it running."""
+    if not sys.platform.startswith("linux"):
+        return
+    parent = os.getppid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, getattr(signal, signal_name).value, 0, 0, 0) != 0:
+        sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
+    if os.getppid() != parent:
+        sys.exit("the parent ended while this process was started")
+
+
+def write_to(log: str) -> None:
+    """Standard output and error go to that file, which holds this run only."""
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
+
+
+def remember_start(path: Path) -> None:
+    """One line `TIME PID START` a start, the last ten: tells a service that restarts over and over, and what was left over."""
+    try:
+        lines = path.read_text().splitlines()[-(STARTS_KEPT - 1) :] if path.exists() else []
+        new = path.with_suffix(".starts.new")
+        new.write_text("\n".join([*lines, f"{time.time():.0f} {os.getpid()} {started()}"]) + "\n")
+        new.replace(path)
+    except OSError as error:
+        # The service itself matters more than the note about it.
+        sys.stderr.write(f"{path}: {error.strerror}\n")
+
+
+def started() -> str:
+    """When this process started, in the kernel's ticks since boot; "-" where that is not to be had so cheaply."""
+    try:
+        stat = Path("/proc/self/stat").read_text()
+    except OSError:
+        return "-"
+    # The second field may hold spaces and parentheses; the start time is the twenty-second.
+    return stat.rpartition(")")[2].split()[19]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,55 @@
+"""PostgreSQL as bootstrap, server and probe meet it: connect with a deadline, and say clearly what is wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg2
+from settings import Fault, libpq_arguments
+
+# Errors that pass while a server starts; a wrong password or a missing database does not.
+_PASSING = (
+    "could not connect",
+    "Connection refused",
+    "No such file or directory",
+    "starting up",
+    "shutting down",
+    "could not translate host name",
+    "timeout expired",
+    "server closed the connection",
+    "Network is unreachable",
+)
+
+
+def connect(uri: str, password: str, deadline: float, wait_for: Callable[[str], bool] = lambda _: False) -> Any:
+    """An autocommitting connection; Fault at the deadline, or at once for an error that time does not mend."""
+    arguments = libpq_arguments(uri)
+    named = f"{arguments['user']} in {arguments['dbname']} at {arguments.get('host', '')}"
+    end = time.monotonic() + deadline
+    while True:
+        try:
+            connection = psycopg2.connect(**arguments, password=password, connect_timeout=5, application_name="provision")
+        except psycopg2.OperationalError as error:
+            seen = str(error).strip().splitlines()[-1]
+            if "password authentication failed" in seen and not wait_for(seen):
+                raise Fault(
+                    f"wrong password for {named}: the secrets are not those that this data was made with; "
+                    "put the old secret files back from a backup"
+                ) from None
+            if not (any(text in str(error) for text in _PASSING) or wait_for(seen)):
+                raise Fault(f"{named}: {seen}") from None
+            if time.monotonic() > end:
+                raise Fault(f"no connection as {named} within {deadline:.0f} s: {seen}") from None
+            time.sleep(0.05)
+        else:
+            connection.autocommit = True
+            return connection
+
+
+def query(connection: Any, text: Any, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The rows of the statement; none when it gives none."""
+    with connection.cursor() as cursor:
+        cursor.execute(text, values)
+        return list(cursor.fetchall()) if cursor.description else []

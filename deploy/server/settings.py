@@ -1,0 +1,97 @@
+"""What the environment says of a stack's server, and its secret files; stdlib only, so that a probe stays fast."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+
+class Fault(Exception):
+    """What is wrong and what to do, in one line for the log."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The server's settings as its environment has them."""
+
+    secrets: Path
+    backend_store: str
+    auth_store: str
+    postgres_admin: str
+    artifacts: str
+    s3_endpoint: str
+    minio_admin: str
+    login: bool
+    default_permission: str
+    listen: str
+    workers: int
+    genai: bool
+    deadline: float
+
+    def secret(self, name: str) -> str:
+        """The secret's value; Fault when its file is not there or empty."""
+        path = self.secrets / name
+        try:
+            value = path.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise Fault(f"secret {name} cannot be read: {error.strerror} ({path})") from None
+        if not value:
+            raise Fault(f"secret {name} is empty ({path})")
+        return value
+
+    @property
+    def bucket(self) -> tuple[str, str]:
+        """The bucket and the prefix inside it."""
+        parts = urlsplit(self.artifacts)
+        return parts.netloc, parts.path.strip("/")
+
+    @property
+    def on_s3(self) -> bool:
+        """Whether artifacts are in an S3 bucket."""
+        return self.artifacts.startswith("s3://")
+
+
+def read_settings() -> Settings:
+    """The settings of this process; Fault names a variable that is missing."""
+    get = os.environ.get
+    try:
+        return Settings(
+            secrets=Path(get("PROVISION_SECRETS", "/run/secrets")),
+            backend_store=os.environ["PROVISION_BACKEND_STORE"],
+            auth_store=get("PROVISION_AUTH_STORE", ""),
+            postgres_admin=get("PROVISION_POSTGRES_ADMIN", ""),
+            artifacts=os.environ["PROVISION_ARTIFACTS_DESTINATION"],
+            s3_endpoint=get("MLFLOW_S3_ENDPOINT_URL", ""),
+            minio_admin=get("PROVISION_MINIO_ADMIN", ""),
+            login=get("PROVISION_AUTH", "none") == "basic",
+            default_permission=get("PROVISION_DEFAULT_PERMISSION", "EDIT"),
+            listen=get("PROVISION_LISTEN", "0.0.0.0:5000"),
+            workers=int(get("PROVISION_WORKERS", "1")),
+            genai=get("PROVISION_GENAI", "false") == "true",
+            deadline=float(get("PROVISION_DEADLINE", "120")),
+        )
+    except KeyError as missing:
+        raise Fault(f"the variable {missing.args[0]} is not set") from None
+
+
+def libpq_arguments(uri: str) -> dict[str, str]:
+    """psycopg2's keywords for a SQLAlchemy URI without a password."""
+    parts = urlsplit(uri)
+    query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+    arguments = {"user": parts.username or "", "dbname": parts.path.strip("/"), **query}
+    if parts.hostname:
+        arguments["host"] = parts.hostname
+        arguments["port"] = str(parts.port or 5432)
+    return arguments
+
+
+def export_s3_key(settings: Settings) -> None:
+    """The server's key to the bucket, where boto3 looks for it."""
+    if settings.on_s3:
+        os.environ["AWS_ACCESS_KEY_ID"] = settings.secret("s3_access_key_id")
+        os.environ["AWS_SECRET_ACCESS_KEY"] = settings.secret("s3_secret_access_key")
+        # Newer boto3 sends checksums that some S3 servers refuse.
+        os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+        os.environ.setdefault("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required")

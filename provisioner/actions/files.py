@@ -1,0 +1,89 @@
+"""Write or compare a stack's files without starting it: `init`, `render`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from provisioner.actions.runtime import make_runtime, stack_port
+from provisioner.actions.secrets import make_secrets, missing_secrets, refuse_lost_secrets
+from provisioner.actions.stack_directory import OpenStack, changed_files, find_stack, write_files
+from provisioner.errors import Drift, WouldLoseData
+from provisioner.model.settings import SOURCE
+from provisioner.model.stack import build_stack
+from provisioner.output import Reporter, Result
+from provisioner.runtimes.base import Runtime
+
+OWN_TO_ONE_STACK = ".env"
+_TEMPLATE = """\
+# The settings of this MLflow stack; every key has a default. `provision schema` prints them all.
+# `provision up` applies a change.
+
+# name: mlflow
+
+# artifact_store:
+#   kind: minio          # minio (Docker's default), local (the embedded default), or s3: a bucket you have
+#   bucket: mlflow
+
+# backend_store:
+#   kind: postgres       # or external, with uri: postgresql+psycopg2://USER@HOST:5432/DATABASE
+
+# server:
+#   port: 5000           # absent: 5000 or the next free one
+#   auth: none           # basic: everybody logs in
+"""
+
+
+def init(option: Path | None, reporter: Reporter) -> Result:
+    """A directory with a `provision.yml` to edit: the one given, or the current one."""
+    directory = (option or Path.cwd()).absolute()
+    opened = find_stack(directory)
+    reporter.note("stack", str(directory))
+    path = directory / SOURCE
+    if opened.host.get(path) is not None:
+        raise WouldLoseData(f"{SOURCE} is there already", where=str(path), hint="edit it, then `provision up`")
+    opened.host.put(_TEMPLATE.encode(), path, 0o644)
+    reporter.step("created", SOURCE, str(path))
+    place = "" if option is None else f" --stack {directory}"
+    return Result("init", stack=str(directory), data={"path": str(path)}, lines=[f"next          provision up{place}"])
+
+
+def render(directory: Path | None, option: Path | None, check: bool, reporter: Reporter) -> Result:
+    """The stack's files as its settings give them, and missing secrets; with `check` Drift names what differs."""
+    opened = find_stack(directory or option)
+    reporter.note("stack", f"{opened.directory} ({opened.reason})")
+    runtime = _renderer(opened)
+    changed = changed_files(opened, runtime.files())
+    result = Result("render", stack=str(opened.directory), runtime=runtime.kind, data={"changed": sorted(changed)})
+    if check:
+        drifted = [path for path in sorted(changed) if path != OWN_TO_ONE_STACK]
+        if drifted:
+            raise Drift(
+                f"differs from what the settings give: {', '.join(drifted)}",
+                where=str(opened.directory),
+                hint="`provision render` writes them anew; changes of your own belong into compose.override.yml",
+            )
+        result.lines = ["every rendered file is as the settings give it"]
+        return result
+    with opened.host.lock(opened.directory, "render"):
+        _write(opened, runtime, reporter)
+    for path in sorted(changed):
+        reporter.step("wrote", path)
+    result.lines = ["next          docker compose up -d --wait" if runtime.kind == "docker" else "next          provision up"]
+    return result
+
+
+def _renderer(opened: OpenStack) -> Runtime:
+    """The runtime that the stack was made with, else Docker's: the rendered form that works without us."""
+    stack = build_stack(opened.settings, opened.state.runtime or "docker")
+    return make_runtime(opened, stack, stack_port(opened))
+
+
+def _write(opened: OpenStack, runtime: Runtime, reporter: Reporter) -> None:
+    stack = build_stack(opened.settings, runtime.kind)
+    missing = missing_secrets(opened, stack)
+    if missing and opened.state.runtime:
+        refuse_lost_secrets(opened, missing, runtime.observe().has_data)
+    write_files(opened, changed_files(opened, runtime.files()))
+    if missing:
+        make_secrets(opened, missing, os.environ, reporter)

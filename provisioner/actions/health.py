@@ -1,0 +1,184 @@
+"""End-to-end checks through the front door: what a client would meet, with the public Host and Origin."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from provisioner.errors import ProvisionError, Unhealthy
+from provisioner.model.secret import Secret
+from provisioner.model.stack import ADMIN_LOGIN
+from provisioner.output import CheckResult, Reporter
+from provisioner.runtimes.base import Runtime
+from provisioner.system.rest import Rest, RestError
+
+EXPERIMENT = "provision-checks"
+RUN_TAG = "provision.check"
+ARTIFACT = "check.bin"
+API = "/api/2.0/mlflow"
+METRIC_VALUES = 16
+
+
+def client(front_door: str, public_url: str, password: Secret | None, timeout: float = 10) -> Rest:
+    """A client that reaches the front door here, and names it as everybody else does."""
+    return Rest(
+        front_door,
+        host=urlsplit(public_url).netloc,
+        origin=public_url,
+        username=ADMIN_LOGIN if password else "",
+        password=password.reveal() if password else "",
+        timeout=timeout,
+    )
+
+
+def wait_until_answering(rest: Rest, ill: Callable[[], Unhealthy | None], deadline: float) -> float:
+    """Seconds until the API answered; Unhealthy at the deadline, or as soon as `ill` finds a service that gave up."""
+    started = time.monotonic()
+    looked = started
+    while True:
+        try:
+            rest.call("POST", f"{API}/experiments/search", {"max_results": 1})
+            return time.monotonic() - started
+        except RestError as error:
+            # A refused login or Host does not pass with time.
+            if error.status in {400, 401, 403}:
+                return time.monotonic() - started
+            seen = str(error)
+        now = time.monotonic()
+        if now - looked > 2:
+            looked = now
+            if problem := ill():
+                raise problem
+        if now - started > deadline:
+            raise Unhealthy(
+                f"the tracking server did not answer within {deadline:.0f} s",
+                why=seen,
+                hint="`provision logs mlflow` shows what it waits for",
+                left_as="the services still run; no data was removed",
+            )
+        time.sleep(0.1)
+
+
+def light_checks(rest: Rest, login: bool) -> Iterator[CheckResult]:
+    """The API answers; a stranger is refused where there is a login."""
+    yield _api(rest)
+    if login:
+        yield _stranger(rest)
+
+
+def full_checks(rest: Rest, runtime: Runtime, login: bool) -> Iterator[CheckResult]:
+    """The light checks, a run written and read back, and an artifact through the server and in the store."""
+    api = _api(rest)
+    yield api
+    if login:
+        yield _stranger(rest)
+    if not api.ok:
+        return
+    found: dict[str, Any] = {}
+    yield _observed("backend store", lambda: _run_round_trip(rest, found))
+    if found:
+        yield _observed("artifact store", lambda: _artifact_round_trip(rest, runtime, found))
+
+
+def report(checks: Iterator[CheckResult], reporter: Reporter) -> None:
+    """Every check shown as it comes; Unhealthy names those that failed."""
+    failed = []
+    for result in checks:
+        reporter.check(result)
+        if not result.ok:
+            failed.append(result)
+    if failed:
+        raise Unhealthy(
+            "; ".join(f"{check.name}: {check.seen}" for check in failed),
+            hint=failed[0].hint or "`provision logs` shows what the services say",
+            left_as="the services run; no data was removed",
+        )
+
+
+def _observed(name: str, look: Callable[[], CheckResult]) -> CheckResult:
+    try:
+        return look()
+    except RestError as error:
+        return CheckResult(name, False, str(error))
+    except ProvisionError as error:
+        return CheckResult(name, False, f"{error.what} {error.why}".strip(), error.hint)
+
+
+def _api(rest: Rest) -> CheckResult:
+    started = time.monotonic()
+    try:
+        rest.call("POST", f"{API}/experiments/search", {"max_results": 1})
+    except RestError as error:
+        hint = {
+            403: "server.public_url in provision.yml must be the address that people type",
+            401: "the admin password was changed; put the one in use into secrets/mlflow_admin_password",
+        }.get(error.status, "`provision logs mlflow` shows why")
+        return CheckResult("tracking server", False, str(error), hint)
+    return CheckResult("tracking server", True, f"the API answered in {(time.monotonic() - started) * 1000:.0f} ms")
+
+
+def _stranger(rest: Rest) -> CheckResult:
+    try:
+        rest.anonymous().call("POST", f"{API}/experiments/search", {"max_results": 1})
+    except RestError as error:
+        return CheckResult("access", error.status == 401, f"a request without a login was answered {error.status}")
+    return CheckResult("access", False, "a request without a login was let in", "`provision logs mlflow`")
+
+
+def _run_round_trip(rest: Rest, found: dict[str, Any]) -> CheckResult:
+    """One run of one experiment, over and over, with a metric of few values, so nothing piles up."""
+    experiment = _experiment(rest)
+    run = _check_run(rest, experiment)
+    nonce, value = os.urandom(8).hex(), float(int.from_bytes(os.urandom(1), "big") % METRIC_VALUES)
+    rest.call("POST", f"{API}/runs/set-tag", {"run_id": run, "key": "provision.nonce", "value": nonce})
+    metric = {"run_id": run, "key": "check", "value": value, "timestamp": 1, "step": int(value)}
+    rest.call("POST", f"{API}/runs/log-metric", metric)
+    info = rest.call("GET", f"{API}/runs/get?run_id={run}", None)["run"]
+    tags = {tag["key"]: tag["value"] for tag in info["data"].get("tags", [])}
+    history = rest.call("GET", f"{API}/metrics/get-history?run_id={run}&metric_key=check", None)
+    values = {point["value"] for point in history.get("metrics", [])}
+    if tags.get("provision.nonce") != nonce or value not in values:
+        return CheckResult("backend store", False, f"run {run[:8]} was not read back as it was written")
+    uri = info["info"]["artifact_uri"]
+    if not uri.startswith("mlflow-artifacts:"):
+        return CheckResult("backend store", False, f"artifacts of new runs go to {uri}, not through the server")
+    found["artifacts"] = urlsplit(uri).path.lstrip("/")
+    return CheckResult("backend store", True, f"run {run[:8]} logged and read back")
+
+
+def _experiment(rest: Rest) -> str:
+    try:
+        found = rest.call("GET", f"{API}/experiments/get-by-name?experiment_name={EXPERIMENT}", None)["experiment"]
+    except RestError as error:
+        if error.status != 404:
+            raise
+        return str(rest.call("POST", f"{API}/experiments/create", {"name": EXPERIMENT})["experiment_id"])
+    if found["lifecycle_stage"] == "deleted":
+        rest.call("POST", f"{API}/experiments/restore", {"experiment_id": found["experiment_id"]})
+    return str(found["experiment_id"])
+
+
+def _check_run(rest: Rest, experiment: str) -> str:
+    query = {"experiment_ids": [experiment], "filter": f"tags.`{RUN_TAG}` = 'true'", "max_results": 1}
+    runs = rest.call("POST", f"{API}/runs/search", query).get("runs", [])
+    if runs:
+        return str(runs[0]["info"]["run_id"])
+    tags = [{"key": RUN_TAG, "value": "true"}, {"key": "mlflow.runName", "value": "provision-check"}]
+    body = {"experiment_id": experiment, "start_time": int(time.time() * 1000), "tags": tags}
+    return str(rest.call("POST", f"{API}/runs/create", body)["run"]["info"]["run_id"])
+
+
+def _artifact_round_trip(rest: Rest, runtime: Runtime, found: dict[str, Any]) -> CheckResult:
+    path = f"{found['artifacts']}/{ARTIFACT}"
+    sent = os.urandom(1024)
+    rest.put_bytes(f"/api/2.0/mlflow-artifacts/artifacts/{path}", sent)
+    if rest.get_bytes(f"/api/2.0/mlflow-artifacts/artifacts/{path}") != sent:
+        return CheckResult("artifact store", False, "the file came back with other bytes")
+    stored = json.loads(runtime.probe("artifact", path))
+    if not stored.get("exists") or stored.get("size") != len(sent):
+        return CheckResult("artifact store", False, f"the store has no such file: {stored}")
+    return CheckResult("artifact store", True, "1 KiB sent and fetched through the server, same bytes; it is in the store")

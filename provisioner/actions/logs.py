@@ -1,0 +1,32 @@
+"""What the services wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from provisioner.actions.runtime import existing_runtime
+from provisioner.actions.stack_directory import find_stack
+from provisioner.errors import PreflightError, Unhealthy
+from provisioner.output import Reporter, Result
+
+
+def logs(option: Path | None, service: str | None, lines: int, follow: bool, reporter: Reporter) -> Result:
+    """The last lines of one service or of all; with `follow` they go on until interrupted."""
+    opened = find_stack(option)
+    reporter.note("stack", f"{opened.directory} ({opened.reason})")
+    existing = existing_runtime(opened)
+    if existing is None:
+        raise Unhealthy("this stack was never brought up", where=str(opened.directory), hint="`provision up` starts it")
+    stack, runtime = existing
+    names = [one.name for one in stack.services]
+    if service and service not in names:
+        raise PreflightError(f"no service is called {service}", hint=f"the services are {', '.join(names)}")
+    result = Result("logs", stack=str(opened.directory), runtime=runtime.kind)
+    if follow:
+        result.exit_code = runtime.follow(service, lines)
+        return result
+    texts = {name: runtime.logs(name, lines) for name in ([service] if service else names)}
+    result.data["logs"] = texts
+    for name, text in texts.items():
+        result.lines += [text] if service else [f"{name:<10} {line}" for line in text.splitlines()]
+    return result

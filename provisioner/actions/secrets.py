@@ -1,0 +1,82 @@
+"""The stack's secret files: made once, never over existing data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from provisioner.actions.stack_directory import OpenStack
+from provisioner.errors import PreflightError, WouldLoseData
+from provisioner.model.secret import Secret, SecretSpec, generate
+from provisioner.model.stack import Stack
+from provisioner.output import Reporter
+
+FOLDER = "secrets"
+# Compose mounts a secret file with the owner and mode that it has here, and services run as other users; the
+# directory, which nobody else can enter, is what guards it.
+FILE_MODE = 0o444
+FOLDER_MODE = 0o700
+
+
+def missing_secrets(opened: OpenStack, stack: Stack) -> list[SecretSpec]:
+    """The secrets that the stack needs and its directory lacks."""
+    return [spec for spec in stack.secrets if not opened.host.get(opened.directory / FOLDER / spec.name)]
+
+
+def refuse_lost_secrets(opened: OpenStack, missing: list[SecretSpec], has_data: bool) -> None:
+    """WouldLoseData when secrets are gone that existing data was made with: new ones would not open it."""
+    known = set(opened.state.secrets)
+    lost = [spec.name for spec in missing if spec.name in known or not known]
+    if has_data and lost:
+        raise WouldLoseData(
+            f"secrets are gone that this stack's data was made with: {', '.join(lost)}",
+            where=str(opened.directory / FOLDER),
+            why="the stack has data; new secrets would not open it",
+            hint="put the files back from a backup; or, to give the data up, `provision erase` and start anew",
+        )
+
+
+def make_secrets(opened: OpenStack, missing: list[SecretSpec], environ: Mapping[str, str], reporter: Reporter) -> None:
+    """The missing secrets as files; a user's own come from the environment once, or PreflightError says how to give them."""
+    values = {spec.name: _value(spec, environ) for spec in missing}
+    absent = [spec for spec in missing if values[spec.name] is None]
+    folder = opened.directory / FOLDER
+    if absent:
+        names = ", ".join(str(folder / spec.name) for spec in absent)
+        variables = " and ".join(spec.from_env for spec in absent)
+        raise PreflightError(
+            f"{'; '.join(sorted({spec.purpose for spec in absent}))}: not given yet",
+            where=names,
+            hint=f"write each value into its file, or set {variables} for this one `provision up`",
+        )
+    _make_folder(folder)
+    for name, value in values.items():
+        if value is not None:
+            opened.host.put(value.reveal().encode(), folder / name, FILE_MODE)
+    generated = [spec.name for spec in missing if spec.generated]
+    if generated:
+        reporter.step("created", "secrets", f"{len(generated)} generated, kept in {folder} (for your eyes only)")
+    if len(generated) < len(missing):
+        reporter.step("created", "secrets", "taken from the environment: " + ", ".join(s.name for s in missing if s.from_env))
+
+
+def read_secret(opened: OpenStack, name: str) -> Secret | None:
+    """The secret's value; None when it is not there."""
+    content = opened.host.get(opened.directory / FOLDER / name)
+    return Secret(content.decode().strip()) if content else None
+
+
+def _value(spec: SecretSpec, environ: Mapping[str, str]) -> Secret | None:
+    if spec.generated:
+        return generate()
+    given = environ.get(spec.from_env)
+    return Secret(given) if given else None
+
+
+def _make_folder(folder: Path) -> None:
+    folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    os.chmod(folder, FOLDER_MODE)
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n")

@@ -1,0 +1,115 @@
+"""What a stack is doing now: services, versions, addresses, disk, linked projects."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from provisioner.actions.health import client, light_checks
+from provisioner.actions.link import linked_projects
+from provisioner.actions.runtime import existing_runtime, front_door, stack_port, tracking_uri
+from provisioner.actions.secrets import read_secret
+from provisioner.actions.stack_directory import OpenStack, find_stack
+from provisioner.errors import ProvisionError, Unhealthy
+from provisioner.model.plan import Observed
+from provisioner.model.stack import Stack
+from provisioner.output import Reporter, Result
+from provisioner.runtimes.base import Runtime
+
+GOOD = {"running", "starting", "done"}
+
+
+def service_rows(stack: Stack, observed: Observed) -> list[dict[str, str]]:
+    """`{name, state, detail}` of every service, in start order."""
+    rows = []
+    for service in stack.services:
+        seen = observed.services.get(service.name)
+        rows.append({"name": service.name, "state": seen.state if seen else "absent", "detail": seen.detail if seen else ""})
+    return rows
+
+
+def status(option: Path | None, reporter: Reporter) -> Result:
+    """What runs and what it uses; exit code 6 when the stack is down or ill."""
+    opened = find_stack(option)
+    reporter.note("stack", f"{opened.directory} ({opened.reason})")
+    existing = existing_runtime(opened)
+    if existing is None:
+        raise Unhealthy("this stack was never brought up", where=str(opened.directory), hint="`provision up` starts it")
+    stack, runtime = existing
+    reporter.note("runtime", runtime.kind)
+    observed = runtime.observe()
+    rows = service_rows(stack, observed)
+    for row in rows:
+        reporter.step(row["state"], row["name"], row["detail"])
+    result = Result("status", stack=str(opened.directory), runtime=runtime.kind)
+    uri = tracking_uri(opened, stack_port(opened))
+    linked = [str(project) for project in linked_projects(str(opened.directory))]
+    result.data = {"tracking_uri": uri, "services": rows, "linked": linked}
+    problem = _problem(rows)
+    if problem is None:
+        problem = _look_inside(opened, stack, runtime, uri, result, reporter)
+    result.lines += [f"tracking URI  {uri}"] + [f"linked        {project}" for project in linked]
+    if problem:
+        result.errors.append(problem)
+        result.exit_code = problem.exit_code
+    return result
+
+
+def _problem(rows: list[dict[str, str]]) -> Unhealthy | None:
+    bad = [row["name"] for row in rows if row["state"] not in GOOD]
+    if not bad:
+        return None
+    all_down = all(row["state"] in {"absent", "stopped"} for row in rows)
+    what = "the stack is down" if all_down else f"not running: {', '.join(bad)}"
+    return Unhealthy(what, hint="`provision up` starts it; `provision logs` shows what was said", left_as="")
+
+
+def _look_inside(opened: OpenStack, stack: Stack, runtime: Runtime, uri: str, result: Result, reporter: Reporter) -> Unhealthy | None:
+    password = read_secret(opened, "mlflow_admin_password") if stack.login else None
+    failed = []
+    for check in light_checks(client(front_door(opened, stack_port(opened)), uri, password), stack.login):
+        reporter.check(check)
+        if not check.ok:
+            failed.append(check.seen)
+    facts: dict[str, Any] = {}
+    for topic in ("versions", "usage"):
+        try:
+            facts[topic] = json.loads(runtime.probe(topic))
+        except (ProvisionError, ValueError) as error:
+            failed.append(f"{topic}: {error}")
+    result.data |= facts
+    result.lines += _facts_lines(stack, facts, uri)
+    return Unhealthy("; ".join(failed), hint="`provision logs` shows what the services say", left_as="") if failed else None
+
+
+def _facts_lines(stack: Stack, facts: dict[str, Any], uri: str) -> list[str]:
+    lines = []
+    if versions := facts.get("versions"):
+        lines.append(f"versions      {', '.join(f'{name} {value}' for name, value in versions.items() if value)}")
+    if usage := facts.get("usage"):
+        used = [f"backend store {size(usage.get('backend_store_bytes'))}", f"artifacts {size(usage.get('artifact_store_bytes'))}"]
+        if usage.get("artifact_free_bytes") is not None:
+            used.append(f"free {size(usage['artifact_free_bytes'])}")
+        lines.append(f"disk          {', '.join(used)}")
+    lines.append(f"reachable     front door: {_who(stack)}; stores: only from inside the stack")
+    return lines
+
+
+def _who(stack: Stack) -> str:
+    if stack.settings.server.public_url:
+        return f"this machine, and whoever {stack.settings.server.public_url} is open to (login {stack.settings.server.auth})"
+    if stack.login:
+        return "this machine, with a login"
+    return "everyone with an account on this machine (server.auth: basic asks for a login)"
+
+
+def size(count: float | None) -> str:
+    """`1.5 MB` for people."""
+    if count is None:
+        return "unknown"
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -1,0 +1,206 @@
+"""Make a stack real: observe, plan, apply, wait, check, link."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import provisioner
+from provisioner.actions.health import client, full_checks, light_checks, report, wait_until_answering
+from provisioner.actions.projects import link_projects, next_step
+from provisioner.actions.runtime import choose, front_door, make_runtime, stack_port, tracking_uri
+from provisioner.actions.secrets import make_secrets, missing_secrets, read_secret, refuse_lost_secrets
+from provisioner.actions.stack_directory import OpenStack, changed_files, find_stack, write_files
+from provisioner.actions.status import service_rows
+from provisioner.errors import PreflightError, Unhealthy, WouldLoseData
+from provisioner.model.plan import Observed, Plan, make_plan
+from provisioner.model.secret import SecretSpec
+from provisioner.model.settings import DEFAULT_PORT
+from provisioner.model.stack import MLFLOW_VERSION, RuntimeKind, Stack, build_stack
+from provisioner.model.stores import IN_CONTAINERS, artifacts_destination
+from provisioner.output import Reporter, Result
+from provisioner.runtimes.base import RenderedFile, Runtime
+from provisioner.system import ports
+
+START_DEADLINE = 180.0
+
+
+@dataclass(frozen=True)
+class UpOptions:
+    """What the user asked of `up`."""
+
+    stack: Path | None = None
+    runtime: RuntimeKind | None = None
+    projects: tuple[Path, ...] = ()
+    link: bool = True
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Work:
+    """Everything that one `up` decided before it acts."""
+
+    stack: Stack
+    runtime: Runtime
+    port: int
+    observed: Observed
+    wanted: Mapping[str, str]
+    plan: Plan
+    files: Mapping[str, RenderedFile]
+    missing: list[SecretSpec]
+
+
+def up(options: UpOptions, reporter: Reporter) -> Result:
+    """The stack running, checked, and linked; nothing is done when nothing has to be."""
+    opened = find_stack(options.stack)
+    reporter.note("stack", f"{opened.directory} ({opened.reason})")
+    choice = choose(opened, options.runtime)
+    reporter.note("runtime", f"{choice.kind} ({choice.reason})")
+    holding = contextlib.nullcontext() if options.dry_run else opened.host.lock(opened.directory, "up")
+    with holding:
+        # Another command may have ended just before the lock was ours.
+        opened = opened.again()
+        work = _decide(opened, choice.kind, reporter)
+        result = Result("up", stack=str(opened.directory), runtime=choice.kind)
+        uri = tracking_uri(opened, work.port)
+        result.data["tracking_uri"] = uri
+        if options.dry_run:
+            return _shown_only(work, result, reporter)
+        opened = _carry_out(opened, work, reporter)
+        _check(opened, work, reporter)
+        result.data["services"] = service_rows(work.stack, work.runtime.observe())
+    linked = link_projects(opened, uri, options.projects, options.link, reporter)
+    result.data["linked"] = [str(path) for path in linked]
+    result.lines = [f"tracking URI  {uri}", f"next          {next_step(linked, options.link)}"]
+    return result
+
+
+def _decide(opened: OpenStack, kind: RuntimeKind, reporter: Reporter) -> Work:
+    """Observe and plan; changes nothing."""
+    stack = build_stack(opened.settings, kind)
+    port = stack_port(opened)
+    runtime = make_runtime(opened, stack, port)
+    if opened.state.runtime is None:
+        runtime.preflight()
+    observed = runtime.observe()
+    _refuse_moved_stores(opened, stack, observed)
+    missing = missing_secrets(opened, stack)
+    refuse_lost_secrets(opened, missing, observed.has_data)
+    free = _decide_port(opened, observed, port, reporter)
+    if free != port:
+        runtime = make_runtime(opened, stack, free)
+    wanted = runtime.wanted()
+    one_shots = [service.name for service in stack.services if service.one_shot]
+    plan = make_plan(wanted, one_shots, observed)
+    files = changed_files(opened, runtime.files())
+    return Work(stack, runtime, free, observed, wanted, plan, files, missing)
+
+
+def _carry_out(opened: OpenStack, work: Work, reporter: Reporter) -> OpenStack:
+    """The plan made real; the state first, so that an interrupted `up` is finished by the next."""
+    if not (work.plan or work.files or work.missing):
+        reporter.step("unchanged", "services", ", ".join(service.name for service in work.stack.lasting))
+        return opened
+    work.runtime.preflight()
+    opened = opened.save(
+        opened.state.with_(
+            project=opened.project,
+            runtime=work.stack.runtime,
+            port=work.port,
+            mlflow=opened.state.mlflow or MLFLOW_VERSION,
+            artifacts=_stores(work.stack),
+            made_by=opened.state.made_by or provisioner.__version__,
+            secrets=tuple(sorted({*opened.state.secrets, *(spec.name for spec in work.stack.secrets)})),
+        )
+    )
+    write_files(opened, work.files)
+    if work.missing:
+        make_secrets(opened, work.missing, os.environ, reporter)
+    if work.plan:
+        work.runtime.prepare(reporter)
+        work.runtime.apply(work.plan, reporter)
+    return opened
+
+
+def _check(opened: OpenStack, work: Work, reporter: Reporter) -> None:
+    uri = tracking_uri(opened, work.port)
+    password = read_secret(opened, "mlflow_admin_password") if work.stack.login else None
+    rest = client(front_door(opened, work.port), uri, password)
+    with reporter.working("waiting for the tracking server"):
+        wait_until_answering(rest, lambda: _gave_up(work.runtime), START_DEADLINE)
+    wanted = dict(work.wanted)
+    if not work.plan and opened.state.checked == wanted:
+        report(light_checks(rest, work.stack.login), reporter)
+        return
+    report(full_checks(rest, work.runtime, work.stack.login), reporter)
+    opened.save(opened.state.with_(checked=wanted))
+
+
+def _gave_up(runtime: Runtime) -> Unhealthy | None:
+    """The error of a service that ended or restarts over and over; None while there is hope."""
+    for service in runtime.observe().services.values():
+        if service.state in {"failed", "ill"}:
+            return Unhealthy(
+                f"{service.name} does not get healthy",
+                where=f"service {service.name}: {service.detail}",
+                why=runtime.logs(service.name, 20),
+                hint=f"mend what the last lines say, then run `provision up` again; `provision logs {service.name}` shows more",
+                left_as="the other services run; no data was removed",
+            )
+    return None
+
+
+def _decide_port(opened: OpenStack, observed: Observed, port: int, reporter: Reporter) -> int:
+    """The front door's port: kept while ours answers there, else free, else the next free one where the user named none."""
+    proxy = observed.services.get("proxy")
+    ours = proxy is not None and proxy.state in {"running", "starting", "ill"} and opened.state.port == port
+    bind = opened.settings.server.bind
+    if ours or ports.is_free(bind, port):
+        return port
+    held_by = ports.holder(port)
+    if opened.settings.server.port is None and opened.state.port is None:
+        free = ports.next_free(bind, DEFAULT_PORT + 1)
+        if free:
+            reporter.step("chosen", "port", f"{free}, since {port} is taken" + (f" by {held_by}" if held_by else ""))
+            return free
+    raise PreflightError(
+        f"port {port} is already in use",
+        where="proxy (server.port in provision.yml)" if opened.settings.server.port else "proxy (this stack's port)",
+        why=f"held by {held_by or 'a program of another user'}",
+        hint="stop that program, or set another server.port in provision.yml",
+    )
+
+
+def _refuse_moved_stores(opened: OpenStack, stack: Stack, observed: Observed) -> None:
+    """WouldLoseData when the settings name other stores than those that hold this stack's data."""
+    before, now = opened.state.artifacts, _stores(stack)
+    if before and before != now and observed.has_data:
+        raise WouldLoseData(
+            "the settings name other stores than this stack's data is in",
+            where="backend_store or artifact_store in provision.yml",
+            why=f"it was made with {before}, the settings say {now}",
+            hint="put the old values back, or make another stack: `provision init --stack DIR`",
+        )
+
+
+def _stores(stack: Stack) -> str:
+    backend = stack.settings.backend_store.uri or "postgres"
+    endpoint = stack.settings.artifact_store.endpoint_url
+    destination = stack.artifacts if stack.artifacts == "local" else artifacts_destination(stack, IN_CONTAINERS)
+    return f"{backend} and {stack.artifacts} {destination}" + (f" at {endpoint}" if endpoint else "")
+
+
+def _shown_only(work: Work, result: Result, reporter: Reporter) -> Result:
+    for spec in work.missing:
+        reporter.step("would make", spec.name, spec.purpose)
+    for path in work.files:
+        reporter.step("would write", path)
+    for step in work.plan.steps:
+        reporter.step(f"would {step.verb}", step.subject, step.cause)
+    if not (work.missing or work.files or work.plan):
+        reporter.step("unchanged", "services", ", ".join(service.name for service in work.stack.lasting))
+    result.lines = ["nothing was changed (--dry-run)"]
+    return result

@@ -1,0 +1,26 @@
+"""The static files of a stack: in the wheel beside the package, in a checkout at the repository's top."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SERVER_IMAGE = ("Dockerfile", ".dockerignore", "deploy/requirements-build.txt", "deploy/requirements.txt")
+SERVER_CODE = "deploy/server"
+
+
+def asset_path(relative: str) -> Path:
+    """The file or directory of that name."""
+    package = Path(__file__).parent
+    inside = package / "_assets"
+    return (inside if inside.is_dir() else package.parent) / relative
+
+
+def server_code() -> dict[str, bytes]:
+    """The server's own Python files by their path in a stack directory."""
+    folder = asset_path(SERVER_CODE)
+    return {f"{SERVER_CODE}/{path.name}": path.read_bytes() for path in sorted(folder.glob("*.py"))}
+
+
+def image_files() -> dict[str, bytes]:
+    """What the server image is built from, by path in a stack directory."""
+    return {name: asset_path(name).read_bytes() for name in SERVER_IMAGE} | server_code()

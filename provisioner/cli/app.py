@@ -1,0 +1,50 @@
+"""The Typer app with every command."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import provisioner
+from provisioner.cli import project_commands, stack_commands
+
+# Typer's Rich help costs more than the rest of `--help` together.
+app = typer.Typer(
+    name="provision",
+    help="A complete MLflow tracking stack with one command, and Kedro projects that use it.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"provision {provisioner.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")] = False,
+) -> None:
+    """A complete MLflow tracking stack with one command, and Kedro projects that use it."""
+
+
+for command in (
+    stack_commands.up,
+    stack_commands.down,
+    stack_commands.status,
+    stack_commands.logs,
+    stack_commands.init,
+    stack_commands.render,
+    stack_commands.erase,
+    stack_commands.schema,
+    project_commands.link,
+    project_commands.unlink,
+    project_commands.env,
+    project_commands.doctor,
+    project_commands.demo,
+):
+    app.command()(command)

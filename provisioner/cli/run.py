@@ -1,0 +1,77 @@
+"""The frame around every command: its two common options, its output, its exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from provisioner.errors import ProvisionError
+from provisioner.output import Recorder, Result, TerminalReporter, error_lines, result_document
+
+
+class Output(str, Enum):
+    """The form of a command's result."""
+
+    text = "text"
+    json = "json"
+
+
+StackOption = Annotated[Path | None, typer.Option("--stack", metavar="DIR", help="The stack's directory.", show_default=False)]
+OutputOption = Annotated[Output, typer.Option("--output", help="text for people, json: one document on stdout.")]
+
+INTERRUPTED = 130
+BUG = 1
+
+
+def run(command: str, output: Output, action: Callable[[Recorder], Result]) -> None:
+    """Call the action, show what it gives, and end with its exit code; no error gets past it as a traceback."""
+    reporter = Recorder() if output is Output.json else TerminalReporter()
+    try:
+        result = action(reporter)
+    except ProvisionError as error:
+        result = Result(command, errors=error.all(), exit_code=error.exit_code)
+        result.stack = reporter.notes.get("stack", "").rpartition(" (")[0]
+        result.runtime = reporter.notes.get("runtime", "").partition(" (")[0]
+    except KeyboardInterrupt:
+        interrupted = ProvisionError(
+            "interrupted", hint=f"`provision {command}` again goes on from here", left_as="what was done so far stays"
+        )
+        result = Result(command, errors=[interrupted], exit_code=INTERRUPTED)
+    except Exception as error:
+        result = Result(command, errors=[_bug(error)], exit_code=BUG)
+    _show(result, output, reporter)
+    sys.stdout.flush()
+    raise typer.Exit(result.exit_code)
+
+
+def _show(result: Result, output: Output, reporter: Recorder) -> None:
+    if output is Output.json:
+        typer.echo(result_document(result, reporter))
+        return
+    if result.lines and reporter.steps:
+        typer.echo("", err=True)
+    for line in result.lines:
+        typer.echo(line)
+    for error in result.errors:
+        for line in error_lines(error):
+            typer.echo(line, err=True)
+
+
+def _bug(error: Exception) -> ProvisionError:
+    """A bug of ours, without a traceback unless asked for: that may hold what nobody should see."""
+    if os.environ.get("PROVISION_DEBUG"):
+        traceback.print_exc()
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return ProvisionError(
+        f"a bug in provision: {type(error).__name__}: {error}",
+        where=f"{Path(last.filename).name}:{last.lineno}",
+        hint="report it with this line; PROVISION_DEBUG=1 shows the whole traceback",
+        left_as="unknown; `provision status` shows it",
+    )

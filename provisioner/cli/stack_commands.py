@@ -1,0 +1,107 @@
+"""Commands that make, show and end a stack."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from provisioner.cli.run import Output, OutputOption, StackOption, run
+
+
+class RuntimeName(str, Enum):
+    """What runs the services."""
+
+    docker = "docker"
+    embedded = "embedded"
+
+
+def up(
+    stack: StackOption = None,
+    runtime: Annotated[RuntimeName | None, typer.Option(help="What runs the stack; fixed at the first `up`.", show_default=False)] = None,
+    project: Annotated[list[Path] | None, typer.Option(help="A Kedro project to link; may be given again.", show_default=False)] = None,
+    no_link: Annotated[bool, typer.Option("--no-link", help="Link no Kedro project.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")] = False,
+    output: OutputOption = Output.text,
+) -> None:
+    """Bring the stack up, check it, and link the Kedro project you are in."""
+    from provisioner.actions.up import UpOptions
+    from provisioner.actions.up import up as action
+
+    kind = runtime.value if runtime else None
+    options = UpOptions(stack, kind, tuple(project or ()), not no_link, dry_run)  # type: ignore[arg-type]
+    run("up", output, lambda reporter: action(options, reporter))
+
+
+def down(stack: StackOption = None, output: OutputOption = Output.text) -> None:
+    """End the stack's services; all data stays."""
+    from provisioner.actions.down import down as action
+
+    run("down", output, lambda reporter: action(stack, reporter))
+
+
+def status(stack: StackOption = None, output: OutputOption = Output.text) -> None:
+    """Show services, versions, addresses, disk use and linked projects."""
+    from provisioner.actions.status import status as action
+
+    run("status", output, lambda reporter: action(stack, reporter))
+
+
+def logs(
+    service: Annotated[str | None, typer.Argument(help="One service; all when absent.", show_default=False)] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,
+    lines: Annotated[int, typer.Option(min=1, help="How many of the last lines.")] = 100,
+    stack: StackOption = None,
+    output: OutputOption = Output.text,
+) -> None:
+    """Show what the services wrote."""
+    from provisioner.actions.logs import logs as action
+
+    run("logs", output, lambda reporter: action(stack, service, lines, follow, reporter))
+
+
+def init(stack: StackOption = None, output: OutputOption = Output.text) -> None:
+    """Write a provision.yml to edit, in DIR or here; `up` needs none."""
+    from provisioner.actions.files import init as action
+
+    run("init", output, lambda reporter: action(stack, reporter))
+
+
+def render(
+    directory: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="The stack's directory.", show_default=False)] = None,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 11 when a file differs.")] = False,
+    stack: StackOption = None,
+    output: OutputOption = Output.text,
+) -> None:
+    """Write the stack's files and missing secrets, without starting it."""
+    from provisioner.actions.files import render as action
+
+    run("render", output, lambda reporter: action(directory, stack, check, reporter))
+
+
+def erase(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    stack: StackOption = None,
+    output: OutputOption = Output.text,
+) -> None:
+    """Delete the stack with all its data, after asking."""
+    from provisioner.actions.down import erase as action
+
+    run("erase", output, lambda reporter: action(stack, yes, _ask, reporter))
+
+
+def schema(stack: StackOption = None, output: OutputOption = Output.text) -> None:
+    """Print the JSON schema of provision.yml, for editors."""
+    from provisioner.actions.schema import schema as action
+
+    run("schema", output, lambda reporter: action())
+
+
+def _ask(question: str) -> bool:
+    """The user's yes; no one to ask means no."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        return False

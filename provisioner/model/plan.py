@@ -1,0 +1,78 @@
+"""What has to be done to make a stack real: observed against wanted, each step with its cause; no calls to a runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Verb = Literal["create", "start", "change", "remove"]
+State = Literal["running", "starting", "ill", "stopped", "done", "failed", "absent"]
+
+
+@dataclass(frozen=True)
+class ObservedService:
+    """One service as the runtime sees it; `fingerprint` is the configuration that it was made with."""
+
+    name: str
+    state: State
+    fingerprint: str = ""
+    detail: str = ""
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One snapshot of what a runtime has of a stack."""
+
+    services: Mapping[str, ObservedService]
+    has_data: bool = False
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One thing to do, and why."""
+
+    verb: Verb
+    subject: str
+    cause: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps in order; empty when the stack is as wanted."""
+
+    steps: tuple[PlannedStep, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.steps)
+
+    def __str__(self) -> str:
+        return "\n".join(f"{step.verb} {step.subject}: {step.cause}" for step in self.steps)
+
+
+def make_plan(wanted: Mapping[str, str], one_shots: Iterable[str], observed: Observed) -> Plan:
+    """The steps from observed to wanted; `wanted` maps each service, in start order, to its fingerprint."""
+    done_once = set(one_shots)
+    steps = []
+    for name, fingerprint in wanted.items():
+        seen = observed.services.get(name, ObservedService(name, "absent"))
+        step = _step(name, fingerprint, seen, name in done_once)
+        if step:
+            steps.append(step)
+    for name in observed.services:
+        if name not in wanted:
+            steps.append(PlannedStep("remove", name, "not in the settings any more"))
+    return Plan(tuple(steps))
+
+
+def _step(name: str, fingerprint: str, seen: ObservedService, one_shot: bool) -> PlannedStep | None:
+    if seen.state == "absent":
+        return PlannedStep("create", name, "not there yet")
+    if seen.fingerprint != fingerprint:
+        return PlannedStep("change", name, "its configuration changed")
+    if one_shot and seen.state != "done":
+        return PlannedStep("start", name, f"has not ended well ({seen.detail or seen.state})")
+    if not one_shot and seen.state not in {"running", "starting"}:
+        return PlannedStep("start", name, seen.detail or seen.state)
+    return None

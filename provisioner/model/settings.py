@@ -1,0 +1,333 @@
+"""`provision.yml` as frozen values: parse text, and report every fault at once with its line."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+
+from provisioner.errors import SettingsError
+
+SOURCE = "provision.yml"
+DEFAULT_PORT = 5000
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Memory = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[mg]$")]
+ImageReference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]+$")]
+
+
+class Group(BaseModel):
+    """A mapping of `provision.yml`; unknown keys are faults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class BackendStoreSettings(Group):
+    """Where MLflow keeps experiments, runs, metrics and models."""
+
+    kind: Literal["postgres", "external"] = "postgres"
+    """`postgres`: a database of this stack. `external`: a PostgreSQL that exists, named by `uri`."""
+    uri: str | None = None
+    """With `external`: postgresql+psycopg2://USER@HOST:PORT/DATABASE, without a password (that is the secret `backend_store_password`)."""
+
+    @field_validator("uri")
+    @classmethod
+    def _uri_is_complete(cls, value: str | None) -> str | None:
+        if value is None:
+            return value
+        parts = urlsplit(value)
+        if parts.scheme != "postgresql+psycopg2":
+            raise ValueError("must start with postgresql+psycopg2:// (a bare postgresql:// means another driver)")
+        if parts.password:
+            raise ValueError("must hold no password; put it into secrets/backend_store_password")
+        if not (parts.username and parts.hostname and parts.path.strip("/")):
+            raise ValueError("must name user, host and database: postgresql+psycopg2://USER@HOST:PORT/DATABASE")
+        return value
+
+    @model_validator(mode="after")
+    def _uri_belongs_to_external(self) -> BackendStoreSettings:
+        if (self.kind == "external") != (self.uri is not None):
+            raise ValueError("kind: external and uri go together")
+        return self
+
+
+class ArtifactStoreSettings(Group):
+    """Where MLflow keeps files and models; clients reach it through the tracking server only."""
+
+    kind: Literal["minio", "s3", "local"] | None = None
+    """`minio`: an S3 server of this stack (the default under Docker). `s3`: a bucket that exists. `local`: a private folder (the default embedded)."""
+    bucket: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] = "mlflow"
+    """The bucket, for `minio` and `s3`."""
+    prefix: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*$")] | None = None
+    """A path inside the bucket, for `s3`."""
+    endpoint_url: str | None = None
+    """The S3 endpoint, for `s3`; absent means AWS."""
+    region: str = "us-east-1"
+    """The region, for `s3`."""
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _endpoint_is_http(cls, value: str | None) -> str | None:
+        if value is not None and not (urlsplit(value).scheme in {"http", "https"} and urlsplit(value).hostname):
+            raise ValueError("must be an http:// or https:// address")
+        return value
+
+    @model_validator(mode="after")
+    def _keys_of_s3(self) -> ArtifactStoreSettings:
+        if self.kind != "s3" and (self.endpoint_url or self.prefix):
+            raise ValueError("endpoint_url and prefix go with kind: s3")
+        return self
+
+
+class ServerSettings(Group):
+    """The tracking server and its front door."""
+
+    bind: str = "127.0.0.1"
+    """The loopback address that the front door listens on."""
+    port: Port | None = None
+    """The front door's port; absent: 5000, or the next free one, which is then kept."""
+    public_url: str | None = None
+    """The address that people type, when a proxy of yours stands before the front door and ends TLS."""
+    auth: Literal["none", "basic"] = "none"
+    """`basic`: everybody logs in; the login `admin` is generated."""
+    default_permission: Literal["READ", "EDIT", "MANAGE", "NO_PERMISSIONS"] = "EDIT"
+    """With `auth: basic`: what a user may do with experiments and models of others."""
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = "auto"
+    """Server worker processes."""
+    genai: bool = False
+    """Jobs and the AI gateway, and a route out for the server."""
+
+    @field_validator("bind")
+    @classmethod
+    def _bind_is_loopback(cls, value: str) -> str:
+        try:
+            loopback = ipaddress.ip_address(value).is_loopback
+        except ValueError:
+            raise ValueError("must be an IP address such as 127.0.0.1") from None
+        if not loopback:
+            raise ValueError(
+                "must be a loopback address: this version has no TLS, and plain HTTP would show logins and data to the network"
+            )
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url_is_origin(cls, value: str | None) -> str | None:
+        if value is None:
+            return value
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
+            raise ValueError("must be an address without a path, such as https://mlflow.example.com")
+        if parts.username or parts.password:
+            raise ValueError("must hold no login")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _public_means_login_and_tls(self) -> ServerSettings:
+        if self.public_url and not is_loopback_url(self.public_url):
+            if self.auth == "none":
+                raise ValueError("public_url opens the server to others: set auth: basic")
+            if not self.public_url.startswith("https://"):
+                raise ValueError("public_url must start with https://: logins travel over it")
+        return self
+
+
+class ImageSettings(Group):
+    """Container images; each reference can be replaced, and a registry put before all."""
+
+    registry: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")] | None = None
+    """A registry or mirror put before every default reference, such as registry.example.com/mirror."""
+    python: ImageReference | None = None
+    """What the server image is built on."""
+    server: ImageReference | None = None
+    """A server image that exists; nothing is built then."""
+    postgres: ImageReference | None = None
+    """The backend store."""
+    minio: ImageReference | None = None
+    """The artifact store."""
+    caddy: ImageReference | None = None
+    """The front door."""
+
+
+class BuildSettings(Group):
+    """How the server's packages are fetched; proxies are taken from the environment."""
+
+    index_url: str | None = None
+    """A Python package index in place of PyPI; it must not hold a login."""
+    ca_file: str | None = None
+    """A file of PEM certificates that the package index or a proxy is signed by; relative to the stack directory."""
+
+    @field_validator("index_url")
+    @classmethod
+    def _index_has_no_login(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(value)
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                raise ValueError("must be an http:// or https:// address")
+            if parts.username or parts.password:
+                raise ValueError("must hold no login: it would be kept in the image")
+        return value
+
+
+class Limits(Group):
+    """What one service may use at the most."""
+
+    memory: Memory | None = None
+    """For example 512m or 2g."""
+    cpus: Annotated[float, Field(gt=0, le=1024)] | None = None
+    """Processor cores, for example 1.5."""
+
+
+class ResourceSettings(Group):
+    """Limits by service (Docker only)."""
+
+    postgres: Limits = Limits()
+    """The backend store."""
+    minio: Limits = Limits()
+    """The artifact store."""
+    mlflow: Limits = Limits()
+    """The tracking server."""
+    proxy: Limits = Limits()
+    """The front door."""
+
+
+class Settings(Group):
+    """What the user wants of a stack; every key has a default, so an empty file is a complete stack."""
+
+    name: Name = "mlflow"
+    """The stack's name, fixed when the stack is made."""
+    backend_store: BackendStoreSettings = BackendStoreSettings()
+    """Where experiments, runs and models are kept."""
+    artifact_store: ArtifactStoreSettings = ArtifactStoreSettings()
+    """Where files are kept."""
+    server: ServerSettings = ServerSettings()
+    """The tracking server and its front door."""
+    images: ImageSettings = ImageSettings()
+    """Container images."""
+    build: BuildSettings = BuildSettings()
+    """How the server's packages are fetched."""
+    resources: ResourceSettings = ResourceSettings()
+    """Limits by service."""
+
+
+def is_loopback_url(uri: str) -> bool:
+    """Whether only this machine can reach the address."""
+    host = urlsplit(uri).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def parse_settings(text: str, source: str = SOURCE) -> Settings:
+    """The settings of the text; raises SettingsError with all its faults, each with its line."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{source}:{mark.line + 1}" if mark else source
+        problem = getattr(error, "problem", None) or str(error)
+        raise _gathered(source, [_fault(place, f"not YAML: {problem}")]) from None
+    if node is None:
+        return Settings()
+    lines = dict(_lines(node))
+    faults = [_fault(f"{source}:{line}", f"{path}: stands twice") for path, line in _duplicates(node)]
+    data = yaml.safe_load(text)
+    if data is None:
+        return Settings()
+    if not isinstance(data, dict):
+        raise _gathered(source, [_fault(f"{source}:1", "must be a mapping of keys, such as server:")])
+    settings = None
+    try:
+        settings = Settings.model_validate(_without_empty_groups(data))
+    except ValidationError as invalid:
+        for detail in invalid.errors():
+            faults.append(_fault_of(detail, lines, source))
+    if faults or settings is None:
+        raise _gathered(source, faults)
+    return settings
+
+
+def settings_schema() -> dict[str, Any]:
+    """The JSON schema of `provision.yml`, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": SOURCE, **Settings.model_json_schema()}
+
+
+def setting_names(group: type[BaseModel] = Settings, before: str = "") -> Iterator[str]:
+    """Every key as it is written in messages: `server.port`."""
+    for key, info in group.model_fields.items():
+        yield before + key
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from setting_names(info.annotation, f"{before}{key}.")
+
+
+def _without_empty_groups(data: dict[Any, Any]) -> dict[str, Any]:
+    """`server:` with nothing below it means the defaults."""
+    return {str(k): v for k, v in data.items() if v is not None or k not in Settings.model_fields}
+
+
+def _lines(node: yaml.Node, path: str = "") -> Iterator[tuple[str, int]]:
+    yield path, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            below = f"{path}.{key.value}" if path else str(key.value)
+            yield from _lines(value, below)
+            yield below, key.start_mark.line + 1
+
+
+def _duplicates(node: yaml.Node, path: str = "") -> Iterator[tuple[str, int]]:
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[str] = set()
+    for key, value in node.value:
+        below = f"{path}.{key.value}" if path else str(key.value)
+        if below in seen:
+            yield below, key.start_mark.line + 1
+        seen.add(below)
+        yield from _duplicates(value, below)
+
+
+def _fault_of(detail: Any, lines: dict[str, int], source: str) -> SettingsError:
+    location = [str(part) for part in detail["loc"]]
+    path = ".".join(location)
+    while location and ".".join(location) not in lines:
+        location.pop()
+    line = lines.get(".".join(location), 1)
+    known = ".".join(location)
+    if detail["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(path, list(setting_names()), n=1, cutoff=0.6)
+        text = f"{path}: unknown key" + (f", did you mean {close[0]}?" if close else "")
+    elif detail["type"] == "value_error":
+        text = f"{known or path}: {detail['ctx']['error']}"
+    else:
+        text = f"{known or path}: {_plain(detail)}"
+    return _fault(f"{source}:{line}", text)
+
+
+def _plain(detail: Any) -> str:
+    """Pydantic's message in the words of a person who writes YAML."""
+    context = detail.get("ctx", {})
+    if detail["type"] == "literal_error":
+        return f"must be one of {context['expected']}, not {detail['input']!r}"
+    if detail["type"] == "string_pattern_mismatch":
+        return f"{detail['input']!r} does not fit the pattern {context['pattern']}"
+    if detail["type"] in {"model_type", "model_attributes_type", "dict_type"}:
+        return "must be a mapping of keys"
+    return re.sub(r"^Input should", "should", str(detail["msg"])) + f", not {detail['input']!r}"
+
+
+def _fault(place: str, text: str) -> SettingsError:
+    return SettingsError(f"{place} {text}", where=place, hint="mend the line; `provision schema` prints what is allowed")
+
+
+def _gathered(source: str, faults: list[SettingsError]) -> SettingsError:
+    return SettingsError(f"{source} has {len(faults)} fault(s)", faults=list(faults))

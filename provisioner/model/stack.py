@@ -1,0 +1,252 @@
+"""A stack: the services that belong together, as the settings want them; no address and no secret value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from provisioner.model.secret import SecretSpec
+from provisioner.model.settings import Limits, Settings
+
+RuntimeKind = Literal["docker", "embedded"]
+ArtifactKind = Literal["minio", "s3", "local"]
+Network = Literal["data", "web", "edge"]
+
+MLFLOW_VERSION = "3.17.2"
+POSTGRES_USER = "postgres"
+MLFLOW_ROLE = "mlflow"
+MLFLOW_DATABASE = "mlflow"
+AUTH_DATABASE = "mlflow_auth"
+MINIO_ROOT_USER = "provision"
+ADMIN_LOGIN = "admin"
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A named volume and the path where a service has it; `adopt` means its owner is taken from another image."""
+
+    name: str
+    path: str
+    adopt: bool = False
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service: which image, what it may use, what it waits for."""
+
+    name: str
+    image: Literal["server", "postgres", "minio", "caddy"]
+    role: str
+    user: str
+    command: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    networks: tuple[Network, ...] = ()
+    after: dict[str, Literal["done", "started"]] = field(default_factory=dict)
+    tmpfs: tuple[str, ...] = ()
+    probe: tuple[str, ...] = ()
+    memory: str = "256m"
+    cpus: float | None = None
+    pids: int = 256
+    shm: str = ""
+    capabilities: tuple[str, ...] = ()
+    grace_seconds: int = 10
+    one_shot: bool = False
+    front_door: bool = False
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What `provision up` makes real; the same value for every runtime and host."""
+
+    settings: Settings
+    runtime: RuntimeKind
+    artifacts: ArtifactKind
+    services: tuple[Service, ...]
+    secrets: tuple[SecretSpec, ...]
+
+    @property
+    def name(self) -> str:
+        """The stack's name."""
+        return self.settings.name
+
+    @property
+    def own_backend(self) -> bool:
+        """Whether the database is a service of this stack."""
+        return self.settings.backend_store.kind == "postgres"
+
+    @property
+    def external(self) -> bool:
+        """Whether the server needs a route out of the stack."""
+        return not self.own_backend or self.artifacts == "s3" or self.settings.server.genai
+
+    @property
+    def login(self) -> bool:
+        """Whether clients log in."""
+        return self.settings.server.auth == "basic"
+
+    def service(self, name: str) -> Service:
+        """The service of that name; KeyError when the stack has none."""
+        return {service.name: service for service in self.services}[name]
+
+    @property
+    def lasting(self) -> tuple[Service, ...]:
+        """The services that keep running."""
+        return tuple(service for service in self.services if not service.one_shot)
+
+
+def build_stack(settings: Settings, runtime: RuntimeKind) -> Stack:
+    """The stack that the settings mean on that kind of runtime."""
+    artifacts: ArtifactKind = settings.artifact_store.kind or ("minio" if runtime == "docker" else "local")
+    secrets = _secrets(settings, artifacts)
+    services: list[Service] = []
+    if settings.backend_store.kind == "postgres":
+        services.append(_postgres(settings.resources.postgres))
+    if artifacts == "minio":
+        services += [_volumes(), _minio(settings.resources.minio)]
+    external = settings.backend_store.kind == "external" or artifacts == "s3"
+    services.append(_bootstrap(secrets, external))
+    services.append(_mlflow(settings, artifacts, secrets, external or settings.server.genai))
+    services.append(_proxy(settings.resources.proxy))
+    return Stack(settings, runtime, artifacts, tuple(services), secrets)
+
+
+def _secrets(settings: Settings, artifacts: ArtifactKind) -> tuple[SecretSpec, ...]:
+    own_backend = settings.backend_store.kind == "postgres"
+    both = ("bootstrap", "mlflow")
+    specs: list[SecretSpec] = []
+    if own_backend:
+        specs.append(SecretSpec("postgres_password", "superuser of the backend store", services=("postgres", "bootstrap")))
+    specs.append(
+        SecretSpec(
+            "backend_store_password",
+            "the server's role in the backend store",
+            from_env="" if own_backend else "PGPASSWORD",
+            services=both,
+        )
+    )
+    if artifacts == "minio":
+        specs.append(SecretSpec("minio_root_password", "root of the artifact store", services=("minio", "bootstrap")))
+    if artifacts != "local":
+        user = artifacts == "s3"
+        purpose = "the server's key to the bucket"
+        specs.append(SecretSpec("s3_access_key_id", purpose, "AWS_ACCESS_KEY_ID" if user else "", both))
+        specs.append(SecretSpec("s3_secret_access_key", purpose, "AWS_SECRET_ACCESS_KEY" if user else "", both))
+    if settings.server.auth == "basic":
+        specs.append(SecretSpec("mlflow_admin_password", f"the login {ADMIN_LOGIN}", services=("bootstrap",)))
+    specs.append(SecretSpec("flask_secret_key", "signs the server's forms", services=both))
+    specs.append(SecretSpec("crypto_kek_passphrase", "encrypts the secrets of the AI gateway", services=both))
+    return tuple(specs)
+
+
+def _names(secrets: tuple[SecretSpec, ...], service: str) -> tuple[str, ...]:
+    return tuple(spec.name for spec in secrets if service in spec.services)
+
+
+def _postgres(limits: Limits) -> Service:
+    return Service(
+        name="postgres",
+        image="postgres",
+        role="backend store",
+        user="999:999",
+        command=("postgres", "-c", "jit=off", "-c", "max_connections=100", "-c", "shared_buffers=128MB"),
+        secrets=("postgres_password",),
+        # From version 18 on the image wants the parent of the data directory.
+        volumes=(Volume("postgres", "/var/lib/postgresql"),),
+        networks=("data",),
+        tmpfs=("/tmp:mode=1777", "/run/postgresql:uid=999,gid=999,mode=0700"),
+        # Without -h the probe meets the server that only initialises.
+        probe=("pg_isready", "-q", "-h", "127.0.0.1", "-U", POSTGRES_USER),
+        memory=limits.memory or "1g",
+        cpus=limits.cpus,
+        shm="256m",
+        grace_seconds=60,
+    )
+
+
+def _volumes() -> Service:
+    """A fresh volume belongs to root; mounted first in our image, it takes that directory's owner, so no service needs root for it."""
+    return Service(
+        name="volumes",
+        image="server",
+        role="owner of the artifact volume",
+        user="10001:10001",
+        command=("volumes",),
+        volumes=(Volume("minio", "/var/lib/minio"),),
+        memory="64m",
+        one_shot=True,
+    )
+
+
+def _minio(limits: Limits) -> Service:
+    return Service(
+        name="minio",
+        image="minio",
+        role="artifact store",
+        user="10001:10001",
+        command=("minio", "server", "/data", "--address", ":9000", "--certs-dir", "/tmp/certs"),
+        secrets=("minio_root_password",),
+        volumes=(Volume("minio", "/data", adopt=True),),
+        networks=("data",),
+        after={"volumes": "done"},
+        tmpfs=("/tmp:mode=1777",),
+        memory=limits.memory or "1g",
+        cpus=limits.cpus,
+        pids=1024,
+        grace_seconds=30,
+    )
+
+
+def _bootstrap(secrets: tuple[SecretSpec, ...], external: bool) -> Service:
+    return Service(
+        name="bootstrap",
+        image="server",
+        role="makes roles, databases, bucket and schema",
+        user="10001:10001",
+        command=("bootstrap",),
+        secrets=_names(secrets, "bootstrap"),
+        networks=("data", "edge") if external else ("data",),
+        tmpfs=("/tmp:mode=1777",),
+        memory="1g",
+        one_shot=True,
+    )
+
+
+def _mlflow(settings: Settings, artifacts: ArtifactKind, secrets: tuple[SecretSpec, ...], route_out: bool) -> Service:
+    limits = settings.resources.mlflow
+    local = (Volume("artifacts", "/var/lib/mlflow/artifacts"),) if artifacts == "local" else ()
+    return Service(
+        name="mlflow",
+        image="server",
+        role="tracking server",
+        user="10001:10001",
+        command=("server",),
+        secrets=_names(secrets, "mlflow"),
+        # Whole artifacts pass through /tmp: on disk, since memory would count against the limit.
+        volumes=(Volume("scratch", "/tmp"), *local),
+        networks=("data", "web", "edge") if route_out else ("data", "web"),
+        probe=("/opt/venv/bin/python", "/opt/provision/entrypoint.py", "probe", "ready"),
+        memory=limits.memory or "2g",
+        cpus=limits.cpus,
+        pids=512,
+        grace_seconds=60,
+    )
+
+
+def _proxy(limits: Limits) -> Service:
+    return Service(
+        name="proxy",
+        image="caddy",
+        role="front door",
+        user="1000:1000",
+        command=("caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"),
+        networks=("web", "edge"),
+        after={"bootstrap": "done", "mlflow": "started"},
+        tmpfs=("/config:uid=1000,gid=1000,mode=0700", "/data:uid=1000,gid=1000,mode=0700"),
+        memory=limits.memory or "256m",
+        cpus=limits.cpus,
+        # The official binary carries this file capability and cannot start without it.
+        capabilities=("NET_BIND_SERVICE",),
+        grace_seconds=60,
+        front_door=True,
+    )

@@ -1,0 +1,54 @@
+"""`state.json`: what was applied to a stack; no secret in it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+
+from provisioner.errors import ProvisionError
+from provisioner.model.stack import RuntimeKind
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class State:
+    """What a stack was made with; kept, so that a newer program or another setting does not move it unasked."""
+
+    project: str = ""
+    runtime: RuntimeKind | None = None
+    port: int | None = None
+    mlflow: str = ""
+    artifacts: str = ""
+    secrets: tuple[str, ...] = ()
+    made_by: str = ""
+    checked: dict[str, str] = field(default_factory=dict)
+    """The fingerprints with which the full checks passed."""
+
+    def with_(self, **changes: object) -> State:
+        """A copy with these values."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    def text(self) -> bytes:
+        """The file's content."""
+        return (json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n").encode()
+
+
+def parse_state(content: bytes | None, place: str) -> State:
+    """The state that the file holds; the empty one when there is no file."""
+    if content is None:
+        return State()
+    try:
+        data = json.loads(content)
+        made_with = data.pop("format")
+        if made_with == FORMAT:
+            return State(**data | {"secrets": tuple(data.get("secrets", ()))})
+        why = f"format {made_with}, this program knows {FORMAT}"
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        why = str(error)
+    raise ProvisionError(
+        "state.json cannot be understood",
+        where=place,
+        why=why,
+        hint="use the version of provision that made it, or restore the file from a backup",
+    )

@@ -1,0 +1,130 @@
+"""Addresses and URIs of the stores, and the environment that each service is given; no secret value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from provisioner.model.settings import Settings
+from provisioner.model.stack import (
+    AUTH_DATABASE,
+    MINIO_ROOT_USER,
+    MLFLOW_DATABASE,
+    MLFLOW_ROLE,
+    POSTGRES_USER,
+    Stack,
+)
+
+ANY_LOCAL_HOST = "localhost,localhost:*,127.0.0.1,127.0.0.1:*,[::1],[::1]:*"
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the parts of one running stack find each other."""
+
+    postgres: str
+    """HOST:PORT, or the directory of a unix socket."""
+    minio: str
+    """HOST:PORT of our own S3 server."""
+    listen: str
+    """What the tracking server listens on: HOST:PORT or unix:PATH."""
+    upstream: str
+    """What the front door dials, in Caddy's words: HOST:PORT or unix/PATH."""
+    front: str
+    """What the front door listens on, in Caddy's words."""
+    artifacts: str
+    """The directory of a local artifact store."""
+    secrets: str
+    """The directory of secret files."""
+
+
+IN_CONTAINERS = Addresses(
+    postgres="postgres:5432",
+    minio="minio:9000",
+    listen="0.0.0.0:5000",
+    upstream="mlflow:5000",
+    front=":8080",
+    artifacts="/var/lib/mlflow/artifacts",
+    secrets="/run/secrets",
+)
+
+
+def postgres_uri(user: str, database: str, address: str) -> str:
+    """The SQLAlchemy URI without a password; the driver is always named, since a bare one means psycopg 3 with SQLAlchemy 2.1."""
+    if address.startswith("/"):
+        return f"postgresql+psycopg2://{user}@/{database}?host={address}"
+    return f"postgresql+psycopg2://{user}@{address}/{database}"
+
+
+def service_environment(stack: Stack, service: str, addresses: Addresses) -> dict[str, str]:
+    """The environment of that service."""
+    if service == "postgres":
+        return {
+            "POSTGRES_USER": POSTGRES_USER,
+            "POSTGRES_PASSWORD_FILE": f"{addresses.secrets}/postgres_password",
+            "POSTGRES_INITDB_ARGS": "--auth=scram-sha-256 --locale-provider=builtin --locale=C.UTF-8 --encoding=UTF8",
+        }
+    if service == "minio":
+        return {
+            "MINIO_ROOT_USER": MINIO_ROOT_USER,
+            "MINIO_ROOT_PASSWORD_FILE": f"{addresses.secrets}/minio_root_password",
+            "MINIO_BROWSER": "off",
+            "MINIO_UPDATE": "off",
+        }
+    if service in {"bootstrap", "mlflow"}:
+        environment = _server_environment(stack, addresses)
+        if service == "bootstrap" and stack.own_backend:
+            environment["PROVISION_POSTGRES_ADMIN"] = postgres_uri(POSTGRES_USER, "postgres", addresses.postgres)
+        if service == "bootstrap" and stack.artifacts == "minio":
+            environment["PROVISION_MINIO_ADMIN"] = addresses.minio
+        return environment
+    return {}
+
+
+def _server_environment(stack: Stack, addresses: Addresses) -> dict[str, str]:
+    server = stack.settings.server
+    backend = stack.settings.backend_store.uri or postgres_uri(MLFLOW_ROLE, MLFLOW_DATABASE, addresses.postgres)
+    environment = {
+        "PROVISION_SECRETS": addresses.secrets,
+        "PROVISION_BACKEND_STORE": backend,
+        "PROVISION_ARTIFACTS_DESTINATION": artifacts_destination(stack, addresses),
+        "PROVISION_AUTH": server.auth,
+        "PROVISION_LISTEN": addresses.listen,
+        "PROVISION_WORKERS": str(worker_count(stack.settings)),
+        "PROVISION_GENAI": str(server.genai).lower(),
+        "MLFLOW_SERVER_ALLOWED_HOSTS": allowed_hosts(server.public_url),
+    }
+    if server.public_url:
+        environment["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = server.public_url
+    if stack.login:
+        own = postgres_uri(MLFLOW_ROLE, AUTH_DATABASE, addresses.postgres)
+        environment["PROVISION_AUTH_STORE"] = backend if stack.settings.backend_store.uri else own
+        environment["PROVISION_DEFAULT_PERMISSION"] = server.default_permission
+    store = stack.settings.artifact_store
+    endpoint = f"http://{addresses.minio}" if stack.artifacts == "minio" else store.endpoint_url
+    if stack.artifacts != "local":
+        environment["AWS_DEFAULT_REGION"] = store.region
+        if endpoint:
+            environment["MLFLOW_S3_ENDPOINT_URL"] = endpoint
+    return environment
+
+
+def artifacts_destination(stack: Stack, addresses: Addresses) -> str:
+    """Where the server keeps artifacts: `s3://BUCKET[/PREFIX]` or a directory."""
+    if stack.artifacts == "local":
+        return addresses.artifacts
+    store = stack.settings.artifact_store
+    return f"s3://{store.bucket}" + (f"/{store.prefix}" if store.prefix else "")
+
+
+def allowed_hosts(public_url: str | None) -> str:
+    """The Host headers that MLflow accepts: a list of ours replaces its defaults and matches the port, so each name stands with and without one."""
+    if not public_url:
+        return ANY_LOCAL_HOST
+    host = urlsplit(public_url).hostname or ""
+    return f"{host},{host}:*,{ANY_LOCAL_HOST}"
+
+
+def worker_count(settings: Settings) -> int:
+    """Server worker processes; `auto` is one, which is enough for one person."""
+    return 1 if settings.server.workers == "auto" else settings.server.workers

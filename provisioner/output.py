@@ -1,0 +1,202 @@
+"""What a command did, and its two forms: lines for people on stderr and stdout, one JSON document on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TextIO
+
+from provisioner.errors import ProvisionError
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing done or found: `created  secrets  4 generated`."""
+
+    verb: str
+    subject: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One observation of the running stack; `seen` says what was observed."""
+
+    name: str
+    ok: bool
+    seen: str
+    hint: str = ""
+
+
+@dataclass
+class Result:
+    """What a command leaves for its caller: data for JSON, lines for people."""
+
+    command: str
+    data: dict[str, Any] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+    stack: str = ""
+    runtime: str = ""
+    errors: list[ProvisionError] = field(default_factory=list)
+    exit_code: int = 0
+
+
+class Reporter(Protocol):
+    """Where actions say what they observe while they work."""
+
+    def note(self, label: str, text: str) -> None:
+        """A heading line, such as the stack in use."""
+
+    def step(self, verb: str, subject: str, detail: str = "") -> None:
+        """One thing done or found."""
+
+    def check(self, result: CheckResult) -> None:
+        """One end-to-end observation."""
+
+    def line(self, text: str) -> None:
+        """A line that long work printed."""
+
+    def working(self, text: str) -> Any:
+        """A context manager that shows that long work goes on."""
+
+
+class Recorder:
+    """A reporter that keeps everything and shows nothing; the base of the others."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self.checks: list[CheckResult] = []
+        self.notes: dict[str, str] = {}
+
+    def note(self, label: str, text: str) -> None:
+        self.notes[label] = text
+
+    def step(self, verb: str, subject: str, detail: str = "") -> None:
+        self.steps.append(Step(verb, subject, detail))
+
+    def check(self, result: CheckResult) -> None:
+        self.checks.append(result)
+
+    def line(self, text: str) -> None:
+        """Kept out of the result: long work keeps its own log."""
+
+    @contextmanager
+    def working(self, text: str) -> Iterator[None]:
+        yield
+
+
+class TerminalReporter(Recorder):
+    """A reporter that writes lines to stderr; colour and a live line only on a terminal."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__()
+        self._out = stream or sys.stderr
+        self._live = self._out.isatty()
+        self._lock = threading.Lock()
+
+    def note(self, label: str, text: str) -> None:
+        super().note(label, text)
+        self._write(f"{label:<10} {text}")
+
+    def step(self, verb: str, subject: str, detail: str = "") -> None:
+        super().step(verb, subject, detail)
+        self._write(f"  {self._colour(verb, f'{verb:<10}')} {subject:<12} {detail}".rstrip())
+
+    def check(self, result: CheckResult) -> None:
+        super().check(result)
+        verb = "ok" if result.ok else "failed"
+        self._write(f"  {self._colour(verb, f'{verb:<10}')} {result.name:<16} {result.seen}".rstrip())
+
+    def line(self, text: str) -> None:
+        if self._live:
+            self._transient(text)
+        else:
+            self._write(f"    {text}")
+
+    @contextmanager
+    def working(self, text: str) -> Iterator[None]:
+        if not self._live:
+            self._write(f"  ...        {text}")
+            yield
+            return
+        done = threading.Event()
+        spinner = threading.Thread(target=self._spin, args=(text, done), daemon=True)
+        spinner.start()
+        try:
+            yield
+        finally:
+            done.set()
+            spinner.join()
+            self._transient("")
+
+    def _spin(self, text: str, done: threading.Event) -> None:
+        started = time.monotonic()
+        while not done.wait(0.2):
+            self._transient(f"{text} ({time.monotonic() - started:.0f} s)")
+
+    def _transient(self, text: str) -> None:
+        with self._lock:
+            self._out.write(f"\r\x1b[K{f'  ...        {text}'[:100] if text else ''}")
+            self._out.flush()
+
+    def _write(self, text: str) -> None:
+        with self._lock:
+            self._out.write(f"\r\x1b[K{text}\n" if self._live else f"{text}\n")
+            self._out.flush()
+
+    def _colour(self, verb: str, text: str) -> str:
+        if not self._live:
+            return text
+        code = {"failed": 31, "changed": 33, "stopped": 33, "removed": 33, "unchanged": 2}.get(verb, 32)
+        return f"\x1b[{code}m{text}\x1b[0m"
+
+
+def error_lines(error: ProvisionError) -> list[str]:
+    """The lines a person sees for an error: what, then each part that is known, then the next step."""
+    parts = (("where", error.where), ("seen", error.why), ("left as", error.left_as))
+    lines = [f"error: {error.what}"]
+    known = [(name, text) for name, text in parts if text]
+    if known:
+        lines.append("")
+    for name, text in known:
+        first, *rest = text.splitlines() or [""]
+        lines.append(f"  {name:<10} {first}")
+        lines += [f"  {'':<10} {line}" for line in rest]
+    if error.hint:
+        lines += ["", f"  next: {error.hint}"]
+    return lines
+
+
+def error_document(error: ProvisionError) -> dict[str, str]:
+    """The JSON form of an error."""
+    return {
+        "what": error.what,
+        "where": error.where,
+        "why": error.why,
+        "hint": error.hint,
+        "left_as": error.left_as,
+    }
+
+
+def result_document(result: Result, recorder: Recorder) -> str:
+    """The one JSON document of a command; `data` has its steps and checks beside its own keys."""
+    data = {
+        "steps": [{"verb": s.verb, "subject": s.subject, "detail": s.detail} for s in recorder.steps],
+        "checks": [{"name": c.name, "ok": c.ok, "seen": c.seen} for c in recorder.checks],
+        **result.data,
+    }
+    document = {
+        "command": result.command,
+        "ok": result.exit_code == 0,
+        "exit_code": result.exit_code,
+        "stack": result.stack,
+        "runtime": result.runtime,
+        "data": data,
+        "errors": [error_document(error) for error in result.errors],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False)

@@ -1,0 +1,1 @@
+"""Stack to text: the same input gives the same bytes; nothing here reads or writes a file."""

@@ -1,0 +1,102 @@
+"""Services to supervisord's settings, and to the JSON that the launcher reads; no path of the machine in the first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+SUPERVISORD_CONF = "deploy/embedded/supervisord.conf"
+SERVICES_JSON = "deploy/embedded/services.json"
+LAUNCHER = "deploy/server/launcher.py"
+LOGS = "logs"
+SOCKET = "supervisor.sock"
+PID_FILE = "supervisord.pid"
+
+# supervisord expands log file names twice and chokes on quotes in `environment=`: so only relative names stand here, and
+# what may hold any character (paths, environment) is in the launcher's JSON. PROVISION_RUN is a short name of ours.
+_HEAD = f"""\
+# Made by `provision`; changes here are overwritten.
+# supervisord is started in the stack directory: every name is relative to it.
+
+[unix_http_server]
+file=%(ENV_PROVISION_RUN)s/{SOCKET}
+chmod=0700
+
+[supervisord]
+logfile={LOGS}/supervisord.log
+logfile_maxbytes=10MB
+logfile_backups=2
+pidfile=%(ENV_PROVISION_RUN)s/{PID_FILE}
+nodaemon=false
+nocleanup=true
+umask=077
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+"""
+
+_PROGRAM = """
+[program:{name}]
+command=python {launcher} {name}
+priority={priority}
+autostart=false
+autorestart=true
+startsecs=2
+startretries=10
+stopsignal={stop_signal}
+stopwaitsecs={grace_seconds}
+killasgroup=true
+redirect_stderr=true
+stdout_logfile={logs}/{name}.log
+stdout_logfile_maxbytes=10MB
+stdout_logfile_backups=2
+"""
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """How one service is run as a process: its whole command line and environment, and how it is ended."""
+
+    name: str
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    stop_signal: str = "TERM"
+    grace_seconds: int = 10
+    lasting: bool = True
+    log: str = ""
+    """A file that the process writes itself, since nobody takes its output."""
+    reads: tuple[str, ...] = field(default=())
+    """The rendered files that it reads: another content makes it another configuration."""
+
+
+def render_supervisord(daemons: Sequence[Daemon]) -> str:
+    """The text of `supervisord.conf` for the lasting ones; they are stopped in the opposite of this order."""
+    lasting = [daemon for daemon in daemons if daemon.lasting]
+    return _HEAD + "".join(render_program(daemon, 10 * place) for place, daemon in enumerate(lasting, start=1))
+
+
+def render_program(daemon: Daemon, priority: int) -> str:
+    """The section of one service."""
+    return _PROGRAM.format(
+        name=daemon.name,
+        launcher=LAUNCHER,
+        priority=priority,
+        stop_signal=daemon.stop_signal,
+        grace_seconds=daemon.grace_seconds,
+        logs=LOGS,
+    )
+
+
+def render_launcher(daemons: Sequence[Daemon]) -> str:
+    """The text of the launcher's JSON: no secret is in it, only where secrets are."""
+    return json.dumps({daemon.name: _entry(daemon) for daemon in daemons}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _entry(daemon: Daemon) -> dict[str, object]:
+    entry: dict[str, object] = {
+        "argv": list(daemon.argv),
+        "environment": daemon.environment,
+        "parent_death_signal": f"SIG{daemon.stop_signal}",
+    }
+    return entry | ({"log": daemon.log} if daemon.log else {})

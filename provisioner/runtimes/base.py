@@ -1,0 +1,81 @@
+"""What every runtime can do; held to by the contract tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from provisioner.model.plan import Observed, Plan
+from provisioner.model.stack import RuntimeKind, Stack
+from provisioner.output import Reporter
+
+
+@dataclass(frozen=True)
+class Place:
+    """One stack on one host: its directory, the unique name of its services, and its front door's port."""
+
+    directory: Path
+    project: str
+    port: int
+
+
+@dataclass(frozen=True)
+class RenderedFile:
+    """A file of the stack directory: what stands in it, and its mode."""
+
+    content: bytes
+    mode: int = 0o644
+
+
+class Runtime(Protocol):
+    """Runs the services of one stack; every method but `preflight`, `files`, `wanted` and `observe` changes something or asks the running stack."""
+
+    kind: RuntimeKind
+
+    def preflight(self) -> None:
+        """Nothing when the runtime can be used; PreflightError says what is missing and how to mend it."""
+
+    def files(self) -> Mapping[str, RenderedFile]:
+        """The files that this runtime needs in the stack directory, by relative path; pure."""
+
+    def wanted(self) -> Mapping[str, str]:
+        """Each service in start order with the fingerprint of its configuration; works before any file is written."""
+
+    def observe(self) -> Observed:
+        """What runs now, and whether there is data; PreflightError when the runtime does not answer."""
+
+    def prepare(self, reporter: Reporter) -> None:
+        """Long work before the first start, done once: the server image, or the server environment."""
+
+    def apply(self, plan: Plan, reporter: Reporter) -> None:
+        """The plan made real; returns when every step was carried out, healthy or not. Raises Unhealthy when bootstrap fails."""
+
+    def probe(self, *arguments: str) -> str:
+        """What the server's own `entrypoint.py probe ARGUMENTS` prints, run inside the stack."""
+
+    def logs(self, service: str, lines: int) -> str:
+        """The last lines that the service wrote."""
+
+    def follow(self, service: str | None, lines: int) -> int:
+        """Shows logs on this terminal as they come, until interrupted; gives the exit code."""
+
+    def stop(self, reporter: Reporter) -> None:
+        """Every service ended, front door first; all data stays."""
+
+    def erase(self, reporter: Reporter) -> None:
+        """Every service and all data of the stack gone; the only method that deletes data."""
+
+
+@dataclass(frozen=True)
+class RuntimeChoice:
+    """A runtime and the reason why it is that one."""
+
+    kind: RuntimeKind
+    reason: str
+
+
+def service_names(stack: Stack) -> tuple[str, ...]:
+    """The names of the stack's services in start order."""
+    return tuple(service.name for service in stack.services)

@@ -1,0 +1,153 @@
+"""The command line and environment of every process of the embedded runtime; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from provisioner.assets import SERVER_CODE
+from provisioner.model.stack import POSTGRES_USER, Stack
+from provisioner.model.stores import Addresses, service_environment, worker_count
+from provisioner.render.compose import CADDYFILE
+from provisioner.render.supervisord import LOGS, Daemon
+from provisioner.runtimes.base import Place
+
+# The directory of unix sockets is not known before the start and may change at the next one: the launcher puts the
+# real one in this name's place, and Caddy takes it from its environment.
+RUN = "/@RUN@"
+RUN_VARIABLE = "PROVISION_RUN"
+POSTGRES_DATA = "data/postgres"
+POSTGRES_NEW = "data/postgres.new"
+ARTIFACTS = "data/artifacts"
+SCRATCH = "data/tmp"
+HOME = "data/home"
+CADDY_HOME = "data/caddy"
+SECRETS = "secrets"
+DIRECTORIES = (ARTIFACTS, SCRATCH, HOME, CADDY_HOME, LOGS)
+INITDB = "initdb"
+_BASE_CONNECTIONS = 40
+_CONNECTIONS_PER_WORKER = 20
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The programs of a server environment."""
+
+    folder: Path
+
+    def path(self, name: str) -> str:
+        """The program of that name."""
+        return str(self.folder / name)
+
+
+def embedded_addresses(stack: Stack, place: Place) -> Addresses:
+    """Where the parts find each other: unix sockets in the run directory, and only the front door on TCP."""
+    bind = stack.settings.server.bind
+    host = f"[{bind}]" if ":" in bind else bind
+    return Addresses(
+        postgres=RUN,
+        minio="",
+        listen=f"unix:{RUN}/mlflow.sock",
+        upstream=f"unix/{{${RUN_VARIABLE}}}/mlflow.sock",
+        front=f"{host}:{place.port}",
+        artifacts=str(place.directory / ARTIFACTS),
+        secrets=str(place.directory / SECRETS),
+    )
+
+
+def daemons(stack: Stack, place: Place, programs: Programs) -> tuple[Daemon, ...]:
+    """Every process that the stack may run, in start order; `initdb` first where the database is ours."""
+    addresses = embedded_addresses(stack, place)
+    base = base_environment(place, programs)
+    made = {
+        "postgres": _postgres(stack, programs, base),
+        "bootstrap": _server("bootstrap", stack, programs, base | service_environment(stack, "bootstrap", addresses)),
+        "mlflow": _server("mlflow", stack, programs, base | service_environment(stack, "mlflow", addresses)),
+        "proxy": _proxy(stack, place, programs, base),
+    }
+    services = tuple(made[service.name] for service in stack.services if service.name in made)
+    return (_initdb(programs, base), *services) if stack.own_backend else services
+
+
+def base_environment(place: Place, programs: Programs) -> dict[str, str]:
+    """What every process gets; nothing of the user's own environment."""
+    return {
+        "PATH": f"{programs.folder}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(place.directory / HOME),
+        "TMPDIR": str(place.directory / SCRATCH),
+        "LANG": "C.UTF-8",
+    }
+
+
+def supervisord_argv(programs: Programs, configuration: str) -> list[str]:
+    """The command line that starts supervisord, which then goes on in the background."""
+    return [programs.path("python"), "-m", "supervisor.supervisord", "-c", configuration]
+
+
+def launcher_argv(programs: Programs, launcher: str, name: str, argv: tuple[str, ...] = ()) -> list[str]:
+    """The command line that runs a process outside of supervisord; `argv` in place of its own, in its environment."""
+    return [programs.path("python"), launcher, name, *argv]
+
+
+def entrypoint_argv(programs: Programs, *arguments: str) -> tuple[str, ...]:
+    """The command line of the server's own program."""
+    return (programs.path("python"), f"{SERVER_CODE}/entrypoint.py", *arguments)
+
+
+def _initdb(programs: Programs, base: Mapping[str, str]) -> Daemon:
+    argv = (
+        programs.path("initdb"),
+        f"--pgdata={POSTGRES_NEW}",
+        f"--username={POSTGRES_USER}",
+        "--locale-provider=builtin",
+        "--locale=C.UTF-8",
+        "--encoding=UTF8",
+        "--auth=scram-sha-256",
+        f"--pwfile={SECRETS}/postgres_password",
+    )
+    return Daemon(INITDB, argv, dict(base), stop_signal="INT", lasting=False)
+
+
+def _postgres(stack: Stack, programs: Programs, base: Mapping[str, str]) -> Daemon:
+    connections = _BASE_CONNECTIONS + _CONNECTIONS_PER_WORKER * worker_count(stack.settings)
+    settings = {
+        "listen_addresses": "",
+        "unix_socket_directories": RUN,
+        "unix_socket_permissions": "0700",
+        "max_connections": str(connections),
+        "shared_buffers": "64MB",
+        "jit": "off",
+        "wal_level": "minimal",
+        "max_wal_senders": "0",
+    }
+    argv = [programs.path("postgres"), "-D", POSTGRES_DATA]
+    for key, value in settings.items():
+        argv += ["-c", f"{key}={value}"]
+    # SIGTERM would wait for every client to leave.
+    return Daemon("postgres", tuple(argv), dict(base), stop_signal="INT", grace_seconds=stack.service("postgres").grace_seconds)
+
+
+def _server(name: str, stack: Stack, programs: Programs, environment: Mapping[str, str]) -> Daemon:
+    python = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    service = stack.service(name)
+    return Daemon(
+        name,
+        entrypoint_argv(programs, *service.command),
+        {**environment, **python},
+        grace_seconds=service.grace_seconds,
+        lasting=not service.one_shot,
+        log=f"{LOGS}/{name}.log" if service.one_shot else "",
+        reads=(SERVER_CODE,),
+    )
+
+
+def _proxy(stack: Stack, place: Place, programs: Programs, base: Mapping[str, str]) -> Daemon:
+    home = str(place.directory / CADDY_HOME)
+    return Daemon(
+        "proxy",
+        (programs.path("caddy"), "run", "--config", CADDYFILE, "--adapter", "caddyfile"),
+        {**base, "XDG_CONFIG_HOME": home, "XDG_DATA_HOME": home},
+        grace_seconds=stack.service("proxy").grace_seconds,
+        reads=(CADDYFILE,),
+    )

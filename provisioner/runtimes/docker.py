@@ -1,0 +1,185 @@
+"""The Docker runtime: `docker compose` in the stack directory, on any host."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from provisioner.assets import image_files
+from provisioner.errors import CommandFailed, PreflightError, Unhealthy
+from provisioner.model.plan import Observed, Plan
+from provisioner.model.stack import RuntimeKind, Stack
+from provisioner.model.stores import IN_CONTAINERS
+from provisioner.output import Reporter
+from provisioner.render.caddyfile import render_caddyfile
+from provisioner.render.compose import BUILD_CA, CADDYFILE, render_compose, render_env, server_image
+from provisioner.runtimes import docker_cli as cli
+from provisioner.runtimes.base import Place, RenderedFile
+from provisioner.system.host import Host
+from provisioner.system.process import Completed
+
+COMPOSE_FILE = "docker-compose.yml"
+OVERRIDE_FILE = "compose.override.yml"
+DONE = {"create": "created", "start": "started", "change": "changed", "remove": "removed"}
+
+
+class DockerRuntime:
+    """Runs a stack with Docker Compose."""
+
+    kind: RuntimeKind = "docker"
+
+    def __init__(self, stack: Stack, place: Place, host: Host) -> None:
+        self._stack = stack
+        self._place = place
+        self._host = host
+
+    def preflight(self) -> None:
+        cli.refuse_snap(_docker_path(), self._place.directory)
+        cli.refuse_remote(self._endpoint())
+        with ThreadPoolExecutor() as pool:
+            engine = pool.submit(self._docker, ["docker", "version", "--format", "{{.Server.Version}}"])
+            compose = pool.submit(self._docker, ["docker", "compose", "version", "--short"])
+            cli.check_versions(engine.result().text, compose.result().text)
+
+    def files(self) -> Mapping[str, RenderedFile]:
+        built_from = self._image_files()
+        front_door = {CADDYFILE: render_caddyfile(IN_CONTAINERS).encode()}
+        texts = {
+            COMPOSE_FILE: render_compose(self._stack, built_from, front_door).encode(),
+            ".env": render_env(self._place.project, self._place.port).encode(),
+            **front_door,
+            **built_from,
+        }
+        return {path: RenderedFile(content) for path, content in texts.items()}
+
+    def wanted(self) -> Mapping[str, str]:
+        override = self._place.directory / OVERRIDE_FILE
+        files = ["-", str(override)] if self._host.get(override) is not None else ["-"]
+        argv = cli.compose(self._place.project, "--project-directory", str(self._place.directory), "config", "--hash", "*", files=files)
+        text = self.files()[COMPOSE_FILE].content
+        hashes = cli.parse_hashes(self._docker(argv, stdin=text, in_directory=False).text)
+        ours = [service.name for service in self._stack.services]
+        return {name: hashes[name] for name in [*ours, *sorted(set(hashes) - set(ours))] if name in hashes}
+
+    def observe(self) -> Observed:
+        with ThreadPoolExecutor() as pool:
+            containers = pool.submit(self._docker, cli.list_containers(self._place.project), in_directory=False)
+            volumes = pool.submit(self._docker, cli.list_volumes(self._place.project), in_directory=False)
+            return Observed(cli.parse_containers(containers.result().text), bool(volumes.result().text))
+
+    def prepare(self, reporter: Reporter) -> None:
+        image = self._server_image()
+        if self._docker(["docker", "image", "inspect", "--format", "{{.Id}}", image], check=False).code == 0:
+            return
+        if self._stack.settings.images.server:
+            return
+        with reporter.working(f"building the server image {image}"):
+            self._stream(reporter, "build", "--progress", "plain", self._builder())
+        reporter.step("built", "image", image)
+
+    def apply(self, plan: Plan, reporter: Reporter) -> None:
+        try:
+            with reporter.working("starting services"):
+                self._stream(reporter, "up", "-d", "--no-build", "--remove-orphans", "--quiet-pull")
+        except CommandFailed as failure:
+            raise self._start_failure(failure) from None
+        for step in plan.steps:
+            reporter.step(DONE[step.verb], step.subject, step.cause)
+
+    def probe(self, *arguments: str) -> str:
+        program = ("/opt/venv/bin/python", "/opt/provision/entrypoint.py", "probe")
+        return self._docker(cli.compose(self._place.project, "exec", "-T", "mlflow", *program, *arguments)).text
+
+    def logs(self, service: str, lines: int) -> str:
+        argv = cli.compose(self._place.project, "logs", "--no-color", "--no-log-prefix", "--tail", str(lines), service)
+        return self._docker(argv).text
+
+    def follow(self, service: str | None, lines: int) -> int:
+        argv = cli.compose(self._place.project, "logs", "-f", "--tail", str(lines), *([service] if service else []))
+        return self._host.attach(argv, cwd=self._place.directory, env=self._environment())
+
+    def stop(self, reporter: Reporter) -> None:
+        running = self.observe().services
+        with reporter.working("stopping services"):
+            self._docker(cli.compose(self._place.project, "down", "--remove-orphans"), timeout=300, in_directory=False)
+        for name in running:
+            reporter.step("stopped", name)
+
+    def erase(self, reporter: Reporter) -> None:
+        volumes = self._docker(cli.list_volumes(self._place.project), in_directory=False).text.split()
+        with reporter.working("removing services and volumes"):
+            argv = cli.compose(self._place.project, "down", "--remove-orphans", "--volumes")
+            self._docker(argv, timeout=300, in_directory=False)
+            left = self._docker(cli.list_volumes(self._place.project), in_directory=False).text.split()
+            if left:
+                self._docker(["docker", "volume", "rm", *left], in_directory=False)
+        for volume in volumes:
+            reporter.step("removed", "volume", volume)
+
+    def _image_files(self) -> dict[str, bytes]:
+        """What the image is built from; the certificates are the user's, or an empty file for the Dockerfile to copy."""
+        named = self._stack.settings.build.ca_file
+        if not named:
+            return image_files() | {BUILD_CA: b""}
+        certificates = self._host.get(self._place.directory / named)
+        if certificates is None:
+            raise PreflightError("build.ca_file is not there", where=str(self._place.directory / named), hint="put the PEM file there")
+        return image_files() | {BUILD_CA: certificates}
+
+    def _server_image(self) -> str:
+        return server_image(self._stack.settings, self._image_files())
+
+    def _builder(self) -> str:
+        return next(service.name for service in self._stack.services if service.image == "server")
+
+    def _start_failure(self, failure: CommandFailed) -> Exception:
+        known = cli.explained(failure)
+        if known is not failure:
+            return known
+        failed = [s for s in self.observe().services.values() if s.state in {"failed", "ill"}]
+        if not failed:
+            return failure
+        name = failed[0].name
+        return Unhealthy(
+            f"{name} failed while starting",
+            where=f"service {name}: {failed[0].detail}",
+            why=self.logs(name, 20),
+            hint=f"mend what the last lines say, then run `provision up` again; `provision logs {name}` shows more",
+            left_as="what had started still runs; no data was removed",
+        )
+
+    def _endpoint(self) -> str:
+        """The engine's address, asked only when something points away from the default."""
+        if host := os.environ.get("DOCKER_HOST"):
+            return host
+        config = Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker")) / "config.json"
+        if os.environ.get("DOCKER_CONTEXT") or cli.current_context(self._host.get(config)) not in {"", "default"}:
+            return self._docker(["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]).text
+        return ""
+
+    def _environment(self) -> dict[str, str]:
+        """The user's environment without what would change a stack behind its settings."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("COMPOSE_", "PROVISION_"))}
+        return kept | {"PROVISION_PORT": str(self._place.port)}
+
+    def _docker(
+        self, argv: list[str], *, stdin: bytes = b"", timeout: float = 60, check: bool = True, in_directory: bool = True
+    ) -> Completed:
+        directory = self._place.directory
+        cwd = directory if in_directory and directory.is_dir() else None
+        try:
+            return self._host.run(argv, cwd=cwd, env=self._environment(), stdin=stdin, timeout=timeout, check=check)
+        except CommandFailed as failure:
+            raise cli.explained(failure) from None
+
+    def _stream(self, reporter: Reporter, *arguments: str) -> None:
+        argv = cli.compose(self._place.project, *arguments)
+        self._host.stream(argv, reporter.line, cwd=self._place.directory, env=self._environment())
+
+
+def _docker_path() -> Path | None:
+    found = shutil.which("docker")
+    return Path(found) if found else None

@@ -1,0 +1,173 @@
+"""Docker's command line: argv as pure functions, and its failures in words."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from provisioner.errors import CommandFailed, PreflightError, ProvisionError
+from provisioner.model.plan import ObservedService, State
+
+MINIMUM_ENGINE = (20, 10)
+MINIMUM_COMPOSE = (2, 20)
+_ROW = "\t".join(
+    [
+        "{{.ID}}",
+        "{{.State}}",
+        "{{.Status}}",
+        '{{.Label "com.docker.compose.service"}}',
+        '{{.Label "com.docker.compose.config-hash"}}',
+        '{{.Label "com.docker.compose.oneoff"}}',
+    ]
+)
+
+
+def compose(project: str, *arguments: str, files: Sequence[str] = ()) -> list[str]:
+    """The argv of `docker compose` on that project; `files` in place of the directory's own (`-` is standard input)."""
+    named = [part for file in files for part in ("-f", file)]
+    return ["docker", "compose", "-p", project, *named, *arguments]
+
+
+def list_containers(project: str) -> list[str]:
+    """The argv that lists every container of the project, a row each for `parse_containers`."""
+    return ["docker", "ps", "-a", "--no-trunc", "--filter", f"label=com.docker.compose.project={project}", "--format", _ROW]
+
+
+def list_volumes(project: str) -> list[str]:
+    """The argv that lists the project's volumes."""
+    return ["docker", "volume", "ls", "-q", "--filter", f"label=com.docker.compose.project={project}"]
+
+
+def holder_of_port(port: int) -> list[str]:
+    """The argv that names the containers which publish that port."""
+    return ["docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}"]
+
+
+def parse_containers(text: str) -> dict[str, ObservedService]:
+    """The project's services by name, from the rows of `list_containers`."""
+    services: dict[str, ObservedService] = {}
+    for row in text.splitlines():
+        identifier, state, status, name, fingerprint, one_off = row.split("\t")
+        if name and one_off != "True":
+            services[name] = ObservedService(name, _state(state, status), fingerprint, status, identifier)
+    return services
+
+
+def parse_hashes(text: str) -> dict[str, str]:
+    """Each service's configuration hash, from `docker compose config --hash '*'`."""
+    return dict(line.split() for line in text.splitlines() if line.strip())
+
+
+def explained(failure: CommandFailed) -> ProvisionError:
+    """Docker's failure as what the user has to mend; the failure itself when it is none of the known ones."""
+    seen = failure.output or failure.why
+    for pattern, what, hint in _KNOWN:
+        if re.search(pattern, seen, re.IGNORECASE):
+            return PreflightError(what, where=failure.where, why=seen.splitlines()[-1] if seen else "", hint=hint)
+    if failure.code is None and not seen and failure.argv[:1] == ("docker",) and "is not there" in failure.what:
+        return PreflightError(
+            "Docker is not installed",
+            where="PATH",
+            hint="install Docker Engine with its Compose plugin, or use `provision up --runtime embedded`",
+        )
+    return failure
+
+
+_KNOWN = (
+    (
+        r"permission denied.*(docker.sock|docker daemon|docker API)",
+        "this user may not use the Docker engine",
+        "add yourself to the group docker (`sudo usermod -aG docker $USER`, then log in again), or use rootless Docker",
+    ),
+    (
+        r"cannot connect to the docker daemon|is the docker daemon running|failed to connect to the docker API|"
+        r"error during connect",
+        "the Docker engine is not running",
+        "start Docker (Docker Desktop, or `sudo systemctl start docker`), or use `provision up --runtime embedded`",
+    ),
+    (
+        r"'compose' is not a docker command|unknown (shorthand )?flag.*|unknown command.*compose",
+        "Docker's Compose plugin is missing",
+        "install the package docker-compose-plugin (Compose 2.20 or later)",
+    ),
+    (
+        r"port is already allocated|address already in use",
+        "the front door's port is taken",
+        "stop what holds the port, or set another server.port in provision.yml",
+    ),
+    (
+        r"no space left on device",
+        "the disk of the Docker engine is full",
+        "free space (`docker system df` shows what is used), then run `provision up` again",
+    ),
+    (
+        r"pull access denied|manifest unknown|no such host|TLS handshake timeout|failed to resolve reference|dial tcp",
+        "an image could not be fetched",
+        "check the network, or name a mirror with images.registry in provision.yml",
+    ),
+)
+
+
+def check_versions(engine: str, compose_version: str) -> None:
+    """Raises PreflightError when the engine or Compose is too old."""
+    for name, version, minimum, fix in (
+        ("Docker engine", engine, MINIMUM_ENGINE, "update Docker"),
+        ("Docker Compose", compose_version, MINIMUM_COMPOSE, "update the package docker-compose-plugin"),
+    ):
+        if version_tuple(version) < minimum:
+            wanted = ".".join(map(str, minimum))
+            raise PreflightError(f"{name} {version} is too old", why=f"{wanted} or later is needed", hint=fix)
+
+
+def version_tuple(text: str) -> tuple[int, int]:
+    """Major and minor of `v2.29.1-desktop`."""
+    found = re.search(r"(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def refuse_remote(endpoint: str) -> None:
+    """Raises PreflightError when Docker's current endpoint is another machine: file secrets and mounts would not be there."""
+    if endpoint.startswith(("unix://", "npipe://", "/")) or not endpoint:
+        return
+    raise PreflightError(
+        "the current Docker context is on another machine",
+        where=endpoint,
+        why="a stack's files and secrets must be where its engine is",
+        hint="`docker context use default` (and unset DOCKER_HOST and DOCKER_CONTEXT), or work on that machine",
+    )
+
+
+def refuse_snap(docker: Path | None, directory: Path) -> None:
+    """Raises PreflightError when Docker from snap cannot see the directory: it reads no hidden folder."""
+    if docker is None or not str(docker).startswith("/snap/"):
+        return
+    hidden = [part for part in directory.parts if part.startswith(".") and part not in {".", ".."}]
+    if hidden:
+        raise PreflightError(
+            "Docker from snap cannot read hidden folders",
+            where=str(directory),
+            why=f"{hidden[0]} is hidden",
+            hint="choose a stack directory without hidden parts: `provision up --stack ~/mlflow-stack`",
+        )
+
+
+def current_context(config: bytes | None) -> str:
+    """The context named in Docker's own config.json."""
+    try:
+        return str(json.loads(config or b"{}").get("currentContext", ""))
+    except (ValueError, AttributeError):
+        return ""
+
+
+def _state(state: str, status: str) -> State:
+    if state == "running":
+        if "(unhealthy)" in status:
+            return "ill"
+        return "starting" if "(health: starting)" in status else "running"
+    if state == "restarting":
+        return "ill"
+    if state == "exited":
+        return "done" if status.startswith("Exited (0)") else "failed"
+    return "stopped"

@@ -1,0 +1,1 @@
+"""The only door to processes and to a host's files."""

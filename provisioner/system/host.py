@@ -1,0 +1,129 @@
+"""A host: where a stack lives. This machine now; one over SSH is the same verbs."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from provisioner.errors import Locked, ProvisionError
+from provisioner.system import process
+from provisioner.system.process import Completed
+
+
+class Host(Protocol):
+    """Run a program (and follow it, or hand it the terminal), put and get a file, hold a lock."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        timeout: float = 60,
+        check: bool = True,
+    ) -> Completed:
+        """The ended program; errors as `system.process.run`."""
+
+    def stream(self, argv: Sequence[str], on_line: Callable[[str], None], *, cwd: Path, env: Mapping[str, str]) -> None:
+        """Each line that a long program writes, as it comes."""
+
+    def attach(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
+        """The code of a program that had the terminal."""
+
+    def put(self, content: bytes, path: Path, mode: int) -> None:
+        """The file stands there whole or not at all; missing directories are made."""
+
+    def get(self, path: Path) -> bytes | None:
+        """The file's content; None when there is none."""
+
+    def lock(self, directory: Path, reason: str) -> contextlib.AbstractContextManager[None]:
+        """The stack is ours until the context ends; raises Locked, with who holds it."""
+
+
+class LocalHost:
+    """This machine."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        timeout: float = 60,
+        check: bool = True,
+    ) -> Completed:
+        return process.run(argv, cwd=cwd, env=env, stdin=stdin, timeout=timeout, check=check)
+
+    def stream(self, argv: Sequence[str], on_line: Callable[[str], None], *, cwd: Path, env: Mapping[str, str]) -> None:
+        process.stream(argv, on_line, cwd=cwd, env=env)
+
+    def attach(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
+        return process.attach(argv, cwd=cwd, env=env)
+
+    def put(self, content: bytes, path: Path, mode: int) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(content)
+                    os.fchmod(file.fileno(), mode)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(name, path)
+            except BaseException:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name)
+                raise
+        except OSError as error:
+            raise ProvisionError(
+                f"{path} cannot be written: {error.strerror}",
+                where=str(path),
+                hint="check the directory's owner, permissions and free space",
+            ) from None
+
+    def get(self, path: Path) -> bytes | None:
+        try:
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise ProvisionError(
+                f"{path} cannot be read: {error.strerror}", where=str(path), hint="check its owner and permissions"
+            ) from None
+
+    @contextlib.contextmanager
+    def lock(self, directory: Path, reason: str) -> Iterator[None]:
+        """A lock of the operating system: it ends with its holder, however that ends."""
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / ".lock"
+        with open(path, "a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise _locked(directory, path) from None
+            file.truncate(0)
+            holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%H:%M:%S"), "command": reason}
+            file.write(json.dumps(holder))
+            file.flush()
+            yield
+            file.truncate(0)
+
+
+def _locked(directory: Path, path: Path) -> Locked:
+    try:
+        holder = json.loads(path.read_text(encoding="utf-8") or "{}")
+    except (OSError, ValueError):
+        holder = {}
+    who = f"provision {holder['command']}, process {holder['pid']}, since {holder['since']}" if holder else ""
+    return Locked("another command works on this stack", where=str(directory), why=who, hint="wait for it to end, then try again")

@@ -1,0 +1,95 @@
+"""Which process that is: an identity that survives the reuse of process numbers, and changes of the clock."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_ON_LINUX = sys.platform.startswith("linux")
+_CLOCK_TOLERANCE = 3.0
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A process by its number and when it started: the kernel's ticks on Linux, seconds of the clock elsewhere."""
+
+    pid: int
+    started: str
+
+
+def mark_of(pid: int) -> Mark | None:
+    """The mark of a process that runs; None when there is none, or only its remains."""
+    started = _linux_start(pid) if _ON_LINUX else _start_by_clock(pid)
+    return Mark(pid, started) if started else None
+
+
+def is_alive(mark: Mark) -> bool:
+    """Whether that very process runs."""
+    now = mark_of(mark.pid)
+    if now is None or _ON_LINUX:
+        return now == mark
+    try:
+        return abs(float(now.started) - float(mark.started)) <= _CLOCK_TOLERANCE
+    except ValueError:
+        return False
+
+
+def belongs_to(mark: Mark, uid: int) -> bool:
+    """Whether the process runs as that user."""
+    import psutil
+
+    try:
+        return bool(psutil.Process(mark.pid).uids().real == uid)
+    except psutil.Error:
+        return False
+
+
+def end(marks: Sequence[Mark], number: int, deadline: float) -> list[Mark]:
+    """Those that still run after the signal and at most that many seconds."""
+    for mark in marks:
+        if is_alive(mark):
+            with suppress(ProcessLookupError):
+                os.kill(mark.pid, number)
+    return wait_for_end(marks, deadline)
+
+
+def wait_for_end(marks: Sequence[Mark], deadline: float) -> list[Mark]:
+    """Those that still run after at most that many seconds."""
+    until = time.monotonic() + deadline
+    while True:
+        left = [mark for mark in marks if is_alive(mark)]
+        if not left or time.monotonic() > until:
+            return left
+        time.sleep(0.05)
+
+
+def end_for_sure(marks: Sequence[Mark], number: int, deadline: float) -> list[Mark]:
+    """Those that not even SIGKILL ended; the first signal had that many seconds."""
+    left = end(marks, number, deadline)
+    return end(left, signal.SIGKILL, 10) if left else []
+
+
+def _linux_start(pid: int) -> str:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    # The second field may hold spaces and parentheses; the state is the third, the start time the twenty-second.
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] in {"Z", "X"} else fields[19]
+
+
+def _start_by_clock(pid: int) -> str:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return "" if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.0f}"
+    except psutil.Error:
+        return ""

@@ -1,0 +1,40 @@
+"""TCP ports of this machine: which are free, and who holds one."""
+
+from __future__ import annotations
+
+import socket
+
+
+def is_free(address: str, port: int) -> bool:
+    """Whether a server could listen there and nobody answers there."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # As servers do it: connections of a server that just ended must not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+    # A listener on all addresses (macOS' AirPlay on 5000) lets others bind one of them.
+    with socket.socket(family, socket.SOCK_STREAM) as client:
+        client.settimeout(0.5)
+        return client.connect_ex((address, port)) != 0
+
+
+def next_free(address: str, start: int, tries: int = 100) -> int | None:
+    """The first free port from `start` on; None when none of the next hundred is."""
+    ports = range(start, min(start + tries, 65536))
+    return next((port for port in ports if is_free(address, port)), None)
+
+
+def holder(port: int) -> str:
+    """`NAME, process PID` of who listens on the port; "" when this user may not see it."""
+    import psutil
+
+    try:
+        for connection in psutil.net_connections(kind="tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port and connection.pid:
+                return f"{psutil.Process(connection.pid).name()}, process {connection.pid}"
+    except psutil.Error:
+        pass
+    return ""

@@ -1,0 +1,151 @@
+"""Run programs: the one place that imports `subprocess`, with four clear errors."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from provisioner.errors import CommandFailed
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A program that ended: its code (0 or more; a signal raises) and what it wrote."""
+
+    argv: tuple[str, ...]
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def text(self) -> str:
+        """Standard output as text, without the last newline."""
+        return self.stdout.decode(errors="replace").rstrip("\n")
+
+    @property
+    def error_text(self) -> str:
+        """Standard error as text."""
+        return self.stderr.decode(errors="replace").strip()
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whom a program runs as, when that is not ourselves; it has no other groups."""
+
+    uid: int
+    gid: int
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+    timeout: float = 60,
+    check: bool = True,
+    identity: Identity | None = None,
+) -> Completed:
+    """The ended program; raises CommandFailed when it is missing, killed, late, or (with `check`) when its code is not 0."""
+    try:
+        done = subprocess.run(
+            list(argv),
+            cwd=cwd,
+            env=env,
+            input=stdin,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+            user=identity.uid if identity else None,
+            group=identity.gid if identity else None,
+            extra_groups=[] if identity else None,
+        )
+    except FileNotFoundError as error:
+        raise _missing(argv, cwd, error) from None
+    except PermissionError:
+        raise _failed(argv, f"{argv[0]} may not be executed", "check its permissions") from None
+    except subprocess.TimeoutExpired as late:
+        seen = (late.stderr or late.stdout or b"").decode(errors="replace")
+        raise _failed(argv, f"{argv[0]} did not end within {timeout:.0f} s", "", output=seen) from None
+    completed = Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
+    if check or done.returncode < 0:
+        _raise_on_failure(argv, done.returncode, completed.error_text or completed.text)
+    return completed
+
+
+def stream(
+    argv: Sequence[str],
+    on_line: Callable[[str], None],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    log: Path | None = None,
+    umask: int = -1,
+) -> None:
+    """Run a program and hand on each line it writes (both streams) as it comes; the whole text goes to `log` too."""
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            umask=umask,
+        )
+    except FileNotFoundError as error:
+        raise _missing(argv, cwd, error) from None
+    tail: list[str] = []
+    with process, open(log or os.devnull, "ab") as copy:
+        try:
+            for raw in process.stdout or ():
+                copy.write(raw)
+                copy.flush()
+                line = raw.decode(errors="replace").rstrip()
+                tail = [*tail[-19:], line]
+                on_line(line)
+        except BaseException:
+            process.terminate()
+            raise
+    _raise_on_failure(argv, process.returncode, "\n".join(tail), log=str(log or ""))
+
+
+def attach(argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> int:
+    """Run a program on this terminal (its output is the user's) and give its code."""
+    try:
+        return subprocess.run(list(argv), cwd=cwd, env=env, check=False).returncode
+    except FileNotFoundError as error:
+        raise _missing(argv, cwd, error) from None
+
+
+def _raise_on_failure(argv: Sequence[str], code: int, output: str, log: str = "") -> None:
+    if code == 0:
+        return
+    shown = shlex.join(argv)
+    if code < 0:
+        name = signal.Signals(-code).name
+        raise CommandFailed(f"{argv[0]} was killed by {name}", where=shown, why=output, argv=tuple(argv), code=code, output=output, log=log)
+    raise CommandFailed(
+        f"{argv[0]} failed with exit code {code}",
+        where=shown,
+        why="\n".join(output.splitlines()[-20:]),
+        argv=tuple(argv),
+        code=code,
+        output=output,
+        log=log,
+    )
+
+
+def _missing(argv: Sequence[str], cwd: Path | None, error: FileNotFoundError) -> CommandFailed:
+    if cwd is not None and not cwd.is_dir():
+        return _failed(argv, f"the directory {cwd} does not exist", "")
+    return _failed(argv, f"the program {argv[0]} is not there", f"install {argv[0]}, or put it on PATH")
+
+
+def _failed(argv: Sequence[str], what: str, hint: str, output: str = "") -> CommandFailed:
+    return CommandFailed(what, where=shlex.join(argv), why=output, hint=hint, argv=tuple(argv), output=output)

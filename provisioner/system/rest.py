@@ -1,0 +1,137 @@
+"""Plain REST over HTTP: no proxies, no retries, every failure one error."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import http.client
+import json
+import ssl
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+_SHOWN = 300
+
+
+class RestError(Exception):
+    """A call that gave no good answer; `status` is 0 when nothing answered at all."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status} {message}" if status else message)
+        self.status = status
+        self.message = message
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A login must not travel to where an answer points."""
+
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+
+class Rest:
+    """A client of one server; never goes through a proxy, whatever the environment says."""
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        host: str = "",
+        origin: str = "",
+        username: str = "",
+        password: str = "",
+        timeout: float = 10,
+        ca_file: Path | None = None,
+    ) -> None:
+        self.uri = uri.rstrip("/")
+        self._timeout = timeout
+        self._headers = _headers(host, origin, username, password)
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({}), _NoRedirect()]
+        if self.uri.lower().startswith("https:"):
+            context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+            handlers.append(urllib.request.HTTPSHandler(context=context))
+        self._opener = urllib.request.build_opener(*handlers)
+
+    def anonymous(self) -> Rest:
+        """The same client without the login."""
+        copied = copy.copy(self)
+        copied._headers = {name: value for name, value in self._headers.items() if name != "Authorization"}
+        return copied
+
+    def call(self, method: str, path: str, payload: object | None = None) -> dict[str, Any]:
+        """The JSON object answered ({} for an empty answer); `payload` is sent as JSON; raises RestError."""
+        body = None if payload is None else json.dumps(payload).encode()
+        answer = self._send(method, path, body, "application/json" if body is not None else "")
+        if not answer.strip():
+            return {}
+        try:
+            document = json.loads(answer)
+        except ValueError:
+            raise RestError(0, f"{self.uri}{path} answered something that is not JSON: {_shorten(answer)}") from None
+        return document if isinstance(document, dict) else {"value": document}
+
+    def get_bytes(self, path: str) -> bytes:
+        """The body answered to a GET, as it is; raises RestError."""
+        return self._send("GET", path, None, "")
+
+    def put_bytes(self, path: str, data: bytes) -> None:
+        """Store the bytes under the path; raises RestError."""
+        self._send("PUT", path, data, "application/octet-stream")
+
+    def _send(self, method: str, path: str, body: bytes | None, content_type: str) -> bytes:
+        headers = dict(self._headers)
+        if content_type:
+            headers["Content-Type"] = content_type
+        # Percent signs stay: a path or query that is encoded already must not be encoded twice.
+        target = self.uri + quote(path, safe="/%?&=+,;:@!$'()*~[]")
+        try:
+            request = urllib.request.Request(target, data=body, headers=headers, method=method)  # noqa: S310
+            with self._opener.open(request, timeout=self._timeout) as answer:
+                content: bytes = answer.read()
+                return content
+        except urllib.error.HTTPError as error:
+            with error:
+                raise RestError(error.code, _message(error)) from None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise RestError(0, f"{self.uri} does not answer: {_reason(error)}") from None
+
+
+def _headers(host: str, origin: str, username: str, password: str) -> dict[str, str]:
+    headers = {"Accept": "*/*", "User-Agent": "provision"}
+    if host:
+        headers["Host"] = host
+    if origin:
+        headers["Origin"] = origin
+    if username or password:
+        token = base64.b64encode(f"{username}:{password}".encode()).decode()
+        headers["Authorization"] = f"Basic {token}"
+    return headers
+
+
+def _message(error: urllib.error.HTTPError) -> str:
+    """MLflow's own message when the answer has one, else its first bytes, else the status' name."""
+    try:
+        content = error.read()
+    except (OSError, http.client.HTTPException):
+        content = b""
+    try:
+        document = json.loads(content)
+        return str(document.get("message") or document.get("error_code") or error.reason)
+    except (ValueError, AttributeError):
+        return _shorten(content) or str(error.reason)
+
+
+def _shorten(content: bytes) -> str:
+    return " ".join(content.decode(errors="replace").split())[:_SHOWN]
+
+
+def _reason(error: Exception) -> str:
+    inner = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(inner, OSError) and inner.strerror:
+        return inner.strerror
+    if isinstance(inner, TimeoutError):
+        return "no answer in time"
+    return str(inner) or type(inner).__name__

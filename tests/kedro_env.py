@@ -1,0 +1,57 @@
+"""An environment with real Kedro and kedro-mlflow, made once and shared by tests."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+REQUIREMENTS = (
+    "kedro>=1.0,<2",
+    "kedro-mlflow>=2.0,<3",
+    "kedro-datasets>=5.0",
+    "scikit-learn>=1.4",
+    "matplotlib>=3.8",
+)
+
+
+def kedro_environment() -> Path:
+    """The virtual environment's directory; made by uv at the first call, cached for later ones."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    name = hashlib.sha256("\n".join((version, *REQUIREMENTS)).encode()).hexdigest()[:12]
+    base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "provision-tests"
+    base.mkdir(parents=True, exist_ok=True)
+    directory = base / f"kedro-{name}"
+    with open(base / f"kedro-{name}.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (directory / ".complete").exists():
+            _make(directory, version)
+    return directory
+
+
+def new_project(parent: Path, name: str = "demo") -> Path:
+    """A fresh project of `kedro new`, without tools, example or telemetry."""
+    kedro = kedro_environment() / "bin" / "kedro"
+    argv = [str(kedro), "new", "--name", name, "--tools", "none", "--example", "n", "--telemetry", "no"]
+    subprocess.run(argv, cwd=parent, check=True, capture_output=True, env=kedro_variables())
+    return parent / name
+
+
+def kedro_variables() -> dict[str, str]:
+    """This process' environment without what would steer Kedro, MLflow or Python."""
+    dropped = ("KEDRO_", "MLFLOW_", "PYTHON", "VIRTUAL_ENV", "CONDA_PREFIX")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+    return {**kept, "DO_NOT_TRACK": "1", "KEDRO_DISABLE_TELEMETRY": "1"}
+
+
+def _make(directory: Path, version: str) -> None:
+    from uv import find_uv_bin
+
+    uv = find_uv_bin()
+    subprocess.run([uv, "venv", "--quiet", "--clear", "--python", version, str(directory)], check=True)
+    python = str(directory / "bin" / "python")
+    subprocess.run([uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python, *REQUIREMENTS], check=True)
+    (directory / ".complete").touch()
