@@ -3,6 +3,7 @@ ARG PYTHON_IMAGE=python:3.13-slim-trixie
 
 FROM ${PYTHON_IMAGE} AS build
 ARG PIP_INDEX_URL
+ENV NO_COLOR=1 PIP_PROGRESS_BAR=off UV_NO_PROGRESS=1
 SHELL ["/bin/sh", "-eu", "-c"]
 WORKDIR /build
 COPY deploy/requirements-build.txt deploy/requirements.txt deploy/build-ca.pem ./

@@ -36,7 +36,7 @@ def prepare_bucket(settings: Settings, say: Say) -> None:
 
 def _make_bucket_and_key(settings: Settings, key: str, secret: str, say: Say) -> None:
     from minio import MinioAdmin
-    from minio.credentials import StaticProvider
+    from minio.credentials.providers import StaticProvider
     from minio.error import MinioAdminException
 
     bucket, _ = settings.bucket

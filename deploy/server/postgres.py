@@ -25,7 +25,7 @@ _PASSING = (
 
 def connect(uri: str, password: str, deadline: float, wait_for: Callable[[str], bool] = lambda _: False) -> Any:
     """An autocommitting connection; Fault at the deadline, or at once for an error that time does not mend."""
-    arguments = libpq_arguments(uri)
+    arguments: dict[str, Any] = dict(libpq_arguments(uri))
     named = f"{arguments['user']} in {arguments['dbname']} at {arguments.get('host', '')}"
     end = time.monotonic() + deadline
     while True:

@@ -1,24 +1,68 @@
-"""A stack and the Kedro projects that use it."""
+"""A stack and the clients that use it: Kedro projects, and whatever reads a shell's environment."""
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import dataclass
 from pathlib import Path
 
-from provisioner.actions.kedro_project import find_project
-from provisioner.actions.link import Credentials, link
-from provisioner.actions.secrets import read_secret
-from provisioner.actions.stack_directory import OpenStack
+from provisioner.actions.kedro_project import NotAProject, find_project
+from provisioner.actions.link import Credentials, link, unlink
+from provisioner.actions.runtime import stack_port, tracking_uri
+from provisioner.actions.secrets import FOLDER, read_secret
+from provisioner.actions.stack_directory import OpenStack, find_stack
+from provisioner.errors import Unhealthy
 from provisioner.model.stack import ADMIN_LOGIN
-from provisioner.output import Reporter
+from provisioner.output import Reporter, Result
+
+
+@dataclass(frozen=True)
+class LinkOptions:
+    """What the user asked of `link`."""
+
+    project: Path
+    uri: str | None = None
+    env: str | None = None
+    python: Path | None = None
+    dry_run: bool = False
+
+
+def link_project(option: Path | None, options: LinkOptions, reporter: Reporter) -> Result:
+    """The project uses the URI given, or this stack's; proved where Kedro is at hand."""
+    result = Result("link")
+    uri, credentials, stack = options.uri, None, ""
+    if uri is None:
+        opened = _made_stack(option)
+        reporter.note("stack", f"{opened.directory} ({opened.reason})")
+        uri, credentials, stack = tracking_uri(opened, stack_port(opened)), stack_credentials(opened), str(opened.directory)
+        result.stack, result.runtime = stack, opened.state.runtime or ""
+    link(
+        options.project,
+        uri,
+        credentials=credentials,
+        env=options.env,
+        python=options.python,
+        stack=stack,
+        dry_run=options.dry_run,
+        reporter=reporter,
+    )
+    result.data = {"tracking_uri": uri, "project": str(find_project(options.project).path), "dry_run": options.dry_run}
+    result.lines = [f"tracking URI  {uri}"]
+    result.lines.append("nothing was changed (--dry-run)" if options.dry_run else "next          kedro run")
+    return result
+
+
+def unlink_project(project: Path, reporter: Reporter) -> Result:
+    """The project's files as they were before `link`, as far as nobody else changed them."""
+    unlink(project, reporter=reporter)
+    return Result("unlink", data={"project": str(find_project(project).path)})
 
 
 def link_projects(opened: OpenStack, uri: str, named: tuple[Path, ...], wanted: bool, reporter: Reporter) -> list[Path]:
     """The projects now linked: those named, else the one that the user stands in."""
     if not wanted:
         return []
-    projects = list(named)
-    if not projects and (here := _project_here()):
-        projects = [here]
+    projects = list(named) or _project_here()
     for project in projects:
         link(project, uri, credentials=stack_credentials(opened), stack=str(opened.directory), reporter=reporter)
     return projects
@@ -32,6 +76,21 @@ def stack_credentials(opened: OpenStack) -> Credentials | None:
     return Credentials(ADMIN_LOGIN, password) if password else None
 
 
+def shell_lines(option: Path | None, reporter: Reporter) -> Result:
+    """`export` lines; a password is read from its file when the shell runs them, so it is in no output."""
+    opened = _made_stack(option)
+    reporter.note("stack", f"{opened.directory} ({opened.reason})")
+    uri = tracking_uri(opened, stack_port(opened))
+    result = Result("env", stack=str(opened.directory), runtime=opened.state.runtime or "", data={"tracking_uri": uri})
+    result.lines = [f"export MLFLOW_TRACKING_URI={shlex.quote(uri)}"]
+    if opened.settings.server.auth == "basic":
+        path = opened.directory / FOLDER / "mlflow_admin_password"
+        result.data |= {"username": ADMIN_LOGIN, "password_file": str(path)}
+        result.lines.append(f"export MLFLOW_TRACKING_USERNAME={ADMIN_LOGIN}")
+        result.lines.append(f'export MLFLOW_TRACKING_PASSWORD="$(cat {shlex.quote(str(path))})"')
+    return result
+
+
 def next_step(linked: list[Path], wanted: bool) -> str:
     """What a person does now."""
     if linked:
@@ -39,8 +98,15 @@ def next_step(linked: list[Path], wanted: bool) -> str:
     return "provision link PATH_TO_KEDRO_PROJECT" if wanted else "provision link"
 
 
-def _project_here() -> Path | None:
+def _project_here() -> list[Path]:
     try:
-        return find_project(Path.cwd()).path
-    except Exception:
-        return None
+        return [find_project(Path.cwd()).path]
+    except NotAProject:
+        return []
+
+
+def _made_stack(option: Path | None) -> OpenStack:
+    opened = find_stack(option)
+    if opened.state.runtime is None:
+        raise Unhealthy("this stack was never brought up", where=str(opened.directory), hint="`provision up` starts it")
+    return opened

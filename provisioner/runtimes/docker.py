@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypedDict
 
 from provisioner.assets import image_files
 from provisioner.errors import CommandFailed, PreflightError, Unhealthy
@@ -77,13 +78,14 @@ class DockerRuntime:
         if self._stack.settings.images.server:
             return
         with reporter.working(f"building the server image {image}"):
-            self._stream(reporter, "build", "--progress", "plain", self._builder())
+            self._host.stream(self._plain("build", self._builder()), reporter.line, **self._at_home())
         reporter.step("built", "image", image)
 
     def apply(self, plan: Plan, reporter: Reporter) -> None:
         try:
             with reporter.working("starting services"):
-                self._stream(reporter, "up", "-d", "--no-build", "--remove-orphans", "--quiet-pull")
+                argv = self._plain("up", "-d", "--no-build", "--remove-orphans")
+                self._host.stream(argv, cli.only_pulls(reporter.line), **self._at_home())
         except CommandFailed as failure:
             raise self._start_failure(failure) from None
         for step in plan.steps:
@@ -99,7 +101,7 @@ class DockerRuntime:
 
     def follow(self, service: str | None, lines: int) -> int:
         argv = cli.compose(self._place.project, "logs", "-f", "--tail", str(lines), *([service] if service else []))
-        return self._host.attach(argv, cwd=self._place.directory, env=self._environment())
+        return self._host.attach(argv, **self._at_home())
 
     def stop(self, reporter: Reporter) -> None:
         running = self.observe().services
@@ -175,9 +177,17 @@ class DockerRuntime:
         except CommandFailed as failure:
             raise cli.explained(failure) from None
 
-    def _stream(self, reporter: Reporter, *arguments: str) -> None:
-        argv = cli.compose(self._place.project, *arguments)
-        self._host.stream(argv, reporter.line, cwd=self._place.directory, env=self._environment())
+    def _plain(self, *arguments: str) -> list[str]:
+        """The argv of a long command whose progress is read line by line."""
+        return cli.compose(self._place.project, *arguments, progress="plain")
+
+    def _at_home(self) -> _AtHome:
+        return {"cwd": self._place.directory, "env": self._environment()}
+
+
+class _AtHome(TypedDict):
+    cwd: Path
+    env: dict[str, str]
 
 
 def _docker_path() -> Path | None:

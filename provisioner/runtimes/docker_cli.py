@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from provisioner.errors import CommandFailed, PreflightError, ProvisionError
@@ -24,10 +24,23 @@ _ROW = "\t".join(
 )
 
 
-def compose(project: str, *arguments: str, files: Sequence[str] = ()) -> list[str]:
+def compose(project: str, *arguments: str, files: Sequence[str] = (), progress: str = "") -> list[str]:
     """The argv of `docker compose` on that project; `files` in place of the directory's own (`-` is standard input)."""
     named = [part for file in files for part in ("-f", file)]
-    return ["docker", "compose", "-p", project, *named, *arguments]
+    shown = ["--progress", progress] if progress else []
+    return ["docker", "compose", *shown, "-p", project, *named, *arguments]
+
+
+def only_pulls(show: Callable[[str], None]) -> Callable[[str], None]:
+    """Of what `up` says, only the images that it fetches, each line once: the rest is shown as our own steps."""
+    seen: set[str] = set()
+
+    def line(text: str) -> None:
+        if "Pull" in text and text not in seen:
+            seen.add(text)
+            show(text.strip())
+
+    return line
 
 
 def list_containers(project: str) -> list[str]:

@@ -42,6 +42,11 @@ class Memory:
     bootstrap: str = ""
     """"" before it ran, `done`, or what went wrong."""
 
+    @property
+    def run_exists(self) -> bool:
+        """Whether the directory of unix sockets is still there; systems clean /tmp."""
+        return bool(self.run) and Path(self.run).is_dir()
+
     def with_(self, **changes: object) -> Memory:
         """A copy with these values."""
         return replace(self, **changes)  # type: ignore[arg-type]

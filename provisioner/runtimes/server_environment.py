@@ -32,8 +32,26 @@ _DEADLINE = 900.0
 _OPEN_UMASK = 0o022
 # What would change which packages go where; the user's indexes, proxies, caches and certificates stay.
 _NOT_PASSED = frozenset(
-    "VIRTUAL_ENV CONDA_PREFIX PYTHONPATH PYTHONHOME UV_PYTHON UV_SYSTEM_PYTHON UV_TARGET UV_PREFIX UV_CONSTRAINT UV_OVERRIDE "
-    "UV_EXCLUDE UV_EXCLUDE_NEWER UV_NO_BINARY UV_RESOLUTION UV_PRERELEASE UV_REQUIRE_HASHES UV_WORKING_DIR UV_WORKING_DIRECTORY".split()
+    [
+        "VIRTUAL_ENV",
+        "CONDA_PREFIX",
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "UV_PYTHON",
+        "UV_SYSTEM_PYTHON",
+        "UV_TARGET",
+        "UV_PREFIX",
+        "UV_CONSTRAINT",
+        "UV_OVERRIDE",
+        "UV_EXCLUDE",
+        "UV_EXCLUDE_NEWER",
+        "UV_NO_BINARY",
+        "UV_RESOLUTION",
+        "UV_PRERELEASE",
+        "UV_REQUIRE_HASHES",
+        "UV_WORKING_DIR",
+        "UV_WORKING_DIRECTORY",
+    ]
 )
 # uv's lines on what it does, such as `Downloading mlflow (11.0MiB)`; the names of 90 packages tell nobody anything.
 _PROGRESS = re.compile(r"^(Resolved|Prepared|Installed|Bytecode|Downloading|Downloaded|warning|error)")
@@ -104,7 +122,12 @@ def _make(environment: ServerEnvironment, account: Account, reporter: Reporter) 
         log = environment.path.parent / f"{environment.path.name}.log"
         for argv in uv_commands(_uv(), environment, made, lock, copied=account.dropped):
             process.stream(
-                argv, lambda line: _show(line, reporter), cwd=Path(scratch), env=uv_environment(os.environ, environment), log=log, umask=_OPEN_UMASK
+                argv,
+                lambda line: _show(line, reporter),
+                cwd=Path(scratch),
+                env=uv_environment(os.environ, environment),
+                log=log,
+                umask=_OPEN_UMASK,
             )
         _link_postgres(made)
         if account.dropped:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import xmlrpc.client
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ from typing import Any
 _NOT_RUNNING = 70
 _ALREADY_ADDED = 90
 _BAD_NAME = 10
-_STILL_RUNNING = 91
-STOPPED_STATES = frozenset({"STOPPED", "EXITED", "FATAL"})
 
 
 class Unreachable(Exception):
@@ -60,11 +57,11 @@ class Supervisor:
     def replace_group(self, name: str) -> None:
         """The stopped group as the settings file has it now."""
         self.remove_group(name)
-        self._call("supervisor.addProcessGroup", name, tolerate=_ALREADY_ADDED)
+        self._call("supervisor.addProcessGroup", name, tolerate={_ALREADY_ADDED})
 
     def remove_group(self, name: str) -> None:
         """The stopped group is forgotten."""
-        self._call("supervisor.removeProcessGroup", name, tolerate=_BAD_NAME)
+        self._call("supervisor.removeProcessGroup", name, tolerate={_BAD_NAME})
 
     def start(self, name: str) -> None:
         """The stopped process is started; does not wait."""
@@ -73,21 +70,20 @@ class Supervisor:
     def stop(self, name: str, grace_seconds: float) -> None:
         """The process has ended; supervisord kills it after its grace time."""
         waiting = Supervisor(self._path, grace_seconds + 15)
-        with suppress(Refused):
-            waiting._call("supervisor.stopProcess", name, True, tolerate=_NOT_RUNNING)
+        waiting._call("supervisor.stopProcess", name, True, tolerate={_NOT_RUNNING, _BAD_NAME})
 
     def shutdown(self) -> None:
         """supervisord ends itself and what is left; does not wait."""
         self._call("supervisor.shutdown")
 
-    def _call(self, method: str, *arguments: Any, tolerate: int = 0) -> Any:
+    def _call(self, method: str, *arguments: Any, tolerate: Collection[int] = ()) -> Any:
         transport = _UnixTransport(self._path, self._timeout)
         try:
             with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as server:
                 call: Callable[..., Any] = getattr(server, method)
                 return call(*arguments)
         except xmlrpc.client.Fault as fault:
-            if fault.faultCode == tolerate:
+            if fault.faultCode in tolerate:
                 return None
             raise Refused(f"{method} {' '.join(map(str, arguments))}: {fault.faultString}") from None
         except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:

@@ -8,13 +8,63 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NETWORK_TYPES = frozenset(
-    "acfs afpfs afs auristorfs beegfs ceph cifs coda cvfs davfs davfs2 fhgfs gfs2 glusterfs gpfs lustre mfs ncpfs nfs nfs4 ocfs2 "
-    "orangefs panfs pvfs2 smb smb2 smb3 smbfs webdav wekafs".split()
+    [
+        "acfs",
+        "afpfs",
+        "afs",
+        "auristorfs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "coda",
+        "cvfs",
+        "davfs",
+        "davfs2",
+        "fhgfs",
+        "gfs2",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "mfs",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "ocfs2",
+        "orangefs",
+        "panfs",
+        "pvfs2",
+        "smb",
+        "smb2",
+        "smb3",
+        "smbfs",
+        "webdav",
+        "wekafs",
+    ]
 )
 # FUSE names the program behind it after a dot.
 NETWORK_FUSE = frozenset(
-    "sshfs s3fs rclone gcsfuse goofys mountpoint-s3 glusterfs ceph curlftpfs davfs davfs2 cvmfs2 juicefs moosefs mfs lizardfs "
-    "beegfs_mount blobfuse blobfuse2 smbnetfs".split()
+    [
+        "sshfs",
+        "s3fs",
+        "rclone",
+        "gcsfuse",
+        "goofys",
+        "mountpoint-s3",
+        "glusterfs",
+        "ceph",
+        "curlftpfs",
+        "davfs",
+        "davfs2",
+        "cvmfs2",
+        "juicefs",
+        "moosefs",
+        "mfs",
+        "lizardfs",
+        "beegfs_mount",
+        "blobfuse",
+        "blobfuse2",
+        "smbnetfs",
+    ]
 )
 
 

@@ -1,0 +1,103 @@
+"""A small Kedro project that uses the stack: made, linked, run, and where to look at it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from provisioner.actions.health import API, client
+from provisioner.actions.projects import link_projects
+from provisioner.actions.runtime import front_door, stack_port, tracking_uri
+from provisioner.actions.secrets import read_secret
+from provisioner.actions.stack_directory import OpenStack, find_stack
+from provisioner.errors import PreflightError, ProvisionError, Unhealthy, WouldLoseData
+from provisioner.output import Reporter, Result
+from provisioner.system.host import LocalHost
+from provisioner.system.rest import Rest, RestError
+
+EXPERIMENT = "digits-demo"
+METRIC = "final_accuracy"
+ALPHAS = ("0.0001", "0.003", "0.1")
+NEEDED = ("kedro", "kedro_mlflow", "kedro_datasets", "sklearn", "matplotlib")
+_MARK = "[tool.provision]\ndemo = true"
+
+
+def demo(directory: Path, option: Path | None, reporter: Reporter) -> Result:
+    """Three runs of the demo project, and the addresses of the experiment and of its best run."""
+    _need_packages()
+    opened = find_stack(option)
+    reporter.note("stack", f"{opened.directory} ({opened.reason})")
+    uri = tracking_uri(opened, stack_port(opened))
+    rest = _running_server(opened, uri)
+    project = directory.absolute()
+    _make_project(project, reporter)
+    link_projects(opened, uri, (project,), True, reporter)
+    for alpha in ALPHAS:
+        with reporter.working(f"kedro run --params alpha={alpha}"):
+            _kedro_run(project, alpha, reporter)
+        reporter.step("ran", "kedro run", f"--params alpha={alpha}")
+    experiment, best = _best_run(rest)
+    accuracy = next(m["value"] for m in best["data"]["metrics"] if m["key"] == METRIC)
+    page = f"{uri}/#/experiments/{experiment}"
+    run = f"{page}/runs/{best['info']['run_id']}"
+    result = Result("demo", stack=str(opened.directory), runtime=opened.state.runtime or "")
+    result.data = {"tracking_uri": uri, "project": str(project), "experiment_url": page, "best_run_url": run, "accuracy": accuracy}
+    result.lines = [f"experiment    {page}", f"best run      {run} (accuracy {accuracy:.3f})", f"project       {project}"]
+    return result
+
+
+def _need_packages() -> None:
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise PreflightError(
+            f"the demo needs packages that are not installed: {', '.join(missing)}",
+            where=sys.executable,
+            hint="pip install 'tracking-stack-provisioner[demo]'",
+        )
+
+
+def _running_server(opened: OpenStack, uri: str) -> Rest:
+    if opened.state.runtime is None:
+        raise Unhealthy("this stack was never brought up", where=str(opened.directory), hint="`provision up` starts it")
+    password = read_secret(opened, "mlflow_admin_password")
+    rest = client(front_door(opened, stack_port(opened)), uri, password)
+    try:
+        rest.call("POST", f"{API}/experiments/search", {"max_results": 1})
+    except RestError as error:
+        raise Unhealthy("the tracking server does not answer", where=uri, why=str(error), hint="`provision up` starts it") from None
+    return rest
+
+
+def _make_project(project: Path, reporter: Reporter) -> None:
+    """The project's files; a demo project that is there is used again, another folder is never written to."""
+    source = Path(__file__).parent.parent / "demo_project"
+    settings = project / "pyproject.toml"
+    if settings.is_file() and _MARK in settings.read_text(encoding="utf-8"):
+        reporter.step("unchanged", "project", str(project))
+        return
+    if project.exists() and any(project.iterdir()):
+        raise WouldLoseData(f"{project} is there and is no demo project", where=str(project), hint="name another directory: `provision demo DIR`")
+    shutil.copytree(source, project, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    reporter.step("created", "project", str(project))
+
+
+def _kedro_run(project: Path, alpha: str, reporter: Reporter) -> None:
+    argv = [sys.executable, "-m", "kedro", "run", "--params", f"alpha={alpha}"]
+    dropped = ("MLFLOW_", "KEDRO_ENV")
+    env = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
+    env |= {"DO_NOT_TRACK": "1", "KEDRO_DISABLE_TELEMETRY": "1"}
+    LocalHost().stream(argv, reporter.line, cwd=project, env=env)
+
+
+def _best_run(rest: Rest) -> tuple[str, dict[str, Any]]:
+    found = rest.call("GET", f"{API}/experiments/get-by-name?experiment_name={EXPERIMENT}", None)
+    experiment = str(found["experiment"]["experiment_id"])
+    query = {"experiment_ids": [experiment], "order_by": [f"metrics.{METRIC} DESC"], "max_results": 1}
+    runs = rest.call("POST", f"{API}/runs/search", query).get("runs", [])
+    if not runs:
+        raise ProvisionError("the demo's runs are not on the server", where=EXPERIMENT, hint="`provision doctor` on the project")
+    return experiment, runs[0]

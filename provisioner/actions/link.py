@@ -1,0 +1,300 @@
+"""Link a Kedro project to a tracking server, prove it, and give everything back."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from provisioner.actions.git_ignore import refuse_visible
+from provisioner.actions.kedro_project import KedroProject, config_files, find_project
+from provisioner.actions.kedro_proof import Answer, Interpreter, Loaded, ask, certain_project, choose_interpreter
+from provisioner.actions.link_draft import Draft, DraftFile, without_marks
+from provisioner.actions.link_plan import PASSWORD, USERNAME, Credentials, Plan, checked_uri, make_plan, remarks_on_environment
+from provisioner.actions.link_record import (
+    FileRecord,
+    LinkRecord,
+    digest,
+    first_bytes,
+    forget,
+    holding,
+    linked_projects,
+    load_record,
+    record_folder,
+    save_record,
+)
+from provisioner.errors import LinkRefused
+from provisioner.output import Reporter
+from provisioner.system.files import make_folders, read_file, remove_empty_folder, remove_file, replace_file
+
+__all__ = ["Credentials", "LinkReport", "Proof", "link", "linked_projects", "unlink"]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Whether the project's own Kedro was seen to use the URI: `ok`, or `not made` and why."""
+
+    state: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class LinkReport:
+    """What a link did: the files it changed (or, dry, would change, as a unified diff), and its proof."""
+
+    project: Path
+    uri: str
+    env: str
+    changed: tuple[str, ...] = ()
+    diff: str = ""
+    proof: Proof = Proof("not made", "nothing was written")
+
+
+def link(
+    project: Path,
+    uri: str,
+    *,
+    credentials: Credentials | None = None,
+    env: str | None = None,
+    python: Path | None = None,
+    stack: str = "",
+    dry_run: bool = False,
+    reporter: Reporter,
+) -> LinkReport:
+    """The project at the path (or above it) uses the URI, and its own Kedro says so; LinkRefused leaves every byte."""
+    uri = checked_uri(uri)
+    found = find_project(project)
+    interpreter = choose_interpreter(found, python)
+    found = certain_project(found, interpreter)
+    folder = record_folder(found.path)
+    # A dry run writes nothing, so it needs no lock.
+    with contextlib.nullcontext() if dry_run else holding(folder, "link"):
+        record = load_record(folder)
+        draft = Draft(found, record, folder)
+        plan = make_plan(found, draft, uri, credentials, env)
+        files = draft.files()
+        for file in files:
+            if credentials and file.record.private and file.record.marks:
+                refuse_visible(found, file.path)
+        if dry_run:
+            return _shown(found, uri, plan, files, reporter)
+        work = _Work(found, folder, record, plan, files, uri, stack)
+        return _carry_out(work, interpreter, credentials, reporter)
+
+
+def unlink(project: Path, reporter: Reporter) -> LinkReport:
+    """The project's files as they were before the first link; where somebody else changed one, only our values go."""
+    found = find_project(project)
+    folder = record_folder(found.path)
+    if load_record(folder) is None:
+        reporter.step("unchanged", "link", f"{found.path} was not linked from this account")
+        return LinkReport(found.path, "", "")
+    with holding(folder, "unlink"):
+        record = load_record(folder)
+        if record is None:
+            return LinkReport(found.path, "", "")
+        # Decide for every file before the first is written.
+        restored = [_restored(found, folder, file) for file in record.files]
+        for path, content, file, kept in restored:
+            _give_back(found, path, content, file, kept, reporter)
+        for name in sorted(record.folders, key=len, reverse=True):
+            if remove_empty_folder(found.path / name):
+                reporter.step("removed", name, "the folder was made by link")
+        forget(folder)
+    return LinkReport(found.path, record.uri, record.env, tuple(file.path for file in record.files))
+
+
+@dataclass(frozen=True)
+class _Work:
+    project: KedroProject
+    folder: Path
+    record: LinkRecord | None
+    plan: Plan
+    files: Sequence[DraftFile]
+    uri: str
+    stack: str
+
+    @property
+    def changed(self) -> list[DraftFile]:
+        return [file for file in self.files if file.changed]
+
+
+def _carry_out(work: _Work, interpreter: Interpreter, credentials: Credentials | None, reporter: Reporter) -> LinkReport:
+    """Remember, write, prove; what cannot be proved false stays."""
+    made: list[Path] = []
+    new = _new_record(work)
+    save_record(work.folder, new, [(file.record, file.first) for file in work.files if file.record.marks])
+    try:
+        for file in work.changed:
+            made += _write(work.project, file)
+        made += make_folders(work.project.folder(work.plan.proof_env))
+        new = replace(new, folders=tuple(dict.fromkeys([*new.folders, *(work.project.shown(path) for path in made)])))
+        proof, proved = _prove(work, interpreter, credentials)
+    except BaseException:
+        _roll_back(work, made)
+        raise
+    save_record(work.folder, replace(new, proved=proved), [])
+    _report(work, proof, reporter)
+    names = tuple(work.project.shown(file.path) for file in work.changed)
+    return LinkReport(work.project.path, work.uri, work.plan.env, names, "", proof)
+
+
+def _new_record(work: _Work) -> LinkRecord:
+    files = tuple(file.record for file in work.files if file.record.marks)
+    folders = work.record.folders if work.record else ()
+    proved = work.record.proved if work.record else ""
+    return LinkRecord(str(work.project.path), work.stack, work.uri, work.plan.env, files, folders, proved)
+
+
+def _write(project: KedroProject, file: DraftFile) -> list[Path]:
+    if file.after is None:
+        remove_file(file.path)
+        return []
+    made = make_folders(file.path.parent)
+    replace_file(file.path, file.after, file.mode)
+    return made
+
+
+def _roll_back(work: _Work, made: Sequence[Path]) -> None:
+    """Every file as it was when this link began, and what is remembered too."""
+    for file in work.changed:
+        if file.now is None:
+            remove_file(file.path)
+        else:
+            replace_file(file.path, file.now, file.mode_now)
+    for path in reversed(made):
+        remove_empty_folder(path)
+    if work.record is None:
+        forget(work.folder)
+    else:
+        save_record(work.folder, work.record, [])
+
+
+def _prove(work: _Work, interpreter: Interpreter, credentials: Credentials | None) -> tuple[Proof, str]:
+    """What the project's Kedro says now, and a fingerprint of all that it depends on; LinkRefused when it says something else."""
+    env = work.plan.proof_env
+    if interpreter.path is None:
+        return Proof("not made", interpreter.reason), ""
+    fingerprint = _fingerprint(work, interpreter.path)
+    if work.record and work.record.proved == fingerprint and not work.changed:
+        return Proof("ok", f"unchanged since `kedro run` in {env} was seen to use {work.uri}"), fingerprint
+    answer = ask(work.project, interpreter.path, [env])
+    if answer.error:
+        return Proof("not made", f"{interpreter.path}: {answer.error}"), ""
+    loaded = answer.environments[env]
+    _refuse_different(work, loaded, credentials)
+    problem = loaded.problem or ("settings.py disables the hook of kedro-mlflow, so no run is tracked" if answer.hook_disabled else "")
+    detail = f"`kedro run` in {env} uses {work.uri} ({answer.versions}; {interpreter.reason})"
+    return Proof("ok", f"{detail}; but {problem}" if problem else detail), "" if problem else fingerprint
+
+
+def _refuse_different(work: _Work, loaded: Loaded, credentials: Credentials | None) -> None:
+    env = work.plan.proof_env
+    wrong = ""
+    if loaded.error:
+        wrong = f"Kedro cannot load it: {loaded.error}"
+    elif loaded.uri != work.uri:
+        wrong = f"Kedro takes {loaded.uri} ({loaded.origin})"
+    elif credentials and loaded.credentials != work.plan.entry:
+        wrong = f"Kedro takes the credentials {loaded.credentials or 'of nobody'}, not {work.plan.entry}"
+    elif credentials and not _same_login(loaded, credentials):
+        wrong = f"Kedro takes another login from the credentials {work.plan.entry}"
+    if wrong:
+        raise LinkRefused(
+            f"a `kedro run` in {env} would not use {work.uri}",
+            where=str(work.project.path),
+            why=wrong,
+            hint="`provision doctor` shows where each environment's value comes from",
+            left_as="every file is as it was",
+        )
+
+
+def _same_login(loaded: Loaded, credentials: Credentials) -> bool:
+    wanted = {USERNAME: credentials.username, PASSWORD: credentials.password.reveal()}
+    return all(loaded.login.get(name) == hashlib.sha256(value.encode()).hexdigest() for name, value in wanted.items())
+
+
+def _fingerprint(work: _Work, interpreter: Path) -> str:
+    """A hash of what decides the proof: settings, the files that Kedro reads for it, this shell, the interpreter."""
+    project = work.project
+    paths = [project.path / "pyproject.toml", project.settings_file]
+    for env in dict.fromkeys((project.base_env, work.plan.proof_env)):
+        for kind in ("mlflow", "globals", "credentials"):
+            paths += config_files(project, env, kind)
+    parts = [digest(read_file(path) or b"") + project.shown(path) for path in paths]
+    shell = [os.environ.get(name, "") for name in ("KEDRO_ENV", "MLFLOW_TRACKING_URI", "PYTHONPATH")]
+    return digest("\n".join([work.uri, work.plan.proof_env, str(interpreter), *shell, *parts]).encode())
+
+
+def _report(work: _Work, proof: Proof, reporter: Reporter) -> None:
+    for file in work.files:
+        name = work.project.shown(file.path)
+        keys = ", ".join(".".join(known.path) for known in file.record.marks)
+        if not file.changed:
+            reporter.step("unchanged", name, keys)
+        elif file.after is None:
+            reporter.step("removed", name, "an earlier link made it")
+        elif not keys:
+            reporter.step("restored", name, "an earlier link wrote there")
+        else:
+            reporter.step("changed" if file.now is not None else "created", name, keys)
+    for verb, subject, detail in [*work.plan.remarks, *remarks_on_environment(work.uri)]:
+        reporter.step(verb, subject, detail)
+    reporter.step("ok" if proof.state == "ok" else "not proved", "kedro", proof.detail)
+
+
+def _shown(project: KedroProject, uri: str, plan: Plan, files: Sequence[DraftFile], reporter: Reporter) -> LinkReport:
+    """The changes as a diff; of a file with secrets only the names of its keys."""
+    changed = [file for file in files if file.changed]
+    for file in files:
+        keys = ", ".join(".".join(known.path) for known in file.record.marks)
+        reporter.step("would write" if file.changed else "unchanged", project.shown(file.path), keys)
+    for verb, subject, detail in plan.remarks:
+        reporter.step(verb, subject, detail)
+    names = tuple(project.shown(file.path) for file in changed)
+    return LinkReport(project.path, uri, plan.env, names, "".join(_diff(project, file) for file in changed))
+
+
+def _diff(project: KedroProject, file: DraftFile) -> str:
+    name = project.shown(file.path)
+    if file.record.private:
+        return f"--- a/{name}\n+++ b/{name}\n(has secrets: its content is not shown)\n"
+    old, new = ((content or b"").decode("utf-8", "replace").splitlines(keepends=True) for content in (file.now, file.after))
+    lines = difflib.unified_diff(old, new, f"a/{name}" if file.now is not None else "/dev/null", f"b/{name}")
+    return "".join(text if text.endswith("\n") else f"{text}\n\\ No newline at end of file\n" for text in lines)
+
+
+_Restored = tuple[Path, "bytes | None", FileRecord, "list[str] | None"]
+
+
+def _restored(project: KedroProject, folder: Path, file: FileRecord) -> _Restored:
+    """The file's content after unlink; with what was kept because somebody changed it (None: the file is as we left it)."""
+    path = project.path / file.path
+    now, first = read_file(path), first_bytes(folder, file)
+    if now is None or now == first:
+        return path, now, file, None
+    if digest(now) == file.sha256:
+        return path, first, file, None
+    content, kept = without_marks(now, file.marks, first, file.path)
+    return path, None if first is None and not content.strip() else content, file, kept
+
+
+def _give_back(
+    project: KedroProject, path: Path, content: bytes | None, file: FileRecord, kept: list[str] | None, reporter: Reporter
+) -> None:
+    now = read_file(path)
+    if now == content:
+        reporter.step("unchanged", file.path, "it is gone" if now is None else "nothing of ours is in it")
+    elif content is None:
+        remove_file(path)
+        reporter.step("removed", file.path, "it was made by link")
+    else:
+        replace_file(path, content, file.mode if file.private and kept is None else None)
+        detail = "the bytes from before link" if kept is None else "only our values were taken out: the file was changed since"
+        reporter.step("restored" if kept is None else "changed", file.path, detail)
+    for key in kept or ():
+        reporter.step("kept", file.path, f"{key} was changed since")

@@ -1,0 +1,112 @@
+"""Runs under a project's own interpreter (by `-c`): what Kedro's own loader gives for MLflow, as one JSON line.
+
+It contacts no server. Arguments: the project's directory, then environments.
+"""
+
+from __future__ import annotations
+
+import sys
+
+# The current directory must not offer modules: under `kedro run` it does not either.
+sys.path[:] = [entry for entry in sys.path if entry]
+
+import hashlib  # noqa: E402
+import importlib  # noqa: E402
+import json  # noqa: E402
+import os  # noqa: E402
+from importlib import metadata  # noqa: E402
+from typing import Any  # noqa: E402
+
+
+def main(project: str, environments: list[str]) -> dict[str, Any]:
+    """The document to print: the settings in force, and each environment's values or its error."""
+    startup = importlib.import_module("kedro.framework.startup")
+    startup.bootstrap_project(startup.Path(project))
+    settings = importlib.import_module("kedro.framework.project").settings
+    arguments = dict(settings.CONFIG_LOADER_ARGS)
+    document: dict[str, Any] = {
+        "kedro": _version("kedro"),
+        "kedro_mlflow": _version("kedro-mlflow"),
+        "hook_disabled": "kedro-mlflow" in tuple(settings.DISABLE_HOOKS_FOR_PLUGINS),
+        "facts": _facts(settings, arguments),
+        "environments": {},
+    }
+    for env in environments:
+        try:
+            document["environments"][env] = _values(settings, arguments, project, env)
+        except Exception as error:
+            document["environments"][env] = {"error": f"{type(error).__name__}: {error}"}
+    return document
+
+
+def _facts(settings: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    patterns = arguments.get("config_patterns") or {}
+    return {
+        "conf_source": str(settings.CONF_SOURCE),
+        "base_env": arguments.get("base_env") or "",
+        "default_run_env": arguments.get("default_run_env") or "",
+        "merge_strategy": (arguments.get("merge_strategy") or {}).get("mlflow", "destructive"),
+        "patterns": {kind: list(globs) for kind, globs in patterns.items()},
+    }
+
+
+def _values(settings: Any, arguments: dict[str, Any], project: str, env: str) -> dict[str, Any]:
+    missing = importlib.import_module("kedro.config").MissingConfigException
+    source = os.path.join(project, str(settings.CONF_SOURCE))  # noqa: PTH118
+    loader = settings.CONFIG_LOADER_CLASS(conf_source=source, env=env or None, runtime_params=None, **arguments)
+    # What kedro-mlflow's hook does, without its last step, which asks the server.
+    if "mlflow" not in loader.config_patterns:
+        loader.config_patterns.update({"mlflow": ["mlflow*", "mlflow*/**", "**/mlflow*"]})
+    try:
+        conf = loader["mlflow"]
+    except missing:
+        conf = {}
+    problem = _validate(conf)
+    server = conf.get("server") or {}
+    name = server.get("credentials")
+    try:
+        entry = loader["credentials"].get(name) or {}
+    except missing:
+        entry = {}
+    uri = server.get("mlflow_tracking_uri")
+    origin = "file" if uri else "environment variable" if os.environ.get("MLFLOW_TRACKING_URI") else "default"
+    return {
+        "uri": uri or os.environ.get("MLFLOW_TRACKING_URI", "mlruns"),
+        "origin": origin,
+        "registry": server.get("mlflow_registry_uri"),
+        "credentials": name,
+        "problem": problem,
+        "login": {key: hashlib.sha256(str(value).encode()).hexdigest() for key, value in entry.items()},
+    }
+
+
+def _validate(conf: dict[str, Any]) -> str:
+    """What keeps kedro-mlflow from being used; raises when it refuses the configuration."""
+    if not _version("kedro-mlflow"):
+        return "kedro-mlflow is not installed there, so no run is tracked"
+    try:
+        model = importlib.import_module("kedro_mlflow.config.kedro_mlflow_config").KedroMlflowConfig
+    except ImportError as error:
+        return f"kedro-mlflow cannot be imported there: {error}"
+    (model.model_validate if hasattr(model, "model_validate") else model.parse_obj)({**conf})
+    return ""
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+if __name__ == "__main__":
+    # Projects and their logging write to standard output; the answer has a channel of its own.
+    channel = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        answer = main(sys.argv[1], sys.argv[2:])
+    except BaseException as failure:
+        answer = {"error": f"{type(failure).__name__}: {failure}"}
+    os.write(channel, json.dumps(answer).encode())
+    # Threads that a project started must not keep us.
+    os._exit(0)

@@ -1,0 +1,64 @@
+"""Commands about Kedro projects and other clients of a stack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from provisioner.cli.run import Output, OutputOption, StackOption, run
+
+ProjectArgument = Annotated[
+    Path | None, typer.Argument(metavar="[PROJECT]", help="The Kedro project; the one you are in when absent.", show_default=False)
+]
+
+
+def link(
+    project: ProjectArgument = None,
+    uri: Annotated[str | None, typer.Option(help="A tracking URI in place of this stack's.", show_default=False)] = None,
+    env: Annotated[str | None, typer.Option(help="The Kedro environment to write to.", show_default=False)] = None,
+    python: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="The project's own interpreter, for the proof.", show_default=False)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the change; write nothing.")] = False,
+    stack: StackOption = None,
+    output: OutputOption = Output.text,
+) -> None:
+    """Write the tracking URI into a Kedro project's mlflow.yml, and prove that Kedro reads it."""
+    from provisioner.actions.projects import LinkOptions, link_project
+
+    options = LinkOptions(project or Path.cwd(), uri, env, python, dry_run)
+    run("link", output, lambda reporter: link_project(stack, options, reporter))
+
+
+def unlink(project: ProjectArgument = None, stack: StackOption = None, output: OutputOption = Output.text) -> None:
+    """Give a Kedro project's files back as they were before link."""
+    from provisioner.actions.projects import unlink_project
+
+    run("unlink", output, lambda reporter: unlink_project(project or Path.cwd(), reporter))
+
+
+def env(stack: StackOption = None, output: OutputOption = Output.text) -> None:
+    """Print lines for a shell, for code that is no Kedro project: eval "$(provision env)"."""
+    from provisioner.actions.projects import shell_lines
+
+    run("env", output, lambda reporter: shell_lines(stack, reporter))
+
+
+def doctor(project: ProjectArgument = None, stack: StackOption = None, output: OutputOption = Output.text) -> None:
+    """Say what a `kedro run` would use in each environment, and whether it works."""
+    from provisioner.actions.diagnosis import diagnose
+
+    run("doctor", output, lambda reporter: diagnose(project, stack, reporter))
+
+
+def demo(
+    directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where the demo project is made.")] = Path("mlflow-demo"),
+    stack: StackOption = None,
+    output: OutputOption = Output.text,
+) -> None:
+    """Make a small Kedro project, link it, run it three times, and say where to look."""
+    from provisioner.actions.demo import demo as action
+
+    run("demo", output, lambda reporter: action(directory, stack, reporter))

@@ -1,0 +1,1 @@
+"""A Kedro project that learns to read digits."""

@@ -1,0 +1,348 @@
+"""The embedded runtime: the services as processes of this machine, kept alive by supervisord."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from provisioner.assets import asset_path, server_code
+from provisioner.errors import CommandFailed, PreflightError, Unhealthy
+from provisioner.model.plan import Observed, ObservedService, Plan
+from provisioner.model.stack import RuntimeKind, Stack
+from provisioner.output import Reporter
+from provisioner.render.caddyfile import render_caddyfile
+from provisioner.render.compose import CADDYFILE
+from provisioner.render.supervisord import (
+    LAUNCHER,
+    LOGS,
+    SERVICES_JSON,
+    SUPERVISORD_CONF,
+    Daemon,
+    render_launcher,
+    render_program,
+    render_supervisord,
+)
+from provisioner.runtimes import places
+from provisioner.runtimes.account import Account, check_account, check_reachable, current_account, make_account
+from provisioner.runtimes.base import Place, RenderedFile
+from provisioner.runtimes.daemons import (
+    ARTIFACTS,
+    INITDB,
+    POSTGRES_DATA,
+    POSTGRES_NEW,
+    daemons,
+    embedded_addresses,
+    entrypoint_argv,
+    launcher_argv,
+)
+from provisioner.runtimes.interpreter import choose_interpreter
+from provisioner.runtimes.memory import Machine, Memory, read_memory, this_machine, write_memory
+from provisioner.runtimes.server_environment import LOCK_FILE, ServerEnvironment, check_space, make_environment
+from provisioner.runtimes.supervision import Supervision, forget_starts, tail
+from provisioner.runtimes.supervisor_client import Supervisor, Unreachable
+from provisioner.system import mounts, process
+from provisioner.system.mounts import Mount
+from provisioner.system.paths import data_directory
+
+NEEDED_BYTES = 500_000_000
+BOOTSTRAP_DEADLINE = 300.0
+DONE = {"create": "created", "start": "started", "change": "changed", "remove": "removed"}
+BOOTSTRAP = "bootstrap"
+
+
+class EmbeddedRuntime:
+    """Runs a stack as processes: PostgreSQL, the tracking server and Caddy, on unix sockets behind one TCP port."""
+
+    kind: RuntimeKind = "embedded"
+
+    def __init__(
+        self,
+        stack: Stack,
+        place: Place,
+        *,
+        account: Account,
+        environment: ServerEnvironment,
+        machine: Machine,
+        mount_table: Iterable[Mount] | None = None,
+    ) -> None:
+        self._stack = stack
+        self._place = place
+        self._directory = place.directory
+        self._account = account
+        self._environment = environment
+        self._machine = machine
+        self._mount_table = mount_table
+        self._daemons = daemons(stack, place, environment.programs)
+        self._services = tuple(daemon for daemon in self._daemons if daemon.name != INITDB)
+        self._lasting = tuple(daemon for daemon in self._services if daemon.lasting)
+
+    def preflight(self) -> None:
+        if self._stack.artifacts == "minio":
+            raise PreflightError(
+                "the MinIO artifact store needs Docker",
+                where="artifact_store.kind in provision.yml",
+                hint="use kind: local, or kind: s3 with the endpoint_url of an S3 server that you have; or `--runtime docker`",
+            )
+        if not sys.platform.startswith(("linux", "darwin")):
+            raise PreflightError("the embedded runtime needs Linux or macOS", why=sys.platform, hint="use Docker")
+        check_account(self._account)
+        check_reachable(self._directory, self._account, self._openable())
+        places.check_owner(self._directory, self._account)
+        self._check_file_system()
+        check_space(self._environment)
+        self._memory()
+
+    def files(self) -> Mapping[str, RenderedFile]:
+        texts = {
+            SUPERVISORD_CONF: render_supervisord(self._services),
+            SERVICES_JSON: render_launcher(self._daemons),
+            CADDYFILE: render_caddyfile(embedded_addresses(self._stack, self._place)),
+        }
+        contents = {path: text.encode() for path, text in texts.items()} | server_code()
+        return {path: RenderedFile(content) for path, content in contents.items()}
+
+    def wanted(self) -> Mapping[str, str]:
+        files = self.files()
+        return {daemon.name: _fingerprint(daemon, files) for daemon in self._services}
+
+    def observe(self) -> Observed:
+        memory = self._memory()
+        client = None if memory.is_from_before(self._machine) else self._supervision().connect(memory)
+        infos = {}
+        if client:
+            try:
+                infos = client.processes()
+            except Unreachable:
+                client = None
+        by_name = {daemon.name: daemon for daemon in self._lasting}
+        known = {name: by_name.get(name, Daemon(name, (), {})) for name in [*by_name, *memory.applied]}
+        services = {
+            name: self._supervision().observe(daemon, infos.get(name), memory) for name, daemon in known.items() if name != BOOTSTRAP
+        }
+        if BOOTSTRAP in memory.applied:
+            ended = memory.bootstrap == "done"
+            services[BOOTSTRAP] = ObservedService(
+                BOOTSTRAP, "done" if ended else "failed", memory.applied[BOOTSTRAP], "" if ended else memory.bootstrap
+            )
+        return Observed({name: seen for name, seen in services.items() if seen.state != "absent"}, self._has_data())
+
+    def prepare(self, reporter: Reporter) -> None:
+        self._account = make_account(self._account, self._environment.data, reporter)
+        make_environment(self._environment, self._account, reporter)
+
+    def apply(self, plan: Plan, reporter: Reporter) -> None:
+        before = self._memory()
+        self._account = make_account(self._account, self._environment.data, reporter)
+        places.make_directories(self._directory, self._account)
+        if not before.applied:
+            self._tell_limits(reporter)
+        with reporter.working("starting services"):
+            client, memory = self._running_supervisor(before)
+            if client is None:
+                client, memory = self._start_supervisor(memory)
+            wanted = self.wanted()
+            memory = self._carry_out(plan, client, memory, wanted)
+            if any(step.subject == BOOTSTRAP and step.verb != "remove" for step in plan.steps):
+                self._bootstrap(memory, wanted[BOOTSTRAP])
+        for step in plan.steps:
+            reporter.step(DONE[step.verb], step.subject, step.cause)
+
+    def probe(self, *arguments: str) -> str:
+        memory = self._memory()
+        if not memory.run_exists:
+            raise Unhealthy("the stack is down", where=str(self._directory), hint="`provision up` starts it", left_as="")
+        argv = entrypoint_argv(self._environment.programs, "probe", *arguments)
+        return self._run(memory, "mlflow", argv).text
+
+    def logs(self, service: str, lines: int) -> str:
+        return tail(self._log(service), lines)
+
+    def follow(self, service: str | None, lines: int) -> int:
+        names = [service] if service else [daemon.name for daemon in self._services]
+        paths = [str(path) for path in map(self._log, names) if service or path.is_file()]
+        return process.attach(["tail", "-n", str(lines), "-F", *paths])
+
+    def stop(self, reporter: Reporter) -> None:
+        memory = self._memory()
+        running = [name for name, seen in self.observe().services.items() if seen.state in {"running", "starting", "ill"}]
+        with reporter.working("stopping services"):
+            client = None if memory.is_from_before(self._machine) else self._supervision().connect(memory)
+            self._end(client, memory)
+        for name in reversed(running):
+            reporter.step("stopped", name)
+
+    def erase(self, reporter: Reporter) -> None:
+        places.refuse_links(self._directory)
+        self.stop(reporter)
+        for name in places.remove_data(self._directory):
+            reporter.step("removed", name)
+
+    def _openable(self) -> list[Path]:
+        """The directories that are ours to open for the services' account: the stack's, and what is below our own data."""
+        data = self._environment.data
+        between = [path for path in self._directory.parents if path == data or data in path.parents]
+        return [self._directory, *between, data]
+
+    def _check_file_system(self) -> None:
+        data = self._directory / places.DATA
+        table = mounts.mount_table() if self._mount_table is None else self._mount_table
+        mount = mounts.mount_of(data, table)
+        if mount and mounts.is_network(mount):
+            raise PreflightError(
+                f"the stack's directory is on a network file system ({mount.kind}), where a database gets damaged",
+                where=f"{data}, mounted at {mount.point}",
+                why="locks and flushes do not hold there as PostgreSQL needs them, and other machines may open the same files",
+                hint="choose a directory on a local disk: `provision up --stack /var/tmp/mlflow-stack`",
+            )
+        free = mounts.free_bytes(data)
+        if free < NEEDED_BYTES:
+            raise PreflightError(
+                f"{free // 1_000_000} MB are free where the data goes, {NEEDED_BYTES // 1_000_000} are needed to start",
+                where=str(data),
+                hint="free some space, or choose another directory: `provision up --stack DIR`",
+            )
+
+    def _memory(self) -> Memory:
+        """What is remembered; PreflightError when another machine runs this stack."""
+        memory = read_memory(self._directory)
+        if memory.machine and memory.is_elsewhere(self._machine):
+            raise PreflightError(
+                f"this stack runs on the machine {memory.machine.name}",
+                where=str(self._directory),
+                why=f"this is {self._machine.name}; two servers on the same data would destroy it",
+                hint=f"`provision down` on {memory.machine.name}; if that machine is gone for good, remove {self._directory / 'data/runtime.json'}",
+            )
+        return memory
+
+    def _supervision(self) -> Supervision:
+        return Supervision(self._directory, self._account, self._environment.programs)
+
+    def _has_data(self) -> bool:
+        artifacts = self._directory / ARTIFACTS
+        return (self._directory / POSTGRES_DATA).is_dir() or (artifacts.is_dir() and any(artifacts.iterdir()))
+
+    def _log(self, service: str) -> Path:
+        return self._directory / LOGS / f"{service}.log"
+
+    def _running_supervisor(self, memory: Memory) -> tuple[Supervisor | None, Memory]:
+        """supervisord if it answers and is of our environment; else everything that may be left is ended."""
+        client = None if memory.is_from_before(self._machine) else self._supervision().connect(memory)
+        if client and memory.environment == str(self._environment.path):
+            return client, memory
+        return None, self._end(client, memory)
+
+    def _end(self, client: Supervisor | None, memory: Memory) -> Memory:
+        """Nothing runs; what was applied is still known."""
+        if not memory.is_from_before(self._machine):
+            self._supervision().end_all(client, self._lasting, memory)
+        if memory.run:
+            places.remove_run_directory(Path(memory.run), self._account)
+        ended = memory.with_(machine=None, supervisor=None, run="", environment="")
+        if ended != memory:
+            write_memory(self._directory, ended)
+        return ended
+
+    def _start_supervisor(self, memory: Memory) -> tuple[Supervisor, Memory]:
+        run = places.make_run_directory(self._account)
+        # Kept before the start, so that what an interrupted `up` leaves is found by the next.
+        memory = memory.with_(machine=self._machine, run=str(run), environment=str(self._environment.path))
+        write_memory(self._directory, memory)
+        self._make_database(memory)
+        client, mark = self._supervision().start(run)
+        memory = memory.with_(supervisor=mark)
+        write_memory(self._directory, memory)
+        return client, memory
+
+    def _make_database(self, memory: Memory) -> None:
+        """An initialised database directory; made aside and renamed, so that half of one is never taken for whole."""
+        data = self._directory / POSTGRES_DATA
+        if not self._stack.own_backend or data.exists():
+            return
+        places.remove_tree(self._directory / POSTGRES_NEW)
+        self._run(memory, INITDB)
+        (self._directory / POSTGRES_NEW).rename(data)
+
+    def _carry_out(self, plan: Plan, client: Supervisor, memory: Memory, wanted: Mapping[str, str]) -> Memory:
+        """The steps of lasting services: first what ends, front door first; then what starts, all at once."""
+        by_name = {daemon.name: daemon for daemon in self._lasting}
+        steps = [step for step in plan.steps if step.subject != BOOTSTRAP]
+        client.reread()
+        for step in reversed(steps):
+            daemon = by_name.get(step.subject)
+            client.stop(step.subject, daemon.grace_seconds if daemon else 60)
+            applied = {name: value for name, value in memory.applied.items() if name != step.subject}
+            if daemon:
+                client.replace_group(step.subject)
+                applied[step.subject] = wanted[step.subject]
+            else:
+                client.remove_group(step.subject)
+            memory = memory.with_(applied=applied)
+        write_memory(self._directory, memory)
+        for step in steps:
+            if step.subject in by_name:
+                forget_starts(memory, step.subject)
+                client.start(step.subject)
+        return memory
+
+    def _bootstrap(self, memory: Memory, fingerprint: str) -> None:
+        """The one-shot bootstrap has ended well; Unhealthy with its last lines when it did not."""
+        applied = {**memory.applied, BOOTSTRAP: fingerprint}
+        write_memory(self._directory, memory.with_(applied=applied, bootstrap="was interrupted"))
+        try:
+            self._run(memory, BOOTSTRAP, timeout=BOOTSTRAP_DEADLINE)
+        except CommandFailed as failure:
+            write_memory(self._directory, memory.with_(applied=applied, bootstrap=failure.what))
+            raise Unhealthy(
+                "bootstrap failed: the stores could not be made ready",
+                where=str(self._log(BOOTSTRAP)),
+                why=tail(self._log(BOOTSTRAP), 20) or failure.what,
+                hint="mend what the last line says, then run `provision up` again",
+                left_as="the other services run; no data was removed",
+            ) from None
+        write_memory(self._directory, memory.with_(applied=applied, bootstrap="done"))
+
+    def _run(self, memory: Memory, name: str, argv: tuple[str, ...] = (), timeout: float = 120) -> process.Completed:
+        """A process of the stack beside supervisord, run to its end."""
+        return process.run(
+            launcher_argv(self._environment.programs, LAUNCHER, name, argv),
+            cwd=self._directory,
+            env=self._supervision().environment(Path(memory.run)),
+            identity=self._account.identity,
+            timeout=timeout,
+        )
+
+    def _tell_limits(self, reporter: Reporter) -> None:
+        reporter.note("reboot", "this stack does not come back by itself after a reboot: `provision up` starts it again")
+        if not self._stack.login:
+            reporter.note("access", "everyone with an account on this machine can reach it (server.auth: basic asks for a login)")
+
+
+def embedded_runtime(stack: Stack, place: Place) -> EmbeddedRuntime:
+    """The embedded runtime for whoever runs this, on this machine."""
+    account = current_account()
+    data = data_directory()
+    build = stack.settings.build
+    environment = ServerEnvironment(
+        data,
+        asset_path(LOCK_FILE).read_bytes(),
+        choose_interpreter(account, data),
+        index_url=build.index_url or "",
+        ca_file=place.directory / build.ca_file if build.ca_file else None,
+    )
+    return EmbeddedRuntime(stack, place, account=account, environment=environment, machine=this_machine())
+
+
+def _fingerprint(daemon: Daemon, files: Mapping[str, RenderedFile]) -> str:
+    """What changes when the service has to be restarted: its command line, environment, and the files that it reads."""
+    parts = [render_launcher([daemon]).encode()]
+    if daemon.lasting:
+        parts.append(render_program(daemon, 0).encode())
+    for path, file in sorted(files.items()):
+        if any(path == name or path.startswith(f"{name}/") for name in daemon.reads):
+            parts += [path.encode(), file.content]
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(f"{len(part)}\0".encode() + part)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,104 @@
+"""Files of other people's projects: each written whole or not at all, with the mode and owner it had."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from provisioner.errors import ProvisionError
+
+NEW_FILE = 0o644
+
+
+def read_file(path: Path) -> bytes | None:
+    """The file's bytes; None when there is none."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise _failed(path, "read", error) from None
+
+
+def file_mode(path: Path) -> int | None:
+    """The file's permissions; None when there is none."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def replace_file(path: Path, content: bytes, mode: int | None = None) -> None:
+    """The file has that content; a new one 0644 (less the umask) unless `mode` says otherwise, an old one its mode and owner."""
+    # A symbolic link stays one: its target changes.
+    target = path.resolve()
+    try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                old = file_mode(target)
+                os.fchmod(file.fileno(), mode if mode is not None else NEW_FILE & ~_umask() if old is None else old)
+                _give_to_owner(name, target if old is not None else target.parent)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, target)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+            raise
+    except OSError as error:
+        raise _failed(path, "written", error) from None
+
+
+def remove_file(path: Path) -> None:
+    """The file is gone."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _failed(path, "removed", error) from None
+
+
+def make_folders(path: Path) -> list[Path]:
+    """The directory is there; gives those that were made, outermost first."""
+    made: list[Path] = []
+    try:
+        for folder in reversed((path, *path.parents)):
+            if not folder.is_dir():
+                folder.mkdir()
+                _give_to_owner(folder, folder.parent)
+                made.append(folder)
+    except OSError as error:
+        raise _failed(path, "made", error) from None
+    return made
+
+
+def remove_empty_folder(path: Path) -> bool:
+    """Whether the directory was empty and is gone."""
+    try:
+        path.rmdir()
+    except OSError:
+        return False
+    return True
+
+
+def _give_to_owner(path: str | Path, like: Path) -> None:
+    """Root's writes must not take a project away from its owner."""
+    if os.geteuid() == 0:
+        owner = like.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def _umask() -> int:
+    current = os.umask(0o077)
+    os.umask(current)
+    return current
+
+
+def _failed(path: Path, verb: str, error: OSError) -> ProvisionError:
+    return ProvisionError(
+        f"{path} cannot be {verb}: {error.strerror}", where=str(path), hint="check its owner, permissions and the free space there"
+    )
