@@ -5,6 +5,9 @@ PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 
+# Without bytecode every command would compile its imports anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo up test check lint golden lock clean
 
 help: ## show this list

@@ -6,13 +6,13 @@ import contextlib
 import difflib
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from provisioner.actions.git_ignore import refuse_visible
 from provisioner.actions.kedro_project import KedroProject, config_files, find_project
-from provisioner.actions.kedro_proof import Answer, Interpreter, Loaded, ask, certain_project, choose_interpreter
+from provisioner.actions.kedro_proof import Interpreter, Loaded, ask, certain_project, choose_interpreter
 from provisioner.actions.link_draft import Draft, DraftFile, without_marks
 from provisioner.actions.link_plan import PASSWORD, USERNAME, Credentials, Plan, checked_uri, make_plan, remarks_on_environment
 from provisioner.actions.link_record import (

@@ -65,8 +65,12 @@ class Draft:
     def _start(self, path: Path) -> bytes | None:
         """Where a second link starts: at the first bytes while the file is as we left it, else at what somebody made of it."""
         now = read_file(path)
-        old = self._old[path]
-        return self._first[path] if now is not None and digest(now) == old.sha256 else now
+        return self._first[path] if self._ours(path, now) else now
+
+    def _ours(self, path: Path, now: bytes | None) -> bool:
+        """Whether nobody changed the file since the last link, or ever."""
+        old = self._old.get(path)
+        return old is None or now == self._first[path] or (now is not None and digest(now) == old.sha256)
 
     def _file(self, path: Path) -> DraftFile:
         now = read_file(path)
@@ -74,14 +78,17 @@ class Draft:
         first = self._first[path] if old else now
         after = self._contents[path]
         marks = tuple(mark(change) for change in self._changes.get(path, ()))
-        if old and now is not None and digest(now) != old.sha256:
+        ours = self._ours(path, now)
+        if old and not ours:
             set_again = {known.path for known in marks}
             stale = [known for known in old.marks if known.path not in set_again]
             reverted, _ = without_marks(after or b"", stale, first, self._project.shown(path))
             after = None if first is None and not reverted.strip() else reverted
         private = path in self._private or (old is not None and old.private)
         mode = old.mode if old else file_mode(path)
-        record = FileRecord(self._project.shown(path), first is not None, digest(after or b""), mode, private, marks)
+        # Without a hash, what others did to the file is never taken for ours.
+        left = digest(after or b"") if ours else ""
+        record = FileRecord(self._project.shown(path), first is not None, left, mode, private, marks)
         wanted = PRIVATE if path in self._private else mode if private else None
         return DraftFile(path, now, after, first, record, wanted, file_mode(path))
 

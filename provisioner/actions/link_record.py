@@ -31,7 +31,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class FileRecord:
-    """A file that we wrote: whether it was there before, its mode then, its bytes' hash after, whether it got a password."""
+    """A file that we wrote: was it there, its mode then, its hash after ("" when it has others' changes), has it a password."""
 
     path: str
     existed: bool

@@ -22,7 +22,10 @@ def main(project: str, environments: list[str]) -> dict[str, Any]:
     """The document to print: the settings in force, and each environment's values or its error."""
     startup = importlib.import_module("kedro.framework.startup")
     startup.bootstrap_project(startup.Path(project))
-    settings = importlib.import_module("kedro.framework.project").settings
+    framework = importlib.import_module("kedro.framework.project")
+    # Kedro's settings swallow a settings.py that does not import; a session does not.
+    framework.validate_settings()
+    settings = framework.settings
     arguments = dict(settings.CONFIG_LOADER_ARGS)
     document: dict[str, Any] = {
         "kedro": _version("kedro"),

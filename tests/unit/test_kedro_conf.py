@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from provisioner.errors import LinkRefused
 from provisioner.render.kedro_conf import CREDENTIALS, TRACKING_URI, Change, edit, line, read, refuse_flat
+from tests.kedro_files import config_files
 
 URI = "http://127.0.0.1:5000"
 SET = [Change(TRACKING_URI, URI)]
@@ -199,34 +200,8 @@ def test_a_value_s_line_is_known() -> None:
     assert line(b"a: 1\n", TRACKING_URI, "m") == 0
 
 
-_word = st.from_regex(r"[a-z][a-z0-9_]{0,6}", fullmatch=True)
-_scalar = st.one_of(st.none(), st.booleans(), st.integers(), _word, st.text(alphabet="ab:#'\"{}[],& *!|>%@`-?\n ä☃", max_size=12))
-_tree = st.recursive(_scalar, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_word, inner, max_size=3)), max_leaves=8)
-_server = st.dictionaries(st.sampled_from(["credentials", "mlflow_tracking_uri", "zeta"]), st.one_of(st.none(), _word), max_size=3)
-
-
-@st.composite
-def _files(draw: st.DrawFn) -> bytes:
-    """A file as people and programs write them: any style, indentation, line end, comments, with or without a final newline."""
-    data = draw(st.dictionaries(_word.filter(lambda key: key != "server"), _tree, max_size=3))
-    if draw(st.booleans()):
-        data["server"] = draw(st.one_of(st.none(), _server))
-    keys = draw(st.permutations(list(data)))
-    style = draw(st.sampled_from([None, True, False]))
-    text = yaml.safe_dump(
-        {key: data[key] for key in keys}, default_flow_style=style, indent=draw(st.integers(2, 5)), sort_keys=False, allow_unicode=True
-    )
-    if draw(st.booleans()):
-        text = "# comment: {x}\n\n" + text + "# end\n"
-    if draw(st.booleans()):
-        text = text.rstrip("\n")
-    if draw(st.booleans()):
-        text = text.replace("\n", "\r\n")
-    return (("\ufeff" if draw(st.booleans()) else "") + text).encode()
-
-
 @settings(max_examples=300, deadline=None)
-@given(_files(), st.text(max_size=20).filter(lambda value: "${" not in value and value != "???"))
+@given(config_files(), st.text(max_size=20).filter(lambda value: "${" not in value and value != "???"))
 def test_bytes_outside_of_the_edit_are_identical(content: bytes, value: str) -> None:
     change = [Change(TRACKING_URI, value)]
     before = read(content, "m")

@@ -1,0 +1,223 @@
+"""What a `kedro run` would use now, in each environment of a project, and whether that works."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from provisioner.actions.kedro_layers import Effective, effective, read_layer
+from provisioner.actions.kedro_project import KedroProject, environments, find_project
+from provisioner.actions.kedro_proof import Answer, Loaded, ask, certain_project, choose_interpreter
+from provisioner.actions.link_plan import PASSWORD, USERNAME
+from provisioner.errors import LinkRefused
+from provisioner.system.files import read_file
+from provisioner.system.proxies import swallowing_proxy
+from provisioner.system.rest import Rest, RestError
+
+_SEARCH = "/api/2.0/mlflow/experiments/search"
+_PAGE = 1000
+_TIMEOUT = 3.0
+_VARIABLE = re.compile(r"\$\{oc\.env:\s*(\w+)\s*\}")
+
+
+@dataclass(frozen=True)
+class ExperimentReport:
+    """An experiment whose artifacts do not go through the server."""
+
+    experiment_id: str
+    name: str
+    artifact_location: str
+
+
+@dataclass(frozen=True)
+class ServerReport:
+    """A tracking server as seen from here: does it answer, does its API, and which experiments bypass it."""
+
+    uri: str
+    answers: bool
+    api: bool
+    seen: str
+    hint: str = ""
+    proxy: str = ""
+    experiments: int = 0
+    bypassing: tuple[ExperimentReport, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether clients reach it and may use it."""
+        return self.answers and self.api and not self.proxy
+
+
+@dataclass(frozen=True)
+class EnvironmentReport:
+    """What a `kedro run` in one environment would use, and why; `proved` when Kedro itself said so."""
+
+    env: str
+    default: bool
+    uri: str
+    origin: str
+    why: str
+    proved: bool
+    server: ServerReport | None = None
+    problem: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether a run there would be tracked."""
+        return not self.problem and self.server is not None and self.server.ok
+
+
+@dataclass(frozen=True)
+class ProjectReport:
+    """A project's environments, and the Kedro that was asked (or why none was)."""
+
+    project: Path
+    interpreter: str
+    kedro: str
+    environments: tuple[EnvironmentReport, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether a plain `kedro run` would be tracked."""
+        return all(report.ok for report in self.environments if report.default)
+
+
+def project_report(project: Path, *, python: Path | None = None, timeout: float = _TIMEOUT, ca_file: Path | None = None) -> ProjectReport:
+    """Every environment of the project at the path or above it; contacts the servers that its files name."""
+    found = find_project(project)
+    interpreter = choose_interpreter(found, python)
+    found = certain_project(found, interpreter)
+    names = environments(found)
+    answer = ask(found, interpreter.path, names) if interpreter.path else Answer(error=interpreter.reason)
+    servers: dict[tuple[str, str, str], ServerReport] = {}
+    reports = []
+    for env in names:
+        report, entry = _environment(found, env, answer)
+        if report.uri.startswith(("http://", "https://")):
+            username, password = _login(found, env, entry)
+            key = (report.uri, username, password)
+            if key not in servers:
+                servers[key] = server_report(report.uri, username, password, timeout=timeout, ca_file=ca_file)
+            report = _with_server(report, servers[key])
+        reports.append(report)
+    asked = f"{interpreter.path} ({interpreter.reason})" if interpreter.path else interpreter.reason
+    return ProjectReport(found.path, asked, answer.error or answer.versions, tuple(reports))
+
+
+def server_report(
+    uri: str, username: str = "", password: str = "", *, timeout: float = _TIMEOUT, ca_file: Path | None = None
+) -> ServerReport:
+    """The server at the URI, reached directly; a proxy that clients would take is named."""
+    proxy = swallowing_proxy(uri, os.environ)
+    rest = Rest(uri, username=username, password=password, timeout=timeout, ca_file=ca_file)
+    started = time.monotonic()
+    try:
+        rest.get_bytes("/health")
+    except RestError as error:
+        return ServerReport(uri, False, False, str(error), "start it (`provision up`), or link to another address", proxy)
+    took = (time.monotonic() - started) * 1000
+    try:
+        count, bypassing = _experiments(rest)
+    except RestError as error:
+        return ServerReport(uri, True, False, f"/health answers, the API does not: {error}", _api_hint(error.status), proxy)
+    seen = f"/health answered in {took:.0f} ms, {count} experiments"
+    hint = "new experiments go through the server; move runs of the old ones, or give them a new name" if bypassing else ""
+    return ServerReport(uri, True, True, seen, hint, proxy, count, tuple(bypassing))
+
+
+def _environment(project: KedroProject, env: str, answer: Answer) -> tuple[EnvironmentReport, str]:
+    """The environment as Kedro says it, with the place as the files say it; and its credentials entry."""
+    told = effective(project, env, read_file)
+    default = env == project.default_env()
+    loaded = answer.environments.get(env)
+    if loaded is None:
+        problem = _problem(told.uri, told.origin, told.why)
+        return EnvironmentReport(env, default, told.uri or "", told.origin, told.why, False, problem=problem), told.credentials
+    if loaded.error:
+        return EnvironmentReport(env, default, "", "error", told.why, True, problem=f"Kedro cannot load it: {loaded.error}"), ""
+    problem = loaded.problem or _problem(loaded.uri, loaded.origin, told.why)
+    if answer.hook_disabled:
+        problem = problem or "settings.py disables the hook of kedro-mlflow, so no run is tracked"
+    problem = problem or _login_problem(loaded)
+    report = EnvironmentReport(env, default, loaded.uri, _origin(told, loaded), _why(told, loaded), True, problem=problem)
+    return report, loaded.credentials
+
+
+def _origin(told: Effective, loaded: Loaded) -> str:
+    return told.origin if told.uri == loaded.uri else loaded.origin
+
+
+def _why(told: Effective, loaded: Loaded) -> str:
+    if told.uri is None or told.uri == loaded.uri:
+        return told.why
+    return f"the project's own code: its files alone would give {told.uri} ({told.why})"
+
+
+def _problem(uri: str | None, origin: str, why: str) -> str:
+    if origin == "error":
+        return why
+    if uri is None:
+        return "only Kedro itself can tell the value, and it was not asked"
+    if not uri.startswith(("http://", "https://")):
+        return f"{uri} is no tracking server; `provision link` writes one"
+    return ""
+
+
+def _login_problem(loaded: Loaded) -> str:
+    """kedro-mlflow ignores an entry that is not there, and a run then meets 401."""
+    if loaded.credentials and not loaded.login:
+        return f"mlflow.yml names the credentials {loaded.credentials!r}, which no credentials.yml has"
+    return ""
+
+
+def _with_server(report: EnvironmentReport, server: ServerReport) -> EnvironmentReport:
+    return EnvironmentReport(report.env, report.default, report.uri, report.origin, report.why, report.proved, server, report.problem)
+
+
+def _login(project: KedroProject, env: str, entry: str) -> tuple[str, str]:
+    """The login of a run: the entry that mlflow.yml names, else this shell's."""
+    values: Mapping[str, Any] = {}
+    for name in dict.fromkeys((project.base_env, env)):
+        try:
+            found = read_layer(project, name, "credentials", read_file).data.get(entry)
+        except LinkRefused:
+            found = None
+        values = found if isinstance(found, dict) else values
+    return _value(values, USERNAME), _value(values, PASSWORD)
+
+
+def _value(values: Mapping[str, Any], name: str) -> str:
+    value = values.get(name)
+    if not isinstance(value, str):
+        return os.environ.get(name, "")
+    variable = _VARIABLE.fullmatch(value.strip())
+    return os.environ.get(variable.group(1), "") if variable else value
+
+
+def _experiments(rest: Rest) -> tuple[int, list[ExperimentReport]]:
+    """How many experiments there are, and those whose location is not the server."""
+    count, bypassing, token = 0, [], ""
+    while True:
+        payload = {"max_results": _PAGE, **({"page_token": token} if token else {})}
+        page = rest.call("POST", _SEARCH, payload)
+        for found in page.get("experiments", []):
+            count += 1
+            location = str(found.get("artifact_location", ""))
+            if not location.startswith("mlflow-artifacts:"):
+                bypassing.append(ExperimentReport(str(found["experiment_id"]), str(found["name"]), location))
+        token = str(page.get("next_page_token") or "")
+        if not token:
+            return count, bypassing
+
+
+def _api_hint(status: int) -> str:
+    return {
+        401: "link again: `provision link` writes the login where Kedro reads it",
+        403: "the server does not know this address as its own, or the login may not see experiments",
+        404: "something else listens there; look at the port",
+    }.get(status, "look at the server's log: `provision logs mlflow`")

@@ -1,0 +1,137 @@
+"""What the doctor sees of servers, without a real one: a small HTTP server that answers as MLflow does."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from provisioner.actions.doctor import project_report, server_report
+from provisioner.system.rest import Rest, RestError
+
+LOGIN = "Basic " + base64.b64encode(b"admin:pw").decode()
+NO_KEDRO = Path("/nonexistent/python")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Two pages of experiments, one of which bypasses the server; a login where the server wants one."""
+
+    login = ""
+
+    def do_GET(self) -> None:
+        known = self.path == "/health"
+        self._answer(200 if known else 404, b"OK" if known else b"no such page")
+
+    def do_PUT(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer(200, json.dumps({"path": self.path, "size": len(body), "host": self.headers["Host"]}).encode())
+
+    def do_POST(self) -> None:
+        query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.login and self.headers.get("Authorization") != self.login:
+            self._answer(401, json.dumps({"error_code": "UNAUTHENTICATED", "message": "who are you?"}).encode())
+            return
+        first = {"experiment_id": "0", "name": "Default", "artifact_location": "mlflow-artifacts:/0"}
+        second = {"experiment_id": "7", "name": "old", "artifact_location": "s3://bucket/7"}
+        page = {"experiments": [second]} if query.get("page_token") == "next" else {"experiments": [first], "next_page_token": "next"}
+        self._answer(200, json.dumps(page).encode())
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        """Nothing on the terminal."""
+
+
+@pytest.fixture(params=["", LOGIN], ids=["open", "login"])
+def server(request: pytest.FixtureRequest) -> Iterator[tuple[str, bool]]:
+    handler = type("Handler", (_Handler,), {"login": request.param})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as served:
+        thread = threading.Thread(target=served.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{served.server_port}", bool(request.param)
+        served.shutdown()
+        thread.join()
+
+
+def test_a_server_is_seen_with_the_experiments_that_bypass_it(server: tuple[str, bool]) -> None:
+    uri, login = server
+    report = server_report(uri, *(("admin", "pw") if login else ("", "")))
+    assert (report.answers, report.api, report.experiments) == (True, True, 2)
+    assert [(found.name, found.artifact_location) for found in report.bypassing] == [("old", "s3://bucket/7")]
+    assert report.ok
+    assert report.hint
+
+
+def test_a_refused_login_is_said_with_the_way_out(server: tuple[str, bool]) -> None:
+    uri, login = server
+    report = server_report(uri, "admin", "wrong")
+    assert report.api is not login
+    if login:
+        assert "401 who are you?" in report.seen
+        assert "provision link" in report.hint
+
+
+def test_a_server_that_is_not_there_is_said() -> None:
+    report = server_report("http://127.0.0.1:9")
+    assert not report.answers
+    assert "Connection refused" in report.seen
+
+
+def test_a_proxy_is_named_and_not_taken(server: tuple[str, bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    report = server_report(server[0], "admin", "pw")
+    assert report.api
+    assert "HTTP_PROXY" in report.proxy
+    assert not report.ok
+
+
+def test_the_client_sends_what_it_is_told_and_names_failures(server: tuple[str, bool]) -> None:
+    uri, login = server
+    rest = Rest(uri, host="mlflow.example.org", username="admin", password="pw")
+    assert rest.get_bytes("/health") == b"OK"
+    assert rest.call("PUT", "/a b/ä", {"x": 1}) == {"path": "/a%20b/%C3%A4", "size": 8, "host": "mlflow.example.org"}
+    with pytest.raises(RestError) as caught:
+        rest.get_bytes("/nothing")
+    assert (caught.value.status, caught.value.message) == (404, "no such page")
+    if login:
+        with pytest.raises(RestError, match="401"):
+            rest.anonymous().call("POST", "/api/2.0/mlflow/experiments/search", {})
+
+
+def test_each_environment_is_reported_with_its_reason(server: tuple[str, bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KEDRO_ENV", "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MY_PASSWORD", "pw")
+    uri, _ = server
+    files = {
+        "pyproject.toml": '[tool.kedro]\npackage_name = "demo"\nproject_name = "demo"\nkedro_init_version = "1.0.0"\n',
+        "conf/base/mlflow.yml": f"server:\n  mlflow_tracking_uri: {uri}\n  credentials: entry\n",
+        "conf/local/credentials.yml": ("entry:\n  MLFLOW_TRACKING_USERNAME: admin\n  MLFLOW_TRACKING_PASSWORD: ${oc.env:MY_PASSWORD}\n"),
+        "conf/prod/mlflow.yml": "server: {}\n",
+        "conf/twice/mlflow.yml": "server: {}\nserver: {}\n",
+    }
+    for name, content in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    report = project_report(tmp_path, python=NO_KEDRO)
+    local, prod, twice = report.environments
+    assert (local.env, local.default, local.uri) == ("local", True, uri)
+    assert local.why == "conf/base/mlflow.yml, line 2"
+    assert local.server is not None
+    assert local.server.api
+    assert (prod.uri, prod.origin) == ("mlruns", "default")
+    assert "no tracking server" in prod.problem
+    assert "there twice" in twice.problem
+    assert report.interpreter == "/nonexistent/python has no Kedro"
