@@ -80,7 +80,9 @@ def _make_project(project: Path, reporter: Reporter) -> None:
         reporter.step("unchanged", "project", str(project))
         return
     if project.exists() and any(project.iterdir()):
-        raise WouldLoseData(f"{project} is there and is no demo project", where=str(project), hint="name another directory: `provision demo DIR`")
+        raise WouldLoseData(
+            f"{project} is there and is no demo project", where=str(project), hint="name another directory: `provision demo DIR`"
+        )
     shutil.copytree(source, project, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     reporter.step("created", "project", str(project))
 

@@ -78,7 +78,7 @@ def has_kedro(python: Path) -> bool:
 def ask(project: KedroProject, interpreter: Path, environments: Sequence[str]) -> Answer:
     """What the project's own loader gives in those environments; no server is contacted."""
     argv = [str(interpreter), "-c", _SCRIPT.read_text(encoding="utf-8"), str(project.path), *environments]
-    quiet = {"DO_NOT_TRACK": "1", "KEDRO_DISABLE_TELEMETRY": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    quiet = {"DO_NOT_TRACK": "1", "KEDRO_DISABLE_TELEMETRY": "1"}
     try:
         done = run(argv, cwd=project.path, env={**os.environ, **quiet}, timeout=_DEADLINE, check=False)
         document = json.loads(done.stdout)

@@ -51,7 +51,7 @@ class LinkReport:
     env: str
     changed: tuple[str, ...] = ()
     diff: str = ""
-    proof: Proof = Proof("not made", "nothing was written")
+    proof: Proof = Proof("not made", "")
 
 
 def link(

@@ -15,6 +15,7 @@ from provisioner.actions.link_draft import Draft
 from provisioner.errors import LinkRefused
 from provisioner.model.secret import Secret
 from provisioner.render.kedro_conf import CREDENTIALS, REGISTRY_URI, TRACKING_URI, Change, line, refuse_flat
+from provisioner.system.proxies import swallowing_proxy
 
 ENTRY = "mlflow_server"
 USERNAME, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
@@ -260,7 +261,5 @@ def _write_login(project: KedroProject, draft: Draft, plan: Plan, credentials: C
 
 def remarks_on_environment(uri: str) -> list[tuple[str, str, str]]:
     """What in this shell would keep a run from the server."""
-    from provisioner.system.proxies import swallowing_proxy
-
     proxy = swallowing_proxy(uri, os.environ)
     return [("warning", "proxy", proxy)] if proxy else []

@@ -21,6 +21,9 @@ from typing import Any  # noqa: E402
 def main(project: str, environments: list[str]) -> dict[str, Any]:
     """The document to print: the settings in force, and each environment's values or its error."""
     startup = importlib.import_module("kedro.framework.startup")
+    # Bytecode may be kept for packages of this environment's owner, never in the project.
+    _config_model()
+    sys.dont_write_bytecode = True
     startup.bootstrap_project(startup.Path(project))
     framework = importlib.import_module("kedro.framework.project")
     # Kedro's settings swallow a settings.py that does not import; a session does not.
@@ -87,12 +90,19 @@ def _validate(conf: dict[str, Any]) -> str:
     """What keeps kedro-mlflow from being used; raises when it refuses the configuration."""
     if not _version("kedro-mlflow"):
         return "kedro-mlflow is not installed there, so no run is tracked"
-    try:
-        model = importlib.import_module("kedro_mlflow.config.kedro_mlflow_config").KedroMlflowConfig
-    except ImportError as error:
-        return f"kedro-mlflow cannot be imported there: {error}"
+    model = _config_model()
+    if isinstance(model, ImportError):
+        return f"kedro-mlflow cannot be imported there: {model}"
     (model.model_validate if hasattr(model, "model_validate") else model.parse_obj)({**conf})
     return ""
+
+
+def _config_model() -> Any:
+    """The model of mlflow.yml, or the error that importing it gives."""
+    try:
+        return importlib.import_module("kedro_mlflow.config.kedro_mlflow_config").KedroMlflowConfig
+    except ImportError as error:
+        return error
 
 
 def _version(name: str) -> str:
@@ -105,6 +115,7 @@ def _version(name: str) -> str:
 if __name__ == "__main__":
     # Projects and their logging write to standard output; the answer has a channel of its own.
     channel = os.dup(1)
+    sys.dont_write_bytecode = os.stat(sys.prefix).st_uid != os.geteuid()  # noqa: PTH116
     os.dup2(2, 1)
     try:
         answer = main(sys.argv[1], sys.argv[2:])

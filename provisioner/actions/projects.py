@@ -36,7 +36,7 @@ def link_project(option: Path | None, options: LinkOptions, reporter: Reporter) 
         reporter.note("stack", f"{opened.directory} ({opened.reason})")
         uri, credentials, stack = tracking_uri(opened, stack_port(opened)), stack_credentials(opened), str(opened.directory)
         result.stack, result.runtime = stack, opened.state.runtime or ""
-    link(
+    report = link(
         options.project,
         uri,
         credentials=credentials,
@@ -46,16 +46,23 @@ def link_project(option: Path | None, options: LinkOptions, reporter: Reporter) 
         dry_run=options.dry_run,
         reporter=reporter,
     )
-    result.data = {"tracking_uri": uri, "project": str(find_project(options.project).path), "dry_run": options.dry_run}
-    result.lines = [f"tracking URI  {uri}"]
+    result.data = {
+        "tracking_uri": report.uri,
+        "project": str(report.project),
+        "env": report.env,
+        "changed": list(report.changed),
+        "diff": report.diff,
+        "proof": {"state": report.proof.state, "detail": report.proof.detail},
+    }
+    result.lines = [*report.diff.splitlines(), f"tracking URI  {report.uri}"]
     result.lines.append("nothing was changed (--dry-run)" if options.dry_run else "next          kedro run")
     return result
 
 
 def unlink_project(project: Path, reporter: Reporter) -> Result:
     """The project's files as they were before `link`, as far as nobody else changed them."""
-    unlink(project, reporter=reporter)
-    return Result("unlink", data={"project": str(find_project(project).path)})
+    report = unlink(project, reporter)
+    return Result("unlink", data={"project": str(report.project), "changed": list(report.changed)})
 
 
 def link_projects(opened: OpenStack, uri: str, named: tuple[Path, ...], wanted: bool, reporter: Reporter) -> list[Path]:

@@ -46,7 +46,7 @@ def status(option: Path | None, reporter: Reporter) -> Result:
     uri = tracking_uri(opened, stack_port(opened))
     linked = [str(project) for project in linked_projects(str(opened.directory))]
     result.data = {"tracking_uri": uri, "services": rows, "linked": linked}
-    problem = _problem(rows)
+    problem = service_problem(rows)
     if problem is None:
         problem = _look_inside(opened, stack, runtime, uri, result, reporter)
     result.lines += [f"tracking URI  {uri}"] + [f"linked        {project}" for project in linked]
@@ -56,7 +56,8 @@ def status(option: Path | None, reporter: Reporter) -> Result:
     return result
 
 
-def _problem(rows: list[dict[str, str]]) -> Unhealthy | None:
+def service_problem(rows: list[dict[str, str]]) -> Unhealthy | None:
+    """What keeps the services from being up; None when all are."""
     bad = [row["name"] for row in rows if row["state"] not in GOOD]
     if not bad:
         return None

@@ -67,6 +67,7 @@ def up(options: UpOptions, reporter: Reporter) -> Result:
         result = Result("up", stack=str(opened.directory), runtime=choice.kind)
         uri = tracking_uri(opened, work.port)
         result.data["tracking_uri"] = uri
+        result.data["project"] = opened.project
         if options.dry_run:
             return _shown_only(work, result, reporter)
         opened = _carry_out(opened, work, reporter)

@@ -62,7 +62,7 @@ class ArtifactStoreSettings(Group):
     """Where MLflow keeps files and models; clients reach it through the tracking server only."""
 
     kind: Literal["minio", "s3", "local"] | None = None
-    """`minio`: an S3 server of this stack (the default under Docker). `s3`: a bucket that exists. `local`: a private folder (the default embedded)."""
+    """`minio`: an S3 server of this stack (Docker's default). `s3`: a bucket that exists. `local`: a private folder (embedded default)."""
     bucket: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] = "mlflow"
     """The bucket, for `minio` and `s3`."""
     prefix: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*$")] | None = None

@@ -118,7 +118,7 @@ def artifacts_destination(stack: Stack, addresses: Addresses) -> str:
 
 
 def allowed_hosts(public_url: str | None) -> str:
-    """The Host headers that MLflow accepts: a list of ours replaces its defaults and matches the port, so each name stands with and without one."""
+    """The Host headers that MLflow accepts; its match includes the port, so each name stands with and without one."""
     if not public_url:
         return ANY_LOCAL_HOST
     host = urlsplit(public_url).hostname or ""

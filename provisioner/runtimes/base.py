@@ -30,7 +30,7 @@ class RenderedFile:
 
 
 class Runtime(Protocol):
-    """Runs the services of one stack; every method but `preflight`, `files`, `wanted` and `observe` changes something or asks the running stack."""
+    """Runs the services of one stack; `preflight`, `files`, `wanted` and `observe` change nothing."""
 
     kind: RuntimeKind
 
@@ -76,6 +76,12 @@ class RuntimeChoice:
     reason: str
 
 
-def service_names(stack: Stack) -> tuple[str, ...]:
-    """The names of the stack's services in start order."""
-    return tuple(service.name for service in stack.services)
+_DONE = {"create": "created", "start": "started", "change": "changed", "remove": "removed"}
+
+
+def report_done(plan: Plan, stack: Stack, reporter: Reporter) -> None:
+    """Every step of a plan that was carried out, with what the service is for or why it was touched."""
+    roles = {service.name: service.role for service in stack.services}
+    for step in plan.steps:
+        detail = roles.get(step.subject, "") if step.verb == "create" else step.cause
+        reporter.step(_DONE[step.verb], step.subject, detail)

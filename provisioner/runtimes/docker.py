@@ -18,13 +18,12 @@ from provisioner.output import Reporter
 from provisioner.render.caddyfile import render_caddyfile
 from provisioner.render.compose import BUILD_CA, CADDYFILE, render_compose, render_env, server_image
 from provisioner.runtimes import docker_cli as cli
-from provisioner.runtimes.base import Place, RenderedFile
+from provisioner.runtimes.base import Place, RenderedFile, report_done
 from provisioner.system.host import Host
 from provisioner.system.process import Completed
 
 COMPOSE_FILE = "docker-compose.yml"
 OVERRIDE_FILE = "compose.override.yml"
-DONE = {"create": "created", "start": "started", "change": "changed", "remove": "removed"}
 
 
 class DockerRuntime:
@@ -88,8 +87,7 @@ class DockerRuntime:
                 self._host.stream(argv, cli.only_pulls(reporter.line), **self._at_home())
         except CommandFailed as failure:
             raise self._start_failure(failure) from None
-        for step in plan.steps:
-            reporter.step(DONE[step.verb], step.subject, step.cause)
+        report_done(plan, self._stack, reporter)
 
     def probe(self, *arguments: str) -> str:
         program = ("/opt/venv/bin/python", "/opt/provision/entrypoint.py", "probe")

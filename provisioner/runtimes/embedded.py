@@ -26,7 +26,7 @@ from provisioner.render.supervisord import (
 )
 from provisioner.runtimes import places
 from provisioner.runtimes.account import Account, check_account, check_reachable, current_account, make_account
-from provisioner.runtimes.base import Place, RenderedFile
+from provisioner.runtimes.base import Place, RenderedFile, report_done
 from provisioner.runtimes.daemons import (
     ARTIFACTS,
     INITDB,
@@ -48,7 +48,6 @@ from provisioner.system.paths import data_directory
 
 NEEDED_BYTES = 500_000_000
 BOOTSTRAP_DEADLINE = 300.0
-DONE = {"create": "created", "start": "started", "change": "changed", "remove": "removed"}
 BOOTSTRAP = "bootstrap"
 
 
@@ -146,8 +145,7 @@ class EmbeddedRuntime:
             memory = self._carry_out(plan, client, memory, wanted)
             if any(step.subject == BOOTSTRAP and step.verb != "remove" for step in plan.steps):
                 self._bootstrap(memory, wanted[BOOTSTRAP])
-        for step in plan.steps:
-            reporter.step(DONE[step.verb], step.subject, step.cause)
+        report_done(plan, self._stack, reporter)
 
     def probe(self, *arguments: str) -> str:
         memory = self._memory()
@@ -212,7 +210,8 @@ class EmbeddedRuntime:
                 f"this stack runs on the machine {memory.machine.name}",
                 where=str(self._directory),
                 why=f"this is {self._machine.name}; two servers on the same data would destroy it",
-                hint=f"`provision down` on {memory.machine.name}; if that machine is gone for good, remove {self._directory / 'data/runtime.json'}",
+                hint=f"`provision down` on {memory.machine.name}; "
+                f"if that machine is gone for good, remove {self._directory / 'data/runtime.json'}",
             )
         return memory
 

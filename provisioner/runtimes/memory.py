@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -63,7 +62,7 @@ class Memory:
 def this_machine() -> Machine:
     """This machine; containers are machines of their own, since their process numbers are."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid").removeprefix("pid:")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip() + str(Path("/proc/self/ns/pid").readlink()).removeprefix("pid:")
     except OSError:
         boot = process.run(["sysctl", "-n", "kern.bootsessionuuid"], timeout=10, check=False).text
     return Machine(socket.gethostname(), boot)

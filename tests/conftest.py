@@ -1,0 +1,76 @@
+"""Options and fixtures of all tests."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.s3_server import S3Server, start_minio
+
+RUNTIMES = ("docker", "embedded")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require-runtime", action="append", default=[], choices=RUNTIMES, help="fail where this runtime's tests would be skipped"
+    )
+    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files; read the diff")
+
+
+def docker_problem() -> str:
+    """Why the Docker runtime cannot be tested here; "" when it can."""
+    try:
+        subprocess.run(["docker", "version"], check=True, capture_output=True, timeout=20)
+        subprocess.run(["docker", "compose", "version"], check=True, capture_output=True, timeout=20)
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"no Docker engine with Compose answers: {error}"
+    images = subprocess.run(["docker", "image", "ls", "-q", "provision-test/postgres:18"], capture_output=True, check=True)
+    return "" if images.stdout else "the images of tests/images/build.py are not built"
+
+
+@pytest.fixture(scope="session")
+def docker(request: pytest.FixtureRequest) -> None:
+    """The test needs a Docker engine and the test images."""
+    if problem := docker_problem():
+        if "docker" in request.config.getoption("--require-runtime"):
+            pytest.fail(problem)
+        pytest.skip(problem)
+
+
+@pytest.fixture(autouse=True)
+def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test reads or writes the user's own stacks and links."""
+    monkeypatch.setenv("PROVISION_STATE_DIR", str(tmp_path / "provision-state"))
+    monkeypatch.delenv("PROVISION_STACK", raising=False)
+    yield
+
+
+@pytest.fixture(scope="session")
+def installed() -> Path:
+    """An environment with the built wheel."""
+    from tests.installed import installed_environment
+
+    return installed_environment()
+
+
+@pytest.fixture(scope="module")
+def stacks() -> Iterator[Path]:
+    """A folder for stacks that every account can reach, as root's services run as another."""
+    from tests.installed import DATA
+
+    DATA.mkdir(parents=True, exist_ok=True, mode=0o755)
+    folder = Path(tempfile.mkdtemp(dir=DATA, prefix="t-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[S3Server]:
+    """A MinIO of the test's own: an S3 that the user has."""
+    yield from start_minio()

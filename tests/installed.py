@@ -1,0 +1,164 @@
+"""The program as users have it: the built wheel in an environment of its own, and stacks that it makes."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from uv import find_uv_bin
+
+ROOT = Path(__file__).parent.parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "provision-tests"
+# Root's services run as another user, who could not enter a cache below root's home.
+DATA = Path("/var/tmp/provision-tests") if os.geteuid() == 0 else CACHE / "data"
+TEST_IMAGES = """\
+images:
+  python: provision-test/python:3.13
+  postgres: provision-test/postgres:18
+  minio: provision-test/minio:latest
+  caddy: provision-test/caddy:2.11
+"""
+
+
+def installed_environment() -> Path:
+    """A virtual environment with the wheel of this tree and its demo extra; the packages are made once, the wheel is always new."""
+    declared = (ROOT / "pyproject.toml").read_text().partition("[project.scripts]")[0]
+    name = hashlib.sha256(f"{sys.version}\n{declared}".encode()).hexdigest()[:12]
+    CACHE.mkdir(parents=True, exist_ok=True)
+    directory = CACHE / f"installed-{name}"
+    with open(CACHE / f"installed-{name}.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        python = str(directory / "bin/python")
+        if not (directory / ".complete").exists():
+            _uv("venv", "--quiet", "--clear", "--python", sys.executable, str(directory))
+            _uv("pip", "install", "--quiet", "--compile-bytecode", "--python", python, f"{ROOT}[demo]")
+            (directory / ".complete").touch()
+        dist = directory / "dist"
+        shutil.rmtree(dist, ignore_errors=True)
+        _uv("build", "--quiet", "--wheel", "--out-dir", str(dist), str(ROOT))
+        wheel = next(dist.glob("*.whl"))
+        _uv("pip", "install", "--quiet", "--no-deps", "--reinstall", "--python", python, str(wheel))
+    return directory
+
+
+def _uv(*arguments: str) -> None:
+    subprocess.run([find_uv_bin(), *arguments], check=True, cwd="/")
+
+
+@dataclass
+class Answer:
+    """What a command said: its exit code, its JSON document, its standard error."""
+
+    code: int
+    document: dict[str, Any]
+    stderr: str
+
+    @property
+    def data(self) -> dict[str, Any]:
+        return dict(self.document["data"])
+
+    @property
+    def verbs(self) -> list[tuple[str, str]]:
+        return [(step["verb"], step["subject"]) for step in self.data["steps"]]
+
+    @property
+    def error(self) -> dict[str, str]:
+        return dict(self.document["errors"][0])
+
+
+@dataclass
+class Program:
+    """`provision` of the installed wheel, on one stack directory."""
+
+    environment: Path
+    stack: Path
+    runtime: str
+    variables: dict[str, str] = field(default_factory=dict)
+    log: list[str] = field(default_factory=list)
+
+    @property
+    def env(self) -> dict[str, str]:
+        dropped = ("MLFLOW_", "KEDRO_", "PROVISION_", "AWS_", "PYTHON", "VIRTUAL_ENV", "COMPOSE_")
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
+        own = {"PROVISION_DATA_DIR": str(DATA), "PROVISION_STATE_DIR": str(self.stack.parent / "state"), "DO_NOT_TRACK": "1"}
+        return {**kept, **own, **self.variables, "PATH": f"{self.environment / 'bin'}:{kept['PATH']}"}
+
+    def __call__(self, command: str, *arguments: str, cwd: Path | None = None, stdin: str = "", timeout: float = 600) -> Answer:
+        """The command's answer as JSON; `--stack` is added."""
+        argv = ["provision", command, *arguments, "--stack", str(self.stack), "--output", "json"]
+        argv[0] = str(self.environment / "bin/provision")
+        done = subprocess.run(
+            argv, env=self.env, cwd=cwd or self.stack.parent, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+        )
+        self.log.append(f"$ {' '.join(argv)}\n{done.stdout}{done.stderr}")
+        assert "Traceback" not in done.stderr, done.stderr
+        return Answer(done.returncode, json.loads(done.stdout), done.stderr)
+
+    def text(self, *arguments: str, cwd: Path | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """The command as a person sees it, as it is."""
+        argv = [str(self.environment / "bin/provision"), *arguments]
+        return subprocess.run(argv, env=self.env, cwd=cwd or self.stack.parent, input=stdin, capture_output=True, text=True, check=False)
+
+    def up(self, *arguments: str, cwd: Path | None = None) -> Answer:
+        """A successful `up`."""
+        answer = self("up", "--runtime", self.runtime, *arguments, cwd=cwd)
+        assert answer.code == 0, self.report()
+        return answer
+
+    def settings(self, text: str = "") -> None:
+        """Write provision.yml; on Docker with the test images."""
+        self.stack.mkdir(parents=True, exist_ok=True)
+        images = TEST_IMAGES if self.runtime == "docker" else ""
+        (self.stack / "provision.yml").write_text(images + text)
+
+    def secret(self, name: str) -> str:
+        return (self.stack / "secrets" / name).read_text()
+
+    def services(self) -> dict[str, dict[str, str]]:
+        """What runs, by name: container ids or pids, in `detail` and `id`."""
+        if self.runtime == "docker":
+            return {name: {"id": container} for name, container in self._containers().items()}
+        return {row["name"]: {"id": row["detail"].partition(",")[0]} for row in self("status").data["services"]}
+
+    def _containers(self) -> dict[str, str]:
+        rows = _docker("ps", "-a", "--no-trunc", "--filter", f"label=com.docker.compose.project={self.project}", "--format", "{{.ID}}")
+        found = {}
+        for container in rows.split():
+            facts = json.loads(_docker("inspect", container))[0]
+            name = facts["Config"]["Labels"]["com.docker.compose.service"]
+            found[name] = f"{container} {facts['State']['StartedAt']} {facts['RestartCount']}"
+        return found
+
+    @property
+    def project(self) -> str:
+        return str(json.loads((self.stack / "state.json").read_text())["project"])
+
+    def container(self, service: str) -> str:
+        return self._containers()[service].split()[0]
+
+    def address(self, service: str) -> str:
+        """Where this machine reaches a container that publishes nothing: only the engine's own host can."""
+        networks = json.loads(_docker("inspect", self.container(service)))[0]["NetworkSettings"]["Networks"]
+        return str(next(network["IPAddress"] for network in networks.values() if network["IPAddress"]))
+
+    def report(self) -> str:
+        """Everything said so far, for a failed test."""
+        return "\n".join(self.log[-3:])
+
+    def remove(self) -> None:
+        """No container, volume, process or file of the stack is left."""
+        if (self.stack / "state.json").exists():
+            self("erase", "--yes")
+        shutil.rmtree(self.stack, ignore_errors=True)
+
+
+def _docker(*arguments: str) -> str:
+    return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout

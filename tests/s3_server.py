@@ -1,0 +1,65 @@
+"""A real S3 server of a test's own: MinIO on a free loopback port."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+KEY, SECRET = "a-test-of-s3", "its-secret-key-0123456789"
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """Where it is; the key is `KEY` and `SECRET`."""
+
+    url: str
+
+    def client(self) -> Any:
+        return boto3.client(
+            "s3", endpoint_url=self.url, aws_access_key_id=KEY, aws_secret_access_key=SECRET, region_name="us-east-1"
+        )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start_minio() -> Iterator[S3Server]:
+    """The server, until the caller is done."""
+    program = shutil.which("minio") or str(Path.home() / "go/bin/minio")
+    assert Path(program).exists(), "MinIO is missing: go install github.com/minio/minio@latest"
+    folder = tempfile.mkdtemp(prefix="minio-")
+    port = free_port()
+    argv = [program, "server", folder, "--address", f"127.0.0.1:{port}", "--quiet"]
+    env = {"MINIO_ROOT_USER": KEY, "MINIO_ROOT_PASSWORD": SECRET, "MINIO_BROWSER": "off", "HOME": folder}
+    with open(f"{folder}.log", "wb") as log, subprocess.Popen(argv, env=env, stdout=log, stderr=log) as process:
+        try:
+            server = S3Server(f"http://127.0.0.1:{port}")
+            _wait(server)
+            yield server
+        finally:
+            process.terminate()
+            process.wait(20)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait(server: S3Server) -> None:
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        with contextlib.suppress(Exception):
+            server.client().list_buckets()
+            return
+        time.sleep(0.1)
+    raise AssertionError("MinIO did not start")
