@@ -10,7 +10,7 @@ import postgres
 import schema
 from bucket import prepare_bucket
 from psycopg2 import sql
-from settings import Fault, Settings, libpq_arguments
+from settings import Settings, libpq_arguments
 
 
 def bootstrap(settings: Settings) -> None:
@@ -22,8 +22,6 @@ def bootstrap(settings: Settings) -> None:
     os.environ["PGPASSWORD"] = password
     if settings.on_s3:
         prepare_bucket(settings, say)
-    else:
-        _check_directory(settings.artifacts)
     _prepare_tracking(settings, password)
     if settings.login:
         _prepare_login(settings, password)
@@ -60,11 +58,6 @@ def _make_database(admin: Any, name: str, role: str) -> None:
     postgres.query(admin, sql.SQL("CREATE DATABASE {name} OWNER {role}").format(**names))
     postgres.query(admin, sql.SQL("REVOKE CONNECT, TEMPORARY ON DATABASE {name} FROM PUBLIC").format(**names))
     say("created", f"database {name}")
-
-
-def _check_directory(path: str) -> None:
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise Fault(f"the artifact directory {path} cannot be written by uid {os.getuid()}")
 
 
 def _prepare_tracking(settings: Settings, password: str) -> None:

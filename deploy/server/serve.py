@@ -22,6 +22,8 @@ def serve(settings: Settings) -> None:
         os.environ["TMPDIR"] = directory
     export_environment(settings)
     _clean_temporary_files()
+    if not settings.on_s3:
+        _check_directory(settings.artifacts)
     import uvicorn
 
     uvicorn.run(
@@ -65,6 +67,11 @@ def export_environment(settings: Settings) -> None:
     export_s3_key(settings)
     if settings.login:
         os.environ["MLFLOW_AUTH_CONFIG_PATH"] = _auth_file(settings)
+
+
+def _check_directory(path: str) -> None:
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise Fault(f"the artifact directory {path} cannot be written by uid {os.getuid()}")
 
 
 def _auth_file(settings: Settings) -> str:
