@@ -134,8 +134,8 @@ def _secrets(settings: Settings, artifacts: ArtifactKind) -> tuple[SecretSpec, .
         specs.append(SecretSpec("s3_secret_access_key", purpose, "AWS_SECRET_ACCESS_KEY" if user else "", both))
     if settings.server.auth == "basic":
         specs.append(SecretSpec("mlflow_admin_password", f"the login {ADMIN_LOGIN}", services=("bootstrap",)))
-    specs.append(SecretSpec("flask_secret_key", "signs the server's forms", services=both))
-    specs.append(SecretSpec("crypto_kek_passphrase", "encrypts the secrets of the AI gateway", services=both))
+    specs.append(SecretSpec("flask_secret_key", "signs the server's forms", services=("mlflow",)))
+    specs.append(SecretSpec("crypto_kek_passphrase", "encrypts the secrets of the AI gateway", services=("mlflow",)))
     return tuple(specs)
 
 

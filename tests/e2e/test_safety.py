@@ -1,0 +1,198 @@
+"""No secret where it does not belong, nothing that listens but the front door, nothing more allowed than needed."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import psutil
+import psycopg2
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from tests.installed import Program
+from tests.s3_server import free_port
+
+
+@pytest.fixture(scope="module", params=["docker", "embedded"])
+def program(request: pytest.FixtureRequest, installed: Path, stacks: Path) -> Iterator[Program]:
+    if request.param == "docker":
+        request.getfixturevalue("docker")
+    program = Program(installed, stacks / f"safety-{request.param}" / "stack", request.param)
+    program.settings(f"server:\n  auth: basic\n  port: {free_port()}\n")
+    subprocess.run(["git", "init", "-q", str(program.stack)], check=True)
+    try:
+        program("up", "--runtime", program.runtime, "--dry-run")
+        program.up("--no-link")
+        for command in ("status", "logs", "doctor", "env"):
+            program(command)
+        yield program
+    finally:
+        program.remove()
+
+
+def values(program: Program) -> dict[str, str]:
+    return {path.name: path.read_text() for path in (program.stack / "secrets").iterdir() if not path.name.startswith(".")}
+
+
+def refuse_secrets(program: Program, text: str, where: str) -> None:
+    assert [name for name, value in values(program).items() if value in text] == [], where
+
+
+def test_secrets_are_32_url_safe_characters_in_files_nobody_else_can_reach(program: Program) -> None:
+    assert {name for name, value in values(program).items() if not re.fullmatch("[A-Za-z0-9]{32}", value)} == set()
+    assert (program.stack / "secrets").stat().st_mode & 0o077 == 0
+
+
+def test_no_secret_in_what_the_program_says_or_plans(program: Program) -> None:
+    refuse_secrets(program, "\n".join(program.log), "output")
+
+
+def test_no_secret_in_rendered_files_state_and_logs(program: Program) -> None:
+    for path in program.stack.rglob("*"):
+        if path.is_file() and not path.is_relative_to(program.stack / "secrets") and not path.is_relative_to(program.stack / "data"):
+            refuse_secrets(program, path.read_text(errors="replace"), str(path))
+
+
+def test_no_secret_in_files_that_git_would_track(program: Program) -> None:
+    argv = ["git", "-c", "safe.directory=*", "ls-files", "--others", "--exclude-standard"]
+    tracked = subprocess.run(argv, cwd=program.stack, check=True, capture_output=True, text=True).stdout.split()
+    assert "provision.yml" in tracked
+    assert not [path for path in tracked if path.startswith(("secrets", "data", "logs", "state.json", ".env"))]
+
+
+def test_no_secret_in_any_process_arguments(program: Program) -> None:
+    for process in psutil.process_iter(["cmdline"]):
+        refuse_secrets(program, "\0".join(process.info["cmdline"] or []), f"process {process.pid}")
+
+
+def test_no_secret_in_docker_inspect_or_container_logs(program: Program) -> None:
+    if program.runtime != "docker":
+        return
+    for service in program.services():
+        container = program.container(service)
+        inspected = subprocess.run(["docker", "inspect", container], check=True, capture_output=True, text=True).stdout
+        refuse_secrets(program, inspected, f"docker inspect {service}")
+        logs = subprocess.run(["docker", "logs", container], check=True, capture_output=True, text=True)
+        refuse_secrets(program, logs.stdout + logs.stderr, f"docker logs {service}")
+
+
+def test_only_the_front_door_listens_and_only_on_loopback(program: Program) -> None:
+    port = int(program("status").data["tracking_uri"].rpartition(":")[2])
+    if program.runtime == "docker":
+        for service in program.services():
+            facts = json.loads(subprocess.run(["docker", "inspect", program.container(service)], check=True, capture_output=True).stdout)[0]
+            published = {(p["HostIp"], p["HostPort"]) for ports in facts["HostConfig"]["PortBindings"].values() for p in ports}
+            assert published == ({("127.0.0.1", str(port))} if service == "proxy" else set()), service
+        return
+    ours = [p for p in psutil.process_iter() if _cwd(p).startswith(str(program.stack))]
+    assert len(ours) >= 4
+    listening = {(c.laddr.ip, c.laddr.port) for p in ours for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+    assert listening == {("127.0.0.1", port)}
+
+
+def _cwd(process: psutil.Process) -> str:
+    try:
+        return process.cwd()
+    except psutil.Error:
+        return ""
+
+
+def test_a_stranger_is_refused_and_the_admin_is_let_in(program: Program) -> None:
+    uri = program("status").data["tracking_uri"]
+    request = urllib.request.Request(f"{uri}/api/2.0/mlflow/experiments/search", b'{"max_results": 1}', {"Content-Type": "application/json"})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=10)
+    assert refused.value.code == 401
+    names = [check["name"] for check in program.up("--no-link").data["checks"] if check["ok"]]
+    assert names == ["tracking server", "access"]
+
+
+def test_a_foreign_host_header_is_refused(program: Program) -> None:
+    uri = program("status").data["tracking_uri"]
+    request = urllib.request.Request(f"{uri}/api/2.0/mlflow/experiments/search", b"{}", {"Host": "evil.example.com"})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=10)
+    assert refused.value.code == 403
+
+
+def test_the_stores_side_doors_refuse(program: Program) -> None:
+    """From the engine's own host, which alone can reach the containers; embedded, from this user, who owns the socket's directory."""
+    if program.runtime == "docker":
+        host = program.address("postgres")
+    else:
+        host = json.loads((program.stack / "data/runtime.json").read_text())["run"]
+        assert Path(host).stat().st_mode & 0o077 == 0
+    for user, password in (("postgres", ""), ("postgres", "postgres"), ("mlflow", "mlflow")):
+        with pytest.raises(psycopg2.OperationalError):
+            psycopg2.connect(host=host, user=user, password=password, dbname="mlflow")
+    if program.runtime == "docker":
+        quick = Config(retries={"max_attempts": 1}, connect_timeout=5)
+        url = f"http://{program.address('minio')}:9000"
+        for key, secret in (("minioadmin", "minioadmin"), ("provision", "provision")):
+            client = boto3.client("s3", endpoint_url=url, aws_access_key_id=key, aws_secret_access_key=secret, region_name="x", config=quick)
+            with pytest.raises(ClientError):
+                client.list_buckets()
+
+
+def test_the_servers_key_opens_its_bucket_and_no_other(program: Program) -> None:
+    if program.runtime != "docker":
+        return
+    url = f"http://{program.address('minio')}:9000"
+
+    def client(key: str, secret: str) -> object:
+        return boto3.client("s3", endpoint_url=url, aws_access_key_id=key, aws_secret_access_key=secret, region_name="us-east-1")
+
+    root = client("provision", program.secret("minio_root_password"))
+    root.create_bucket(Bucket="somebody-elses")  # type: ignore[attr-defined]
+    ours = client(program.secret("s3_access_key_id"), program.secret("s3_secret_access_key"))
+    ours.list_objects_v2(Bucket="mlflow")  # type: ignore[attr-defined]
+    with pytest.raises(ClientError, match="AccessDenied"):
+        ours.list_objects_v2(Bucket="somebody-elses")  # type: ignore[attr-defined]
+    with pytest.raises(ClientError, match="AccessDenied"):
+        ours.create_bucket(Bucket="one-more")  # type: ignore[attr-defined]
+
+
+def test_the_servers_role_is_no_superuser(program: Program) -> None:
+    if program.runtime == "docker":
+        host = program.address("postgres")
+    else:
+        host = json.loads((program.stack / "data/runtime.json").read_text())["run"]
+    connection = psycopg2.connect(host=host, user="mlflow", password=program.secret("backend_store_password"), dbname="mlflow")
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls FROM pg_roles WHERE rolname = 'mlflow'")
+        assert cursor.fetchall() == [(False, False, False, False, False)]
+
+
+def test_containers_may_do_nothing_they_do_not_need(program: Program) -> None:
+    if program.runtime != "docker":
+        return
+    for service in program.services():
+        facts = json.loads(subprocess.run(["docker", "inspect", program.container(service)], check=True, capture_output=True).stdout)[0]
+        host = facts["HostConfig"]
+        assert facts["Config"]["User"].split(":")[0] not in {"", "0", "root"}, service
+        assert host["ReadonlyRootfs"], service
+        assert host["CapDrop"] == ["ALL"], service
+        assert host["CapAdd"] in ([None, ["CAP_NET_BIND_SERVICE"], ["NET_BIND_SERVICE"]] if service == "proxy" else [None]), service
+        assert host["SecurityOpt"] == ["no-new-privileges:true"], service
+        assert host["Memory"] > 0, service
+        assert 0 < host["PidsLimit"] <= 1024, service
+        assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}, service
+        assert not [mount for mount in facts["Mounts"] if "docker.sock" in mount["Source"]], service
+
+
+def test_server_and_stores_have_no_route_out(program: Program) -> None:
+    if program.runtime != "docker":
+        return
+    for service in ("mlflow", "postgres", "minio"):
+        networks = json.loads(subprocess.run(["docker", "inspect", program.container(service)], check=True, capture_output=True).stdout)[0]
+        for name in networks["NetworkSettings"]["Networks"]:
+            network = json.loads(subprocess.run(["docker", "network", "inspect", name], check=True, capture_output=True).stdout)[0]
+            assert network["Internal"], f"{service} is on {name}"

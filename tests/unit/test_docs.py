@@ -1,0 +1,393 @@
+"""The texts of the repository say what the program does: compared with it, name by name."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import typer
+import yaml
+
+from provisioner import errors
+from provisioner.cli.app import app
+from provisioner.model.settings import Settings, parse_settings, setting_names
+from provisioner.output import Recorder, Result, result_document
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = typer.main.get_command(app)
+COMMON = {"--stack", "--output", "--help"}
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/commands.md", "docs/json.md")
+OUR_FOLDERS = ("docs/", "tests/", "provisioner/", ".ci/")
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def commands() -> dict[str, click.Command]:
+    assert isinstance(PROGRAM, click.Group)
+    return dict(PROGRAM.commands)
+
+
+def options_of(command: click.Command) -> set[str]:
+    return {name for parameter in command.params if isinstance(parameter, click.Option) for name in parameter.opts} | {"--help"}
+
+
+def arguments_of(command: click.Command) -> list[str]:
+    context = click.Context(command)
+    return [parameter.make_metavar(context) for parameter in command.params if isinstance(parameter, click.Argument)]
+
+
+def sections(text: str) -> dict[str, str]:
+    """The text below each heading of the second level, by heading."""
+    parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def command_sections() -> dict[str, tuple[list[str], str]]:
+    """The arguments and the text of each command's section in docs/commands.md."""
+    found = {}
+    for heading, body in sections(text_of("docs/commands.md")).items():
+        if match := re.fullmatch(r"`provision (\w+)((?: \S+)*)`", heading):
+            found[match[1]] = (match[2].split(), body)
+    return found
+
+
+def table(text: str) -> list[list[str]]:
+    """The cells of every table row; an escaped bar is none."""
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not set(line) <= set("| -")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
+
+
+def code_in(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def documented_options(text: str) -> set[str]:
+    """The options that the first column of a section's tables names."""
+    return {code.split()[0] for row in table(text) for code in code_in(row[0]) if code.startswith("-")}
+
+
+def code_blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def provision_lines(text: str) -> Iterator[list[str]]:
+    """Every command line of `provision` in code, as words after the program's name."""
+    lines = [line for block in code_blocks(text, "sh") for line in block.splitlines()]
+    # Code between backquotes in running text; a name of a file or a package is no command line.
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    lines += [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", prose)]
+    for line in lines:
+        for found in re.findall(r"(?:^|\$\(|[A-Z_]+=\S+ |bin/)provision((?: [^#|>)\]]*)?)", line):
+            if "[" not in line:
+                yield shlex.split(found)
+
+
+def setting_codes(text: str) -> set[str]:
+    """Names in backquotes that can only be settings: `server.port`, also with a value as in `server.auth: basic`."""
+    groups = "|".join(re.escape(name) for name in Settings.model_fields)
+    return {match for match in re.findall(rf"`((?:{groups})\.[a-z_.]*[a-z_])(?:: [^`]*)?`", text) if not match.endswith((".yml", ".json"))}
+
+
+def error_kinds() -> dict[int, str]:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ProvisionError)]
+    return {kind.exit_code: kind.__name__ for kind in kinds}
+
+
+def repository_files() -> list[Path]:
+    """Every file that git has or would take."""
+    argv = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    names = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split("\0")
+    return [ROOT / name for name in names if name and (ROOT / name).is_file()]
+
+
+def test_every_command_has_its_section_and_no_other_has_one() -> None:
+    assert set(command_sections()) == set(commands())
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_option_and_argument_of_a_command_is_documented(name: str) -> None:
+    arguments, body = command_sections()[name]
+    command = commands()[name]
+    assert documented_options(body) == options_of(command) - COMMON
+    assert arguments == arguments_of(command)
+
+
+def test_the_common_options_are_those_that_every_command_has() -> None:
+    assert documented_options(sections(text_of("docs/commands.md"))["Common to all commands"]) == COMMON
+    for command in commands().values():
+        assert options_of(command) >= COMMON
+
+
+def test_the_options_of_the_program_itself_are_documented() -> None:
+    line = next(line for line in text_of("docs/commands.md").splitlines() if line.startswith("`provision` itself has"))
+    assert {code for code in code_in(line) if code.startswith("-")} == options_of(PROGRAM)
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_command_says_what_it_touches(name: str) -> None:
+    _, body = command_sections()[name]
+    topics = re.findall(r"^- \*\*(.+?):\*\* \S", body, flags=re.MULTILINE)
+    assert topics == ["Reads", "Writes", "Network", "Processes", "Exit codes"]
+
+
+def test_the_table_of_exit_codes_is_that_of_the_errors() -> None:
+    rows = table(sections(text_of("docs/commands.md"))["Exit codes"])[1:]
+    codes = {int(code): kind.strip("`") for code, kind, _ in rows}
+    assert {code: kind for code, kind in codes.items() if kind != "-"} == error_kinds()
+    assert {code for code, kind in codes.items() if kind == "-"} == {0, 2, 130}
+    assert list(codes) == sorted(codes)
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_a_command_names_only_exit_codes_that_exist(name: str) -> None:
+    _, body = command_sections()[name]
+    line = re.search(r"^- \*\*Exit codes:\*\* (.+(?:\n  .+)*)", body, flags=re.MULTILINE)
+    assert line
+    codes = [int(code) for code in re.findall(r"\b\d+\b", re.sub(r"\([^)]*\)", "", line[1]))]
+    assert codes[0] == 0
+    assert codes == sorted(set(codes))
+    assert set(codes) <= {0, 130, *error_kinds()}
+
+
+def test_the_readme_explains_every_exit_code_but_success() -> None:
+    rows = table(sections(text_of("README.md"))["Troubleshooting"])[1:]
+    assert [int(row[0]) for row in rows] == sorted({2, 130, *error_kinds()})
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_command_line_in_the_texts_parses(document: str) -> None:
+    for words in provision_lines(text_of(document)):
+        if not words or words[0].startswith("-"):
+            assert set(words) <= options_of(PROGRAM)
+            continue
+        name, *rest = words
+        assert name in commands(), f"provision {' '.join(words)}"
+        try:
+            commands()[name].make_context(name, [word for word in rest if word != "--help"])
+        except click.UsageError as error:
+            pytest.fail(f"provision {' '.join(words)}: {error.format_message()}")
+
+
+def test_the_command_lines_are_really_found() -> None:
+    found = [" ".join(words) for words in provision_lines(text_of("README.md"))]
+    assert {"up", "env", "link ../shop", "logs -f", "render --check", "up --runtime embedded", "schema"} <= set(found)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_setting_named_in_the_texts_exists(document: str) -> None:
+    assert setting_codes(text_of(document)) <= set(setting_names())
+
+
+def test_the_readme_names_every_setting_or_its_sibling() -> None:
+    rows = [row[0] for row in table(sections(text_of("README.md"))["Settings"])[1:]]
+    named = {code for row in rows for code in code_in(row)}
+    for name in setting_names():
+        assert name.split(".")[0] in {code.split(".")[0] for code in named}, name
+    for name in setting_names():
+        if name.startswith(("backend_store.", "artifact_store.", "server.", "build.")):
+            assert name in named
+
+
+def test_every_settings_example_of_the_readme_is_valid() -> None:
+    blocks = code_blocks(text_of("README.md"), "yaml")
+    settings = [block for block in blocks if not block.startswith("services:")]
+    assert len(settings) >= 5
+    for block in settings:
+        assert parse_settings(block) != Settings(), block
+
+
+def test_the_override_example_is_of_a_service_that_a_stack_has() -> None:
+    from provisioner.model.stack import build_stack
+
+    (override,) = [block for block in code_blocks(text_of("README.md"), "yaml") if block.startswith("services:")]
+    names = {service.name for service in build_stack(Settings(), "docker").services}
+    assert set(yaml.safe_load(override)["services"]) <= names
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_file_that_the_texts_name_exists(document: str) -> None:
+    text = text_of(document)
+    base = (ROOT / document).parent
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not target.startswith(("http:", "https:", "#")):
+            assert (base / target.partition("#")[0]).exists(), target
+    for code in code_in(re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)):
+        if code.startswith(OUR_FOLDERS):
+            assert (ROOT / code).exists(), code
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_link_to_a_heading_leads_somewhere(document: str) -> None:
+    base = (ROOT / document).parent
+    for target in re.findall(r"\]\(([^)\s]*#[^)\s]+)\)", text_of(document)):
+        if target.startswith(("http:", "https:")):
+            continue
+        name, _, anchor = target.partition("#")
+        there = (base / name if name else ROOT / document).read_text(encoding="utf-8")
+        headings = re.findall(r"^#+ (.+)$", there, flags=re.MULTILINE)
+        anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert anchor in anchors, target
+
+
+def test_the_table_of_folders_names_all_of_the_program() -> None:
+    named = {code for row in table(sections(text_of("CONTRIBUTING.md"))["Where things are"])[1:] for code in code_in(row[0])}
+    for name in named:
+        assert (ROOT / name).exists(), name
+    for path in (ROOT / "provisioner").iterdir():
+        if path.name.startswith("__") or path.suffix not in {"", ".py"}:
+            continue
+        assert f"provisioner/{path.name}{'/' if path.is_dir() else ''}" in named
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_make_target_that_the_texts_name_exists(document: str) -> None:
+    text = text_of(document)
+    lines = [line for block in code_blocks(text, "sh") for line in block.splitlines()]
+    lines += code_in(re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
+    named = {match[1] for line in lines if (match := re.match(r"make ([a-z]+)", line))}
+    assert named <= make_targets()
+
+
+def make_targets() -> set[str]:
+    phony = re.search(r"^\.PHONY: (.+)$", text_of("Makefile"), flags=re.MULTILINE)
+    assert phony
+    return set(phony[1].split())
+
+
+def test_every_make_target_has_a_line_of_help() -> None:
+    helped = re.findall(r"^([a-z-]+):.*## \S", text_of("Makefile"), flags=re.MULTILINE)
+    assert set(helped) == make_targets()
+    assert len(helped) == len(set(helped))
+
+
+def test_every_dependency_has_its_reason() -> None:
+    text = text_of("pyproject.toml")
+    lists = re.findall(r"^(?:dependencies|demo) = \[\n(.*?)^\]", text, flags=re.MULTILINE | re.DOTALL)
+    assert len(lists) == 2
+    for line in "".join(lists).splitlines():
+        assert re.search(r'^ +"[^"]+", +# \S', line), f"no reason: {line}"
+
+
+def test_the_json_page_names_the_keys_of_the_document() -> None:
+    recorder = Recorder()
+    recorder.step("created", "secrets", "4 generated")
+    document = yaml.safe_load(result_document(Result("up", errors=[errors.ProvisionError("x")]), recorder))
+    rows = table(text_of("docs/json.md").partition("## Steps, checks, errors")[0])[1:]
+    assert [code_in(row[0])[0] for row in rows] == list(document)
+    objects = {code_in(row[0])[0]: code_in(row[1]) for row in table(sections(text_of("docs/json.md"))["Steps, checks, errors"])[1:]}
+    assert objects["data.steps[]"] == list(document["data"]["steps"][0])
+    assert objects["errors[]"] == list(document["errors"][0])
+
+
+def documented_data() -> dict[str, set[str]]:
+    tables = sections(text_of("docs/json.md"))["Data by command"].split("\n\n| key | what it is |")
+    return {code_in(row[0])[0]: set(code_in(row[1])) - COMMON - {"--dry-run", "--follow"} for row in table(tables[0])[1:]}
+
+
+def test_the_json_page_has_every_command_and_explains_every_key() -> None:
+    tables = sections(text_of("docs/json.md"))["Data by command"].split("\n\n| key | what it is |")
+    explained = [code_in(row[0])[0] for row in table(tables[1])]
+    assert set(documented_data()) == set(commands())
+    assert explained == sorted(set().union(*documented_data().values()))
+
+
+# The actions whose results have data, by command; where an action has a name of its own, its file.
+ACTIONS = {
+    "up": ("up",),
+    "down": ("down",),
+    "erase": ("down",),
+    "status": ("status",),
+    "logs": ("logs",),
+    "init": ("files",),
+    "render": ("files",),
+    "schema": ("schema",),
+    "link": ("projects",),
+    "unlink": ("projects",),
+    "env": ("projects",),
+    "doctor": ("diagnosis",),
+    "demo": ("demo",),
+}
+
+
+def keys_set(function: ast.FunctionDef) -> Iterator[str]:
+    """The keys that a function gives to a result's `data`."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.keyword) and node.arg == "data" and isinstance(node.value, ast.Dict):
+            yield from dict_keys(node.value)
+        if isinstance(node, ast.Assign | ast.AugAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for target in targets:
+                if isinstance(target, ast.Attribute) and target.attr == "data" and isinstance(node.value, ast.Dict):
+                    yield from dict_keys(node.value)
+                if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Attribute) and target.value.attr == "data":
+                    assert isinstance(target.slice, ast.Constant)
+                    yield str(target.slice.value)
+
+
+def dict_keys(node: ast.Dict) -> Iterator[str]:
+    return (str(key.value) for key in node.keys if isinstance(key, ast.Constant))
+
+
+def test_the_keys_of_data_are_those_that_the_actions_set() -> None:
+    by_file: dict[str, set[str]] = {}
+    words: dict[str, set[str]] = {}
+    for name in {name for names in ACTIONS.values() for name in names}:
+        tree = ast.parse(text_of(f"provisioner/actions/{name}.py"))
+        by_file[name] = {key for node in tree.body if isinstance(node, ast.FunctionDef) for key in keys_set(node)}
+        words[name] = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    assert set(ACTIONS) == set(commands())
+    for name in by_file:
+        documented = set().union(*(documented_data()[command] for command, files in ACTIONS.items() if name in files))
+        assert by_file[name] <= documented, f"{name}.py sets keys that docs/json.md lacks"
+        # Not every key is set by its name: status takes what a probe answers.
+        assert documented <= words[name], f"docs/json.md names keys that {name}.py does not have"
+
+
+def test_the_changelog_has_the_version_of_the_program() -> None:
+    import provisioner
+
+    headings = re.findall(r"^## \[(.+?)\]", text_of("CHANGELOG.md"), flags=re.MULTILINE)
+    assert headings[0] == "Unreleased"
+    assert provisioner.__version__ in headings
+
+
+def test_the_mlflow_version_in_the_texts_is_the_pinned_one() -> None:
+    from provisioner.model.stack import MLFLOW_VERSION
+
+    named = re.findall(r"(?i)\bmlflow (\d+\.\d+\.\d+)", text_of("README.md"))
+    assert named
+    assert set(named) == {MLFLOW_VERSION}
+    assert f"\nmlflow=={MLFLOW_VERSION}" in "\n" + text_of("deploy/requirements.txt")
+
+
+def test_the_hooks_run_programs_of_the_development_environment() -> None:
+    (repository,) = yaml.safe_load(text_of(".pre-commit-config.yaml"))["repos"]
+    assert repository["repo"] == "local"
+    for hook in repository["hooks"]:
+        program = hook["entry"].split()[0]
+        assert hook["language"] == "system"
+        assert Path(program).parent == Path(".venv/bin")
+        assert (Path(sys.executable).parent / Path(program).name).exists(), program
+
+
+def test_nothing_names_a_place_of_one_machine() -> None:
+    # In parts, so that this file does not name one.
+    private = re.compile("(?<![A-Za-z0-9.])/" + "(?:root|work|Users|home/(?!ana/)[a-z]+)" + r"/|/tmp/" + "w/")
+    found = []
+    for path in repository_files():
+        content = path.read_bytes()
+        if b"\0" in content:
+            continue
+        for number, line in enumerate(content.decode("utf-8").splitlines(), 1):
+            if private.search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}")
+    assert not found, "\n".join(found)
