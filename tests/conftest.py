@@ -43,11 +43,10 @@ def docker(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's own stacks and links."""
     monkeypatch.setenv("PROVISION_STATE_DIR", str(tmp_path / "provision-state"))
     monkeypatch.delenv("PROVISION_STACK", raising=False)
-    yield
 
 
 @pytest.fixture(scope="session")

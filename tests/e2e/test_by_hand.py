@@ -28,7 +28,9 @@ def program(docker: None, installed: Path, stacks: Path) -> Iterator[Program]:
 
 
 def compose(program: Program, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["docker", "compose", *arguments], cwd=program.stack, env=program.env, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        ["docker", "compose", *arguments], cwd=program.stack, env=program.env, capture_output=True, text=True, check=False
+    )
 
 
 def call(program: Program, path: str, body: object | None = None) -> dict[str, object]:

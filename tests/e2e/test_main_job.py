@@ -20,7 +20,7 @@ from tests.s3_server import KEY, SECRET, S3Server, free_port
 
 CASES = ("docker-minio", "docker-local", "embedded-local", "embedded-s3")
 BUCKET = "team-bucket"
-PIPELINE = '''\
+PIPELINE = """\
 from kedro.pipeline import node, pipeline
 
 
@@ -30,7 +30,7 @@ def learn(alpha):
 
 def register_pipelines():
     return {"__default__": pipeline([node(learn, "params:alpha", ["scores", "report"])])}
-'''
+"""
 CATALOG = """\
 scores:
   type: kedro_mlflow.io.metrics.MlflowMetricsHistoryDataset
@@ -115,7 +115,12 @@ def _kedro_new(program: Program, parent: Path) -> Path:
 def run(case: Case) -> dict[str, Any]:
     """The one run that `kedro run` made, as the server has it."""
     done = subprocess.run(
-        [str(case.program.environment / "bin/kedro"), "run"], cwd=case.project, env=case.program.env, capture_output=True, text=True, check=False
+        [str(case.program.environment / "bin/kedro"), "run"],
+        cwd=case.project,
+        env=case.program.env,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     rows = _postgres(case, "SELECT r.run_uuid, r.artifact_uri FROM runs r JOIN experiments e USING (experiment_id) WHERE e.name = 'demo'")
@@ -223,5 +228,7 @@ def test_erase_asks_and_then_leaves_nothing_of_the_data(case: Case) -> None:
     assert not (case.program.stack / "secrets").exists()
     assert not (case.program.stack / "data").exists()
     if case.program.runtime == "docker":
-        volumes = subprocess.run(["docker", "volume", "ls", "-q", "--filter", f"name={case.first_up['data']['project']}"], check=True, capture_output=True)
+        volumes = subprocess.run(
+            ["docker", "volume", "ls", "-q", "--filter", f"name={case.first_up['data']['project']}"], check=True, capture_output=True
+        )
         assert volumes.stdout == b""

@@ -107,7 +107,9 @@ def _cwd(process: psutil.Process) -> str:
 
 def test_a_stranger_is_refused_and_the_admin_is_let_in(program: Program) -> None:
     uri = program("status").data["tracking_uri"]
-    request = urllib.request.Request(f"{uri}/api/2.0/mlflow/experiments/search", b'{"max_results": 1}', {"Content-Type": "application/json"})
+    request = urllib.request.Request(
+        f"{uri}/api/2.0/mlflow/experiments/search", b'{"max_results": 1}', {"Content-Type": "application/json"}
+    )
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request, timeout=10)
     assert refused.value.code == 401
@@ -137,7 +139,9 @@ def test_the_stores_side_doors_refuse(program: Program) -> None:
         quick = Config(retries={"max_attempts": 1}, connect_timeout=5)
         url = f"http://{program.address('minio')}:9000"
         for key, secret in (("minioadmin", "minioadmin"), ("provision", "provision")):
-            client = boto3.client("s3", endpoint_url=url, aws_access_key_id=key, aws_secret_access_key=secret, region_name="x", config=quick)
+            client = boto3.client(
+                "s3", endpoint_url=url, aws_access_key_id=key, aws_secret_access_key=secret, region_name="x", config=quick
+            )
             with pytest.raises(ClientError):
                 client.list_buckets()
 
