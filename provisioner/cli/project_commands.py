@@ -10,7 +10,7 @@ import typer
 from provisioner.cli.run import Output, OutputOption, StackOption, run
 
 ProjectArgument = Annotated[
-    Path | None, typer.Argument(metavar="[PROJECT]", help="The Kedro project; the one you are in when absent.", show_default=False)
+    Path | None, typer.Argument(metavar="PROJECT", help="The Kedro project; the one you are in when absent.", show_default=False)
 ]
 
 
@@ -54,7 +54,7 @@ def doctor(project: ProjectArgument = None, stack: StackOption = None, output: O
 
 
 def demo(
-    directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where the demo project is made.")] = Path("mlflow-demo"),
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the demo project is made.")] = Path("mlflow-demo"),
     stack: StackOption = None,
     output: OutputOption = Output.text,
 ) -> None:

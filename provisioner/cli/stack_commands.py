@@ -21,7 +21,9 @@ class RuntimeName(str, Enum):
 def up(
     stack: StackOption = None,
     runtime: Annotated[RuntimeName | None, typer.Option(help="What runs the stack; fixed at the first `up`.", show_default=False)] = None,
-    project: Annotated[list[Path] | None, typer.Option(help="A Kedro project to link; may be given again.", show_default=False)] = None,
+    project: Annotated[
+        list[Path] | None, typer.Option(metavar="PATH", help="A Kedro project to link; may be given again.", show_default=False)
+    ] = None,
     no_link: Annotated[bool, typer.Option("--no-link", help="Link no Kedro project.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")] = False,
     output: OutputOption = Output.text,
@@ -50,7 +52,7 @@ def status(stack: StackOption = None, output: OutputOption = Output.text) -> Non
 
 
 def logs(
-    service: Annotated[str | None, typer.Argument(help="One service; all when absent.", show_default=False)] = None,
+    service: Annotated[str | None, typer.Argument(metavar="SERVICE", help="One service; all when absent.", show_default=False)] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,
     lines: Annotated[int, typer.Option(min=1, help="How many of the last lines.")] = 100,
     stack: StackOption = None,
@@ -70,7 +72,7 @@ def init(stack: StackOption = None, output: OutputOption = Output.text) -> None:
 
 
 def render(
-    directory: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="The stack's directory.", show_default=False)] = None,
+    directory: Annotated[Path | None, typer.Argument(metavar="DIR", help="The stack's directory.", show_default=False)] = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 11 when a file differs.")] = False,
     stack: StackOption = None,
     output: OutputOption = Output.text,
