@@ -38,7 +38,7 @@ golden: $(VENV)/.dev ## render the default stack and the golden files anew; read
 	$(BIN)/python -m pytest tests/unit/test_golden.py --update-golden
 
 lock: $(VENV)/.dev ## resolve the server's requirements anew
-	UV=$(UV) deploy/lock.sh
+	UV=$(abspath $(UV)) deploy/lock.sh
 
 clean: ## remove what make made here (no stack, no data)
 	rm -rf $(VENV) demo-project dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

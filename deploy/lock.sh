@@ -1,9 +1,12 @@
 #!/bin/sh
-# Resolves the server's requirements anew, with hashes, for every Python and platform that we support.
+# Resolves the server's requirements anew, with hashes, for every Python and platform that we support; then derives from
+# the locked MLflow which paths its FastAPI application answers.
 set -eu
 cd "$(dirname "$0")"
+uv="${UV:-uv}"
 for name in requirements requirements-embedded requirements-build; do
-  "${UV:-uv}" pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
+  "$uv" pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
     --no-emit-find-links --no-annotate --no-header --excludes requirements-excluded.txt \
     --output-file "$name.txt" "$@" "$name.in"
 done
+"$uv" run --quiet --no-project --isolated --with-requirements requirements.txt python -W ignore server/routes.py >server/asgi_paths.txt

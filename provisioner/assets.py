@@ -24,3 +24,8 @@ def server_code() -> dict[str, bytes]:
 def image_files() -> dict[str, bytes]:
     """What the server image is built from, by path in a stack directory."""
     return {name: asset_path(name).read_bytes() for name in SERVER_IMAGE} | server_code()
+
+
+def asgi_paths() -> list[str]:
+    """The paths that the pinned MLflow's FastAPI application answers, as Caddy's path matchers."""
+    return asset_path(f"{SERVER_CODE}/asgi_paths.txt").read_text(encoding="utf-8").split()

@@ -1,38 +1,42 @@
-"""The ASGI application that uvicorn loads: MLflow's own, with our artifact repository for S3."""
+"""MLflow's two applications: Flask's, which has nearly every route, and FastAPI's around it, with routes of its own.
+
+Importing this module imports MLflow, which takes seconds and reads the environment.
+"""
 
 from __future__ import annotations
 
-import sys
+import gc
 import time
 from typing import Any
 
 import postgres
-from settings import Fault, Settings, read_settings
+from mlflow.server import app as flask_app
+from mlflow.server.fastapi_app import app as fastapi_app
+from mlflow.server.handlers import initialize_backend_stores
+from settings import Fault, Settings
 
 
-def create() -> Any:
-    """MLflow's application once bootstrap is done; a fault ends the process with one line instead of uvicorn's traceback."""
-    try:
-        return _application(read_settings())
-    except Fault as fault:
-        print(f"server: {fault}", file=sys.stderr, flush=True)
-        sys.exit(1)
-
-
-def _application(settings: Settings) -> Any:
-    """The imports, which take seconds, come first: they run while bootstrap works."""
-    import mlflow.server.fastapi_app  # noqa: F401
-
+def applications(settings: Settings) -> tuple[Any, Any]:
+    """Flask's and FastAPI's application, ready to be forked."""
     if settings.on_s3:
         _never_send_clients_to_the_store()
-    _wait_for_bootstrap(settings)
+    initialize_backend_stores(settings.backend_store, settings.backend_store, "mlflow-artifacts:/")
+    asgi = fastapi_app
     if settings.login:
         from mlflow.server.auth import create_app
 
-        return create_app()
-    from mlflow.server.fastapi_app import app
+        # It adds login to Flask's application, and answers another FastAPI around it.
+        asgi = create_app(flask_app)
+    _close_connections()
+    return flask_app, asgi
 
-    return app
+
+def _close_connections() -> None:
+    """No connection is open at the fork, or two processes would talk over one."""
+    from sqlalchemy import Engine
+
+    for engine in [found for found in gc.get_objects() if isinstance(found, Engine)]:
+        engine.dispose()
 
 
 def _never_send_clients_to_the_store() -> None:
@@ -69,7 +73,7 @@ def _never_send_clients_to_the_store() -> None:
     _artifact_repository_registry.register("s3", ProxiedS3ArtifactRepository)
 
 
-def _wait_for_bootstrap(settings: Settings) -> None:
+def wait_for_bootstrap(settings: Settings) -> None:
     """Returns once the role can log in, experiment 0 is there, and with a login the admin; Fault at the deadline."""
     end = time.monotonic() + settings.deadline
     password = settings.secret("backend_store_password")

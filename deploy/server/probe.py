@@ -17,7 +17,7 @@ def probe(settings: Settings, arguments: list[str]) -> int:
     """The exit code; the answer is JSON on standard output, `ready` answers by its code alone."""
     match arguments:
         case ["ready"]:
-            return 0 if _ready(settings.listen) else 1
+            return 0 if _ready(settings.listen) and _ready(settings.listen_asgi) else 1
         case ["artifact", path]:
             answer = _artifact(settings, path)
         case ["usage"]:

@@ -1,60 +1,87 @@
-"""The tracking server: its environment, and uvicorn around the application in `app.py`."""
+"""The tracking server: its environment, and gunicorn around the applications of `app.py`."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from settings import Fault, Settings, export_s3_key
+from sizing import Sizing, cores_here, memory_here_mb, sizing
 
-# Per store; tracking, registry and login each have a pool, and PostgreSQL takes 100 connections.
-CONNECTIONS = 24
 AUTH_CACHE_SECONDS = 30
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
 
 def serve(settings: Settings) -> None:
     """Runs the server until it is told to end; Fault when it cannot start."""
     if directory := os.environ.get("PROVISION_TMP"):
         os.environ["TMPDIR"] = directory
-    export_environment(settings)
-    _clean_temporary_files()
+        clean_directory(Path(directory))
     if not settings.on_s3:
         _check_directory(settings.artifacts)
-    import uvicorn
+    export_environment(settings)
+    # Importing MLflow takes seconds: bootstrap works meanwhile.
+    import app
+    from workers import Server
 
-    uvicorn.run(
-        "app:create",
-        factory=True,
-        app_dir=str(Path(__file__).parent),
-        workers=settings.workers,
-        access_log=False,
-        log_level="info",
-        proxy_headers=False,
-        server_header=False,
-        # Longer than the front door keeps idle connections, or it would meet one that just closed.
-        timeout_keep_alive=300,
-        timeout_graceful_shutdown=45,
-        **_listen(settings.listen),
-    )
+    app.wait_for_bootstrap(settings)
+    size = sizing(settings.workers, cores_here(), memory_here_mb(), _max_connections(settings))
+    # All of a pool's connections stay open but one: no overflow at all would mean SQLAlchemy's default to MLflow.
+    os.environ["MLFLOW_SQLALCHEMYSTORE_POOL_SIZE"] = str(size.pool - 1)
+    os.environ["MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW"] = "1"
+    flask, asgi = app.applications(settings)
+    options = _options(settings, size)
+    if settings.genai:
+        options["when_ready"] = lambda arbiter: start_jobs(settings, os.getpid())
+    print(f"server: {size.workers} workers of {size.threads} threads, {size.pool} connections for each pool", flush=True)
+    Server(flask, asgi, options).run()
+
+
+def _max_connections(settings: Settings) -> int:
+    from postgres import connect, query
+
+    connection = connect(settings.backend_store, settings.secret("backend_store_password"), settings.deadline)
+    try:
+        return int(query(connection, "SHOW max_connections")[0][0])
+    finally:
+        connection.close()
+
+
+def _options(settings: Settings, size: Sizing) -> dict[str, Any]:
+    """gunicorn's settings."""
+    return {
+        "bind": [settings.listen, settings.listen_asgi],
+        "workers": size.workers + 1,
+        "threads": size.threads,
+        "preload_app": True,
+        # Of the worker's heartbeat, not of a request.
+        "timeout": 60,
+        "graceful_timeout": 45,
+        # The front door opens a connection for each request: one that is kept could be closed just as it is used again.
+        "keepalive": 0,
+        "backlog": 512,
+        # Heartbeats are files: in memory where there is such a place.
+        "worker_tmp_dir": str(SHARED_MEMORY) if SHARED_MEMORY.is_dir() else None,
+        "control_socket_disable": True,
+        "loglevel": "warning",
+    }
 
 
 def export_environment(settings: Settings) -> None:
     """What MLflow reads from its environment only; its `_MLFLOW_*` names are private to the pinned version."""
-    pool = max(2, CONNECTIONS // settings.workers // 2)
     os.environ.update(
         {
             "PGPASSWORD": settings.secret("backend_store_password"),
             "MLFLOW_FLASK_SERVER_SECRET_KEY": settings.secret("flask_secret_key"),
             "MLFLOW_CRYPTO_KEK_PASSPHRASE": settings.secret("crypto_kek_passphrase"),
             "MLFLOW_DISABLE_TELEMETRY": "true",
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": str(settings.genai).lower(),
             "MLFLOW_ENABLE_AI_GATEWAY": str(settings.genai).lower(),
-            "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": str(pool),
-            "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": str(pool),
             "_MLFLOW_SERVER_FILE_STORE": settings.backend_store,
             "_MLFLOW_SERVER_REGISTRY_STORE": settings.backend_store,
             "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
@@ -67,6 +94,20 @@ def export_environment(settings: Settings) -> None:
     export_s3_key(settings)
     if settings.login:
         os.environ["MLFLOW_AUTH_CONFIG_PATH"] = _auth_file(settings)
+    if settings.genai:
+        # Shared by the workers, which put jobs there, and the processes that run them.
+        os.environ["_MLFLOW_HUEY_STORAGE_PATH"] = tempfile.mkdtemp(prefix="provision-jobs-")
+        os.environ["_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+def start_jobs(settings: Settings, server: int) -> None:
+    """MLflow's job runner as a child of the server, with which it ends."""
+    from mlflow.server.jobs.utils import _launch_job_execution_runner
+
+    uri = settings.jobs_uri
+    _launch_job_execution_runner(  # type: ignore[no-untyped-call, unused-ignore]
+        {"MLFLOW_BACKEND_STORE_URI": settings.backend_store, "MLFLOW_TRACKING_URI": uri, "MLFLOW_GATEWAY_URI": uri}, server
+    )
 
 
 def _check_directory(path: str) -> None:
@@ -90,26 +131,12 @@ def _auth_file(settings: Settings) -> str:
     return path
 
 
-def _clean_temporary_files() -> None:
-    """What a killed server left of half transferred artifacts; the directory is this server's alone."""
-    own = os.environ.get("MLFLOW_AUTH_CONFIG_PATH", "")
-    directory = os.environ.get("PROVISION_TMP")
-    if not directory:
-        return
+def clean_directory(directory: Path) -> None:
+    """The directory is there and empty of what a killed server left of half transferred artifacts; it is this server's alone."""
+    directory.mkdir(mode=0o700, exist_ok=True)
     for entry in os.scandir(directory):
-        if entry.path == own:
-            continue
         with contextlib.suppress(OSError):
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path, ignore_errors=True)
             else:
                 os.unlink(entry.path)
-
-
-def _listen(listen: str) -> dict[str, Any]:
-    if listen.startswith("unix:"):
-        return {"uds": listen.removeprefix("unix:")}
-    host, _, port = listen.rpartition(":")
-    if not port.isdigit():
-        raise Fault(f"PROVISION_LISTEN must be HOST:PORT or unix:PATH, not {listen}")
-    return {"host": host, "port": int(port)}

@@ -26,8 +26,14 @@ class Settings:
     login: bool
     default_permission: str
     listen: str
-    workers: int
+    """Where Flask's application listens: HOST:PORT or unix:PATH."""
+    listen_asgi: str
+    """Where FastAPI's does."""
+    workers: int | None
+    """None: as many as fit."""
     genai: bool
+    jobs_uri: str
+    """Where MLflow's jobs reach the server."""
     deadline: float
 
     def secret(self, name: str) -> str:
@@ -56,6 +62,7 @@ class Settings:
 def read_settings() -> Settings:
     """The settings of this process; Fault names a variable that is missing."""
     get = os.environ.get
+    workers = get("PROVISION_WORKERS", "auto")
     try:
         return Settings(
             secrets=Path(get("PROVISION_SECRETS", "/run/secrets")),
@@ -68,8 +75,10 @@ def read_settings() -> Settings:
             login=get("PROVISION_AUTH", "none") == "basic",
             default_permission=get("PROVISION_DEFAULT_PERMISSION", "EDIT"),
             listen=get("PROVISION_LISTEN", "0.0.0.0:5000"),
-            workers=int(get("PROVISION_WORKERS", "1")),
+            listen_asgi=get("PROVISION_LISTEN_ASGI", "0.0.0.0:5001"),
+            workers=None if workers == "auto" else int(workers),
             genai=get("PROVISION_GENAI", "false") == "true",
+            jobs_uri=get("PROVISION_JOBS_URI", ""),
             deadline=float(get("PROVISION_DEADLINE", "120")),
         )
     except KeyError as missing:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from provisioner.model.settings import Settings
 from provisioner.model.stack import (
     AUTH_DATABASE,
     MINIO_ROOT_USER,
@@ -27,11 +26,17 @@ class Addresses:
     minio: str
     """HOST:PORT of our own S3 server."""
     listen: str
-    """What the tracking server listens on: HOST:PORT or unix:PATH."""
+    """What the tracking server's Flask application listens on: HOST:PORT or unix:PATH."""
+    listen_asgi: str
+    """What its FastAPI application listens on."""
     upstream: str
-    """What the front door dials, in Caddy's words: HOST:PORT or unix/PATH."""
+    """What the front door dials for the first, in Caddy's words: HOST:PORT or unix/PATH."""
+    upstream_asgi: str
+    """What it dials for the second."""
     front: str
     """What the front door listens on, in Caddy's words."""
+    jobs: str
+    """The URI at which MLflow's jobs reach the server that started them."""
     artifacts: str
     """The directory of a local artifact store."""
     secrets: str
@@ -42,8 +47,11 @@ IN_CONTAINERS = Addresses(
     postgres="postgres:5432",
     minio="minio:9000",
     listen="0.0.0.0:5000",
+    listen_asgi="0.0.0.0:5001",
     upstream="mlflow:5000",
+    upstream_asgi="mlflow:5001",
     front=":8080",
+    jobs="http://127.0.0.1:5001",
     artifacts="/var/lib/mlflow/artifacts",
     secrets="/run/secrets",
 )
@@ -90,10 +98,13 @@ def _server_environment(stack: Stack, addresses: Addresses) -> dict[str, str]:
         "PROVISION_ARTIFACTS_DESTINATION": artifacts_destination(stack, addresses),
         "PROVISION_AUTH": server.auth,
         "PROVISION_LISTEN": addresses.listen,
-        "PROVISION_WORKERS": str(worker_count(stack.settings)),
+        "PROVISION_LISTEN_ASGI": addresses.listen_asgi,
+        "PROVISION_WORKERS": str(server.workers),
         "PROVISION_GENAI": str(server.genai).lower(),
         "MLFLOW_SERVER_ALLOWED_HOSTS": allowed_hosts(server.public_url),
     }
+    if server.genai:
+        environment["PROVISION_JOBS_URI"] = addresses.jobs
     if server.public_url:
         environment["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = server.public_url
     if stack.login:
@@ -123,8 +134,3 @@ def allowed_hosts(public_url: str | None) -> str:
         return ANY_LOCAL_HOST
     host = urlsplit(public_url).hostname or ""
     return f"{host},{host}:*,{ANY_LOCAL_HOST}"
-
-
-def worker_count(settings: Settings) -> int:
-    """Server worker processes; `auto` is one, which is enough for one person."""
-    return 1 if settings.server.workers == "auto" else settings.server.workers

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from provisioner.assets import SERVER_CODE
 from provisioner.model.stack import POSTGRES_USER, Stack
-from provisioner.model.stores import Addresses, service_environment, worker_count
+from provisioner.model.stores import Addresses, service_environment
 from provisioner.render.compose import CADDYFILE
 from provisioner.render.supervisord import LOGS, Daemon
 from provisioner.runtimes.base import Place
@@ -26,8 +26,6 @@ CADDY_HOME = "data/caddy"
 SECRETS = "secrets"
 DIRECTORIES = (ARTIFACTS, SCRATCH, HOME, CADDY_HOME, LOGS)
 INITDB = "initdb"
-_BASE_CONNECTIONS = 40
-_CONNECTIONS_PER_WORKER = 20
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,11 @@ def embedded_addresses(stack: Stack, place: Place) -> Addresses:
         postgres=RUN,
         minio="",
         listen=f"unix:{RUN}/mlflow.sock",
+        listen_asgi=f"unix:{RUN}/mlflow-asgi.sock",
         upstream=f"unix/{{${RUN_VARIABLE}}}/mlflow.sock",
+        upstream_asgi=f"unix/{{${RUN_VARIABLE}}}/mlflow-asgi.sock",
         front=f"{host}:{place.port}",
+        jobs=f"http://{host}:{place.port}",
         artifacts=str(place.directory / ARTIFACTS),
         secrets=str(place.directory / SECRETS),
     )
@@ -60,10 +61,11 @@ def daemons(stack: Stack, place: Place, programs: Programs) -> tuple[Daemon, ...
     """Every process that the stack may run, in start order; `initdb` first where the database is ours."""
     addresses = embedded_addresses(stack, place)
     base = base_environment(place, programs)
+    scratch = {"PROVISION_TMP": f"{place.directory / SCRATCH}/server"}
     made = {
         "postgres": _postgres(stack, programs, base),
         "bootstrap": _server("bootstrap", stack, programs, base | service_environment(stack, "bootstrap", addresses)),
-        "mlflow": _server("mlflow", stack, programs, base | service_environment(stack, "mlflow", addresses)),
+        "mlflow": _server("mlflow", stack, programs, base | scratch | service_environment(stack, "mlflow", addresses)),
         "proxy": _proxy(stack, place, programs, base),
     }
     services = tuple(made[service.name] for service in stack.services if service.name in made)
@@ -110,12 +112,11 @@ def _initdb(programs: Programs, base: Mapping[str, str]) -> Daemon:
 
 
 def _postgres(stack: Stack, programs: Programs, base: Mapping[str, str]) -> Daemon:
-    connections = _BASE_CONNECTIONS + _CONNECTIONS_PER_WORKER * worker_count(stack.settings)
     settings = {
         "listen_addresses": "",
         "unix_socket_directories": RUN,
         "unix_socket_permissions": "0700",
-        "max_connections": str(connections),
+        "max_connections": "100",
         "shared_buffers": "64MB",
         "jit": "off",
         "wal_level": "minimal",

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypedDict
 
-from provisioner.assets import image_files
+from provisioner.assets import asgi_paths, image_files
 from provisioner.errors import CommandFailed, PreflightError, Unhealthy
 from provisioner.model.plan import Observed, Plan
 from provisioner.model.stack import RuntimeKind, Stack
@@ -46,7 +46,7 @@ class DockerRuntime:
 
     def files(self) -> Mapping[str, RenderedFile]:
         built_from = self._image_files()
-        front_door = {CADDYFILE: render_caddyfile(IN_CONTAINERS).encode()}
+        front_door = {CADDYFILE: render_caddyfile(IN_CONTAINERS, asgi_paths()).encode()}
         texts = {
             COMPOSE_FILE: render_compose(self._stack, built_from, front_door).encode(),
             ".env": render_env(self._place.project, self._place.port).encode(),

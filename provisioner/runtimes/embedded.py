@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from provisioner.assets import asset_path, server_code
+from provisioner.assets import asgi_paths, asset_path, server_code
 from provisioner.errors import CommandFailed, PreflightError, Unhealthy
 from provisioner.model.plan import Observed, ObservedService, Plan
 from provisioner.model.stack import RuntimeKind, Stack
@@ -97,7 +97,7 @@ class EmbeddedRuntime:
         texts = {
             SUPERVISORD_CONF: render_supervisord(self._services),
             SERVICES_JSON: render_launcher(self._daemons),
-            CADDYFILE: render_caddyfile(embedded_addresses(self._stack, self._place)),
+            CADDYFILE: render_caddyfile(embedded_addresses(self._stack, self._place), asgi_paths()),
         }
         contents = {path: text.encode() for path, text in texts.items()} | server_code()
         return {path: RenderedFile(content) for path, content in contents.items()}

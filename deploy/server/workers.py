@@ -1,0 +1,72 @@
+"""The worker processes of one gunicorn: threads for MLflow's Flask application, one event loop for its FastAPI application."""
+
+from __future__ import annotations
+
+import gc
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.workers.gthread import ThreadWorker
+from uvicorn_worker import UvicornWorker
+
+
+class AsgiWorker(UvicornWorker):  # type: ignore[misc, unused-ignore]
+    """uvicorn under gunicorn's watch: replaced when it ends or hangs."""
+
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {"proxy_headers": False, "server_header": False, "timeout_graceful_shutdown": 45}
+
+
+class Server(BaseApplication):  # type: ignore[misc, unused-ignore]
+    """gunicorn over two applications that were loaded before the fork, so that all workers share their memory.
+
+    The first listening socket is Flask's, the second FastAPI's. One worker of each generation takes the second.
+    """
+
+    def __init__(self, flask: Any, asgi: Any, options: dict[str, Any]) -> None:
+        self._flask = flask
+        self._asgi = SimpleNamespace(wsgi=lambda: asgi)
+        self._options = options
+        self._asgi_worker: AsgiWorker | None = None
+        super().__init__()
+
+    def load_config(self) -> None:
+        """gunicorn's settings: the caller's, and which worker does what."""
+        for name, value in self._options.items():
+            self.cfg.set(name, value)
+        self.cfg.set("worker_class", self._worker_class())
+        self.cfg.set("on_reload", self._begin_generation)
+        self.cfg.set("child_exit", self._forget_worker)
+
+    def load(self) -> Any:
+        """The Flask application; asked for once, before the first fork."""
+        # What is there now is never garbage: a collection would only copy the pages that the workers share.
+        gc.collect()
+        gc.freeze()
+        return self._flask
+
+    def _worker_class(self) -> type:
+        server = self
+
+        class Worker(ThreadWorker):  # type: ignore[misc, unused-ignore]
+            """A worker in whichever role is free."""
+
+            def __new__(cls, age: int, ppid: int, sockets: list[Any], *rest: Any) -> Any:
+                # Not an instance of this class: Python then calls no __init__ of ours, and the worker is what it was made as.
+                return server._make_worker(age, ppid, sockets, rest)
+
+        return Worker
+
+    def _make_worker(self, age: int, ppid: int, sockets: list[Any], rest: tuple[Any, ...]) -> Any:
+        _, *others = rest
+        if self._asgi_worker is None:
+            self._asgi_worker = AsgiWorker(age, ppid, sockets[1:], self._asgi, *others)
+            return self._asgi_worker
+        return ThreadWorker(age, ppid, sockets[:1], self, *others)
+
+    def _begin_generation(self, arbiter: Any) -> None:
+        self._asgi_worker = None
+
+    def _forget_worker(self, arbiter: Any, worker: Any) -> None:
+        if worker is self._asgi_worker:
+            self._asgi_worker = None
