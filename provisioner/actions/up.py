@@ -157,7 +157,8 @@ def _gave_up(runtime: Runtime) -> Unhealthy | None:
 def _decide_port(opened: OpenStack, observed: Observed, port: int, reporter: Reporter) -> int:
     """The front door's port: kept while ours answers there, else free, else the next free one where the user named none."""
     proxy = observed.services.get("proxy")
-    ours = proxy is not None and proxy.state in {"running", "starting", "ill"} and opened.state.port == port
+    # Started by hand from the rendered files, it listens where those say, and nothing was remembered yet.
+    ours = proxy is not None and proxy.state in {"running", "starting", "ill"} and opened.state.port in {port, None}
     bind = opened.settings.server.bind
     if ours or ports.is_free(bind, port):
         return port
