@@ -102,21 +102,21 @@ def _decide(opened: OpenStack, kind: RuntimeKind, reporter: Reporter) -> Work:
 
 def _carry_out(opened: OpenStack, work: Work, reporter: Reporter) -> OpenStack:
     """The plan made real; the state first, so that an interrupted `up` is finished by the next."""
+    state = opened.state.with_(
+        project=opened.project,
+        runtime=work.stack.runtime,
+        port=work.port,
+        mlflow=opened.state.mlflow or MLFLOW_VERSION,
+        artifacts=_stores(work.stack),
+        made_by=opened.state.made_by or provisioner.__version__,
+        secrets=tuple(sorted({*opened.state.secrets, *(spec.name for spec in work.stack.secrets)})),
+    )
     if not (work.plan or work.files or work.missing):
         reporter.step("unchanged", "services", ", ".join(service.name for service in work.stack.lasting))
-        return opened
+        # A stack that was started by hand is remembered from here on.
+        return opened.save(state)
     work.runtime.preflight()
-    opened = opened.save(
-        opened.state.with_(
-            project=opened.project,
-            runtime=work.stack.runtime,
-            port=work.port,
-            mlflow=opened.state.mlflow or MLFLOW_VERSION,
-            artifacts=_stores(work.stack),
-            made_by=opened.state.made_by or provisioner.__version__,
-            secrets=tuple(sorted({*opened.state.secrets, *(spec.name for spec in work.stack.secrets)})),
-        )
-    )
+    opened = opened.save(state)
     write_files(opened, work.files)
     if work.missing:
         make_secrets(opened, work.missing, os.environ, reporter)
