@@ -102,21 +102,21 @@ def _decide(opened: OpenStack, kind: RuntimeKind, reporter: Reporter) -> Work:
 
 def _carry_out(opened: OpenStack, work: Work, reporter: Reporter) -> OpenStack:
     """The plan made real; the state first, so that an interrupted `up` is finished by the next."""
+    state = opened.state.with_(
+        project=opened.project,
+        runtime=work.stack.runtime,
+        port=work.port,
+        mlflow=opened.state.mlflow or MLFLOW_VERSION,
+        artifacts=_stores(work.stack),
+        made_by=opened.state.made_by or provisioner.__version__,
+        secrets=tuple(sorted({*opened.state.secrets, *(spec.name for spec in work.stack.secrets)})),
+    )
     if not (work.plan or work.files or work.missing):
         reporter.step("unchanged", "services", ", ".join(service.name for service in work.stack.lasting))
-        return opened
+        # A stack that was started by hand is remembered from here on.
+        return opened.save(state)
     work.runtime.preflight()
-    opened = opened.save(
-        opened.state.with_(
-            project=opened.project,
-            runtime=work.stack.runtime,
-            port=work.port,
-            mlflow=opened.state.mlflow or MLFLOW_VERSION,
-            artifacts=_stores(work.stack),
-            made_by=opened.state.made_by or provisioner.__version__,
-            secrets=tuple(sorted({*opened.state.secrets, *(spec.name for spec in work.stack.secrets)})),
-        )
-    )
+    opened = opened.save(state)
     write_files(opened, work.files)
     if work.missing:
         make_secrets(opened, work.missing, os.environ, reporter)
@@ -157,7 +157,8 @@ def _gave_up(runtime: Runtime) -> Unhealthy | None:
 def _decide_port(opened: OpenStack, observed: Observed, port: int, reporter: Reporter) -> int:
     """The front door's port: kept while ours answers there, else free, else the next free one where the user named none."""
     proxy = observed.services.get("proxy")
-    ours = proxy is not None and proxy.state in {"running", "starting", "ill"} and opened.state.port == port
+    # Started by hand from the rendered files, it listens where those say, and nothing was remembered yet.
+    ours = proxy is not None and proxy.state in {"running", "starting", "ill"} and opened.state.port in {port, None}
     bind = opened.settings.server.bind
     if ours or ports.is_free(bind, port):
         return port
