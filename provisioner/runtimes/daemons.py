@@ -24,7 +24,11 @@ SCRATCH = "data/tmp"
 HOME = "data/home"
 CADDY_HOME = "data/caddy"
 SECRETS = "secrets"
+MEMORY_FILE = "data/runtime.json"
 DIRECTORIES = (ARTIFACTS, SCRATCH, HOME, CADDY_HOME, LOGS)
+# All that is ours below `data` and `logs`; the folders may have been there before.
+OWN_DATA = (POSTGRES_DATA, POSTGRES_NEW, ARTIFACTS, SCRATCH, HOME, CADDY_HOME, MEMORY_FILE)
+LOG_NAMES = ("supervisord", "postgres", "bootstrap", "mlflow", "proxy")
 INITDB = "initdb"
 
 

@@ -30,6 +30,7 @@ from provisioner.runtimes.base import Place, RenderedFile, report_done
 from provisioner.runtimes.daemons import (
     ARTIFACTS,
     INITDB,
+    MEMORY_FILE,
     POSTGRES_DATA,
     POSTGRES_NEW,
     daemons,
@@ -210,8 +211,7 @@ class EmbeddedRuntime:
                 f"this stack runs on the machine {memory.machine.name}",
                 where=str(self._directory),
                 why=f"this is {self._machine.name}; two servers on the same data would destroy it",
-                hint=f"`provision down` on {memory.machine.name}; "
-                f"if that machine is gone for good, remove {self._directory / 'data/runtime.json'}",
+                hint=f"`provision down` on {memory.machine.name}; if that machine is gone for good, remove {self._directory / MEMORY_FILE}",
             )
         return memory
 

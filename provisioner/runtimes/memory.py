@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from provisioner.errors import PreflightError
+from provisioner.runtimes.daemons import MEMORY_FILE
 from provisioner.system import process
 from provisioner.system.host import LocalHost
 from provisioner.system.liveness import Mark
 
-MEMORY_FILE = "data/runtime.json"
 FORMAT = 1
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from provisioner.errors import PreflightError, WouldLoseData
 from provisioner.render.supervisord import LOGS
 from provisioner.runtimes.account import Account, open_for_others
-from provisioner.runtimes.daemons import DIRECTORIES, SECRETS
+from provisioner.runtimes.daemons import DIRECTORIES, LOG_NAMES, OWN_DATA, SECRETS
+from provisioner.system.files import remove_empty_folder
 
 DATA = "data"
 # Unix socket paths are limited to 107 bytes on Linux and 103 on macOS, where TMPDIR is long.
@@ -77,31 +78,34 @@ def remove_run_directory(path: Path, account: Account) -> None:
 
 def refuse_links(directory: Path) -> None:
     """WouldLoseData when what is to be removed is a link to somewhere else."""
-    for name in (DATA, LOGS):
-        path = directory / name
+    for path in (directory / DATA, directory / LOGS):
         if path.is_symlink():
             raise WouldLoseData(
-                f"{name} is a link to {path.readlink()}, outside of what this stack may remove",
+                f"{path.name} is a link to {path.readlink()}, outside of what this stack may remove",
                 where=str(path),
                 hint=f"remove the link and what it leads to yourself, then `provision erase` again: `rm {path}`",
             )
 
 
 def remove_data(directory: Path) -> list[str]:
-    """What was removed: the data and logs of the stack; links in them are removed, not followed."""
+    """What was removed: the data and logs of the stack, and nothing else that is in their folders (a Kedro project has a `data` too)."""
     refuse_links(directory)
-    removed = []
+    ours = [directory / name for name in OWN_DATA if (directory / name).exists()]
+    logs = [path for name in LOG_NAMES for path in sorted((directory / LOGS).glob(f"{name}.log*"))]
+    for path in (*ours, *logs):
+        # A link is removed, not followed.
+        remove_tree(path)
     for name in (DATA, LOGS):
-        if (directory / name).exists():
-            shutil.rmtree(directory / name)
-            removed.append(name)
-    return removed
+        remove_empty_folder(directory / name)
+    return [str(path.relative_to(directory)) for path in ours] + ([LOGS] if logs else [])
 
 
 def remove_tree(path: Path) -> None:
     """Nothing is there any more."""
-    if path.exists():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _give(path: Path, account: Account) -> None:
