@@ -68,6 +68,9 @@ def _options(settings: Settings, size: Sizing) -> dict[str, Any]:
         # Heartbeats are files: in memory where there is such a place.
         "worker_tmp_dir": str(SHARED_MEMORY) if SHARED_MEMORY.is_dir() else None,
         "control_socket_disable": True,
+        # A worker that leaks is renewed; the jitter keeps them from doing it together.
+        "max_requests": 20_000,
+        "max_requests_jitter": 5_000,
         "loglevel": "warning",
     }
 

@@ -19,6 +19,7 @@ MLFLOW_DATABASE = "mlflow"
 AUTH_DATABASE = "mlflow_auth"
 MINIO_ROOT_USER = "provision"
 ADMIN_LOGIN = "admin"
+POSTGRES_MEMORY = "1g"
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def _postgres(limits: Limits) -> Service:
         image="postgres",
         role="backend store",
         user="999:999",
-        command=("postgres", "-c", "jit=off", "-c", "max_connections=100", "-c", "shared_buffers=128MB"),
+        command=("postgres", *postgres_options(megabytes(limits.memory or POSTGRES_MEMORY))),
         secrets=("postgres_password",),
         # From version 18 on the image wants the parent of the data directory.
         volumes=(Volume("postgres", "/var/lib/postgresql"),),
@@ -157,11 +158,28 @@ def _postgres(limits: Limits) -> Service:
         tmpfs=("/tmp:mode=1777", "/run/postgresql:uid=999,gid=999,mode=0700"),
         # Without -h the probe meets the server that only initialises.
         probe=("pg_isready", "-q", "-h", "127.0.0.1", "-U", POSTGRES_USER),
-        memory=limits.memory or "1g",
+        memory=limits.memory or POSTGRES_MEMORY,
         cpus=limits.cpus,
         shm="256m",
         grace_seconds=60,
     )
+
+
+def megabytes(memory: str) -> int:
+    """`2g` or `512m` of the settings as MB."""
+    return int(memory[:-1]) * (1024 if memory.endswith("g") else 1)
+
+
+def postgres_options(memory_mb: int, **more: str) -> tuple[str, ...]:
+    """PostgreSQL's command line options for that much memory: an eighth for its own buffers, half expected in the system's."""
+    settings = {
+        "jit": "off",
+        "max_connections": "100",
+        "shared_buffers": f"{max(64, min(4096, memory_mb // 8))}MB",
+        "effective_cache_size": f"{memory_mb // 2}MB",
+        **more,
+    }
+    return tuple(part for name, value in settings.items() for part in ("-c", f"{name}={value}"))
 
 
 def _volumes() -> Service:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provisioner.assets import SERVER_CODE
-from provisioner.model.stack import POSTGRES_USER, Stack
+from provisioner.model.stack import POSTGRES_USER, Stack, megabytes, postgres_options
 from provisioner.model.stores import Addresses, service_environment
 from provisioner.render.compose import CADDYFILE
 from provisioner.render.supervisord import LOGS, Daemon
@@ -61,13 +61,13 @@ def embedded_addresses(stack: Stack, place: Place) -> Addresses:
     )
 
 
-def daemons(stack: Stack, place: Place, programs: Programs) -> tuple[Daemon, ...]:
+def daemons(stack: Stack, place: Place, programs: Programs, host_memory_mb: int) -> tuple[Daemon, ...]:
     """Every process that the stack may run, in start order; `initdb` first where the database is ours."""
     addresses = embedded_addresses(stack, place)
     base = base_environment(place, programs)
     scratch = {"PROVISION_TMP": f"{place.directory / SCRATCH}/server"}
     made = {
-        "postgres": _postgres(stack, programs, base),
+        "postgres": _postgres(stack, programs, base, host_memory_mb),
         "bootstrap": _server("bootstrap", stack, programs, base | service_environment(stack, "bootstrap", addresses)),
         "mlflow": _server("mlflow", stack, programs, base | scratch | service_environment(stack, "mlflow", addresses)),
         "proxy": _proxy(stack, place, programs, base),
@@ -115,22 +115,21 @@ def _initdb(programs: Programs, base: Mapping[str, str]) -> Daemon:
     return Daemon(INITDB, argv, dict(base), stop_signal="INT", lasting=False)
 
 
-def _postgres(stack: Stack, programs: Programs, base: Mapping[str, str]) -> Daemon:
-    settings = {
-        "listen_addresses": "",
-        "unix_socket_directories": RUN,
-        "unix_socket_permissions": "0700",
-        "max_connections": "100",
-        "shared_buffers": "64MB",
-        "jit": "off",
-        "wal_level": "minimal",
-        "max_wal_senders": "0",
-    }
-    argv = [programs.path("postgres"), "-D", POSTGRES_DATA]
-    for key, value in settings.items():
-        argv += ["-c", f"{key}={value}"]
+def _postgres(stack: Stack, programs: Programs, base: Mapping[str, str], host_memory_mb: int) -> Daemon:
+    limit = stack.settings.resources.postgres.memory
+    # The database shares the machine with all else that runs there.
+    memory_mb = megabytes(limit) if limit else host_memory_mb // 8
+    options = postgres_options(
+        memory_mb,
+        listen_addresses="",
+        unix_socket_directories=RUN,
+        unix_socket_permissions="0700",
+        wal_level="minimal",
+        max_wal_senders="0",
+    )
+    argv = (programs.path("postgres"), "-D", POSTGRES_DATA, *options)
     # SIGTERM would wait for every client to leave.
-    return Daemon("postgres", tuple(argv), dict(base), stop_signal="INT", grace_seconds=stack.service("postgres").grace_seconds)
+    return Daemon("postgres", argv, dict(base), stop_signal="INT", grace_seconds=stack.service("postgres").grace_seconds)
 
 
 def _server(name: str, stack: Stack, programs: Programs, environment: Mapping[str, str]) -> Daemon:

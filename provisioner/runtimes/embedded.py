@@ -44,6 +44,7 @@ from provisioner.runtimes.server_environment import LOCK_FILE, ServerEnvironment
 from provisioner.runtimes.supervision import Supervision, forget_starts, tail
 from provisioner.runtimes.supervisor_client import Supervisor, Unreachable
 from provisioner.system import mounts, process
+from provisioner.system.host import host_memory_mb
 from provisioner.system.mounts import Mount
 from provisioner.system.paths import data_directory
 
@@ -74,7 +75,7 @@ class EmbeddedRuntime:
         self._environment = environment
         self._machine = machine
         self._mount_table = mount_table
-        self._daemons = daemons(stack, place, environment.programs)
+        self._daemons = daemons(stack, place, environment.programs, host_memory_mb())
         self._services = tuple(daemon for daemon in self._daemons if daemon.name != INITDB)
         self._lasting = tuple(daemon for daemon in self._services if daemon.lasting)
 

@@ -120,6 +120,11 @@ class LocalHost:
             file.truncate(0)
 
 
+def host_memory_mb() -> int:
+    """This machine's memory in MB."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1 << 20)
+
+
 def _locked(directory: Path, path: Path) -> Locked:
     try:
         holder = json.loads(path.read_text(encoding="utf-8") or "{}")
