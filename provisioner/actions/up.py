@@ -115,6 +115,8 @@ def _carry_out(opened: OpenStack, work: Work, reporter: Reporter) -> OpenStack:
         reporter.step("unchanged", "services", ", ".join(service.name for service in work.stack.lasting))
         # A stack that was started by hand is remembered from here on.
         return opened.save(state)
+    if work.plan:
+        reporter.note("plan", work.plan.summary)
     work.runtime.preflight()
     opened = opened.save(state)
     write_files(opened, work.files)

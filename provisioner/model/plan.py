@@ -50,6 +50,14 @@ class Plan:
     def __str__(self) -> str:
         return "\n".join(f"{step.verb} {step.subject}: {step.cause}" for step in self.steps)
 
+    @property
+    def summary(self) -> str:
+        """One line: `create postgres, mlflow (not there yet); change proxy (its configuration changed)`."""
+        groups: dict[tuple[str, str], list[str]] = {}
+        for step in self.steps:
+            groups.setdefault((step.verb, step.cause), []).append(step.subject)
+        return "; ".join(f"{verb} {', '.join(subjects)} ({cause})" for (verb, cause), subjects in groups.items())
+
 
 def make_plan(wanted: Mapping[str, str], one_shots: Iterable[str], observed: Observed) -> Plan:
     """The steps from observed to wanted; `wanted` maps each service, in start order, to its fingerprint."""
