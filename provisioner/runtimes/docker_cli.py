@@ -77,8 +77,9 @@ def explained(failure: CommandFailed) -> ProvisionError:
     """Docker's failure as what the user has to mend; the failure itself when it is none of the known ones."""
     seen = failure.output or failure.why
     for pattern, what, hint in _KNOWN:
-        if re.search(pattern, seen, re.IGNORECASE):
-            return PreflightError(what, where=failure.where, why=seen.splitlines()[-1] if seen else "", hint=hint)
+        for line in seen.splitlines():
+            if re.search(pattern, line, re.IGNORECASE):
+                return PreflightError(what, where=failure.where, why=line.strip(), hint=hint, left_as=failure.left_as)
     if failure.code is None and not seen and failure.argv[:1] == ("docker",) and "is not there" in failure.what:
         return PreflightError(
             "Docker is not installed",
@@ -116,9 +117,10 @@ _KNOWN = (
         "free space (`docker system df` shows what is used), then run `provision up` again",
     ),
     (
-        r"pull access denied|manifest unknown|no such host|TLS handshake timeout|failed to resolve reference|dial tcp",
+        r"pull access denied|manifest unknown|no such host|TLS handshake timeout|failed to resolve reference|dial tcp|"
+        r"Client\.Timeout exceeded|pull rate limit|x509: |unauthorized: |no basic auth credentials",
         "an image could not be fetched",
-        "check the network, or name a mirror with images.registry in provision.yml",
+        "check the network and the login (`docker login`), or name a mirror with images.registry in provision.yml",
     ),
 )
 
