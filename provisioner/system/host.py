@@ -86,11 +86,7 @@ class LocalHost:
                     os.unlink(name)
                 raise
         except OSError as error:
-            raise ProvisionError(
-                f"{path} cannot be written: {error.strerror}",
-                where=str(path),
-                hint="check the directory's owner, permissions and free space",
-            ) from None
+            raise _not_written(path, error) from None
 
     def get(self, path: Path) -> bytes | None:
         try:
@@ -105,9 +101,13 @@ class LocalHost:
     @contextlib.contextmanager
     def lock(self, directory: Path, reason: str) -> Iterator[None]:
         """A lock of the operating system: it ends with its holder, however that ends."""
-        directory.mkdir(parents=True, exist_ok=True)
         path = directory / ".lock"
-        with open(path, "a+", encoding="utf-8") as file:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  closed below
+        except OSError as error:
+            raise _not_written(path, error) from None
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -120,10 +120,17 @@ class LocalHost:
             file.truncate(0)
 
 
+def _not_written(path: Path, error: OSError) -> ProvisionError:
+    return ProvisionError(
+        f"{path} cannot be written: {error.strerror}", where=str(path), hint="check the directory's owner, permissions and free space"
+    )
+
+
 def _locked(directory: Path, path: Path) -> Locked:
     try:
-        holder = json.loads(path.read_text(encoding="utf-8") or "{}")
-    except (OSError, ValueError):
-        holder = {}
-    who = f"provision {holder['command']}, process {holder['pid']}, since {holder['since']}" if holder else ""
+        holder = json.loads(path.read_text(encoding="utf-8"))
+        who = f"provision {holder['command']}, process {holder['pid']}, since {holder['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        # It has just taken the lock, and not said yet who it is.
+        who = ""
     return Locked("another command works on this stack", where=str(directory), why=who, hint="wait for it to end, then try again")
