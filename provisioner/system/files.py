@@ -34,7 +34,7 @@ def file_mode(path: Path) -> int | None:
 def replace_file(path: Path, content: bytes, mode: int | None = None) -> None:
     """The file has that content; a new one 0644 (less the umask) unless `mode` says otherwise, an old one its mode and owner."""
     # A symbolic link stays one: its target changes.
-    target = path.resolve()
+    target = Path(os.path.realpath(path))
     try:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
