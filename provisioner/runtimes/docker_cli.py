@@ -53,11 +53,6 @@ def list_volumes(project: str) -> list[str]:
     return ["docker", "volume", "ls", "-q", "--filter", f"label=com.docker.compose.project={project}"]
 
 
-def holder_of_port(port: int) -> list[str]:
-    """The argv that names the containers which publish that port."""
-    return ["docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}"]
-
-
 def parse_containers(text: str) -> dict[str, ObservedService]:
     """The project's services by name, from the rows of `list_containers`."""
     services: dict[str, ObservedService] = {}
@@ -110,6 +105,11 @@ _KNOWN = (
         r"port is already allocated|address already in use",
         "the front door's port is taken",
         "stop what holds the port, or set another server.port in provision.yml",
+    ),
+    (
+        r"cannot assign requested address",
+        "the front door's address is none of this machine",
+        "set another server.bind in provision.yml, such as 127.0.0.1",
     ),
     (
         r"no space left on device",
