@@ -115,6 +115,11 @@ class ServerSettings(Group):
     genai: bool = False
     """Jobs and the AI gateway, and a route out for the server."""
 
+    @property
+    def host(self) -> str:
+        """The bound address as it stands before a port."""
+        return f"[{self.bind}]" if ":" in self.bind else self.bind
+
     @field_validator("bind")
     @classmethod
     def _bind_is_loopback(cls, value: str) -> str:

@@ -43,14 +43,12 @@ class Programs:
 
 def embedded_addresses(stack: Stack, place: Place) -> Addresses:
     """Where the parts find each other: unix sockets in the run directory, and only the front door on TCP."""
-    bind = stack.settings.server.bind
-    host = f"[{bind}]" if ":" in bind else bind
     return Addresses(
         postgres=RUN,
         minio="",
         listen=f"unix:{RUN}/mlflow.sock",
         upstream=f"unix/{{${RUN_VARIABLE}}}/mlflow.sock",
-        front=f"{host}:{place.port}",
+        front=f"{stack.settings.server.host}:{place.port}",
         artifacts=str(place.directory / ARTIFACTS),
         secrets=str(place.directory / SECRETS),
     )

@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Protocol
 
 from provisioner.errors import Locked, ProvisionError
 from provisioner.system import process
+from provisioner.system.files import write_whole
 from provisioner.system.process import Completed
 
 
@@ -73,18 +73,7 @@ class LocalHost:
     def put(self, content: bytes, path: Path, mode: int) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(content)
-                    os.fchmod(file.fileno(), mode)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(name, path)
-            except BaseException:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(name)
-                raise
+            write_whole(path, content, mode)
         except OSError as error:
             raise _not_written(path, error) from None
 
