@@ -142,6 +142,11 @@ MESSAGES = {
         "listen tcp 127.0.0.1:5000: bind: address already in use",
         PORT,
     ),
+    "an address that is not there": (
+        "Error response from daemon: driver failed programming external connectivity on endpoint p-proxy-1 (8f3c): "
+        "Error starting userland proxy: listen tcp6 [::1]:5000: bind: cannot assign requested address",
+        "the front door's address is none of this machine",
+    ),
     "disk": (
         "Error response from daemon: failed to register layer: write /opt/venv/lib/x.so: no space left on device",
         DISK,

@@ -59,8 +59,23 @@ def test_a_path_without_a_table_is_on_no_mount() -> None:
     assert mount_of(Path("/x"), []) is None
 
 
-NETWORK = "nfs nfs4 NFS4 cifs smb3 lustre gpfs ceph beegfs afs fuse.sshfs fuse.s3fs macfuse.sshfs fuse.juicefs".split()
-LOCAL = "ext4 xfs btrfs zfs tmpfs overlay apfs fuseblk fuse fuse.ntfs-3g fuse.fuse-overlayfs".split()
+NETWORK = [
+    "nfs",
+    "nfs4",
+    "NFS4",
+    "cifs",
+    "smb3",
+    "lustre",
+    "gpfs",
+    "ceph",
+    "beegfs",
+    "afs",
+    "fuse.sshfs",
+    "fuse.s3fs",
+    "macfuse.sshfs",
+    "fuse.juicefs",
+]
+LOCAL = ["ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "apfs", "fuseblk", "fuse", "fuse.ntfs-3g", "fuse.fuse-overlayfs"]
 
 
 @pytest.mark.parametrize("kind", NETWORK)

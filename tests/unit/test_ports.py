@@ -66,3 +66,7 @@ def test_nobody_holds_a_free_port() -> None:
     with closing(listening()) as server:
         port = int(server.getsockname()[1])
     assert ports.holder(port) == ""
+
+
+def test_a_port_of_an_address_that_is_not_ours_is_not_said_to_be_taken() -> None:
+    assert ports.is_free("::2", 5000)
