@@ -33,6 +33,7 @@ from tests.s3_server import free_port
 LOCAL = TEST_IMAGES + "artifact_store:\n  kind: local\n"
 NO_DATABASE = LOCAL + "backend_store:\n  kind: external\n  uri: postgresql+psycopg2://mlflow@db.example.com/mlflow\n"
 DEADLINE = 90.0
+API = "/api/2.0/mlflow"
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,10 @@ def subject(kind: RuntimeKind, stacks: Path) -> Iterator[Subject]:
 
 @pytest.fixture
 def running(subject: Subject) -> Subject:
-    """The shared stack, as wanted; brought up by the first test that needs it."""
+    """The shared stack, as wanted and ready; brought up by the first test that needs it."""
     if subject.plan():
         subject.apply()
+        eventually(lambda: subject.runtime.probe("ready"))
     return subject
 
 
@@ -202,7 +204,6 @@ def test_logs_hold_the_last_lines_that_a_service_wrote(running: Subject) -> None
 
 
 def test_a_probe_answers_from_inside_the_stack(running: Subject) -> None:
-    eventually(lambda: running.runtime.probe("ready"))
     versions = json.loads(running.runtime.probe("versions"))
     assert versions["mlflow"] == MLFLOW_VERSION
     assert versions["schema"]
@@ -253,6 +254,9 @@ def test_the_embedded_runtime_says_that_minio_needs_docker(untouched: Subject) -
 
 
 def test_stop_ends_every_service_and_keeps_the_data(running: Subject) -> None:
+    rest = Rest(f"http://127.0.0.1:{running.place.port}")
+    experiment = rest.call("POST", f"{API}/experiments/create", {"name": "kept"})
+    rest.put_bytes("/api/2.0/mlflow-artifacts/artifacts/kept.bin", b"12345")
     recorder = Recorder()
     running.runtime.stop(recorder)
     observed = running.runtime.observe()
@@ -260,12 +264,11 @@ def test_stop_ends_every_service_and_keeps_the_data(running: Subject) -> None:
     assert observed.has_data
     assert {step.subject for step in recorder.steps if step.verb == "stopped"} >= {service.name for service in running.stack.lasting}
     with pytest.raises(RestError):
-        Rest(f"http://127.0.0.1:{running.place.port}").get_bytes("/health")
+        rest.get_bytes("/health")
     running.apply()
-    # It made neither role nor database anew.
-    bootstrap = running.runtime.logs("bootstrap", 100) if running.runtime.kind == "docker" else running.runtime.logs("postgres", 100)
-    assert "created" not in bootstrap
-    assert json.loads(running.runtime.probe("usage"))["backend_store_bytes"] > 0
+    found = eventually(lambda: json.dumps(rest.call("GET", f"{API}/experiments/get-by-name?experiment_name=kept")["experiment"]))
+    assert json.loads(found)["experiment_id"] == experiment["experiment_id"]
+    assert json.loads(running.runtime.probe("artifact", "kept.bin")) == {"exists": True, "size": 5}
     assert running.plan() == Plan()
 
 
