@@ -68,13 +68,13 @@ def parse_hashes(text: str) -> dict[str, str]:
     return dict(line.split() for line in text.splitlines() if line.strip())
 
 
-def explained(failure: CommandFailed) -> ProvisionError:
+def explained(failure: CommandFailed, left_as: str = "nothing was changed") -> ProvisionError:
     """Docker's failure as what the user has to mend; the failure itself when it is none of the known ones."""
     seen = failure.output or failure.why
     for pattern, what, hint in _KNOWN:
         for line in seen.splitlines():
             if re.search(pattern, line, re.IGNORECASE):
-                return PreflightError(what, where=failure.where, why=line.strip(), hint=hint, left_as=failure.left_as)
+                return PreflightError(what, where=failure.where, why=line.strip(), hint=hint, left_as=left_as)
     if failure.code is None and not seen and failure.argv[:1] == ("docker",) and "is not there" in failure.what:
         return PreflightError(
             "Docker is not installed",

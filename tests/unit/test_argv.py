@@ -197,7 +197,7 @@ MESSAGES = {
 
 def docker_failure(output: str, code: int | None = 1) -> CommandFailed:
     argv = ("docker", "compose", "-p", "p", "up")
-    return CommandFailed("docker failed", " ".join(argv), output, left_as="as it was left", argv=argv, code=code, output=output)
+    return CommandFailed("docker failed", " ".join(argv), output, argv=argv, code=code, output=output)
 
 
 @pytest.mark.parametrize("case", MESSAGES)
@@ -209,7 +209,12 @@ def test_what_docker_says_is_told_as_what_to_mend(case: str) -> None:
     assert explained.what == what
     assert explained.hint
     assert explained.why in [line.strip() for line in message.splitlines()]
-    assert (explained.where, explained.left_as) == ("docker compose -p p up", "as it was left")
+    assert (explained.where, explained.left_as) == ("docker compose -p p up", "nothing was changed")
+
+
+def test_what_had_started_before_the_failure_is_not_denied() -> None:
+    explained = cli.explained(docker_failure(MESSAGES["28, port"][0]), "postgres still runs")
+    assert explained.left_as == "postgres still runs"
 
 
 def test_the_line_that_tells_is_shown_and_not_the_usage_below_it() -> None:
