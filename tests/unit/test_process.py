@@ -14,6 +14,9 @@ from provisioner.errors import CommandFailed
 from provisioner.system.process import Completed, Identity, attach, run, stream
 
 PYTHON = sys.executable
+# Linux has signals without a name; macOS has none.
+UNNAMED = [(signal.SIGRTMIN + 2, f"signal {signal.SIGRTMIN + 2}")] if hasattr(signal, "SIGRTMIN") else []
+SIGNALS = [(signal.SIGKILL, "SIGKILL"), (signal.SIGTERM, "SIGTERM"), *UNNAMED]
 
 
 def python(code: str) -> list[str]:
@@ -58,7 +61,7 @@ def test_a_code_that_is_not_0_is_an_answer_when_the_caller_says_so() -> None:
 
 
 @pytest.mark.parametrize("check", [True, False])
-@pytest.mark.parametrize(("number", "name"), [(signal.SIGKILL, "SIGKILL"), (signal.SIGTERM, "SIGTERM"), (signal.SIGRTMIN + 2, "signal 36")])
+@pytest.mark.parametrize(("number", "name"), SIGNALS)
 def test_a_killed_program_is_never_an_answer(check: bool, number: int, name: str) -> None:
     error = failure(python(f"import os; os.kill(os.getpid(), {int(number)})"), check=check)
     assert error.what == f"{PYTHON} was killed by {name}"
