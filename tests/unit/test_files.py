@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,10 @@ def umask() -> int:
 
 
 @pytest.fixture(autouse=True)
-def _umask(umask: int) -> None:
-    os.umask(umask)
+def _umask(umask: int) -> Iterator[None]:
+    old = os.umask(umask)
+    yield
+    os.umask(old)
 
 
 @pytest.mark.parametrize(("wanted", "expected"), [(None, 0o644), (0o600, 0o600), (0o666, 0o666)])
