@@ -60,6 +60,7 @@ def start_minio(key: str = KEY, secret: str = SECRET) -> Iterator[S3Server]:
             process.terminate()
             process.wait(20)
             shutil.rmtree(folder, ignore_errors=True)
+            Path(f"{folder}.log").unlink()
 
 
 def _wait(server: S3Server) -> None:
