@@ -20,12 +20,21 @@ KEY, SECRET = "a-test-of-s3", "its-secret-key-0123456789"
 
 @dataclass(frozen=True)
 class S3Server:
-    """Where it is; the key is `KEY` and `SECRET`."""
+    """Where it is, and the key of its root."""
 
     url: str
+    key: str = KEY
+    secret: str = SECRET
 
-    def client(self) -> Any:
-        return boto3.client("s3", endpoint_url=self.url, aws_access_key_id=KEY, aws_secret_access_key=SECRET, region_name="us-east-1")
+    def client(self, key: str = "", secret: str = "") -> Any:
+        """A client with that key, or with the root's."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            aws_access_key_id=key or self.key,
+            aws_secret_access_key=secret or self.secret,
+            region_name="us-east-1",
+        )
 
 
 def free_port() -> int:
@@ -34,23 +43,24 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_minio() -> Iterator[S3Server]:
+def start_minio(key: str = KEY, secret: str = SECRET) -> Iterator[S3Server]:
     """The server, until the caller is done."""
     program = shutil.which("minio") or str(Path.home() / "go/bin/minio")
     assert Path(program).exists(), "MinIO is missing: go install github.com/minio/minio@latest"
     folder = tempfile.mkdtemp(prefix="minio-")
     port = free_port()
     argv = [program, "server", folder, "--address", f"127.0.0.1:{port}", "--quiet"]
-    env = {"MINIO_ROOT_USER": KEY, "MINIO_ROOT_PASSWORD": SECRET, "MINIO_BROWSER": "off", "HOME": folder}
+    env = {"MINIO_ROOT_USER": key, "MINIO_ROOT_PASSWORD": secret, "MINIO_BROWSER": "off", "HOME": folder}
     with open(f"{folder}.log", "wb") as log, subprocess.Popen(argv, env=env, stdout=log, stderr=log) as process:
         try:
-            server = S3Server(f"http://127.0.0.1:{port}")
+            server = S3Server(f"http://127.0.0.1:{port}", key, secret)
             _wait(server)
             yield server
         finally:
             process.terminate()
             process.wait(20)
             shutil.rmtree(folder, ignore_errors=True)
+            Path(f"{folder}.log").unlink()
 
 
 def _wait(server: S3Server) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from provisioner.actions.health import API, client
 from provisioner.actions.projects import link_projects
-from provisioner.actions.runtime import front_door, stack_port, tracking_uri
+from provisioner.actions.runtime import front_door, never_made, stack_port, tracking_uri
 from provisioner.actions.secrets import read_secret
 from provisioner.actions.stack_directory import OpenStack, find_stack
 from provisioner.errors import PreflightError, ProvisionError, Unhealthy, WouldLoseData
@@ -62,7 +62,7 @@ def _need_packages() -> None:
 
 def _running_server(opened: OpenStack, uri: str) -> Rest:
     if opened.state.runtime is None:
-        raise Unhealthy("this stack was never brought up", where=str(opened.directory), hint="`provision up` starts it")
+        raise never_made(opened)
     password = read_secret(opened, "mlflow_admin_password")
     rest = client(front_door(opened, stack_port(opened)), uri, password)
     try:

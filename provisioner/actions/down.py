@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from provisioner.actions.link import linked_projects
 from provisioner.actions.runtime import existing_runtime
@@ -13,6 +14,7 @@ from provisioner.actions.secrets import FOLDER
 from provisioner.actions.stack_directory import STATE_FILE, OpenStack, find_stack
 from provisioner.actions.status import size
 from provisioner.errors import Declined, ProvisionError
+from provisioner.model.stack import Stack
 from provisioner.output import Reporter, Result
 from provisioner.runtimes.base import Runtime
 
@@ -47,10 +49,10 @@ def erase(option: Path | None, yes: bool, ask: Ask, reporter: Reporter) -> Resul
     if existing is None:
         result.lines = ["this stack was never brought up; there is nothing to erase"]
         return result
-    _, runtime = existing
+    stack, runtime = existing
     result.runtime = runtime.kind
     linked = _name_linked(opened, result)
-    for line in [f"erases  {_what(runtime)}", f"erases  secrets in {opened.directory / FOLDER}", *linked]:
+    for line in [*_stores(stack, runtime), f"erases  secrets in {opened.directory / FOLDER}", *linked]:
         reporter.note("", line)
     if not yes and not ask("Delete all of it for good?"):
         raise Declined("nothing was erased", hint="`provision down` ends the stack and keeps its data")
@@ -64,14 +66,25 @@ def erase(option: Path | None, yes: bool, ask: Ask, reporter: Reporter) -> Resul
     return result
 
 
-def _what(runtime: Runtime) -> str:
-    """What is deleted and how much, as far as a running stack can say."""
+def _stores(stack: Stack, runtime: Runtime) -> list[str]:
+    """Each store with what becomes of it, and how much is in it as far as a running stack can say."""
+    settings, usage = stack.settings, _usage(runtime)
+    database, files = (size(usage.get(key)) for key in ("backend_store_bytes", "artifact_store_bytes"))
+    if not usage:
+        database = files = "how much is unknown while the stack is down"
+    backend = f"erases  all runs and models: the backend store ({database})"
+    artifacts = f"erases  {usage.get('artifact_objects', 'all')} artifacts ({files})"
+    return [
+        backend if stack.own_backend else f"keeps   the backend store, which is yours: {settings.backend_store.uri}",
+        artifacts if stack.artifacts != "s3" else f"keeps   the bucket, which is yours: {settings.artifact_store.bucket}",
+    ]
+
+
+def _usage(runtime: Runtime) -> dict[str, Any]:
     try:
-        usage = json.loads(runtime.probe("usage"))
+        return dict(json.loads(runtime.probe("usage")))
     except (ProvisionError, ValueError):
-        return "all runs, models and artifacts (how much is unknown while the stack is down)"
-    database, files = size(usage.get("backend_store_bytes")), size(usage.get("artifact_store_bytes"))
-    return f"the backend store ({database}) and {usage.get('artifact_objects', 'all')} artifacts ({files})"
+        return {}
 
 
 def _name_linked(opened: OpenStack, result: Result) -> list[str]:

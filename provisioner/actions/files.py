@@ -38,7 +38,7 @@ def init(option: Path | None, reporter: Reporter) -> Result:
     """A directory with a `provision.yml` to edit: the one given, or the current one."""
     directory = (option or Path.cwd()).absolute()
     opened = find_stack(directory)
-    reporter.note("stack", str(directory))
+    reporter.note("stack", f"{directory} ({'the current directory' if option is None else opened.reason})")
     path = directory / SOURCE
     if opened.host.get(path) is not None:
         raise WouldLoseData(f"{SOURCE} is there already", where=str(path), hint="edit it, then `provision up`")

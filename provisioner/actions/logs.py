@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from provisioner.actions.runtime import existing_runtime
+from provisioner.actions.runtime import made_runtime
 from provisioner.actions.stack_directory import find_stack
-from provisioner.errors import PreflightError, Unhealthy
+from provisioner.errors import PreflightError
 from provisioner.output import Reporter, Result
 
 
@@ -14,10 +14,7 @@ def logs(option: Path | None, service: str | None, lines: int, follow: bool, rep
     """The last lines of one service or of all; with `follow` they go on until interrupted."""
     opened = find_stack(option)
     reporter.note("stack", f"{opened.directory} ({opened.reason})")
-    existing = existing_runtime(opened)
-    if existing is None:
-        raise Unhealthy("this stack was never brought up", where=str(opened.directory), hint="`provision up` starts it")
-    stack, runtime = existing
+    stack, runtime = made_runtime(opened)
     names = [one.name for one in stack.services]
     if service and service not in names:
         raise PreflightError(f"no service is called {service}", hint=f"the services are {', '.join(names)}")

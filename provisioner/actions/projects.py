@@ -8,10 +8,9 @@ from pathlib import Path
 
 from provisioner.actions.kedro_project import NotAProject, find_project
 from provisioner.actions.link import Credentials, link, unlink
-from provisioner.actions.runtime import stack_port, tracking_uri
+from provisioner.actions.runtime import never_made, stack_port, tracking_uri
 from provisioner.actions.secrets import FOLDER, read_secret
 from provisioner.actions.stack_directory import OpenStack, find_stack
-from provisioner.errors import Unhealthy
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import Reporter, Result
 
@@ -115,5 +114,5 @@ def _project_here() -> list[Path]:
 def _made_stack(option: Path | None) -> OpenStack:
     opened = find_stack(option)
     if opened.state.runtime is None:
-        raise Unhealthy("this stack was never brought up", where=str(opened.directory), hint="`provision up` starts it")
+        raise never_made(opened)
     return opened

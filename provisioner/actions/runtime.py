@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from provisioner.actions.stack_directory import OpenStack
-from provisioner.errors import ProvisionError
+from provisioner.errors import ProvisionError, Unhealthy
 from provisioner.model.settings import DEFAULT_PORT
 from provisioner.model.stack import RuntimeKind, Stack, build_stack
 from provisioner.runtimes import choose_runtime
@@ -48,14 +48,24 @@ def existing_runtime(opened: OpenStack) -> tuple[Stack, Runtime] | None:
     return stack, make_runtime(opened, stack, stack_port(opened))
 
 
+def made_runtime(opened: OpenStack) -> tuple[Stack, Runtime]:
+    """The stack and its runtime as they were made; Unhealthy when this stack was never brought up."""
+    existing = existing_runtime(opened)
+    if existing is None:
+        raise never_made(opened)
+    return existing
+
+
+def never_made(opened: OpenStack) -> Unhealthy:
+    """What is wrong with a stack that was never brought up."""
+    return Unhealthy("this stack was never brought up", where=str(opened.directory), hint="`provision up` starts it")
+
+
 def tracking_uri(opened: OpenStack, port: int) -> str:
     """What clients use: the public address, or this machine's."""
-    server = opened.settings.server
-    host = f"[{server.bind}]" if ":" in server.bind else server.bind
-    return server.public_url or f"http://{host}:{port}"
+    return opened.settings.server.public_url or front_door(opened, port)
 
 
 def front_door(opened: OpenStack, port: int) -> str:
     """Where this machine reaches the front door."""
-    bind = opened.settings.server.bind
-    return f"http://[{bind}]:{port}" if ":" in bind else f"http://{bind}:{port}"
+    return f"http://{opened.settings.server.host}:{port}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from provisioner.actions.health import client, light_checks
 from provisioner.actions.link import linked_projects
-from provisioner.actions.runtime import existing_runtime, front_door, stack_port, tracking_uri
+from provisioner.actions.runtime import front_door, made_runtime, stack_port, tracking_uri
 from provisioner.actions.secrets import read_secret
 from provisioner.actions.stack_directory import OpenStack, find_stack
 from provisioner.errors import ProvisionError, Unhealthy
@@ -33,10 +33,7 @@ def status(option: Path | None, reporter: Reporter) -> Result:
     """What runs and what it uses; exit code 6 when the stack is down or ill."""
     opened = find_stack(option)
     reporter.note("stack", f"{opened.directory} ({opened.reason})")
-    existing = existing_runtime(opened)
-    if existing is None:
-        raise Unhealthy("this stack was never brought up", where=str(opened.directory), hint="`provision up` starts it")
-    stack, runtime = existing
+    stack, runtime = made_runtime(opened)
     reporter.note("runtime", runtime.kind)
     observed = runtime.observe()
     rows = service_rows(stack, observed)

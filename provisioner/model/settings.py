@@ -7,7 +7,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
@@ -16,6 +16,9 @@ from provisioner.errors import SettingsError
 
 SOURCE = "provision.yml"
 DEFAULT_PORT = 5000
+MOST_WORKERS = 64
+# No key has more parts than this; a file can lead to itself with anchors, and go down without end.
+_DEEPEST = 4
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -27,6 +30,14 @@ class Group(BaseModel):
     """A mapping of `provision.yml`; unknown keys are faults."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_means_the_default(cls, data: Any) -> Any:
+        """`server:` with nothing below it, or with comments only, is as if it were not there."""
+        if not isinstance(data, dict):
+            return data
+        return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
 
 
 class BackendStoreSettings(Group):
@@ -42,10 +53,10 @@ class BackendStoreSettings(Group):
     def _uri_is_complete(cls, value: str | None) -> str | None:
         if value is None:
             return value
-        parts = urlsplit(value)
+        parts = _split(value)
         if parts.scheme != "postgresql+psycopg2":
             raise ValueError("must start with postgresql+psycopg2:// (a bare postgresql:// means another driver)")
-        if parts.password:
+        if parts.password or {"password", "sslpassword"} & set(parse_qs(parts.query)):
             raise ValueError("must hold no password; put it into secrets/backend_store_password")
         if not (parts.username and parts.hostname and parts.path.strip("/")):
             raise ValueError("must name user, host and database: postgresql+psycopg2://USER@HOST:PORT/DATABASE")
@@ -75,8 +86,8 @@ class ArtifactStoreSettings(Group):
     @field_validator("endpoint_url")
     @classmethod
     def _endpoint_is_http(cls, value: str | None) -> str | None:
-        if value is not None and not (urlsplit(value).scheme in {"http", "https"} and urlsplit(value).hostname):
-            raise ValueError("must be an http:// or https:// address")
+        if value is not None and _http_parts(value).username is not None:
+            raise ValueError("must hold no login: the key is two secrets, s3_access_key_id and s3_secret_access_key")
         return value
 
     @model_validator(mode="after")
@@ -99,10 +110,15 @@ class ServerSettings(Group):
     """`basic`: everybody logs in; the login `admin` is generated."""
     default_permission: Literal["READ", "EDIT", "MANAGE", "NO_PERMISSIONS"] = "EDIT"
     """With `auth: basic`: what a user may do with experiments and models of others."""
-    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = "auto"
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_WORKERS)] = "auto"
     """Server worker processes."""
     genai: bool = False
     """Jobs and the AI gateway, and a route out for the server."""
+
+    @property
+    def host(self) -> str:
+        """The bound address as it stands before a port."""
+        return f"[{self.bind}]" if ":" in self.bind else self.bind
 
     @field_validator("bind")
     @classmethod
@@ -117,15 +133,23 @@ class ServerSettings(Group):
             )
         return value
 
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _workers_is_auto_or_a_number(cls, value: Any) -> Any:
+        # Pydantic would report one fault for each of the two.
+        if value != "auto" and not (type(value) is int and 1 <= value <= MOST_WORKERS):
+            raise ValueError(f"must be auto, or a number from 1 to {MOST_WORKERS}, not {value!r}")
+        return value
+
     @field_validator("public_url")
     @classmethod
     def _public_url_is_origin(cls, value: str | None) -> str | None:
         if value is None:
             return value
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
+        parts = _http_parts(value)
+        if parts.path.strip("/") or parts.query or parts.fragment:
             raise ValueError("must be an address without a path, such as https://mlflow.example.com")
-        if parts.username or parts.password:
+        if parts.username is not None:
             raise ValueError("must hold no login")
         return value.rstrip("/")
 
@@ -167,12 +191,8 @@ class BuildSettings(Group):
     @field_validator("index_url")
     @classmethod
     def _index_has_no_login(cls, value: str | None) -> str | None:
-        if value is not None:
-            parts = urlsplit(value)
-            if parts.scheme not in {"http", "https"} or not parts.hostname:
-                raise ValueError("must be an http:// or https:// address")
-            if parts.username or parts.password:
-                raise ValueError("must hold no login: it would be kept in the image")
+        if value is not None and _http_parts(value).username is not None:
+            raise ValueError("must hold no login: it would be kept in the image")
         return value
 
 
@@ -217,6 +237,21 @@ class Settings(Group):
     """Limits by service."""
 
 
+def _split(address: str) -> SplitResult:
+    """The parts of the address; ValueError when its host or port is none."""
+    parts = urlsplit(address)
+    if parts.port == 0:
+        raise ValueError("port 0 is none")
+    return parts
+
+
+def _http_parts(address: str) -> SplitResult:
+    parts = _split(address)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an http:// or https:// address")
+    return parts
+
+
 def is_loopback_url(uri: str) -> bool:
     """Whether only this machine can reach the address."""
     host = urlsplit(uri).hostname or ""
@@ -231,24 +266,24 @@ def is_loopback_url(uri: str) -> bool:
 def parse_settings(text: str, source: str = SOURCE) -> Settings:
     """The settings of the text; raises SettingsError with all its faults, each with its line."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_Loader)
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506  a safe one
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{source}:{mark.line + 1}" if mark else source
-        problem = getattr(error, "problem", None) or str(error)
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
         raise _gathered(source, [_fault(place, f"not YAML: {problem}")]) from None
-    if node is None:
-        return Settings()
-    lines = dict(_lines(node))
-    faults = [_fault(f"{source}:{line}", f"{path}: stands twice") for path, line in _duplicates(node)]
-    data = yaml.safe_load(text)
-    if data is None:
+    except RecursionError:
+        raise _gathered(source, [_fault(source, "not YAML that can be read: it is nested too deeply")]) from None
+    if node is None or data is None:
         return Settings()
     if not isinstance(data, dict):
         raise _gathered(source, [_fault(f"{source}:1", "must be a mapping of keys, such as server:")])
+    lines = dict(_lines(node))
+    faults = [_fault(f"{source}:{line}", f"{path}: stands twice") for path, line in _duplicates(node)]
     settings = None
     try:
-        settings = Settings.model_validate(_without_empty_groups(data))
+        settings = Settings.model_validate({str(key): value for key, value in data.items()})
     except ValidationError as invalid:
         for detail in invalid.errors():
             faults.append(_fault_of(detail, lines, source))
@@ -259,7 +294,7 @@ def parse_settings(text: str, source: str = SOURCE) -> Settings:
 
 def settings_schema() -> dict[str, Any]:
     """The JSON schema of `provision.yml`, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": SOURCE, **Settings.model_json_schema()}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Settings.model_json_schema(), "title": SOURCE}
 
 
 def setting_names(group: type[BaseModel] = Settings, before: str = "") -> Iterator[str]:
@@ -270,22 +305,27 @@ def setting_names(group: type[BaseModel] = Settings, before: str = "") -> Iterat
             yield from setting_names(info.annotation, f"{before}{key}.")
 
 
-def _without_empty_groups(data: dict[Any, Any]) -> dict[str, Any]:
-    """`server:` with nothing below it means the defaults."""
-    return {str(k): v for k, v in data.items() if v is not None or k not in Settings.model_fields}
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader; a value that does not fit its tag or form, such as the date 2001-99-99, is an error with its line."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.constructor.ConstructorError(None, None, f"a value that is no {kind}", node.start_mark) from None
 
 
-def _lines(node: yaml.Node, path: str = "") -> Iterator[tuple[str, int]]:
-    yield path, node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
+def _lines(node: yaml.Node, path: str = "", depth: int = _DEEPEST) -> Iterator[tuple[str, int]]:
+    if isinstance(node, yaml.MappingNode) and depth:
         for key, value in node.value:
             below = f"{path}.{key.value}" if path else str(key.value)
-            yield from _lines(value, below)
+            yield from _lines(value, below, depth - 1)
             yield below, key.start_mark.line + 1
 
 
-def _duplicates(node: yaml.Node, path: str = "") -> Iterator[tuple[str, int]]:
-    if not isinstance(node, yaml.MappingNode):
+def _duplicates(node: yaml.Node, path: str = "", depth: int = _DEEPEST) -> Iterator[tuple[str, int]]:
+    if not isinstance(node, yaml.MappingNode) or not depth:
         return
     seen: set[str] = set()
     for key, value in node.value:
@@ -293,7 +333,7 @@ def _duplicates(node: yaml.Node, path: str = "") -> Iterator[tuple[str, int]]:
         if below in seen:
             yield below, key.start_mark.line + 1
         seen.add(below)
-        yield from _duplicates(value, below)
+        yield from _duplicates(value, below, depth - 1)
 
 
 def _fault_of(detail: Any, lines: dict[str, int], source: str) -> SettingsError:

@@ -40,11 +40,13 @@ def parse_state(content: bytes | None, place: str) -> State:
         return State()
     try:
         data = json.loads(content)
+        if not isinstance(data, dict):
+            raise TypeError("it is no mapping of keys")
         made_with = data.pop("format")
         if made_with == FORMAT:
             return State(**data | {"secrets": tuple(data.get("secrets", ()))})
         why = f"format {made_with}, this program knows {FORMAT}"
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         why = str(error)
     raise ProvisionError(
         "state.json cannot be understood",

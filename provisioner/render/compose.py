@@ -90,10 +90,9 @@ def _service(stack: Stack, service: Service, images: Mapping[str, str], mounted:
         body["secrets"] = list(service.secrets)
     body |= _storage(service)
     if service.front_door:
-        bind = stack.settings.server.bind
-        host = f"[{bind}]" if ":" in bind else bind
-        port = stack.settings.server.port or DEFAULT_PORT
-        body["ports"] = [f"{host}:${{PROVISION_PORT:-{port}}}:{FRONT_PORT}"]
+        server = stack.settings.server
+        port = server.port or DEFAULT_PORT
+        body["ports"] = [f"{server.host}:${{PROVISION_PORT:-{port}}}:{FRONT_PORT}"]
         body["labels"] = {"provision.files": _fingerprint(mounted)}
     if service.networks:
         body["networks"] = list(service.networks)

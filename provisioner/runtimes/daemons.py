@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +45,6 @@ class Programs:
 
 def embedded_addresses(stack: Stack, place: Place) -> Addresses:
     """Where the parts find each other: unix sockets in the run directory, and only the front door on TCP."""
-    bind = stack.settings.server.bind
-    host = f"[{bind}]" if ":" in bind else bind
     return Addresses(
         postgres=RUN,
         minio="",
@@ -54,8 +52,8 @@ def embedded_addresses(stack: Stack, place: Place) -> Addresses:
         listen_asgi=f"unix:{RUN}/mlflow-asgi.sock",
         upstream=f"unix/{{${RUN_VARIABLE}}}/mlflow.sock",
         upstream_asgi=f"unix/{{${RUN_VARIABLE}}}/mlflow-asgi.sock",
-        front=f"{host}:{place.port}",
-        jobs=f"http://{host}:{place.port}",
+        front=f"{stack.settings.server.host}:{place.port}",
+        jobs=f"http://{stack.settings.server.host}:{place.port}",
         artifacts=str(place.directory / ARTIFACTS),
         secrets=str(place.directory / SECRETS),
     )
@@ -66,13 +64,13 @@ def daemons(stack: Stack, place: Place, programs: Programs, host_memory_mb: int)
     addresses = embedded_addresses(stack, place)
     base = base_environment(place, programs)
     scratch = {"PROVISION_TMP": f"{place.directory / SCRATCH}/server"}
-    made = {
-        "postgres": _postgres(stack, programs, base, host_memory_mb),
-        "bootstrap": _server("bootstrap", stack, programs, base | service_environment(stack, "bootstrap", addresses)),
-        "mlflow": _server("mlflow", stack, programs, base | scratch | service_environment(stack, "mlflow", addresses)),
-        "proxy": _proxy(stack, place, programs, base),
+    make: dict[str, Callable[[], Daemon]] = {
+        "postgres": lambda: _postgres(stack, programs, base, host_memory_mb),
+        "bootstrap": lambda: _server("bootstrap", stack, programs, base | service_environment(stack, "bootstrap", addresses)),
+        "mlflow": lambda: _server("mlflow", stack, programs, base | scratch | service_environment(stack, "mlflow", addresses)),
+        "proxy": lambda: _proxy(stack, place, programs, base),
     }
-    services = tuple(made[service.name] for service in stack.services if service.name in made)
+    services = tuple(make[service.name]() for service in stack.services if service.name in make)
     return (_initdb(programs, base), *services) if stack.own_backend else services
 
 

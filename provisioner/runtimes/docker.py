@@ -24,6 +24,7 @@ from provisioner.system.process import Completed
 
 COMPOSE_FILE = "docker-compose.yml"
 OVERRIDE_FILE = "compose.override.yml"
+_STARTED = "what had started still runs; no data was removed"
 
 
 class DockerRuntime:
@@ -136,7 +137,7 @@ class DockerRuntime:
         return next(service.name for service in self._stack.services if service.image == "server")
 
     def _start_failure(self, failure: CommandFailed) -> Exception:
-        known = cli.explained(failure)
+        known = cli.explained(failure, _STARTED)
         if known is not failure:
             return known
         failed = [s for s in self.observe().services.values() if s.state in {"failed", "ill"}]
@@ -148,7 +149,7 @@ class DockerRuntime:
             where=f"service {name}: {failed[0].detail}",
             why=self.logs(name, 20),
             hint=f"mend what the last lines say, then run `provision up` again; `provision logs {name}` shows more",
-            left_as="what had started still runs; no data was removed",
+            left_as=_STARTED,
         )
 
     def _endpoint(self) -> str:

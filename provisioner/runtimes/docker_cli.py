@@ -53,11 +53,6 @@ def list_volumes(project: str) -> list[str]:
     return ["docker", "volume", "ls", "-q", "--filter", f"label=com.docker.compose.project={project}"]
 
 
-def holder_of_port(port: int) -> list[str]:
-    """The argv that names the containers which publish that port."""
-    return ["docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}"]
-
-
 def parse_containers(text: str) -> dict[str, ObservedService]:
     """The project's services by name, from the rows of `list_containers`."""
     services: dict[str, ObservedService] = {}
@@ -73,12 +68,13 @@ def parse_hashes(text: str) -> dict[str, str]:
     return dict(line.split() for line in text.splitlines() if line.strip())
 
 
-def explained(failure: CommandFailed) -> ProvisionError:
+def explained(failure: CommandFailed, left_as: str = "nothing was changed") -> ProvisionError:
     """Docker's failure as what the user has to mend; the failure itself when it is none of the known ones."""
     seen = failure.output or failure.why
     for pattern, what, hint in _KNOWN:
-        if re.search(pattern, seen, re.IGNORECASE):
-            return PreflightError(what, where=failure.where, why=seen.splitlines()[-1] if seen else "", hint=hint)
+        for line in seen.splitlines():
+            if re.search(pattern, line, re.IGNORECASE):
+                return PreflightError(what, where=failure.where, why=line.strip(), hint=hint, left_as=left_as)
     if failure.code is None and not seen and failure.argv[:1] == ("docker",) and "is not there" in failure.what:
         return PreflightError(
             "Docker is not installed",
@@ -111,14 +107,20 @@ _KNOWN = (
         "stop what holds the port, or set another server.port in provision.yml",
     ),
     (
+        r"cannot assign requested address",
+        "the front door's address is none of this machine",
+        "set another server.bind in provision.yml, such as 127.0.0.1",
+    ),
+    (
         r"no space left on device",
         "the disk of the Docker engine is full",
         "free space (`docker system df` shows what is used), then run `provision up` again",
     ),
     (
-        r"pull access denied|manifest unknown|no such host|TLS handshake timeout|failed to resolve reference|dial tcp",
+        r"pull access denied|manifest unknown|no such host|TLS handshake timeout|failed to resolve reference|dial tcp|"
+        r"Client\.Timeout exceeded|pull rate limit|x509: |unauthorized: |no basic auth credentials",
         "an image could not be fetched",
-        "check the network, or name a mirror with images.registry in provision.yml",
+        "check the network and the login (`docker login`), or name a mirror with images.registry in provision.yml",
     ),
 )
 

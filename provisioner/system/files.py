@@ -6,6 +6,7 @@ import contextlib
 import os
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from provisioner.errors import ProvisionError
@@ -34,24 +35,31 @@ def file_mode(path: Path) -> int | None:
 def replace_file(path: Path, content: bytes, mode: int | None = None) -> None:
     """The file has that content; a new one 0644 (less the umask) unless `mode` says otherwise, an old one its mode and owner."""
     # A symbolic link stays one: its target changes.
-    target = path.resolve()
+    target = Path(os.path.realpath(path))
     try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                old = file_mode(target)
-                os.fchmod(file.fileno(), mode if mode is not None else NEW_FILE & ~_umask() if old is None else old)
-                _give_to_owner(name, target if old is not None else target.parent)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, target)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
-            raise
+        old = file_mode(target)
+        like = target if old is not None else target.parent
+        wanted = mode if mode is not None else NEW_FILE & ~_umask() if old is None else old
+        write_whole(target, content, wanted, lambda name: _give_to_owner(name, like))
     except OSError as error:
         raise _failed(path, "written", error) from None
+
+
+def write_whole(path: Path, content: bytes, mode: int, prepare: Callable[[str], None] = lambda _: None) -> None:
+    """The file stands there whole, in place of a former one, or as it was; `prepare` gets its name before that; raises OSError."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            os.fchmod(file.fileno(), mode)
+            prepare(name)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
 
 
 def remove_file(path: Path) -> None:

@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Protocol
 
 from provisioner.errors import Locked, ProvisionError
 from provisioner.system import process
+from provisioner.system.files import write_whole
 from provisioner.system.process import Completed
 
 
@@ -73,24 +73,9 @@ class LocalHost:
     def put(self, content: bytes, path: Path, mode: int) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(content)
-                    os.fchmod(file.fileno(), mode)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(name, path)
-            except BaseException:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(name)
-                raise
+            write_whole(path, content, mode)
         except OSError as error:
-            raise ProvisionError(
-                f"{path} cannot be written: {error.strerror}",
-                where=str(path),
-                hint="check the directory's owner, permissions and free space",
-            ) from None
+            raise _not_written(path, error) from None
 
     def get(self, path: Path) -> bytes | None:
         try:
@@ -105,9 +90,13 @@ class LocalHost:
     @contextlib.contextmanager
     def lock(self, directory: Path, reason: str) -> Iterator[None]:
         """A lock of the operating system: it ends with its holder, however that ends."""
-        directory.mkdir(parents=True, exist_ok=True)
         path = directory / ".lock"
-        with open(path, "a+", encoding="utf-8") as file:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  closed below
+        except OSError as error:
+            raise _not_written(path, error) from None
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -125,10 +114,17 @@ def host_memory_mb() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1 << 20)
 
 
+def _not_written(path: Path, error: OSError) -> ProvisionError:
+    return ProvisionError(
+        f"{path} cannot be written: {error.strerror}", where=str(path), hint="check the directory's owner, permissions and free space"
+    )
+
+
 def _locked(directory: Path, path: Path) -> Locked:
     try:
-        holder = json.loads(path.read_text(encoding="utf-8") or "{}")
-    except (OSError, ValueError):
-        holder = {}
-    who = f"provision {holder['command']}, process {holder['pid']}, since {holder['since']}" if holder else ""
+        holder = json.loads(path.read_text(encoding="utf-8"))
+        who = f"provision {holder['command']}, process {holder['pid']}, since {holder['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        # It has just taken the lock, and not said yet who it is.
+        who = ""
     return Locked("another command works on this stack", where=str(directory), why=who, hint="wait for it to end, then try again")

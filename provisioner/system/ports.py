@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
 
 def is_free(address: str, port: int) -> bool:
-    """Whether a server could listen there and nobody answers there."""
+    """Whether nobody listens there; a port or address that this user may not open is free: the runtime, which opens it, may."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # As servers do it: connections of a server that just ended must not count.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            # As servers do it: connections of a server that just ended must not count.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((address, port))
-        except OSError:
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
             return False
     # A listener on all addresses (macOS' AirPlay on 5000) lets others bind one of them.
-    with socket.socket(family, socket.SOCK_STREAM) as client:
-        client.settimeout(0.5)
-        return client.connect_ex((address, port)) != 0
+    try:
+        socket.create_connection((address, port), timeout=0.5).close()
+    except OSError:
+        return True
+    return False
 
 
 def next_free(address: str, start: int, tries: int = 100) -> int | None:

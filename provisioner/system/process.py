@@ -12,6 +12,9 @@ from pathlib import Path
 
 from provisioner.errors import CommandFailed
 
+# How things are left by a program that was started and did not end well: nobody here knows what it did.
+_BEGUN = "what it did before that stays"
+
 
 @dataclass(frozen=True)
 class Completed:
@@ -65,13 +68,11 @@ def run(
             group=identity.gid if identity else None,
             extra_groups=[] if identity else None,
         )
-    except FileNotFoundError as error:
-        raise _missing(argv, cwd, error) from None
-    except PermissionError:
-        raise _failed(argv, f"{argv[0]} may not be executed", "check its permissions") from None
+    except OSError as error:
+        raise _not_started(argv, cwd, error) from None
     except subprocess.TimeoutExpired as late:
         seen = (late.stderr or late.stdout or b"").decode(errors="replace")
-        raise _failed(argv, f"{argv[0]} did not end within {timeout:.0f} s", "", output=seen) from None
+        raise _failed(argv, f"{argv[0]} did not end within {timeout:.0f} s", "", output=seen, left_as=_BEGUN) from None
     completed = Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
     if check or done.returncode < 0:
         _raise_on_failure(argv, done.returncode, completed.error_text or completed.text)
@@ -98,8 +99,8 @@ def stream(
             stderr=subprocess.STDOUT,
             umask=umask,
         )
-    except FileNotFoundError as error:
-        raise _missing(argv, cwd, error) from None
+    except OSError as error:
+        raise _not_started(argv, cwd, error) from None
     tail: list[str] = []
     with process, open(log or os.devnull, "ab") as copy:
         try:
@@ -119,33 +120,34 @@ def attach(argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, st
     """Run a program on this terminal (its output is the user's) and give its code."""
     try:
         return subprocess.run(list(argv), cwd=cwd, env=env, check=False).returncode
-    except FileNotFoundError as error:
-        raise _missing(argv, cwd, error) from None
+    except OSError as error:
+        raise _not_started(argv, cwd, error) from None
 
 
 def _raise_on_failure(argv: Sequence[str], code: int, output: str, log: str = "") -> None:
     if code == 0:
         return
-    shown = shlex.join(argv)
-    if code < 0:
-        name = signal.Signals(-code).name
-        raise CommandFailed(f"{argv[0]} was killed by {name}", where=shown, why=output, argv=tuple(argv), code=code, output=output, log=log)
-    raise CommandFailed(
-        f"{argv[0]} failed with exit code {code}",
-        where=shown,
-        why="\n".join(output.splitlines()[-20:]),
-        argv=tuple(argv),
-        code=code,
-        output=output,
-        log=log,
-    )
+    what = f"{argv[0]} was killed by {_signal_name(-code)}" if code < 0 else f"{argv[0]} failed with exit code {code}"
+    last = "\n".join(output.splitlines()[-20:])
+    raise CommandFailed(what, shlex.join(argv), last, left_as=_BEGUN, argv=tuple(argv), code=code, output=output, log=log)
 
 
-def _missing(argv: Sequence[str], cwd: Path | None, error: FileNotFoundError) -> CommandFailed:
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _not_started(argv: Sequence[str], cwd: Path | None, error: OSError) -> CommandFailed:
     if cwd is not None and not cwd.is_dir():
         return _failed(argv, f"the directory {cwd} does not exist", "")
-    return _failed(argv, f"the program {argv[0]} is not there", f"install {argv[0]}, or put it on PATH")
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return _failed(argv, f"the program {argv[0]} is not there", f"install {argv[0]}, or put it on PATH")
+    if isinstance(error, PermissionError):
+        return _failed(argv, f"{argv[0]} may not be executed", "check its permissions")
+    return _failed(argv, f"{argv[0]} cannot be started: {error.strerror}", "")
 
 
-def _failed(argv: Sequence[str], what: str, hint: str, output: str = "") -> CommandFailed:
-    return CommandFailed(what, where=shlex.join(argv), why=output, hint=hint, argv=tuple(argv), output=output)
+def _failed(argv: Sequence[str], what: str, hint: str, output: str = "", left_as: str = "nothing was changed") -> CommandFailed:
+    return CommandFailed(what, shlex.join(argv), output, hint, left_as, argv=tuple(argv), output=output)

@@ -1,0 +1,101 @@
+"""The embedded runtime's own programs for tests: its environment, made once, and a PostgreSQL of a test's own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+from provisioner.assets import asset_path
+from provisioner.output import Recorder
+from provisioner.runtimes.account import Account, current_account, make_account
+from provisioner.runtimes.interpreter import choose_interpreter
+from provisioner.runtimes.server_environment import LOCK_FILE, ServerEnvironment, make_environment
+from tests.installed import DATA
+
+SUPERUSER, PASSWORD = "postgres", "a-superuser-of-tests"
+
+
+def server_environment() -> tuple[ServerEnvironment, Account]:
+    """The environment of the embedded services, and whom they run as."""
+    DATA.mkdir(parents=True, exist_ok=True, mode=0o755)
+    account = make_account(current_account(), DATA, Recorder())
+    environment = ServerEnvironment(DATA, asset_path(LOCK_FILE).read_bytes(), choose_interpreter(account, DATA))
+    make_environment(environment, account, Recorder())
+    return environment, account
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A running server on a unix socket; its superuser is `SUPERUSER` with `PASSWORD`."""
+
+    socket: Path
+
+    def uri(self, user: str, database: str) -> str:
+        """As the stack's services get it, without a password."""
+        return f"postgresql+psycopg2://{user}@/{database}?host={self.socket}"
+
+    def query(self, text: str, database: str = "postgres", user: str = SUPERUSER, password: str = PASSWORD) -> list[tuple[Any, ...]]:
+        """The rows of the statement, as that user."""
+        connection = psycopg2.connect(host=str(self.socket), dbname=database, user=user, password=password)
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(text)
+                return list(cursor.fetchall()) if cursor.description else []
+        finally:
+            connection.close()
+
+
+def start_postgres() -> Iterator[Postgres]:
+    """A fresh server, until the caller is done."""
+    environment, account = server_environment()
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    secret = folder / "password"
+    secret.write_text(PASSWORD)
+    if account.dropped:
+        for path in (folder, secret):
+            os.chown(path, account.uid, account.gid)
+    run_as: dict[str, Any] = {"user": account.uid, "group": account.gid, "extra_groups": []} if account.dropped else {}
+    run_as |= {"env": {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}, "cwd": folder}
+    initdb = [
+        environment.programs.path("initdb"),
+        "-D",
+        str(folder / "data"),
+        "-U",
+        SUPERUSER,
+        "--auth=scram-sha-256",
+        f"--pwfile={secret}",
+    ]
+    subprocess.run([*initdb, "--no-sync"], check=True, capture_output=True, **run_as)
+    settings = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off"]
+    argv = [environment.programs.path("postgres"), "-D", str(folder / "data"), *settings]
+    with open(f"{folder}.log", "wb") as log, subprocess.Popen(argv, stdout=log, stderr=log, **run_as) as process:
+        try:
+            server = Postgres(folder)
+            _wait(server)
+            yield server
+        finally:
+            process.terminate()
+            process.wait(20)
+            shutil.rmtree(folder, ignore_errors=True)
+            Path(f"{folder}.log").unlink()
+
+
+def _wait(server: Postgres) -> None:
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        with contextlib.suppress(psycopg2.OperationalError):
+            server.query("SELECT 1")
+            return
+        time.sleep(0.05)
+    raise AssertionError("PostgreSQL did not start")

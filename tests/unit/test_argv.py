@@ -1,0 +1,226 @@
+"""Whole command lines, and what their answers are read as."""
+
+from __future__ import annotations
+
+import configparser
+import json
+from pathlib import Path
+
+import pytest
+
+from provisioner.model.plan import ObservedService
+from provisioner.model.settings import parse_settings
+from provisioner.model.stack import build_stack
+from provisioner.render.supervisord import Daemon, render_launcher, render_supervisord
+from provisioner.runtimes import docker_cli as cli
+from provisioner.runtimes.base import Place
+from provisioner.runtimes.daemons import Programs, daemons, embedded_addresses, entrypoint_argv, launcher_argv, supervisord_argv
+from provisioner.runtimes.interpreter import Interpreter
+from provisioner.runtimes.server_environment import ServerEnvironment, uv_commands, uv_environment
+
+PLACE = Place(Path("/stack"), "mlflow-abc123", 5001)
+PROGRAMS = Programs(Path("/env/bin"))
+PORCELAIN = (
+    '{{.ID}}\t{{.State}}\t{{.Status}}\t{{.Label "com.docker.compose.service"}}\t'
+    '{{.Label "com.docker.compose.config-hash"}}\t{{.Label "com.docker.compose.oneoff"}}'
+)
+
+
+def test_compose_is_asked_on_a_project_by_name() -> None:
+    assert cli.compose("p", "down", "--volumes") == ["docker", "compose", "-p", "p", "down", "--volumes"]
+    assert cli.compose("p", "config", files=["-", "/s/o.yml"], progress="plain") == [
+        *["docker", "compose", "--progress", "plain", "-p", "p", "-f", "-", "-f", "/s/o.yml", "config"]
+    ]
+
+
+def test_docker_is_asked_for_what_belongs_to_the_project() -> None:
+    label = "label=com.docker.compose.project=p"
+    assert cli.list_containers("p") == ["docker", "ps", "-a", "--no-trunc", "--filter", label, "--format", PORCELAIN]
+    assert cli.list_volumes("p") == ["docker", "volume", "ls", "-q", "--filter", label]
+
+
+def test_containers_are_services_in_our_words() -> None:
+    rows = [
+        ("1", "running", "Up 2 hours (healthy)", "postgres", "h1", "False"),
+        ("2", "running", "Up 3 seconds (health: starting)", "mlflow", "h2", "False"),
+        ("3", "running", "Up 5 minutes (unhealthy)", "minio", "h3", "False"),
+        ("4", "running", "Up 5 minutes", "proxy", "h4", "False"),
+        ("5", "exited", "Exited (0) 3 minutes ago", "bootstrap", "h5", "False"),
+        ("6", "exited", "Exited (137) 3 minutes ago", "volumes", "h6", "False"),
+        ("7", "restarting", "Restarting (1) 2 seconds ago", "mine", "h7", "False"),
+        ("8", "created", "Created", "other", "h8", "False"),
+        ("9", "running", "Up 1 second", "mlflow", "h2", "True"),
+        ("10", "running", "Up 1 second", "", "", ""),
+    ]
+    found = cli.parse_containers("\n".join("\t".join(row) for row in rows) + "\n")
+    assert {name: service.state for name, service in found.items()} == {
+        "postgres": "running",
+        "mlflow": "starting",
+        "minio": "ill",
+        "proxy": "running",
+        "bootstrap": "done",
+        "volumes": "failed",
+        "mine": "ill",
+        "other": "stopped",
+    }
+    assert found["postgres"] == ObservedService("postgres", "running", "h1", "Up 2 hours (healthy)", "1")
+    assert cli.parse_containers("") == {}
+
+
+def test_hashes_are_by_service() -> None:
+    assert cli.parse_hashes("mlflow abc\n\npostgres def\n") == {"mlflow": "abc", "postgres": "def"}
+
+
+def test_only_pulls_are_shown_each_once() -> None:
+    shown: list[str] = []
+    line = cli.only_pulls(shown.append)
+    for text in (" Image postgres Pulling ", " Image postgres Pulling ", " Container x Started", " Image postgres Pulled "):
+        line(text)
+    assert shown == ["Image postgres Pulling", "Image postgres Pulled"]
+
+
+def embedded(text: str = "") -> dict[str, Daemon]:
+    stack = build_stack(parse_settings(text), "embedded")
+    return {daemon.name: daemon for daemon in daemons(stack, PLACE, PROGRAMS, 16_384)}
+
+
+def test_the_processes_of_an_embedded_stack_are_these() -> None:
+    assert list(embedded()) == ["initdb", "postgres", "bootstrap", "mlflow", "proxy"]
+    assert [name for name, daemon in embedded().items() if daemon.lasting] == ["postgres", "mlflow", "proxy"]
+    external = "backend_store: {kind: external, uri: 'postgresql+psycopg2://u@h/db'}\n"
+    assert list(embedded(external)) == ["bootstrap", "mlflow", "proxy"]
+
+
+def test_postgres_listens_on_a_private_socket_alone() -> None:
+    argv = embedded()["postgres"].argv
+    assert argv[:3] == ("/env/bin/postgres", "-D", "data/postgres")
+    settings = argv[4::2]
+    assert {*argv[3::2]} == {"-c"}
+    assert {"listen_addresses=", "unix_socket_directories=/@RUN@", "unix_socket_permissions=0700"} <= set(settings)
+
+
+def test_postgres_takes_an_eighth_of_the_machine_or_what_the_user_gave_it() -> None:
+    assert {"shared_buffers=256MB", "effective_cache_size=1024MB"} <= set(embedded()["postgres"].argv)
+    given = embedded("resources: {postgres: {memory: 4g}}\n")["postgres"].argv
+    assert {"shared_buffers=512MB", "effective_cache_size=2048MB"} <= set(given)
+
+
+def test_postgres_is_ended_at_once_and_the_others_in_peace() -> None:
+    assert {name: daemon.stop_signal for name, daemon in embedded().items() if daemon.lasting} == {
+        "postgres": "INT",
+        "mlflow": "TERM",
+        "proxy": "TERM",
+    }
+
+
+def test_the_database_is_made_with_scram_and_its_password_file() -> None:
+    assert embedded()["initdb"].argv == (
+        "/env/bin/initdb",
+        "--pgdata=data/postgres.new",
+        "--username=postgres",
+        "--locale-provider=builtin",
+        "--locale=C.UTF-8",
+        "--encoding=UTF8",
+        "--auth=scram-sha-256",
+        "--pwfile=secrets/postgres_password",
+    )
+
+
+def test_server_and_bootstrap_are_the_same_program() -> None:
+    assert embedded()["mlflow"].argv == ("/env/bin/python", "deploy/server/entrypoint.py", "server")
+    assert embedded()["bootstrap"].argv == ("/env/bin/python", "deploy/server/entrypoint.py", "bootstrap")
+    assert entrypoint_argv(PROGRAMS, "probe", "ready") == ("/env/bin/python", "deploy/server/entrypoint.py", "probe", "ready")
+
+
+def test_supervisord_and_the_launcher_are_started_by_the_environments_own_python() -> None:
+    assert supervisord_argv(PROGRAMS, "c.conf") == ["/env/bin/python", "-m", "supervisor.supervisord", "-c", "c.conf"]
+    assert launcher_argv(PROGRAMS, "l.py", "mlflow") == ["/env/bin/python", "l.py", "mlflow"]
+    assert launcher_argv(PROGRAMS, "l.py", "mlflow", ("a", "b")) == ["/env/bin/python", "l.py", "mlflow", "a", "b"]
+
+
+def test_only_the_front_door_is_on_tcp() -> None:
+    stack = build_stack(parse_settings('server: {bind: "::1"}\n'), "embedded")
+    addresses = embedded_addresses(stack, PLACE)
+    assert addresses.front == "[::1]:5001"
+    assert (addresses.postgres, addresses.listen, addresses.minio) == ("/@RUN@", "unix:/@RUN@/mlflow.sock", "")
+
+
+def test_no_process_gets_the_users_environment_or_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+    for daemon in embedded("artifact_store: {kind: s3, bucket: team}\n").values():
+        assert {"PATH", "HOME", "TMPDIR", "LANG"} <= set(daemon.environment)
+        assert "hunter2" not in str(daemon)
+        assert not any(key.startswith(("AWS_SECRET", "AWS_ACCESS", "PGPASSWORD")) for key in daemon.environment)
+
+
+def test_supervisord_has_one_program_for_each_lasting_service_and_no_path_of_the_machine() -> None:
+    text = render_supervisord(tuple(embedded().values()))
+    parsed = configparser.RawConfigParser()
+    parsed.read_string(text)
+    assert [section for section in parsed.sections() if section.startswith("program:")] == [
+        "program:postgres",
+        "program:mlflow",
+        "program:proxy",
+    ]
+    priorities = [int(parsed[f"program:{name}"]["priority"]) for name in ("postgres", "mlflow", "proxy")]
+    assert priorities == sorted(priorities)
+    assert parsed["program:mlflow"]["command"] == "python deploy/server/launcher.py mlflow"
+    assert parsed["program:postgres"]["stopsignal"] == "INT"
+    assert "/stack" not in text
+    assert "/env" not in text
+
+
+def test_the_launcher_reads_whole_command_lines_whatever_they_hold() -> None:
+    odd = Daemon("odd", ("/a b/%(x)s", 'quo"te', "ä\n"), {"KEY": "50%, it's"}, stop_signal="INT", log="logs/odd.log")
+    read = json.loads(render_launcher([odd, embedded()["mlflow"]]))
+    assert read["odd"] == {
+        "argv": ["/a b/%(x)s", 'quo"te', "ä\n"],
+        "environment": {"KEY": "50%, it's"},
+        "parent_death_signal": "SIGINT",
+        "log": "logs/odd.log",
+    }
+    assert "log" not in read["mlflow"]
+
+
+def server_environment(tmp_path: Path, **options: object) -> ServerEnvironment:
+    return ServerEnvironment(tmp_path, b"lock", Interpreter(Path("/usr/bin/python3.11"), "3.11"), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("copied", "extra"), [(False, []), (True, ["--link-mode", "copy"])])
+def test_the_server_environment_is_made_by_these_two_commands(tmp_path: Path, copied: bool, extra: list[str]) -> None:
+    venv, install = uv_commands("/bin/uv", server_environment(tmp_path), Path("/m"), Path("/r.txt"), copied=copied)
+    assert venv == ["/bin/uv", "venv", "--quiet", "--no-project", "--relocatable", "--python", "/usr/bin/python3.11", "/m"]
+    assert install == [
+        *["/bin/uv", "pip", "install", "--python", "/m/bin/python", "--no-deps", "--require-hashes", "--compile-bytecode"],
+        *[*extra, "-r", "/r.txt"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("environ", "options", "expected"),
+    [
+        ({"HTTPS_PROXY": "p", "HOME": "h"}, {}, {"HTTPS_PROXY": "p", "HOME": "h"}),
+        ({"VIRTUAL_ENV": "v", "PYTHONPATH": "p", "UV_PYTHON": "x", "UV_CACHE_DIR": "c"}, {}, {"UV_CACHE_DIR": "c"}),
+        ({"PIP_INDEX_URL": "i"}, {}, {"PIP_INDEX_URL": "i", "UV_DEFAULT_INDEX": "i"}),
+        ({"UV_INDEX_URL": "u", "PIP_INDEX_URL": "i"}, {}, {"PIP_INDEX_URL": "i", "UV_DEFAULT_INDEX": "u"}),
+        ({"UV_DEFAULT_INDEX": "u"}, {"index_url": "ours"}, {"UV_DEFAULT_INDEX": "ours"}),
+        ({"PIP_CERT": "c"}, {}, {"PIP_CERT": "c", "SSL_CERT_FILE": "c"}),
+        ({"SSL_CERT_FILE": "c"}, {"ca_file": Path("/s/ca.pem")}, {"SSL_CERT_FILE": "/s/ca.pem"}),
+    ],
+)
+def test_uv_gets_the_users_network_and_none_of_the_users_choices(
+    tmp_path: Path, environ: dict[str, str], options: dict[str, object], expected: dict[str, str]
+) -> None:
+    assert uv_environment(environ, server_environment(tmp_path, **options)) == expected
+
+
+def test_another_lock_or_interpreter_has_another_environment(tmp_path: Path) -> None:
+    one = ServerEnvironment(tmp_path, b"lock", Interpreter(Path("/usr/bin/python3.11"), "3.11"))
+    same = ServerEnvironment(tmp_path, b"lock", Interpreter(Path("/opt/python3.11"), "3.11"))
+    others = [
+        ServerEnvironment(tmp_path, b"lock2", Interpreter(Path("/usr/bin/python3.11"), "3.11")),
+        ServerEnvironment(tmp_path, b"lock", Interpreter(Path("/usr/bin/python3.12"), "3.12")),
+    ]
+    assert one.path == same.path
+    assert len({one.path, *(other.path for other in others)}) == 3
+    assert not one.is_complete()

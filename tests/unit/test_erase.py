@@ -1,0 +1,45 @@
+"""What `erase` says before it asks: what is deleted, and what is not since it is the user's own."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from provisioner.actions.down import erase
+from provisioner.errors import Declined
+from provisioner.model.stack import RuntimeKind
+from provisioner.model.state import State
+from provisioner.output import TerminalReporter
+
+UNKNOWN = "(how much is unknown while the stack is down)"
+OWN = [f"erases  all runs and models: the backend store {UNKNOWN}", f"erases  all artifacts {UNKNOWN}"]
+URI = "postgresql+psycopg2://team@db.example.com/ml"
+THEIRS = f"backend_store: {{kind: external, uri: '{URI}'}}\nartifact_store: {{kind: s3, bucket: team}}\n"
+KEPT = [f"keeps   the backend store, which is yours: {URI}", "keeps   the bucket, which is yours: team"]
+
+
+@pytest.mark.parametrize("kind", ["docker", "embedded"])
+@pytest.mark.parametrize(("text", "said"), [("", OWN), (THEIRS, KEPT)], ids=["own stores", "stores of the user"])
+def test_before_it_asks_it_says_what_becomes_of_each_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: RuntimeKind, text: str, said: list[str]
+) -> None:
+    monkeypatch.setenv("PROVISION_DATA_DIR", str(tmp_path / "data"))
+    directory = tmp_path / "stack"
+    directory.mkdir()
+    (directory / "provision.yml").write_text(text)
+    (directory / "state.json").write_bytes(State(project="erase-test", runtime=kind).text())
+    asked: list[str] = []
+
+    def no(question: str) -> bool:
+        asked.append(question)
+        return False
+
+    out = io.StringIO()
+    with pytest.raises(Declined):
+        erase(directory, False, no, TerminalReporter(out))
+    lines = [line.strip() for line in out.getvalue().splitlines()]
+    assert lines[1:] == [*said, f"erases  secrets in {directory / 'secrets'}"]
+    assert asked == ["Delete all of it for good?"]
+    assert sorted(path.name for path in directory.iterdir()) == ["provision.yml", "state.json"]

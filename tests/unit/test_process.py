@@ -1,0 +1,162 @@
+"""The one door to processes: what a program gave, or one of four clear errors."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from provisioner.errors import CommandFailed
+from provisioner.system.process import Completed, Identity, attach, run, stream
+
+PYTHON = sys.executable
+# Linux has signals without a name; macOS has none.
+UNNAMED = [(signal.SIGRTMIN + 2, f"signal {signal.SIGRTMIN + 2}")] if hasattr(signal, "SIGRTMIN") else []
+SIGNALS = [(signal.SIGKILL, "SIGKILL"), (signal.SIGTERM, "SIGTERM"), *UNNAMED]
+
+
+def python(code: str) -> list[str]:
+    return [PYTHON, "-c", code]
+
+
+def failure(argv: list[str], **options: object) -> CommandFailed:
+    with pytest.raises(CommandFailed) as caught:
+        run(argv, **options)  # type: ignore[arg-type]
+    assert caught.value.exit_code == 5
+    return caught.value
+
+
+def test_a_program_gives_its_code_and_both_of_its_streams() -> None:
+    done = run(python("import sys; print('out'); print('err', file=sys.stderr)"))
+    assert (done.code, done.stdout, done.stderr) == (0, b"out\n", b"err\n")
+    assert (done.text, done.error_text) == ("out", "err")
+
+
+def test_a_program_gets_its_input_directory_and_environment_and_no_other(tmp_path: Path) -> None:
+    code = "import os,sys; print(sys.stdin.read(), os.getcwd(), os.environ.get('A'), os.environ.get('HOME'))"
+    done = run(python(code), stdin=b"in", cwd=tmp_path, env={"A": "b"})
+    assert done.text == f"in {tmp_path} b None"
+
+
+def test_bytes_that_are_no_text_do_not_hurt() -> None:
+    assert run(python(r"import sys; sys.stdout.buffer.write(b'\xff\n')")).text == "\ufffd"
+
+
+def test_a_code_that_is_not_0_is_an_error_with_the_last_lines() -> None:
+    error = failure(python("import sys; [print(n, file=sys.stderr) for n in range(50)]; sys.exit(3)"))
+    assert error.what == f"{PYTHON} failed with exit code 3"
+    assert error.code == 3
+    assert error.why.splitlines() == [str(n) for n in range(30, 50)]
+    assert len(error.output.splitlines()) == 50
+    assert error.where.startswith(f"{PYTHON} -c ")
+    assert error.left_as == "what it did before that stays"
+
+
+def test_a_code_that_is_not_0_is_an_answer_when_the_caller_says_so() -> None:
+    assert run(python("raise SystemExit(3)"), check=False) == Completed((*python("raise SystemExit(3)"),), 3, b"", b"")
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize(("number", "name"), SIGNALS)
+def test_a_killed_program_is_never_an_answer(check: bool, number: int, name: str) -> None:
+    error = failure(python(f"import os; os.kill(os.getpid(), {int(number)})"), check=check)
+    assert error.what == f"{PYTHON} was killed by {name}"
+    assert error.code == -number
+
+
+def test_a_program_that_takes_too_long_is_ended_and_said() -> None:
+    started = time.monotonic()
+    error = failure(python("import sys,time; print('busy', file=sys.stderr, flush=True); time.sleep(60)"), timeout=0.5)
+    assert time.monotonic() - started < 10
+    assert "did not end within" in error.what
+    assert error.code is None
+    assert error.why.strip() == "busy"
+
+
+NOT_STARTED = {
+    "a program that is not there": (["no-such-program"], "the program no-such-program is not there", "PATH"),
+    "a program below a file": (["/dev/null/x"], "the program /dev/null/x is not there", "PATH"),
+    "a directory": (["/"], "/ may not be executed", "permissions"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_STARTED)
+def test_a_program_that_cannot_be_started_is_said_with_a_way_out(case: str) -> None:
+    argv, what, hint = NOT_STARTED[case]
+    error = failure(argv)
+    assert error.what == what
+    assert hint in error.hint
+    assert error.code is None
+    assert error.left_as == "nothing was changed"
+
+
+def test_a_file_that_is_no_program_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "data"
+    file.write_bytes(b"\x00\x01\x02")
+    file.chmod(0o755)
+    assert failure([str(file)]).what == f"{file} cannot be started: Exec format error"
+
+
+@pytest.mark.parametrize("kind", ["absent", "file"])
+def test_a_directory_that_is_not_there_is_not_taken_for_the_program(tmp_path: Path, kind: str) -> None:
+    directory = tmp_path / "x"
+    if kind == "file":
+        directory.touch()
+    assert failure(python("0"), cwd=directory).what == f"the directory {directory} does not exist"
+    with pytest.raises(CommandFailed, match="does not exist"):
+        stream(python("0"), print, cwd=directory)
+
+
+def test_streamed_lines_come_while_the_program_runs_and_are_kept_in_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("before\n")
+    seen: list[tuple[str, float]] = []
+    code = "import sys,time; print('one', flush=True); time.sleep(0.6); print('two', file=sys.stderr)"
+    stream(python(code), lambda line: seen.append((line, time.monotonic())), log=log)
+    assert [line for line, _ in seen] == ["one", "two"]
+    assert seen[1][1] - seen[0][1] > 0.3
+    assert log.read_text() == "before\none\ntwo\n"
+
+
+def test_a_streamed_program_that_fails_is_an_error_with_its_last_lines_and_log(tmp_path: Path) -> None:
+    with pytest.raises(CommandFailed) as caught:
+        stream(python("[print(n) for n in range(30)]; raise SystemExit(2)"), lambda _: None, log=tmp_path / "log")
+    assert caught.value.what == f"{PYTHON} failed with exit code 2"
+    assert caught.value.why.splitlines() == [str(n) for n in range(10, 30)]
+    assert caught.value.log == str(tmp_path / "log")
+
+
+@pytest.mark.parametrize("argv", [["no-such-program"], ["/dev/null/x"]])
+def test_a_streamed_or_attached_program_that_is_not_there_is_said(argv: list[str]) -> None:
+    with pytest.raises(CommandFailed, match="is not there"):
+        stream(argv, print)
+    with pytest.raises(CommandFailed, match="is not there"):
+        attach(argv)
+
+
+def test_an_interrupt_ends_the_streamed_program(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+
+    def interrupt(line: str) -> None:
+        pid.write_text(line)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stream(python("import os,time; print(os.getpid(), flush=True); time.sleep(60)"), interrupt)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+def test_an_attached_program_has_the_callers_own_output(capfd: pytest.CaptureFixture[str]) -> None:
+    assert attach(python("print('seen'); raise SystemExit(7)")) == 7
+    assert capfd.readouterr().out == "seen\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_program_runs_as_whom_it_is_told_with_no_other_groups() -> None:
+    argv = ["/bin/sh", "-c", "id -u; id -g; id -G"]
+    assert run(argv, cwd=Path("/"), identity=Identity(65534, 65533)).text.split() == ["65534", "65533", "65533"]

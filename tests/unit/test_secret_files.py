@@ -1,0 +1,114 @@
+"""The files of secrets: made once, private, never over data, and the user's own taken from the environment once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from provisioner.actions.secrets import make_secrets, missing_secrets, read_secret, refuse_lost_secrets
+from provisioner.actions.stack_directory import OpenStack, open_stack
+from provisioner.errors import PreflightError, WouldLoseData
+from provisioner.model.settings import parse_settings
+from provisioner.model.stack import Stack, build_stack
+from provisioner.output import Recorder
+from provisioner.system.host import LocalHost
+
+S3 = "artifact_store: {kind: s3, bucket: team}\n"
+KEY = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "hunter2"}
+
+
+def opened_at(directory: Path, text: str = "") -> tuple[OpenStack, Stack]:
+    return open_stack(directory, "", LocalHost()), build_stack(parse_settings(text), "docker")
+
+
+def make(directory: Path, text: str = "", environ: dict[str, str] | None = None) -> Recorder:
+    opened, stack = opened_at(directory, text)
+    recorder = Recorder()
+    make_secrets(opened, missing_secrets(opened, stack), environ or {}, recorder)
+    return recorder
+
+
+def test_every_secret_is_a_file_in_a_directory_that_nobody_else_enters(tmp_path: Path) -> None:
+    make(tmp_path / "s")
+    folder = tmp_path / "s" / "secrets"
+    _, stack = opened_at(tmp_path / "s")
+    assert {path.name for path in folder.iterdir()} == {".gitignore", *(spec.name for spec in stack.secrets)}
+    assert folder.stat().st_mode & 0o7777 == 0o700
+    assert (folder / ".gitignore").read_text() == "*\n"
+    # Services run as other users than the file's owner.
+    assert {(folder / spec.name).stat().st_mode & 0o777 for spec in stack.secrets} == {0o444}
+    assert len({(folder / spec.name).read_text() for spec in stack.secrets}) == len(stack.secrets)
+
+
+def test_secrets_that_are_there_are_not_made_anew(tmp_path: Path) -> None:
+    make(tmp_path)
+    opened, stack = opened_at(tmp_path)
+    before = {spec.name: read_secret(opened, spec.name) for spec in stack.secrets}
+    assert missing_secrets(opened, stack) == []
+    (tmp_path / "secrets" / "flask_secret_key").unlink()
+    make(tmp_path)
+    after = {spec.name: read_secret(opened, spec.name) for spec in stack.secrets}
+    assert {name for name in after if after[name] != before[name]} == {"flask_secret_key"}
+
+
+def test_an_empty_file_is_no_secret(tmp_path: Path) -> None:
+    make(tmp_path)
+    path = tmp_path / "secrets" / "flask_secret_key"
+    path.chmod(0o644)
+    path.write_text("")
+    opened, stack = opened_at(tmp_path)
+    assert [spec.name for spec in missing_secrets(opened, stack)] == ["flask_secret_key"]
+    assert read_secret(opened, "flask_secret_key") is None
+
+
+def test_a_key_of_the_user_is_taken_from_the_environment_once_and_not_shown(tmp_path: Path) -> None:
+    recorder = make(tmp_path, S3, KEY)
+    opened, stack = opened_at(tmp_path, S3)
+    found = read_secret(opened, "s3_secret_access_key")
+    assert found is not None
+    assert found.reveal() == "hunter2"
+    assert "hunter2" not in str(recorder.steps)
+    assert recorder.steps[-1].detail == "taken from the environment: s3_access_key_id, s3_secret_access_key"
+    assert missing_secrets(opened, stack) == []
+
+
+@pytest.mark.parametrize("environ", [{}, {"AWS_ACCESS_KEY_ID": "AKIA"}, {**KEY, "AWS_SECRET_ACCESS_KEY": ""}])
+def test_without_the_users_key_nothing_is_made_and_both_ways_to_give_it_are_said(tmp_path: Path, environ: dict[str, str]) -> None:
+    with pytest.raises(PreflightError) as caught:
+        make(tmp_path, S3, environ)
+    assert str(tmp_path / "secrets" / "s3_secret_access_key") in caught.value.where
+    assert "AWS_SECRET_ACCESS_KEY" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_secret_written_by_hand_may_end_in_a_newline(tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    for name in ("s3_access_key_id", "s3_secret_access_key"):
+        (tmp_path / "secrets" / name).write_text("mine\n")
+    make(tmp_path, S3)
+    found = read_secret(opened_at(tmp_path)[0], "s3_secret_access_key")
+    assert found is not None
+    assert found.reveal() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("known", "has_data", "refused"),
+    [
+        (["flask_secret_key"], True, True),
+        ([], True, True),
+        (["flask_secret_key"], False, False),
+        (["another"], True, False),
+    ],
+    ids=["lost with data", "state lost with data", "lost without data", "new in the settings"],
+)
+def test_a_lost_secret_is_not_made_anew_over_data(tmp_path: Path, known: list[str], has_data: bool, refused: bool) -> None:
+    opened, stack = opened_at(tmp_path)
+    opened = opened.save(opened.state.with_(secrets=tuple(known)))
+    missing = [spec for spec in stack.secrets if spec.name == "flask_secret_key"]
+    if not refused:
+        refuse_lost_secrets(opened, missing, has_data)
+        return
+    with pytest.raises(WouldLoseData, match="flask_secret_key") as caught:
+        refuse_lost_secrets(opened, missing, has_data)
+    assert "backup" in caught.value.hint

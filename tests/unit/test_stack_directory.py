@@ -1,0 +1,143 @@
+"""Which stack a command works on, and whose files it respects there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from provisioner.actions.stack_directory import GITIGNORE, changed_files, find_directory, open_stack, write_files
+from provisioner.errors import PreflightError, SettingsError, WouldLoseData
+from provisioner.model.state import State
+from provisioner.runtimes.base import RenderedFile
+from provisioner.system.host import LocalHost
+
+RENDERED = {
+    "docker-compose.yml": RenderedFile(b"# Made by `provision` from provision.yml\nservices: {}\n"),
+    "Dockerfile": RenderedFile(b"FROM x\n"),
+    "deploy/server/app.py": RenderedFile(b"print()\n", 0o640),
+}
+
+
+@pytest.fixture
+def default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PROVISION_DATA_DIR", str(tmp_path / "data"))
+    return tmp_path / "data" / "stacks" / "default"
+
+
+@pytest.fixture
+def below(tmp_path: Path) -> Path:
+    """A directory two levels below a provision.yml."""
+    (tmp_path / "provision.yml").touch()
+    directory = tmp_path / "a" / "b"
+    directory.mkdir(parents=True)
+    return directory
+
+
+def test_the_option_wins_over_all_else(below: Path, default: Path) -> None:
+    assert find_directory(Path("/x"), below, {"PROVISION_STACK": "/y"}) == (Path("/x"), "--stack")
+
+
+def test_the_variable_wins_over_what_is_near(below: Path, default: Path) -> None:
+    assert find_directory(None, below, {"PROVISION_STACK": "/y"}) == (Path("/y"), "$PROVISION_STACK")
+
+
+def test_the_nearest_settings_upwards_win_over_the_default(below: Path, default: Path, tmp_path: Path) -> None:
+    assert find_directory(None, below, {}) == (tmp_path, "the nearest provision.yml")
+    (below / "provision.yml").touch()
+    assert find_directory(None, below, {}) == (below, "the nearest provision.yml")
+
+
+@pytest.mark.parametrize("environ", [{}, {"PROVISION_STACK": ""}])
+def test_without_any_it_is_the_users_default(tmp_path: Path, default: Path, environ: dict[str, str]) -> None:
+    assert find_directory(None, tmp_path, environ) == (default, "your default stack")
+
+
+def test_a_relative_directory_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_directory(Path("s"), tmp_path, {})[0] == tmp_path / "s"
+    assert find_directory(None, tmp_path, {"PROVISION_STACK": "s"})[0] == tmp_path / "s"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_settings_upwards_of_another_user_are_refused_unless_named(below: Path, default: Path, tmp_path: Path) -> None:
+    os.chown(tmp_path / "provision.yml", 1234, -1)
+    with pytest.raises(PreflightError) as caught:
+        find_directory(None, below, {})
+    assert "belongs to another user" in caught.value.what
+    assert "owner 1234" in caught.value.why
+    assert f"--stack {tmp_path}" in caught.value.hint
+    assert find_directory(tmp_path, below, {}) == (tmp_path, "--stack")
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_an_empty_or_absent_directory_is_a_stack_of_defaults(tmp_path: Path, made: bool) -> None:
+    directory = tmp_path / "s"
+    if made:
+        directory.mkdir()
+    opened = open_stack(directory, "--stack", LocalHost())
+    assert (opened.settings.name, opened.state) == ("mlflow", State())
+    assert directory.exists() is made
+
+
+def test_settings_that_are_no_text_are_refused_with_their_place(tmp_path: Path) -> None:
+    (tmp_path / "provision.yml").write_bytes(b"name: \xff\n")
+    with pytest.raises(SettingsError) as caught:
+        open_stack(tmp_path, "", LocalHost())
+    assert caught.value.where == f"{tmp_path}/provision.yml, byte 6"
+
+
+def test_two_directories_have_services_of_different_names_and_one_keeps_its_own(tmp_path: Path) -> None:
+    one, two = (open_stack(tmp_path / name, "", LocalHost()) for name in ("one", "two"))
+    assert one.project != two.project
+    assert one.project.startswith("mlflow-")
+    saved = one.save(one.state.with_(project="mlflow-first"))
+    assert saved.project == "mlflow-first"
+    (tmp_path / "one" / "provision.yml").write_text("name: other\n")
+    assert saved.again().project == "mlflow-first"
+
+
+def test_a_state_that_is_as_it_was_is_not_written(tmp_path: Path) -> None:
+    opened = open_stack(tmp_path, "", LocalHost())
+    opened.save(opened.state)
+    assert not (tmp_path / "state.json").exists()
+
+
+def test_files_are_written_with_their_modes_and_are_then_unchanged(tmp_path: Path) -> None:
+    opened = open_stack(tmp_path / "s", "", LocalHost())
+    assert changed_files(opened, RENDERED) == RENDERED
+    write_files(opened, RENDERED)
+    assert changed_files(opened, RENDERED) == {}
+    assert (tmp_path / "s/deploy/server/app.py").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "s/.gitignore").read_bytes() == GITIGNORE
+
+
+def test_only_what_differs_is_to_be_written(tmp_path: Path) -> None:
+    opened = open_stack(tmp_path, "", LocalHost())
+    write_files(opened, RENDERED)
+    (tmp_path / "Dockerfile").write_text("FROM y\n")
+    assert list(changed_files(opened, RENDERED)) == ["Dockerfile"]
+
+
+def test_the_users_own_gitignore_stays(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("mine\n")
+    write_files(open_stack(tmp_path, "", LocalHost()), RENDERED)
+    assert (tmp_path / ".gitignore").read_text() == "mine\n"
+
+
+@pytest.mark.parametrize("name", ["docker-compose.yml", "Dockerfile"])
+def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("theirs\n")
+    with pytest.raises(WouldLoseData) as caught:
+        write_files(open_stack(tmp_path, "", LocalHost()), RENDERED)
+    assert caught.value.what == f"{name} is there and was not made by provision"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "theirs\n"
+
+
+def test_files_of_a_stack_that_was_made_here_are_ours_to_overwrite(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("an older version\n")
+    opened = open_stack(tmp_path, "", LocalHost()).save(State(project="mlflow-abc123"))
+    write_files(opened, RENDERED)
+    assert (tmp_path / "Dockerfile").read_text() == "FROM x\n"

@@ -1,0 +1,59 @@
+"""`state.json`: read back as it was written, and refused when it cannot be understood."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from provisioner.errors import ProvisionError
+from provisioner.model.state import State, parse_state
+
+FULL = State("mlflow-abc123", "docker", 5001, "3.17.2", "postgres and minio s3://mlflow", ("a", "b"), "0.1.0", {"mlflow": "m1"})
+
+
+@pytest.mark.parametrize("state", [State(), FULL], ids=["empty", "full"])
+def test_a_state_is_read_back_as_it_was_written(state: State) -> None:
+    assert parse_state(state.text(), "state.json") == state
+
+
+def test_no_file_is_a_stack_that_was_never_made() -> None:
+    assert parse_state(None, "state.json") == State()
+    assert State().runtime is None
+
+
+def test_a_state_is_text_for_people_and_other_programs() -> None:
+    text = FULL.text().decode()
+    assert text.endswith("}\n")
+    document = json.loads(text)
+    assert document["format"] == 1
+    assert document["port"] == 5001
+    assert document["secrets"] == ["a", "b"]
+
+
+def test_a_changed_state_leaves_the_old_one_as_it_was() -> None:
+    assert FULL.with_(port=5002).port == 5002
+    assert FULL.port == 5001
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "Expecting value"),
+        (b'{"format": 1, "project":', "Expecting value"),
+        (b"[]", "no mapping"),
+        (b"null", "no mapping"),
+        (b"{}", "format"),
+        (b'{"format": 2}', "format 2, this program knows 1"),
+        (b'{"format": 1, "colour": "red"}', "colour"),
+        (b'{"format": 1, "secrets": 5}', "not iterable"),
+        (b"\xff", "can't decode"),
+    ],
+)
+def test_a_state_of_another_form_is_refused_with_the_reason(content: bytes, why: str) -> None:
+    with pytest.raises(ProvisionError) as caught:
+        parse_state(content, "/stack/state.json")
+    assert caught.value.what == "state.json cannot be understood"
+    assert caught.value.where == "/stack/state.json"
+    assert why in caught.value.why
+    assert "backup" in caught.value.hint
