@@ -6,6 +6,8 @@ import os
 import shlex
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,8 +89,12 @@ def stream(
     env: Mapping[str, str] | None = None,
     log: Path | None = None,
     umask: int = -1,
+    silence: float = 900,
 ) -> None:
-    """Run a program and hand on each line it writes (both streams) as it comes; the whole text goes to `log` too."""
+    """Run a program and hand on each line it writes (both streams) as it comes; the whole text goes to `log` too.
+
+    A program that writes nothing for `silence` seconds is ended: it hangs.
+    """
     try:
         process = subprocess.Popen(
             list(argv),
@@ -102,9 +108,10 @@ def stream(
     except OSError as error:
         raise _not_started(argv, cwd, error) from None
     tail: list[str] = []
-    with process, open(log or os.devnull, "ab") as copy:
+    with process, open(log or os.devnull, "ab") as copy, _Watchdog(silence, process.kill) as watchdog:
         try:
             for raw in process.stdout or ():
+                watchdog.feed()
                 copy.write(raw)
                 copy.flush()
                 line = raw.decode(errors="replace").rstrip()
@@ -113,7 +120,40 @@ def stream(
         except BaseException:
             process.terminate()
             raise
+    if watchdog.bit:
+        raise _failed(
+            argv, f"{argv[0]} wrote nothing for {silence:.0f} s and was ended", "look at the network and the disk", "\n".join(tail)
+        )
     _raise_on_failure(argv, process.returncode, "\n".join(tail), log=str(log or ""))
+
+
+class _Watchdog:
+    """Calls `bite` when it was not fed for that many seconds."""
+
+    def __init__(self, seconds: float, bite: Callable[[], None]) -> None:
+        self._seconds = seconds
+        self._bite = bite
+        self._fed = time.monotonic()
+        self._done = threading.Event()
+        self.bit = False
+
+    def feed(self) -> None:
+        """Wait anew."""
+        self._fed = time.monotonic()
+
+    def __enter__(self) -> _Watchdog:
+        threading.Thread(target=self._watch, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+
+    def _watch(self) -> None:
+        while not self._done.wait(min(1.0, self._seconds)):
+            if time.monotonic() - self._fed > self._seconds:
+                self.bit = True
+                self._bite()
+                return
 
 
 def attach(argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> int:

@@ -160,3 +160,10 @@ def test_an_attached_program_has_the_callers_own_output(capfd: pytest.CaptureFix
 def test_a_program_runs_as_whom_it_is_told_with_no_other_groups() -> None:
     argv = ["/bin/sh", "-c", "id -u; id -g; id -G"]
     assert run(argv, cwd=Path("/"), identity=Identity(65534, 65533)).text.split() == ["65534", "65533", "65533"]
+
+
+def test_a_streamed_program_that_falls_silent_is_ended_and_said() -> None:
+    seen: list[str] = []
+    with pytest.raises(CommandFailed, match="wrote nothing for 1 s"):
+        stream(python("import time; print('working', flush=True); time.sleep(60)"), seen.append, silence=1)
+    assert seen == ["working"]
