@@ -150,14 +150,14 @@ class Deployed:
         """What a script says that runs in the server's own environment, beside the server and as its account."""
         text = script.read_text() if isinstance(script, Path) else script
         if self.embedded:
-            argv, env, own = [f"{self.memory['environment']}/bin/python", "-", *arguments], {"PATH": os.environ["PATH"]}, self._account()
+            argv, env, own = [f"{self.memory['environment']}/bin/python", "-", *arguments], {"PATH": os.environ["PATH"]}, self.account()
         else:
             argv, env, own = ["docker", "exec", "-i", self.program.container("mlflow"), "/opt/venv/bin/python", "-", *arguments], None, {}
         done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=timeout, check=False, env=env, cwd="/", **own)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def _account(self) -> dict[str, Any]:
+    def account(self) -> dict[str, Any]:
         owner = (self.program.stack / "data/home").stat()
         return {} if owner.st_uid == os.geteuid() else {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
 
