@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).parent.parent.parent / "deploy/server"))
+sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
 import sizing as module
 from sizing import CONNECTIONS_KEPT_FREE, LEAST_POOL, MB, MOST_WORKERS, POOLS, THREADS, cores_here, memory_here_mb, read_line, sizing
 
