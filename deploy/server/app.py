@@ -5,6 +5,7 @@ Importing this module imports MLflow, which takes seconds and reads the environm
 
 from __future__ import annotations
 
+import errno
 import gc
 import time
 from typing import Any
@@ -27,8 +28,19 @@ def applications(settings: Settings) -> tuple[Any, Any]:
 
         # It adds login to Flask's application, and answers another FastAPI around it.
         asgi = create_app(flask_app)
+    asgi.add_exception_handler(OSError, _refused_for_want_of_space)
     _close_connections()
     return flask_app, asgi
+
+
+def _refused_for_want_of_space(_: Any, error: OSError) -> Any:
+    """An answer that says so, and that MLflow's clients do not ask for again as they do after 500; other errors stay what they are."""
+    from starlette.responses import JSONResponse
+
+    if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        raise error
+    message = f"{error.strerror} on the tracking server, in its directory of temporary files or of artifacts; nothing of this file was kept"
+    return JSONResponse({"error_code": "RESOURCE_EXHAUSTED", "message": message}, status_code=507)
 
 
 def _close_connections() -> None:

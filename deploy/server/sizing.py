@@ -35,7 +35,8 @@ class Sizing:
 def sizing(wanted: int | None, cores: float, memory_mb: float, max_connections: int) -> Sizing:
     """The sizes for that many workers, or as many as cores and memory carry; never more connections than the database has."""
     by_memory = int((memory_mb - SHARED_MB) // WORKER_MB)
-    workers = wanted or max(1, min(round(cores), by_memory, MOST_WORKERS))
+    by_connections = (max_connections - CONNECTIONS_KEPT_FREE) // (POOLS * LEAST_POOL) - 1
+    workers = wanted or max(1, min(round(cores), by_memory, by_connections, MOST_WORKERS))
     processes = workers + 1
     pool = (max_connections - CONNECTIONS_KEPT_FREE) // (POOLS * processes)
     return Sizing(workers, THREADS, max(LEAST_POOL, min(THREADS, pool)))

@@ -6,6 +6,7 @@ import gc
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+from drain import drained_asgi, drained_wsgi
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.gthread import ThreadWorker
 from uvicorn_worker import UvicornWorker
@@ -24,8 +25,9 @@ class Server(BaseApplication):  # type: ignore[misc, unused-ignore]
     """
 
     def __init__(self, flask: Any, asgi: Any, options: dict[str, Any]) -> None:
-        self._flask = flask
-        self._asgi = SimpleNamespace(wsgi=lambda: asgi)
+        self._flask = drained_wsgi(flask)
+        drained = drained_asgi(asgi)
+        self._asgi = SimpleNamespace(wsgi=lambda: drained)
         self._options = options
         self._asgi_worker: AsgiWorker | None = None
         super().__init__()

@@ -32,9 +32,12 @@ _TEXT = """\
 	{bind}
 	encode zstd gzip
 
-	# The names of these files change with their content.
+	# The names of these files change with their content. One that is not there may come with the next version.
 	@hashed path_regexp ^/static-files/static/.+\\.[0-9a-f]{{8,}}\\.(chunk\\.)?(js|css|woff2?|ttf|svg|png)$
-	header @hashed >Cache-Control "public, max-age=31536000, immutable"
+	header @hashed {{
+		>Cache-Control "public, max-age=31536000, immutable"
+		match status 200 206 304
+	}}
 
 	# What only MLflow's FastAPI application answers, or answers better.
 	@asgi path {asgi_paths}

@@ -1,0 +1,124 @@
+"""MLflow's page in a real browser, through the front door: it works, and comes small and cached."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from mlflow.entities import Metric
+
+from tests.server.browser import Answered, Browser, Visit, open_browser
+from tests.server.deployed import Deployed
+from tests.server.load import mlflow_client
+
+HASHED = re.compile(r"/static-files/static/.+\.[0-9a-f]{8,}\.(chunk\.)?(js|css)$")
+YEAR = 31536000
+# The page asks who is logged in; without a login MLflow has no such route, and the page takes that for its answer.
+WHO = "/ajax-api/2.0/mlflow/users/current"
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The experiments page twice, and a run's page."""
+
+    first: Visit
+    again: Visit
+    run: Visit
+    run_text: str
+
+
+@pytest.fixture(scope="module")
+def metrics(deployed: Deployed) -> tuple[str, str, str]:
+    """An experiment's name and id, and a run of it with 50 metrics."""
+    client = mlflow_client(deployed)
+    name = f"page {uuid.uuid4().hex[:8]}"
+    experiment = client.create_experiment(name)
+    run = client.create_run(experiment, run_name="shown run").info.run_id
+    client.log_batch(run, [Metric(f"metric-{number:02}", number + 0.125, 1_500_000_000_000, 0) for number in range(50)])
+    client.set_terminated(run)
+    return name, experiment, run
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if not shutil.which("chromium"):
+        pytest.skip("chromium is not installed")
+    with open_browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def pages(deployed: Deployed, metrics: tuple[str, str, str], browser: Browser) -> Pages:
+    name, experiment, run = metrics
+    first = browser.visit(f"{deployed.uri}/#/experiments", lambda text: name in text)
+    again = browser.visit(f"{deployed.uri}/#/experiments", lambda text: name in text)
+    shown = browser.visit(f"{deployed.uri}/#/experiments/{experiment}/runs/{run}", lambda text: "metric-07" in text and "7.125" in text)
+    return Pages(first, again, shown, browser.text())
+
+
+def test_nothing_fails_and_nothing_is_complained_of(deployed: Deployed, pages: Pages) -> None:
+    for visit in (pages.first, pages.again, pages.run):
+        ours = [request for request in visit.ours(deployed.uri) if not (request.url.endswith(WHO) and request.status == 404)]
+        assert len(ours) > 3
+        assert [(request.url, request.status, request.failure) for request in ours if request.failure or request.status >= 400] == []
+        assert [
+            complaint for complaint in visit.complaints if (deployed.uri in complaint or "http" not in complaint) and WHO not in complaint
+        ] == []
+
+
+def test_a_run_shows_its_metrics(pages: Pages) -> None:
+    assert "shown run" in pages.run_text
+    shown = [number for number in range(50) if f"metric-{number:02}" in pages.run_text]
+    assert len(shown) >= 10
+    assert all(str(number + 0.125) in pages.run_text for number in shown)
+
+
+def test_files_come_compressed_and_are_kept_for_a_year(deployed: Deployed, pages: Pages) -> None:
+    hashed = [request for request in pages.first.ours(deployed.uri) if HASHED.search(request.url)]
+    assert hashed
+    for request in hashed:
+        assert kept_seconds(request) >= YEAR, request
+        assert "immutable" in request.headers["cache-control"], request
+    large = [request for request in hashed if request.size > 20_000]
+    assert large
+    assert {request.headers.get("content-encoding") for request in large} <= {"zstd", "gzip"}
+
+
+def test_each_encoding_is_what_was_asked_for(deployed: Deployed, pages: Pages) -> None:
+    path = next(request.url for request in pages.first.ours(deployed.uri) if request.url.endswith(".js")).removeprefix(deployed.uri)
+    plain = deployed.front("GET", path)
+    assert "content-encoding" not in plain.headers
+    for encoding in ("gzip", "zstd"):
+        packed = deployed.front("GET", path, headers={"Accept-Encoding": encoding})
+        assert packed.headers["content-encoding"] == encoding
+        assert len(packed.body) < len(plain.body)
+        assert "accept-encoding" in packed.headers["vary"].lower()
+
+
+def test_the_page_itself_is_not_kept_so_that_an_upgrade_shows(deployed: Deployed, pages: Pages) -> None:
+    index = next(request for request in pages.first.ours(deployed.uri) if request.url.partition("#")[0] == f"{deployed.uri}/")
+    assert "immutable" not in index.headers.get("cache-control", "")
+    assert kept_seconds(index) == 0
+    # A missing file must not be kept for a year either.
+    missing = deployed.front("GET", "/static-files/static/js/main.0123456789.js")
+    assert missing.status == 404
+    assert "immutable" not in missing.headers.get("cache-control", "")
+
+
+def test_a_second_visit_takes_little(deployed: Deployed, pages: Pages) -> None:
+    first, again = pages.first.size(deployed.uri), pages.again.size(deployed.uri)
+    assert first < 2_500_000
+    assert again < first / 10
+    print(
+        f"\n{deployed.runtime}: experiments page {first:,} bytes in {pages.first.seconds:.1f} s, again {again:,} bytes in "
+        f"{pages.again.seconds:.1f} s; run page {pages.run.size(deployed.uri):,} bytes in {pages.run.seconds:.1f} s"
+    )
+
+
+def kept_seconds(request: Answered) -> int:
+    found = re.search(r"max-age=(\d+)", request.headers.get("cache-control", ""))
+    return int(found[1]) if found else 0
