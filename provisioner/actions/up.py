@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import provisioner
-from provisioner.actions.health import client, full_checks, light_checks, report, wait_until_answering
+from provisioner.actions.health import client, full_checks, light_checks, report, start_deadline, wait_until_answering
 from provisioner.actions.projects import link_projects, next_step
 from provisioner.actions.runtime import choose, front_door, make_runtime, stack_port, tracking_uri
 from provisioner.actions.secrets import make_secrets, missing_secrets, read_secret, refuse_lost_secrets
 from provisioner.actions.stack_directory import OpenStack, changed_files, find_stack, write_files
 from provisioner.actions.status import service_rows
-from provisioner.errors import PreflightError, Unhealthy, WouldLoseData
+from provisioner.errors import PreflightError, WouldLoseData
 from provisioner.model.plan import Observed, Plan, make_plan
 from provisioner.model.secret import SecretSpec
 from provisioner.model.settings import DEFAULT_PORT
@@ -24,8 +24,6 @@ from provisioner.model.stores import IN_CONTAINERS, artifacts_destination
 from provisioner.output import Reporter, Result
 from provisioner.runtimes.base import RenderedFile, Runtime
 from provisioner.system import ports
-
-START_DEADLINE = 180.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,7 @@ class Work:
     plan: Plan
     files: Mapping[str, RenderedFile]
     missing: list[SecretSpec]
+    deadline: float
 
 
 def up(options: UpOptions, reporter: Reporter) -> Result:
@@ -97,7 +96,7 @@ def _decide(opened: OpenStack, kind: RuntimeKind, reporter: Reporter) -> Work:
     one_shots = [service.name for service in stack.services if service.one_shot]
     plan = make_plan(wanted, one_shots, observed)
     files = changed_files(opened, runtime.files())
-    return Work(stack, runtime, free, observed, wanted, plan, files, missing)
+    return Work(stack, runtime, free, observed, wanted, plan, files, missing, start_deadline(os.environ))
 
 
 def _carry_out(opened: OpenStack, work: Work, reporter: Reporter) -> OpenStack:
@@ -131,27 +130,13 @@ def _check(opened: OpenStack, work: Work, reporter: Reporter) -> None:
     password = read_secret(opened, "mlflow_admin_password") if work.stack.login else None
     rest = client(front_door(opened, work.port), uri, password)
     with reporter.working("waiting for the tracking server"):
-        wait_until_answering(rest, lambda: _gave_up(work.runtime), START_DEADLINE)
+        wait_until_answering(rest, work.runtime, work.deadline)
     wanted = dict(work.wanted)
     if not work.plan and opened.state.checked == wanted:
         report(light_checks(rest, work.stack.login), reporter)
         return
     report(full_checks(rest, work.runtime, work.stack.login), reporter)
     opened.save(opened.state.with_(checked=wanted))
-
-
-def _gave_up(runtime: Runtime) -> Unhealthy | None:
-    """The error of a service that ended or restarts over and over; None while there is hope."""
-    for service in runtime.observe().services.values():
-        if service.state in {"failed", "ill"}:
-            return Unhealthy(
-                f"{service.name} does not get healthy",
-                where=f"service {service.name}: {service.detail}",
-                why=runtime.logs(service.name, 20),
-                hint=f"mend what the last lines say, then run `provision up` again; `provision logs {service.name}` shows more",
-                left_as="the other services run; no data was removed",
-            )
-    return None
 
 
 def _decide_port(opened: OpenStack, observed: Observed, port: int, reporter: Reporter) -> int:
