@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,13 +60,13 @@ def daemons(stack: Stack, place: Place, programs: Programs) -> tuple[Daemon, ...
     """Every process that the stack may run, in start order; `initdb` first where the database is ours."""
     addresses = embedded_addresses(stack, place)
     base = base_environment(place, programs)
-    made = {
-        "postgres": _postgres(stack, programs, base),
-        "bootstrap": _server("bootstrap", stack, programs, base | service_environment(stack, "bootstrap", addresses)),
-        "mlflow": _server("mlflow", stack, programs, base | service_environment(stack, "mlflow", addresses)),
-        "proxy": _proxy(stack, place, programs, base),
+    made: dict[str, Callable[[], Daemon]] = {
+        "postgres": lambda: _postgres(stack, programs, base),
+        "bootstrap": lambda: _server("bootstrap", stack, programs, base | service_environment(stack, "bootstrap", addresses)),
+        "mlflow": lambda: _server("mlflow", stack, programs, base | service_environment(stack, "mlflow", addresses)),
+        "proxy": lambda: _proxy(stack, place, programs, base),
     }
-    services = tuple(made[service.name] for service in stack.services if service.name in made)
+    services = tuple(made[service.name]() for service in stack.services if service.name in made)
     return (_initdb(programs, base), *services) if stack.own_backend else services
 
 
@@ -106,7 +106,8 @@ def _initdb(programs: Programs, base: Mapping[str, str]) -> Daemon:
         "--auth=scram-sha-256",
         f"--pwfile={SECRETS}/postgres_password",
     )
-    return Daemon(INITDB, argv, dict(base), stop_signal="INT", lasting=False)
+    # Interrupted, it would remove the directory by its name, in which the next `up` may work already.
+    return Daemon(INITDB, argv, dict(base), stop_signal="KILL", lasting=False)
 
 
 def _postgres(stack: Stack, programs: Programs, base: Mapping[str, str]) -> Daemon:

@@ -99,9 +99,11 @@ def remove_data(directory: Path) -> list[str]:
 
 
 def remove_tree(path: Path) -> None:
-    """Nothing is there any more."""
+    """Nothing is there any more, even where a process that was killed still writes: it is moved aside first."""
     if path.exists():
-        shutil.rmtree(path)
+        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        path.rename(aside / path.name)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _give(path: Path, account: Account) -> None:
