@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import postgres
@@ -13,10 +16,21 @@ from settings import Fault, Settings, read_settings
 def create() -> Any:
     """MLflow's application once bootstrap is done; a fault ends the process with one line instead of uvicorn's traceback."""
     try:
-        return _application(read_settings())
+        with _ended_by_sigterm():
+            return _application(read_settings())
     except Fault as fault:
         print(f"server: {fault}", file=sys.stderr, flush=True)
         sys.exit(1)
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the process at once: uvicorn's own handler is heard only after the wait for bootstrap, minutes later."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _application(settings: Settings) -> Any:
