@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+UNCHANGED = "nothing was changed"
+
 
 @dataclass
 class ProvisionError(Exception):
@@ -14,7 +16,7 @@ class ProvisionError(Exception):
     where: str = ""
     why: str = ""
     hint: str = ""
-    left_as: str = "nothing was changed"
+    left_as: str = UNCHANGED
 
     exit_code: ClassVar[int] = 1
 

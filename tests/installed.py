@@ -6,10 +6,12 @@ import fcntl
 import hashlib
 import json
 import os
+import pwd
+import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +30,18 @@ images:
 """
 
 
-def installed_environment() -> Path:
+def installed_environment(base: str = sys.executable, cache: Path = CACHE, extra: str = "[demo]") -> Path:
     """A virtual environment with the wheel of this tree and its demo extra; the packages are made once, the wheel is always new."""
     declared = (ROOT / "pyproject.toml").read_text().partition("[project.scripts]")[0]
-    name = hashlib.sha256(f"{sys.version}\n{declared}".encode()).hexdigest()[:12]
-    CACHE.mkdir(parents=True, exist_ok=True)
-    directory = CACHE / f"installed-{name}"
-    with open(CACHE / f"installed-{name}.lock", "w", encoding="utf-8") as lock:
+    name = hashlib.sha256(f"{sys.version}\n{extra}\n{declared}".encode()).hexdigest()[:12]
+    cache.mkdir(parents=True, exist_ok=True)
+    directory = cache / f"installed-{name}"
+    with open(cache / f"installed-{name}.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         python = str(directory / "bin/python")
         if not (directory / ".complete").exists():
-            _uv("venv", "--quiet", "--clear", "--python", sys.executable, str(directory))
-            _uv("pip", "install", "--quiet", "--compile-bytecode", "--python", python, f"{ROOT}[demo]")
+            _uv("venv", "--quiet", "--clear", "--python", base, str(directory))
+            _uv("pip", "install", "--quiet", "--compile-bytecode", "--python", python, f"{ROOT}{extra}")
             (directory / ".complete").touch()
         dist = directory / "dist"
         shutil.rmtree(dist, ignore_errors=True)
@@ -83,29 +85,69 @@ class Program:
     runtime: str
     variables: dict[str, str] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
+    user: pwd.struct_passwd | None = None
+    """Whom the program runs as; None for ourselves."""
 
     @property
     def env(self) -> dict[str, str]:
         dropped = ("MLFLOW_", "KEDRO_", "PROVISION_", "AWS_", "PYTHON", "VIRTUAL_ENV", "COMPOSE_")
         kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
         own = {"PROVISION_DATA_DIR": str(DATA), "PROVISION_STATE_DIR": str(self.stack.parent / "state"), "DO_NOT_TRACK": "1"}
-        return {**kept, **own, **self.variables, "PATH": f"{self.environment / 'bin'}:{kept['PATH']}"}
+        if self.user:
+            own |= {"HOME": self.user.pw_dir, "USER": self.user.pw_name, "LOGNAME": self.user.pw_name}
+        return {**kept, **own, "PATH": f"{self.environment / 'bin'}:{kept['PATH']}", **self.variables}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What `subprocess` is told so that the program runs as that user."""
+        return {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []} if self.user else {}
+
+    def changed(self, **changes: Any) -> Program:
+        """The same stack with another user, runtime or variables."""
+        return replace(self, **changes)
+
+    def argv(self, command: str, *arguments: str) -> list[str]:
+        return [str(self.environment / "bin/provision"), command, *arguments, "--stack", str(self.stack), "--output", "json"]
 
     def __call__(self, command: str, *arguments: str, cwd: Path | None = None, stdin: str = "", timeout: float = 600) -> Answer:
         """The command's answer as JSON; `--stack` is added."""
-        argv = ["provision", command, *arguments, "--stack", str(self.stack), "--output", "json"]
-        argv[0] = str(self.environment / "bin/provision")
-        done = subprocess.run(
-            argv, env=self.env, cwd=cwd or self.stack.parent, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+        process = self.start(command, *arguments, cwd=cwd)
+        try:
+            return self.answer(process, stdin, timeout)
+        finally:
+            process.kill()
+
+    def start(self, command: str, *arguments: str, cwd: Path | None = None) -> subprocess.Popen[str]:
+        """The command started, in a process group of its own; `answer` waits for it."""
+        pipe = subprocess.PIPE
+        where = cwd or self.stack.parent
+        return subprocess.Popen(
+            self.argv(command, *arguments),
+            env=self.env,
+            cwd=where,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            start_new_session=True,
+            **self.identity,
         )
-        self.log.append(f"$ {' '.join(argv)}\n{done.stdout}{done.stderr}")
-        assert "Traceback" not in done.stderr, done.stderr
-        return Answer(done.returncode, json.loads(done.stdout), done.stderr)
+
+    def answer(self, process: subprocess.Popen[str], stdin: str = "", timeout: float = 600) -> Answer:
+        """What the started command said in the end."""
+        stdout, stderr = process.communicate(stdin, timeout)
+        self.log.append(f"$ {shlex.join(map(str, process.args))}\n{stdout}{stderr}")  # type: ignore[arg-type]
+        assert "Traceback" not in stderr, stderr
+        assert stdout, f"no JSON document; exit code {process.returncode}; {stderr}"
+        return Answer(process.returncode, json.loads(stdout), stderr)
 
     def text(self, *arguments: str, cwd: Path | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """The command as a person sees it, as it is."""
         argv = [str(self.environment / "bin/provision"), *arguments]
-        return subprocess.run(argv, env=self.env, cwd=cwd or self.stack.parent, input=stdin, capture_output=True, text=True, check=False)
+        where = cwd or self.stack.parent
+        return subprocess.run(
+            argv, env=self.env, cwd=where, input=stdin, capture_output=True, text=True, check=False, timeout=600, **self.identity
+        )
 
     def up(self, *arguments: str, cwd: Path | None = None) -> Answer:
         """A successful `up`."""

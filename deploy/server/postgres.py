@@ -16,6 +16,9 @@ _PASSING = (
     "No such file or directory",
     "starting up",
     "shutting down",
+    # After a crash, while what was written is read again.
+    "accepting connections",
+    "in recovery mode",
     "could not translate host name",
     "timeout expired",
     "server closed the connection",

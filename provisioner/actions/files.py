@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from provisioner.actions.runtime import make_runtime, stack_port
-from provisioner.actions.secrets import make_secrets, missing_secrets, refuse_lost_secrets
-from provisioner.actions.stack_directory import OpenStack, changed_files, find_stack, write_files
+from provisioner.actions.secrets import make_secrets, missing_secrets, refuse_lost_secrets, refuse_ungiven
+from provisioner.actions.stack_directory import OpenStack, changed_files, find_stack, refuse_others_files, write_files
 from provisioner.errors import Drift, WouldLoseData
 from provisioner.model.settings import SOURCE
 from provisioner.model.stack import build_stack
@@ -84,6 +84,9 @@ def _write(opened: OpenStack, runtime: Runtime, reporter: Reporter) -> None:
     missing = missing_secrets(opened, stack)
     if missing and opened.state.runtime:
         refuse_lost_secrets(opened, missing, runtime.observe().has_data)
-    write_files(opened, changed_files(opened, runtime.files()))
+    changed = changed_files(opened, runtime.files())
+    refuse_others_files(opened, changed, runtime.kind)
+    refuse_ungiven(opened, missing, os.environ)
+    write_files(opened, changed)
     if missing:
         make_secrets(opened, missing, os.environ, reporter)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from provisioner.errors import ProvisionError, Unhealthy
+from provisioner.errors import PreflightError, ProvisionError, Unhealthy
 from provisioner.model.secret import Secret
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import CheckResult, Reporter
@@ -21,6 +21,10 @@ RUN_TAG = "provision.check"
 ARTIFACT = "check.bin"
 API = "/api/2.0/mlflow"
 METRIC_VALUES = 16
+START_DEADLINE = 180.0
+LONGEST_DEADLINE = 86_400.0
+DEADLINE_VARIABLE = "PROVISION_START_DEADLINE"
+LOG_LINES = 20
 
 
 def client(front_door: str, public_url: str, password: Secret | None, timeout: float = 10) -> Rest:
@@ -35,8 +39,25 @@ def client(front_door: str, public_url: str, password: Secret | None, timeout: f
     )
 
 
-def wait_until_answering(rest: Rest, ill: Callable[[], Unhealthy | None], deadline: float) -> float:
-    """Seconds until the API answered; Unhealthy at the deadline, or as soon as `ill` finds a service that gave up."""
+def start_deadline(environ: Mapping[str, str]) -> float:
+    """Seconds that a started server has until it answers; PreflightError when the user's own number is none."""
+    text = environ.get(DEADLINE_VARIABLE, "")
+    try:
+        seconds = float(text or START_DEADLINE)
+    except ValueError:
+        seconds = 0
+    if 0 < seconds <= LONGEST_DEADLINE:
+        return seconds
+    raise PreflightError(
+        f"{DEADLINE_VARIABLE} is no number of seconds",
+        where="environment",
+        why=f"it is {text!r}",
+        hint=f"set it to a number from 1 to {LONGEST_DEADLINE:.0f}, or unset it for {START_DEADLINE:.0f}",
+    )
+
+
+def wait_until_answering(rest: Rest, runtime: Runtime, deadline: float) -> float:
+    """Seconds until the API answered; Unhealthy at the deadline, or as soon as a service gave up."""
     started = time.monotonic()
     looked = started
     while True:
@@ -51,16 +72,36 @@ def wait_until_answering(rest: Rest, ill: Callable[[], Unhealthy | None], deadli
         now = time.monotonic()
         if now - looked > 2:
             looked = now
-            if problem := ill():
-                raise problem
+            _refuse_ill(runtime)
         if now - started > deadline:
-            raise Unhealthy(
-                f"the tracking server did not answer within {deadline:.0f} s",
-                why=seen,
-                hint="`provision logs mlflow` shows what it waits for",
-                left_as="the services still run; no data was removed",
-            )
+            raise _too_late(runtime, seen, deadline)
         time.sleep(0.1)
+
+
+def _refuse_ill(runtime: Runtime) -> None:
+    """Unhealthy names a service that ended or restarts over and over; nothing while there is hope."""
+    for service in runtime.observe().services.values():
+        if service.state in {"failed", "ill"}:
+            raise Unhealthy(
+                f"{service.name} does not get healthy",
+                where=f"service {service.name}: {service.detail}",
+                why=runtime.logs(service.name, LOG_LINES),
+                hint=f"mend what the last lines say, then run `provision up` again; `provision logs {service.name}` shows more",
+                left_as="the other services run; no data was removed",
+            )
+
+
+def _too_late(runtime: Runtime, seen: str, deadline: float) -> Unhealthy:
+    """The deadline's error: what was seen, the server's state and its last lines."""
+    server = runtime.observe().services.get("mlflow")
+    state = f"{server.state}, {server.detail}" if server else "absent"
+    return Unhealthy(
+        f"the tracking server did not answer within {deadline:.0f} s",
+        where=f"service mlflow: {state}",
+        why=f"{seen}\n{runtime.logs('mlflow', LOG_LINES)}".strip(),
+        hint=f"`provision logs mlflow` shows more; {DEADLINE_VARIABLE} gives a slow machine more time",
+        left_as="the services still run; no data was removed",
+    )
 
 
 def light_checks(rest: Rest, login: bool) -> Iterator[CheckResult]:

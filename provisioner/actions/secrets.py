@@ -37,23 +37,27 @@ def refuse_lost_secrets(opened: OpenStack, missing: list[SecretSpec], has_data: 
         )
 
 
-def make_secrets(opened: OpenStack, missing: list[SecretSpec], environ: Mapping[str, str], reporter: Reporter) -> None:
-    """The missing secrets as files; a user's own come from the environment once, or PreflightError says how to give them."""
-    values = {spec.name: _value(spec, environ) for spec in missing}
-    absent = [spec for spec in missing if values[spec.name] is None]
-    folder = opened.directory / FOLDER
+def refuse_ungiven(opened: OpenStack, missing: list[SecretSpec], environ: Mapping[str, str]) -> None:
+    """PreflightError says how to give the secrets that only the user has."""
+    absent = [spec for spec in missing if _value(spec, environ) is None]
     if absent:
-        names = ", ".join(str(folder / spec.name) for spec in absent)
+        names = ", ".join(str(opened.directory / FOLDER / spec.name) for spec in absent)
         variables = " and ".join(spec.from_env for spec in absent)
         raise PreflightError(
             f"{'; '.join(sorted({spec.purpose for spec in absent}))}: not given yet",
             where=names,
             hint=f"write each value into its file, or set {variables} for this one `provision up`",
         )
+
+
+def make_secrets(opened: OpenStack, missing: list[SecretSpec], environ: Mapping[str, str], reporter: Reporter) -> None:
+    """The missing secrets as files; a user's own come from the environment once. Ask `refuse_ungiven` first."""
+    folder = opened.directory / FOLDER
     _make_folder(folder)
-    for name, value in values.items():
+    for spec in missing:
+        value = _value(spec, environ)
         if value is not None:
-            opened.host.put(value.reveal().encode(), folder / name, FILE_MODE)
+            opened.host.put(value.reveal().encode(), folder / spec.name, FILE_MODE)
     generated = [spec.name for spec in missing if spec.generated]
     if generated:
         reporter.step("created", "secrets", f"{len(generated)} generated, kept in {folder} (for your eyes only)")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from provisioner.errors import PreflightError, SettingsError, WouldLoseData
 from provisioner.model.settings import SOURCE, Settings, parse_settings
+from provisioner.model.stack import RuntimeKind
 from provisioner.model.state import State, parse_state
 from provisioner.runtimes.base import RenderedFile
 from provisioner.system.host import Host, LocalHost
@@ -17,6 +18,8 @@ from provisioner.system.paths import data_directory
 
 STATE_FILE = "state.json"
 COMPOSE_FILE = "docker-compose.yml"
+# Compose takes these, where they are, in place of ours.
+PREFERRED_COMPOSE_FILES = ("compose.yaml", "compose.yml")
 MARK = b"# Made by `provision`"
 GITIGNORE = b"# Made by `provision`: what must not be committed.\nsecrets/\ndata/\nlogs/\nstate.json\n.env\n.lock\n"
 
@@ -86,26 +89,34 @@ def changed_files(opened: OpenStack, files: Mapping[str, RenderedFile]) -> dict[
 
 
 def write_files(opened: OpenStack, files: Mapping[str, RenderedFile]) -> None:
-    """The files in the stack directory, each whole; WouldLoseData when a file of somebody else stands in the way."""
-    _refuse_others_files(opened, files)
+    """The files in the stack directory, each whole; ask `refuse_others_files` first."""
     for path, file in files.items():
         opened.host.put(file.content, opened.directory / path, file.mode)
     if opened.host.get(opened.directory / ".gitignore") is None:
         opened.host.put(GITIGNORE, opened.directory / ".gitignore", 0o644)
 
 
-def _refuse_others_files(opened: OpenStack, files: Mapping[str, RenderedFile]) -> None:
+def refuse_others_files(opened: OpenStack, files: Mapping[str, RenderedFile], kind: RuntimeKind) -> None:
+    """WouldLoseData when a file of somebody else stands where one of ours goes, or would be taken for ours by Compose."""
+    if kind == "docker":
+        for name in PREFERRED_COMPOSE_FILES:
+            if opened.host.get(opened.directory / name) is not None:
+                raise _others_file(opened, name)
     made = opened.host.get(opened.directory / COMPOSE_FILE)
     if opened.state.project or (made is not None and made.startswith(MARK)):
         return
     for path, file in files.items():
         there = opened.host.get(opened.directory / path)
         if there is not None and there != file.content and not there.startswith(MARK):
-            raise WouldLoseData(
-                f"{path} is there and was not made by provision",
-                where=str(opened.directory / path),
-                hint="give the stack a directory of its own: `provision init --stack ./mlflow-stack`",
-            )
+            raise _others_file(opened, path)
+
+
+def _others_file(opened: OpenStack, path: str) -> WouldLoseData:
+    return WouldLoseData(
+        f"{path} is there and was not made by provision",
+        where=str(opened.directory / path),
+        hint="give the stack a directory of its own: `provision init --stack ./mlflow-stack`",
+    )
 
 
 def _refuse_foreign(path: Path) -> None:

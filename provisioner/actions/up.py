@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import provisioner
-from provisioner.actions.health import client, full_checks, light_checks, report, wait_until_answering
+from provisioner.actions.health import client, full_checks, light_checks, report, start_deadline, wait_until_answering
 from provisioner.actions.projects import link_projects, next_step
 from provisioner.actions.runtime import choose, front_door, make_runtime, stack_port, tracking_uri
-from provisioner.actions.secrets import make_secrets, missing_secrets, read_secret, refuse_lost_secrets
-from provisioner.actions.stack_directory import OpenStack, changed_files, find_stack, write_files
+from provisioner.actions.secrets import make_secrets, missing_secrets, read_secret, refuse_lost_secrets, refuse_ungiven
+from provisioner.actions.stack_directory import OpenStack, changed_files, find_stack, refuse_others_files, write_files
 from provisioner.actions.status import service_rows
-from provisioner.errors import PreflightError, Unhealthy, WouldLoseData
+from provisioner.errors import UNCHANGED, PreflightError, ProvisionError, WouldLoseData
 from provisioner.model.plan import Observed, Plan, make_plan
 from provisioner.model.secret import SecretSpec
 from provisioner.model.settings import DEFAULT_PORT
@@ -24,8 +24,6 @@ from provisioner.model.stores import IN_CONTAINERS, artifacts_destination
 from provisioner.output import Reporter, Result
 from provisioner.runtimes.base import RenderedFile, Runtime
 from provisioner.system import ports
-
-START_DEADLINE = 180.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,7 @@ class Work:
     plan: Plan
     files: Mapping[str, RenderedFile]
     missing: list[SecretSpec]
+    deadline: float
 
 
 def up(options: UpOptions, reporter: Reporter) -> Result:
@@ -90,6 +89,7 @@ def _decide(opened: OpenStack, kind: RuntimeKind, reporter: Reporter) -> Work:
     _refuse_moved_stores(opened, stack, observed)
     missing = missing_secrets(opened, stack)
     refuse_lost_secrets(opened, missing, observed.has_data)
+    refuse_ungiven(opened, missing, os.environ)
     free = _decide_port(opened, observed, port, reporter)
     if free != port:
         runtime = make_runtime(opened, stack, free)
@@ -97,7 +97,8 @@ def _decide(opened: OpenStack, kind: RuntimeKind, reporter: Reporter) -> Work:
     one_shots = [service.name for service in stack.services if service.one_shot]
     plan = make_plan(wanted, one_shots, observed)
     files = changed_files(opened, runtime.files())
-    return Work(stack, runtime, free, observed, wanted, plan, files, missing)
+    refuse_others_files(opened, files, kind)
+    return Work(stack, runtime, free, observed, wanted, plan, files, missing, start_deadline(os.environ))
 
 
 def _carry_out(opened: OpenStack, work: Work, reporter: Reporter) -> OpenStack:
@@ -123,8 +124,13 @@ def _carry_out(opened: OpenStack, work: Work, reporter: Reporter) -> OpenStack:
     if work.missing:
         make_secrets(opened, work.missing, os.environ, reporter)
     if work.plan:
-        work.runtime.prepare(reporter)
-        work.runtime.apply(work.plan, reporter)
+        try:
+            work.runtime.prepare(reporter)
+            work.runtime.apply(work.plan, reporter)
+        except ProvisionError as error:
+            if error.left_as == UNCHANGED:
+                error.left_as = "files and secrets are written, what had started runs on; no data was removed"
+            raise
     return opened
 
 
@@ -133,27 +139,13 @@ def _check(opened: OpenStack, work: Work, reporter: Reporter) -> None:
     password = read_secret(opened, "mlflow_admin_password") if work.stack.login else None
     rest = client(front_door(opened, work.port), uri, password)
     with reporter.working("waiting for the tracking server"):
-        wait_until_answering(rest, lambda: _gave_up(work.runtime), START_DEADLINE)
+        wait_until_answering(rest, work.runtime, work.deadline)
     wanted = dict(work.wanted)
     if not work.plan and opened.state.checked == wanted:
         report(light_checks(rest, work.stack.login), reporter)
         return
     report(full_checks(rest, work.runtime, work.stack.login), reporter)
     opened.save(opened.state.with_(checked=wanted))
-
-
-def _gave_up(runtime: Runtime) -> Unhealthy | None:
-    """The error of a service that ended or restarts over and over; None while there is hope."""
-    for service in runtime.observe().services.values():
-        if service.state in {"failed", "ill"}:
-            return Unhealthy(
-                f"{service.name} does not get healthy",
-                where=f"service {service.name}: {service.detail}",
-                why=runtime.logs(service.name, 20),
-                hint=f"mend what the last lines say, then run `provision up` again; `provision logs {service.name}` shows more",
-                left_as="the other services run; no data was removed",
-            )
-    return None
 
 
 def _decide_port(opened: OpenStack, observed: Observed, port: int, reporter: Reporter) -> int:
@@ -165,7 +157,8 @@ def _decide_port(opened: OpenStack, observed: Observed, port: int, reporter: Rep
     if ours or ports.is_free(bind, port):
         return port
     held_by = ports.holder(port)
-    if opened.settings.server.port is None and opened.state.port is None:
+    # Nobody has the address of a stack that was never checked: another may have been quicker to take its port.
+    if opened.settings.server.port is None and (opened.state.port is None or not opened.state.checked):
         free = ports.next_free(bind, DEFAULT_PORT + 1)
         if free:
             reporter.step("chosen", "port", f"{free}, since {port} is taken" + (f" by {held_by}" if held_by else ""))

@@ -63,11 +63,17 @@ def make_plan(wanted: Mapping[str, str], one_shots: Iterable[str], observed: Obs
     """The steps from observed to wanted; `wanted` maps each service, in start order, to its fingerprint."""
     done_once = set(one_shots)
     steps = []
+    failed = ""
     for name, fingerprint in wanted.items():
         seen = observed.services.get(name, ObservedService(name, "absent"))
         step = _step(name, fingerprint, seen, name in done_once)
+        if step is None and failed and name not in done_once:
+            # It would wait on with what it read at its start, such as a secret that was put right since.
+            step = PlannedStep("start", name, f"waits for {failed}, which has not ended well")
         if step:
             steps.append(step)
+            if name in done_once and step.verb == "start":
+                failed = name
     for name in observed.services:
         if name not in wanted:
             steps.append(PlannedStep("remove", name, "not in the settings any more"))
@@ -79,8 +85,8 @@ def _step(name: str, fingerprint: str, seen: ObservedService, one_shot: bool) ->
         return PlannedStep("create", name, "not there yet")
     if seen.fingerprint != fingerprint:
         return PlannedStep("change", name, "its configuration changed")
-    if one_shot and seen.state != "done":
+    if seen.state in ({"done"} if one_shot else {"running", "starting"}):
+        return None
+    if one_shot and seen.state in {"failed", "running"}:
         return PlannedStep("start", name, f"has not ended well ({seen.detail or seen.state})")
-    if not one_shot and seen.state not in {"running", "starting"}:
-        return PlannedStep("start", name, seen.detail or seen.state)
-    return None
+    return PlannedStep("start", name, seen.detail or seen.state)

@@ -110,7 +110,8 @@ def _initdb(programs: Programs, base: Mapping[str, str]) -> Daemon:
         "--auth=scram-sha-256",
         f"--pwfile={SECRETS}/postgres_password",
     )
-    return Daemon(INITDB, argv, dict(base), stop_signal="INT", lasting=False)
+    # Interrupted, it would remove the directory by its name, in which the next `up` may work already.
+    return Daemon(INITDB, argv, dict(base), stop_signal="KILL", lasting=False)
 
 
 def _postgres(stack: Stack, programs: Programs, base: Mapping[str, str], host_memory_mb: int) -> Daemon:

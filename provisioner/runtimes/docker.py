@@ -77,18 +77,30 @@ class DockerRuntime:
             return
         if self._stack.settings.images.server:
             return
-        with reporter.working(f"building the server image {image}"):
-            self._host.stream(self._plain("build", self._builder()), reporter.line, **self._at_home())
+        try:
+            with reporter.working(f"building the server image {image}"):
+                self._host.stream(self._plain("build", self._builder()), reporter.line, **self._at_home())
+        except CommandFailed as failure:
+            failure.hint = "mend what the last lines say, then run `provision up` again"
+            raise cli.explained(failure) from None
         reporter.step("built", "image", image)
 
     def apply(self, plan: Plan, reporter: Reporter) -> None:
         try:
             with reporter.working("starting services"):
+                self._end_what_starts_anew(plan)
                 argv = self._plain("up", "-d", "--no-build", "--remove-orphans")
                 self._host.stream(argv, cli.only_pulls(reporter.line), **self._at_home())
         except CommandFailed as failure:
             raise self._start_failure(failure) from None
         report_done(plan, self._stack, reporter)
+
+    def _end_what_starts_anew(self, plan: Plan) -> None:
+        """Compose leaves a container alone that runs, be it ill or restarting over and over."""
+        lasting = {service.name for service in self._stack.lasting}
+        names = [step.subject for step in plan.steps if step.verb == "start" and step.subject in lasting]
+        if names:
+            self._docker(cli.compose(self._place.project, "stop", *names), timeout=300)
 
     def probe(self, *arguments: str) -> str:
         program = ("/opt/venv/bin/python", "/opt/provision/entrypoint.py", "probe")
@@ -140,15 +152,18 @@ class DockerRuntime:
         known = cli.explained(failure, _STARTED)
         if known is not failure:
             return known
-        failed = [s for s in self.observe().services.values() if s.state in {"failed", "ill"}]
-        if not failed:
+        observed = self.observe().services
+        seen = [observed[service.name] for service in self._stack.services if service.name in observed]
+        # In start order: what waits for a service that failed is not the one to name.
+        bad = next((service for service in seen if service.state not in {"running", "starting", "done"}), None)
+        if bad is None:
+            failure.hint = "mend what the last lines say, then run `provision up` again"
             return failure
-        name = failed[0].name
         return Unhealthy(
-            f"{name} failed while starting",
-            where=f"service {name}: {failed[0].detail}",
-            why=self.logs(name, 20),
-            hint=f"mend what the last lines say, then run `provision up` again; `provision logs {name}` shows more",
+            f"{bad.name} failed while starting",
+            where=f"service {bad.name}: {bad.detail}",
+            why=self.logs(bad.name, 20) or failure.why,
+            hint=f"mend what the last lines say, then run `provision up` again; `provision logs {bad.name}` shows more",
             left_as=_STARTED,
         )
 

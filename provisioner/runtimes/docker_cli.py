@@ -112,6 +112,12 @@ _KNOWN = (
         "set another server.bind in provision.yml, such as 127.0.0.1",
     ),
     (
+        # It reads the directory that it is in as a URL.
+        r"invalid URL escape",
+        "Docker Compose cannot work below a folder with % in its name",
+        "choose another directory for the stack (`provision up --stack DIR`), and work in one without %",
+    ),
+    (
         r"no space left on device",
         "the disk of the Docker engine is full",
         "free space (`docker system df` shows what is used), then run `provision up` again",

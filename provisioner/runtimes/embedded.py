@@ -123,10 +123,7 @@ class EmbeddedRuntime:
             name: self._supervision().observe(daemon, infos.get(name), memory) for name, daemon in known.items() if name != BOOTSTRAP
         }
         if BOOTSTRAP in memory.applied:
-            ended = memory.bootstrap == "done"
-            services[BOOTSTRAP] = ObservedService(
-                BOOTSTRAP, "done" if ended else "failed", memory.applied[BOOTSTRAP], "" if ended else memory.bootstrap
-            )
+            services[BOOTSTRAP] = _observed_bootstrap(memory, running=client is not None)
         return Observed({name: seen for name, seen in services.items() if seen.state != "absent"}, self._has_data())
 
     def prepare(self, reporter: Reporter) -> None:
@@ -332,6 +329,14 @@ def embedded_runtime(stack: Stack, place: Place) -> EmbeddedRuntime:
         ca_file=place.directory / build.ca_file if build.ca_file else None,
     )
     return EmbeddedRuntime(stack, place, account=account, environment=environment, machine=this_machine())
+
+
+def _observed_bootstrap(memory: Memory, *, running: bool) -> ObservedService:
+    """Done counts for as long as the stack runs: at the next start secrets and stores may be others."""
+    fingerprint = memory.applied[BOOTSTRAP]
+    if memory.bootstrap != "done":
+        return ObservedService(BOOTSTRAP, "failed", fingerprint, memory.bootstrap)
+    return ObservedService(BOOTSTRAP, "done", fingerprint) if running else ObservedService(BOOTSTRAP, "stopped", fingerprint)
 
 
 def _fingerprint(daemon: Daemon, files: Mapping[str, RenderedFile]) -> str:

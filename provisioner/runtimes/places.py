@@ -101,11 +101,13 @@ def remove_data(directory: Path) -> list[str]:
 
 
 def remove_tree(path: Path) -> None:
-    """Nothing is there any more."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    """Nothing is there any more, even where a process that was killed still writes: it is moved aside first."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        path.rename(aside / path.name)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _give(path: Path, account: Account) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from provisioner.errors import CommandFailed
 
@@ -95,16 +96,9 @@ def stream(
 
     A program that writes nothing for `silence` seconds is ended: it hangs.
     """
+    pipes: _Pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     try:
-        process = subprocess.Popen(
-            list(argv),
-            cwd=cwd,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            umask=umask,
-        )
+        process = subprocess.Popen(list(argv), cwd=cwd, env=env, umask=umask, **pipes)
     except OSError as error:
         raise _not_started(argv, cwd, error) from None
     tail: list[str] = []
@@ -125,6 +119,12 @@ def stream(
             argv, f"{argv[0]} wrote nothing for {silence:.0f} s and was ended", "look at the network and the disk", "\n".join(tail)
         )
     _raise_on_failure(argv, process.returncode, "\n".join(tail), log=str(log or ""))
+
+
+class _Pipes(TypedDict):
+    stdin: int
+    stdout: int
+    stderr: int
 
 
 class _Watchdog:

@@ -29,9 +29,16 @@ CASES: dict[str, tuple[Changes, str]] = {
     "a lasting service that ended by itself": ({"mlflow": ("done", "m1", "Exited (0)")}, "start mlflow: Exited (0)"),
     "a one-shot that failed": (
         {"bootstrap": ("failed", "b1", "Exited (1)")},
-        "start bootstrap: has not ended well (Exited (1))",
+        "start bootstrap: has not ended well (Exited (1))\n"
+        "start mlflow: waits for bootstrap, which has not ended well\n"
+        "start proxy: waits for bootstrap, which has not ended well",
     ),
-    "a one-shot that was interrupted": ({"bootstrap": ("running", "b1", "")}, "start bootstrap: has not ended well (running)"),
+    "a one-shot that was interrupted": (
+        {"bootstrap": ("running", "b1", "")},
+        "start bootstrap: has not ended well (running)\n"
+        "start mlflow: waits for bootstrap, which has not ended well\n"
+        "start proxy: waits for bootstrap, which has not ended well",
+    ),
     "a one-shot of another configuration": ({"bootstrap": ("done", "b0", "")}, "change bootstrap: its configuration changed"),
     "a service that the settings have no more": ({"minio": ("running", "s1", "")}, "remove minio: not in the settings any more"),
     "several at once, in start order and removals last": (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.actions.secrets import make_secrets, missing_secrets, read_secret, refuse_lost_secrets
+from provisioner.actions.secrets import make_secrets, missing_secrets, read_secret, refuse_lost_secrets, refuse_ungiven
 from provisioner.actions.stack_directory import OpenStack, open_stack
 from provisioner.errors import PreflightError, WouldLoseData
 from provisioner.model.settings import parse_settings
@@ -24,8 +24,9 @@ def opened_at(directory: Path, text: str = "") -> tuple[OpenStack, Stack]:
 
 def make(directory: Path, text: str = "", environ: dict[str, str] | None = None) -> Recorder:
     opened, stack = opened_at(directory, text)
-    recorder = Recorder()
-    make_secrets(opened, missing_secrets(opened, stack), environ or {}, recorder)
+    recorder, missing = Recorder(), missing_secrets(opened, stack)
+    refuse_ungiven(opened, missing, environ or {})
+    make_secrets(opened, missing, environ or {}, recorder)
     return recorder
 
 

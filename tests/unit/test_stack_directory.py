@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.actions.stack_directory import GITIGNORE, changed_files, find_directory, open_stack, write_files
+from provisioner.actions.stack_directory import GITIGNORE, changed_files, find_directory, open_stack, refuse_others_files, write_files
 from provisioner.errors import PreflightError, SettingsError, WouldLoseData
 from provisioner.model.state import State
 from provisioner.runtimes.base import RenderedFile
@@ -130,7 +130,7 @@ def test_the_users_own_gitignore_stays(tmp_path: Path) -> None:
 def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("theirs\n")
     with pytest.raises(WouldLoseData) as caught:
-        write_files(open_stack(tmp_path, "", LocalHost()), RENDERED)
+        refuse_others_files(open_stack(tmp_path, "", LocalHost()), RENDERED, "docker")
     assert caught.value.what == f"{name} is there and was not made by provision"
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "theirs\n"

@@ -1,0 +1,156 @@
+"""Stacks that are shared by faults which leave them healed, an ordinary user, and what only root can prepare."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.checks import kill_all, processes_in, remove_containers
+from tests.installed import DATA, Program, installed_environment
+from tests.s3_server import free_port
+
+RUNTIMES = ("docker", "embedded")
+# Where names meet a shell, a YAML file, a URI, supervisord or the 107 bytes of a socket's path, this one hurts.
+LONG = "ein sehr langer Ordner " * 4 + "数据"
+ODD = {"docker": f"Frédéric's «stack» & $HOME #1/{LONG}", "embedded": f"Frédéric's «stack» 100% & $HOME #1/{LONG}"}
+TESTER = "provision-tester"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "only(runtime): the fault exists on that runtime alone")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A fault of one runtime is no test of the other."""
+    elsewhere = [item for item in items if not _applies(item)]
+    config.hook.pytest_deselected(items=elsewhere)
+    items[:] = [item for item in items if item not in elsewhere]
+
+
+def _applies(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("only")
+    return marker is None or item.callspec.params["runtime"] in marker.args  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def held(port: int) -> Iterator[None]:
+    """Somebody listens on the port of the loopback address; it may have been taken before."""
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):
+            server.bind(("127.0.0.1", port))
+            server.listen()
+        yield
+
+
+@contextlib.contextmanager
+def new_stack(installed: Path, folder: Path, runtime: str) -> Iterator[Program]:
+    """A stack that was not brought up yet; nothing of it is left afterwards."""
+    program = Program(installed, folder / "stack", runtime)
+    program.settings()
+    try:
+        yield program
+    finally:
+        try:
+            program.remove()
+        finally:
+            kill_all(processes_in(program.stack))
+            if runtime == "docker":
+                remove_containers(program.stack)
+
+
+@pytest.fixture(scope="session")
+def all_stacks() -> Iterator[Path]:
+    """A folder like `stacks`, for the whole session."""
+    DATA.mkdir(parents=True, exist_ok=True, mode=0o755)
+    folder = Path(tempfile.mkdtemp(dir=DATA, prefix="t-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", params=RUNTIMES)
+def runtime(request: pytest.FixtureRequest) -> str:
+    """Each runtime in turn."""
+    if request.param == "docker":
+        request.getfixturevalue("docker")
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def shared(runtime: str, installed: Path, all_stacks: Path) -> Iterator[Program]:
+    """The stack of a runtime, up; in a directory with an odd name."""
+    with new_stack(installed, all_stacks / runtime / ODD[runtime], runtime) as program:
+        program.settings(f"server:\n  port: {free_port()}\n")
+        program.up("--no-link")
+        yield program
+
+
+@pytest.fixture
+def program(shared: Program, request: pytest.FixtureRequest) -> Program:
+    """The shared stack of a runtime; a test leaves it up and with its data."""
+    if request.session.testsfailed:
+        # One failure is enough to look at.
+        shared("up", "--no-link")
+    return shared
+
+
+@pytest.fixture
+def fresh(runtime: str, installed: Path, stacks: Path, request: pytest.FixtureRequest) -> Iterator[Program]:
+    """A stack that was never brought up."""
+    with new_stack(installed, stacks / f"{runtime}-{abs(hash(request.node.name))}", runtime) as program:
+        yield program
+
+
+@pytest.fixture
+def place(stacks: Path, request: pytest.FixtureRequest) -> Path:
+    """A folder for one test that every account can reach, as pytest's own is root's alone."""
+    folder = stacks / f"place-{abs(hash(request.node.nodeid))}"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def root(request: pytest.FixtureRequest) -> None:
+    """The test prepares what only root can: users, mounts, a place such as /snap."""
+    if os.geteuid() != 0:
+        if request.config.getoption("--require-runtime"):
+            pytest.fail("this test has to be run by root")
+        pytest.skip("this test has to be run by root")
+
+
+@pytest.fixture(scope="session")
+def tester(root: None) -> Iterator[pwd.struct_passwd]:
+    """An ordinary user, in no group of its own making, who may not use the Docker engine."""
+    with contextlib.suppress(KeyError):
+        pwd.getpwnam(TESTER)
+        subprocess.run(["userdel", "--remove", TESTER], check=True, capture_output=True)
+    subprocess.run(["useradd", "--create-home", "--shell", "/bin/sh", TESTER], check=True)
+    try:
+        yield pwd.getpwnam(TESTER)
+    finally:
+        kill_all(process for process in psutil.process_iter(["username"]) if process.info["username"] == TESTER)
+        subprocess.run(["userdel", "--remove", TESTER], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def open_environment(root: None) -> Path:
+    """The installed wheel where every user can run it, with a Python that every user can read."""
+    from provisioner.output import Recorder
+    from provisioner.runtimes.account import system_account
+    from provisioner.runtimes.interpreter import choose_interpreter, make_interpreter
+
+    nobody = system_account("nobody")
+    interpreter = choose_interpreter(nobody, DATA)
+    make_interpreter(interpreter, nobody, Recorder())
+    return installed_environment(str(interpreter.executable), DATA / "open", extra="")
