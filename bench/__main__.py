@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import rates, starting
+from bench import commands, pages, rates, sizes, starting, transfers
 from bench.field import Field, open_field, say
 from bench.report import machine, table, versions, write_results
 from bench.stores import start_stores
@@ -17,12 +17,16 @@ from tests.installed import installed_environment
 RESULTS = Path(__file__).parent / "results.json"
 # In this order: what needs a competitor alone, then what needs all of them settled.
 PARTS: dict[str, Callable[[Field], None]] = {
+    "size": sizes.measure_size,
+    "stack": commands.measure_stack,
     "start": starting.measure_start,
     "memory": starting.measure_memory,
     "log-metric": rates.measure_log_metric,
     "log-batch": rates.measure_log_batch,
     "search": rates.measure_search,
     "get-run": rates.measure_get_run,
+    "artifact": transfers.measure_artifact,
+    "ui": pages.measure_pages,
     "login": rates.measure_login,
 }
 
@@ -40,7 +44,7 @@ def main() -> int:
                     PARTS[name](field)
                 except Exception as error:  # the other parts are still worth having
                     failed.append(name)
-                    say(f"{name} failed: {error}")
+                    say(f"{name} failed: {error!r}\n{field.logs()}")
             summaries = list(field.samples.summaries())
             facts["versions"] = versions(field)
     say(f"done in {time.monotonic() - started:.0f} s")

@@ -94,6 +94,10 @@ class Field:
         self.samples.add(row, name, value)
         say(f"{row.name}: {name} {value:.4g} {row.unit}")
 
+    def logs(self) -> str:
+        """The last lines of whatever runs."""
+        return "\n".join(f"{name}: {self._made[name].log()}" for name in self._since)
+
     def close(self) -> None:
         """Nothing runs, and no stack is left."""
         for name, competitor in self._made.items():

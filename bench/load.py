@@ -35,8 +35,8 @@ class Load:
         return self.requests / self.seconds
 
 
-def run_wrk(api: Api, script: str, arguments: list[str], seconds: float) -> Load:
-    """What wrk saw with 16 connections; RuntimeError when an answer was not good or a connection failed."""
+def run_wrk(api: Api, script: str, arguments: list[str], seconds: float, *, may_be_silent: bool = False) -> Load:
+    """What wrk saw with 16 connections; RuntimeError when an answer was not good, a connection failed, or no answer came."""
     argv = ["wrk", "--threads", str(THREADS), "--connections", str(CONNECTIONS), "--duration", f"{max(1, round(seconds))}s"]
     # A request in the reference's first minute may take longer than wrk's 2 seconds.
     argv += ["--timeout", "30s", "--script", str(SCRIPTS / script), api.url, "--", *arguments]
@@ -45,7 +45,7 @@ def run_wrk(api: Api, script: str, arguments: list[str], seconds: float) -> Load
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=True, timeout=seconds + 60)
     result = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))
     load = Load(**json.loads(result.removeprefix("RESULT ")))
-    if load.status_errors or load.socket_errors:
+    if load.status_errors or load.socket_errors or not (load.requests or may_be_silent):
         raise RuntimeError(f"{script} at {api.url}: {load}\n{done.stdout}")
     return load
 

@@ -36,10 +36,8 @@ class Ours:
 
     @property
     def api(self) -> Api:
-        return Api(
-            f"http://127.0.0.1:{self.port}",
-            basic_authorization("admin", self.program.secret("mlflow_admin_password")) if self.login else "",
-        )
+        password = self.program.secret("mlflow_admin_password") if self.login else ""
+        return Api(f"http://127.0.0.1:{self.port}", basic_authorization("admin", password) if self.login else "")
 
     @property
     def program(self) -> Program:
@@ -70,6 +68,10 @@ class Ours:
     def stop(self) -> None:
         if (self.program.stack / "state.json").exists():
             self.program("down")
+
+    def log(self) -> str:
+        """The last lines of its services."""
+        return "".join(f"{path.name}\n{path.read_text()[-1500:]}\n" for path in sorted((self.program.stack / "logs").glob("*.log")))
 
     def remove(self) -> None:
         """Nothing of the stack is left."""

@@ -75,10 +75,9 @@ class Reference:
         self._folder.mkdir()
 
     def start(self) -> float:
-        log = open(self._folder / "log", "ab")
         started = time.monotonic()
-        self._process = subprocess.Popen(self._argv(), env=self._environ(), cwd=self._folder, stdout=log, stderr=log)
-        log.close()
+        with open(self._folder / "log", "ab") as log:
+            self._process = subprocess.Popen(self._argv(), env=self._environ(), cwd=self._folder, stdout=log, stderr=log)
         self.api.wait(started + START_SECONDS, self._check)
         return time.monotonic() - started
 
@@ -94,6 +93,10 @@ class Reference:
         self._process.wait(GRACE_SECONDS)
         self._process = None
 
+    def log(self) -> str:
+        """Its last lines."""
+        return (self._folder / "log").read_text()[-2000:]
+
     def remove(self) -> None:
         """Nothing runs; its files are in the folder of the stores."""
         self.stop()
@@ -103,7 +106,7 @@ class Reference:
 
     def _check(self) -> None:
         if self._process and self._process.poll() is not None:
-            raise RuntimeError(f"{self.name} ended: {(self._folder / 'log').read_text()[-2000:]}")
+            raise RuntimeError(f"{self.name} ended: {self.log()}")
 
     @property
     def _folder(self) -> Path:

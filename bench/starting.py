@@ -31,7 +31,7 @@ def measure_start(field: Field) -> None:
                 runs[name] = make_runs(api)
                 field.only()
                 field.start(name)
-            load = run_wrk(api, "log_metric.lua", [str(first_step()), *runs[name]], field.seconds)
+            load = run_wrk(api, "log_metric.lua", [str(first_step()), *runs[name]], field.seconds, may_be_silent=True)
             field.add(FRESH_RATE, name, load.rate)
 
 
