@@ -17,8 +17,8 @@ from typing import Any
 from websockets.sync.client import ClientConnection, connect
 
 # A page is there when nothing has been under way for so long.
-QUIET_SECONDS = 1.5
-DEADLINE_SECONDS = 90
+QUIET_SECONDS = 1.0
+DEADLINE_SECONDS = 60
 ARGUMENTS = (
     "--headless=new",
     "--no-sandbox",
@@ -56,7 +56,7 @@ class Browser:
         """Open the address and wait until all is quiet."""
         # A change of the part behind `#` alone would load nothing.
         self._send("Page.navigate", url="about:blank")
-        self._collect(time.monotonic(), 0.5)
+        self._collect(time.monotonic(), 0.2)
         started = time.monotonic()
         self._send("Page.navigate", url=url)
         return self._collect(started, QUIET_SECONDS)
@@ -77,7 +77,7 @@ class Browser:
     def _collect(self, started: float, quiet: float) -> PageLoad:
         """The traffic until nothing has happened for a while."""
         sizes: dict[str, int] = {}
-        open_requests: set[str] = set()
+        open_requests: dict[str, str] = {}
         failed, last = 0, started
         while time.monotonic() < started + DEADLINE_SECONDS:
             try:
@@ -88,15 +88,20 @@ class Browser:
                 continue
             event, about = message.get("method", ""), message.get("params", {})
             request = str(about.get("requestId", ""))
-            if event == "Network.requestWillBeSent" and about["request"]["url"].startswith("http://127.0.0.1"):
-                open_requests.add(request)
+            if event == "Network.requestWillBeSent" and _counts(about["request"]["url"]):
+                open_requests[request] = about["request"]["url"]
             elif event == "Network.loadingFinished" and request in open_requests:
                 sizes[request], last = int(about["encodedDataLength"]), time.monotonic()
-                open_requests.discard(request)
+                del open_requests[request]
             elif event == "Network.loadingFailed" and request in open_requests:
-                open_requests.discard(request)
+                del open_requests[request]
                 failed += not about.get("canceled")
-        raise RuntimeError(f"the page was not quiet after {DEADLINE_SECONDS} s; {len(open_requests)} requests are open")
+        raise RuntimeError(f"the page was not quiet after {DEADLINE_SECONDS} s; still open: {list(open_requests.values())}")
+
+
+def _counts(url: str) -> bool:
+    """Whether a request is the server's; that a worker's script has arrived is told to the worker alone."""
+    return url.startswith("http://127.0.0.1") and not url.endswith(".worker.js")
 
 
 @contextlib.contextmanager

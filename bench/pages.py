@@ -25,7 +25,7 @@ def measure_pages(field: Field) -> None:
     field.only(*names)
     addresses = {name: _addresses(field.get(name).api) for name in names}
     field.settle()
-    for turn in range(field.rounds):
+    for turn in range(field.few_rounds):
         for name in field.order(names, turn):
             for page, (address, shown) in zip(PAGES, addresses[name], strict=True):
                 for visit, load in zip(VISITS, _visit_twice(address, shown), strict=True):

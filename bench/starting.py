@@ -15,34 +15,30 @@ MEMORY = Row("memory of all server processes after a minute (PSS)", "MB", Goal("
 
 
 def measure_start(field: Field) -> None:
-    """Starts in rounds, each competitor alone; and its rate in the first seconds."""
+    """Starts in turns, each competitor alone; and its rate in the first seconds."""
     names = (REFERENCE, OURS, TUNED)
+    runs = {}
     for name in names:
         field.only(name)
         field.add(FIRST_START, name, field.first_start[name])
-    runs = {}
-    for turn in range(field.rounds):
+        # Made here, since right after a later start it would give the server time.
+        runs[name] = make_runs(field.get(name).api)
+    for turn in range(field.few_rounds):
         for name in field.order(names, turn):
             field.only()
             field.add(START, name, field.start(name))
-            api = field.get(name).api
-            if name not in runs:
-                # Asked before, or making the runs would give the server time.
-                runs[name] = make_runs(api)
-                field.only()
-                field.start(name)
-            load = run_wrk(api, "log_metric.lua", [str(first_step()), *runs[name]], field.seconds, may_be_silent=True)
+            load = run_wrk(field.get(name).api, "log_metric.lua", [str(first_step()), *runs[name]], field.seconds, may_be_silent=True)
             field.add(FRESH_RATE, name, load.rate)
 
 
 def measure_memory(field: Field) -> None:
     """Idle memory of each, right after its start and a minute later; no two that share files run at once."""
-    for names in ((REFERENCE, OURS), (TUNED,)):
+    for names in ((TUNED,), (OURS, REFERENCE)):
         field.only()
-        for name in names:
-            field.only(*names[: names.index(name) + 1])
+        for place, name in enumerate(names):
+            field.only(*names[:place])
+            field.start(name)
             field.add(FRESH_MEMORY, name, pss_mb(field.get(name).processes()))
-        if REFERENCE in names:
-            field.settle()
+        field.settle()
         for name in names:
             field.add(MEMORY, name, pss_mb(field.get(name).processes()))
