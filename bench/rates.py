@@ -92,16 +92,16 @@ def _compare(field: Field, row: Row, names: tuple[str, ...], ask: Callable[[str]
 
 def ask_for(field: Field, name: str, asked: Asked, seconds: float) -> Load:
     """What wrk saw; RuntimeError when the database has not exactly what was answered for."""
-    competitor = field.get(name)
+    competitor, postgres = field.get(name), field.stores.postgres
 
     def stored() -> int:
-        return int(field.stores.postgres.query(competitor.database, "SELECT count(*) FROM metrics")[0][0])
+        # wrk ends without waiting for the answers to its last requests; the server still works on them.
+        postgres.wait_until_idle(competitor.database)
+        return int(postgres.query(competitor.database, "SELECT count(*) FROM metrics")[0][0])
 
-    before = stored() if asked.metrics else 0
+    before = stored()
     load = run_wrk(competitor.api, asked.script, asked.arguments(), seconds)
-    if asked.metrics:
-        found = stored() - before
-        # wrk ends without waiting for the answers to its last requests.
-        if not load.requests * asked.metrics <= found <= (load.requests + CONNECTIONS) * asked.metrics:
-            raise RuntimeError(f"{name}: {load.requests} requests of {asked.metrics} metrics were answered, {found} are stored")
+    found = stored() - before
+    if not load.requests * asked.metrics <= found <= (load.requests + CONNECTIONS) * asked.metrics:
+        raise RuntimeError(f"{name}: {load.requests} requests of {asked.metrics} metrics were answered, {found} are stored")
     return load

@@ -26,6 +26,8 @@ from tests.s3_server import S3Server, free_port, start_minio
 SUPERUSER = "postgres"
 # PostgreSQL's defaults, but for this: the servers of all competitors are connected at once.
 MAX_CONNECTIONS = 400
+# So often in a row nothing may be at work: a server also works between its transactions.
+IDLE_LOOKS = 6
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,16 @@ class Postgres:
         with contextlib.closing(self.connect(database)) as connection, connection.cursor() as cursor:
             cursor.execute(text)
             return list(cursor.fetchall()) if cursor.description else []
+
+    def wait_until_idle(self, database: str) -> None:
+        """Returns when no session of the database has been at work for a moment; RuntimeError after a minute."""
+        text = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND pid <> pg_backend_pid() AND state <> 'idle'"
+        end, quiet = time.monotonic() + 60, 0
+        while quiet < IDLE_LOOKS:
+            if time.monotonic() > end:
+                raise RuntimeError(f"the sessions of {database} are still at work a minute after the load")
+            quiet = 0 if self.query("postgres", text)[0][0] else quiet + 1
+            time.sleep(0.05)
 
     def make_databases(self, role: str, *names: str) -> None:
         """A new role with the superuser's password, and new databases that it owns."""
