@@ -40,11 +40,13 @@ def main() -> int:
         installed = options.installed or installed_environment()
         with open_field(stores, installed, options.runtime, options.rounds, options.seconds) as field:
             for name in options.only or PARTS:
+                known = set(field.samples.rows)
                 try:
                     PARTS[name](field)
                 except Exception as error:  # the other parts are still worth having
                     failed.append(name)
-                    say(f"{name} failed: {error!r}\n{field.logs()}")
+                    field.samples.forget(*(set(field.samples.rows) - known))
+                    say(f"{name} failed: {error}\n{field.logs()}")
             summaries = list(field.samples.summaries())
             facts["versions"] = versions(field)
     say(f"done in {time.monotonic() - started:.0f} s")

@@ -93,6 +93,9 @@ class Browser:
             elif event == "Network.loadingFinished" and request in open_requests:
                 sizes[request], last = int(about["encodedDataLength"]), time.monotonic()
                 del open_requests[request]
+            elif event == "Page.loadEventFired":
+                # The end of the document itself is not always told when the browser changes processes for it.
+                open_requests = {key: address for key, address in open_requests.items() if not address.endswith("/")}
             elif event == "Network.loadingFailed" and request in open_requests:
                 del open_requests[request]
                 failed += not about.get("canceled")

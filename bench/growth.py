@@ -53,7 +53,7 @@ def measure(field: Field) -> Rates:
             asked = {name: (searching(field, name, count), ask(field, name, count))[1] for name in names}
             found: dict[str, list[float]] = defaultdict(list)
             for name in names:
-                ask_for(field, name, asked[name], WARM_UP_SECONDS)
+                ask_for(field, name, asked[name], WARM_UP_SECONDS, may_be_silent=True)
             for turn in range(field.rounds):
                 for name in field.order(names, turn):
                     found[name].append(ask_for(field, name, asked[name], field.seconds).rate)

@@ -16,7 +16,8 @@ VISITS = ("first", "second")
 
 def _row(page: str, visit: str, unit: str) -> Row:
     goal = Goal("at most", 0.25) if (unit, visit) == ("MB", "first") else None
-    return Row(f"UI, {page}, {visit} load", unit, goal)
+    what = "over the wire" if unit == "MB" else "time"
+    return Row(f"UI, {page}, {visit} load, {what}", unit, goal)
 
 
 def measure_pages(field: Field) -> None:

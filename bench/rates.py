@@ -84,13 +84,13 @@ def _compare(field: Field, row: Row, names: tuple[str, ...], ask: Callable[[str]
     asked = {name: ask(name) for name in names}
     field.settle()
     for name in names:
-        ask_for(field, name, asked[name], WARM_UP_SECONDS)
+        ask_for(field, name, asked[name], WARM_UP_SECONDS, may_be_silent=True)
     for turn in range(field.rounds):
         for name in field.order(names, turn):
             field.add(row, name, ask_for(field, name, asked[name], field.seconds).rate)
 
 
-def ask_for(field: Field, name: str, asked: Asked, seconds: float) -> Load:
+def ask_for(field: Field, name: str, asked: Asked, seconds: float, *, may_be_silent: bool = False) -> Load:
     """What wrk saw; RuntimeError when the database has not exactly what was answered for."""
     competitor, postgres = field.get(name), field.stores.postgres
 
@@ -100,7 +100,7 @@ def ask_for(field: Field, name: str, asked: Asked, seconds: float) -> Load:
         return int(postgres.query(competitor.database, "SELECT count(*) FROM metrics")[0][0])
 
     before = stored()
-    load = run_wrk(competitor.api, asked.script, asked.arguments(), seconds)
+    load = run_wrk(competitor.api, asked.script, asked.arguments(), seconds, may_be_silent=may_be_silent)
     found = stored() - before
     if not load.requests * asked.metrics <= found <= (load.requests + CONNECTIONS) * asked.metrics:
         raise RuntimeError(f"{name}: {load.requests} requests of {asked.metrics} metrics were answered, {found} are stored")

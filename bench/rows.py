@@ -82,6 +82,12 @@ class Samples:
         self.rows[row.name] = row
         self.values[row.name][competitor].append(value)
 
+    def forget(self, *names: str) -> None:
+        """Nothing of these rows: half of the rounds would compare different minutes."""
+        for name in names:
+            del self.rows[name]
+            del self.values[name]
+
     def summaries(self) -> Iterable[Summary]:
         """Every row that has a figure of ours."""
         for name, row in self.rows.items():
@@ -93,13 +99,9 @@ class Samples:
 
 
 def _ratio(ours: list[float], reference: list[float]) -> float | None:
-    if not reference or row_of_zeros(reference):
+    if not any(reference):
         return None
     if len(ours) == len(reference) and all(reference):
         return statistics.median(a / b for a, b in zip(ours, reference, strict=True))
+    # A server that answered nothing in one round: that round has no ratio.
     return statistics.median(ours) / (statistics.median(reference) or max(reference))
-
-
-def row_of_zeros(values: list[float]) -> bool:
-    """Whether there is nothing to divide by."""
-    return not any(values)
