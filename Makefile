@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 
 # Without bytecode every command would compile its imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up test check lint golden lock clean
+.PHONY: help demo up test check lint golden lock bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 12
@@ -39,6 +40,9 @@ golden: $(VENV)/.dev ## render the default stack and the golden files anew; read
 
 lock: $(VENV)/.dev ## resolve the server's requirements anew
 	UV=$(abspath $(UV)) deploy/lock.sh
+
+bench: $(VENV)/.dev ## measure the server beside `mlflow server`, in ten minutes; needs wrk, chromium, minio
+	$(BIN)/python -m bench $(BENCH_ARGS)
 
 clean: ## remove what make made here (no stack, no data)
 	rm -rf $(VENV) demo-project dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,71 @@
+"""The command: `python -m bench` measures everything, prints one table and writes `bench/results.json`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import commands, pages, rates, sizes, starting, transfers
+from bench.field import Field, open_field, say
+from bench.report import machine, table, versions, write_results
+from bench.stores import start_stores
+from tests.installed import installed_environment
+
+RESULTS = Path(__file__).parent / "results.json"
+# In this order: what needs a competitor alone, then what needs all of them settled.
+PARTS: dict[str, Callable[[Field], None]] = {
+    "size": sizes.measure_size,
+    "stack": commands.measure_stack,
+    "start": starting.measure_start,
+    "memory": starting.measure_memory,
+    "log-metric": rates.measure_log_metric,
+    "log-batch": rates.measure_log_batch,
+    "search": rates.measure_search,
+    "get-run": rates.measure_get_run,
+    "artifact": transfers.measure_artifact,
+    "ui": pages.measure_pages,
+    "login": rates.measure_login,
+}
+
+
+def main() -> int:
+    """The exit code: 0 when every part was measured, whatever the figures are."""
+    options = _options()
+    started, facts = time.monotonic(), {"machine": machine()}
+    failed = []
+    with start_stores() as stores:
+        installed = options.installed or installed_environment()
+        with open_field(stores, installed, options.runtime, options.rounds, options.seconds) as field:
+            for name in options.only or PARTS:
+                known = set(field.samples.rows)
+                try:
+                    PARTS[name](field)
+                except Exception as error:  # the other parts are still worth having
+                    failed.append(name)
+                    field.samples.forget(*(set(field.samples.rows) - known))
+                    say(f"{name} failed: {error}\n{field.logs()}")
+            summaries = list(field.samples.summaries())
+            facts["versions"] = versions(field)
+    say(f"done in {time.monotonic() - started:.0f} s")
+    print(table(summaries))
+    if not options.only and not failed:
+        write_results(options.results, facts, summaries)
+    return 1 if failed else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", action="append", choices=PARTS, metavar="NAME", help=f"one part; may be repeated: {', '.join(PARTS)}")
+    parser.add_argument("--rounds", type=int, default=3, help="how often everybody has a turn")
+    parser.add_argument("--seconds", type=float, default=3, help="of load in each turn")
+    parser.add_argument("--runtime", choices=("embedded", "docker"), default="embedded", help="of ours")
+    parser.add_argument("--installed", type=Path, help="an environment that has `provision`, in place of one with this tree's wheel")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where a whole run is written")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

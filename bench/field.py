@@ -1,0 +1,130 @@
+"""The competitors of one run: made when first needed, running only while they are measured."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from bench.ours import Ours
+from bench.reference import Reference, reference_environment
+from bench.rows import Row, Samples
+from bench.stores import Stores
+
+REFERENCE, TUNED, REFERENCE_AUTH = "reference", "reference-tuned", "reference-auth"
+OURS, OURS_AUTH = "ours", "ours-auth"
+# The reference's job processes work for half a minute after its first answer.
+SETTLE_SECONDS = 60
+
+Competitor = Ours | Reference
+
+
+def say(text: str) -> None:
+    """A line of progress."""
+    print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
+
+
+@dataclass
+class Field:
+    """All competitors on the same stores, and the figures so far."""
+
+    stores: Stores
+    installed: Path
+    reference_packages: Path
+    runtime: str
+    rounds: int
+    seconds: float
+    samples: Samples = field(default_factory=Samples)
+    first_start: dict[str, float] = field(default_factory=dict)
+    """Seconds to the first good answer of a competitor's first start ever."""
+    _made: dict[str, Competitor] = field(default_factory=dict)
+    _since: dict[str, float] = field(default_factory=dict)
+
+    def get(self, name: str) -> Competitor:
+        """The competitor of that name; its first start ever is behind it."""
+        if name not in self._made:
+            made = self._made[name] = self._make(name)
+            made.prepare()
+            say(f"first start of {name}")
+            self.first_start[name] = made.start()
+            self._since[name] = time.monotonic()
+        return self._made[name]
+
+    def start(self, name: str) -> float:
+        """Seconds from its start to its first good answer; it did not run before."""
+        self.get(name)
+        self.stop(name)
+        seconds = self._made[name].start()
+        self._since[name] = time.monotonic()
+        return seconds
+
+    def stop(self, name: str) -> None:
+        """It does not run."""
+        if self._since.pop(name, None) is not None:
+            self._made[name].stop()
+
+    def only(self, *names: str) -> None:
+        """Exactly these run."""
+        for name in [running for running in self._since if running not in names]:
+            self.stop(name)
+        for name in names:
+            self.get(name)
+            if name not in self._since:
+                self.start(name)
+
+    @property
+    def few_rounds(self) -> int:
+        """For what takes long and varies little."""
+        return max(1, self.rounds - 1)
+
+    def settle(self) -> None:
+        """Whatever runs and has job processes has answered for a minute."""
+        since = [when for name, when in self._since.items() if name in {REFERENCE, REFERENCE_AUTH}]
+        left = max(since, default=0) + SETTLE_SECONDS - time.monotonic()
+        if left > 0:
+            say(f"waiting {left:.0f} s until all have answered for a minute")
+            time.sleep(left)
+
+    def order(self, names: tuple[str, ...], turn: int) -> tuple[str, ...]:
+        """The names, with another one first in each round."""
+        turn %= len(names)
+        return names[turn:] + names[:turn]
+
+    def add(self, row: Row, name: str, value: float) -> None:
+        """One figure of a competitor."""
+        self.samples.add(row, name, value)
+        say(f"{row.name}: {name} {value:.4g} {row.unit}")
+
+    def logs(self) -> str:
+        """The last lines of whatever runs."""
+        return "\n".join(f"{name}: {self._made[name].log()}" for name in self._since)
+
+    def close(self) -> None:
+        """Nothing runs, and no stack is left."""
+        for name, competitor in self._made.items():
+            with contextlib.suppress(Exception):
+                self.stop(name)
+            competitor.remove()
+
+    def _make(self, name: str) -> Competitor:
+        login = name.endswith("-auth")
+        if name.startswith(OURS):
+            return Ours(name, self.stores, self.installed, self.runtime, login=login)
+        # As many as ours on this machine: one for each core, and one for FastAPI's routes.
+        workers = (psutil.cpu_count() or 1) + 1 if name == TUNED else None
+        return Reference(name, self.stores, self.reference_packages, login=login, workers=workers)
+
+
+@contextlib.contextmanager
+def open_field(stores: Stores, installed: Path, runtime: str, rounds: int, seconds: float) -> Iterator[Field]:
+    """The field, until the caller is done."""
+    made = Field(stores, installed, reference_environment(stores.environment), runtime, rounds, seconds)
+    try:
+        yield made
+    finally:
+        made.close()

@@ -1,0 +1,94 @@
+"""`python -m bench.growth`: rates with 10 to 100,000 runs in the database, reference beside ours, as a picture."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.field import OURS, REFERENCE, Field, open_field, say
+from bench.rates import WARM_UP_SECONDS, Asked, ask_for, getting, logging, searching
+from bench.stores import start_stores
+from tests.installed import installed_environment
+
+PICTURE = Path(__file__).parent.parent / "docs/growth.png"
+COUNTS = (10, 1_000, 100_000)
+ROWS: dict[str, Callable[[Field, str, int], Asked]] = {
+    "log-metric": lambda field, name, count: logging(field, name, "log_metric.lua", 1),
+    "search, first page of 100": searching,
+    "get run": getting,
+}
+COLOURS = {REFERENCE: "#888888", OURS: "#0b6fb8"}
+
+# By row, competitor and number of runs.
+Rates = dict[str, dict[str, dict[int, float]]]
+
+
+def main() -> None:
+    """Measure, print and draw."""
+    parser = argparse.ArgumentParser(prog="python -m bench.growth", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--installed", type=Path, help="as for `python -m bench`")
+    options = parser.parse_args()
+    with start_stores() as stores:
+        installed = options.installed or installed_environment()
+        with open_field(stores, installed, "embedded", options.rounds, options.seconds) as field:
+            rates = measure(field)
+    print(as_table(rates))
+    draw(rates, PICTURE)
+
+
+def measure(field: Field) -> Rates:
+    """Medians of interleaved rounds."""
+    rates: Rates = defaultdict(lambda: defaultdict(dict))
+    names = (REFERENCE, OURS)
+    field.only(*names)
+    field.settle()
+    for count in COUNTS:
+        for row, ask in ROWS.items():
+            # The runs are loaded before anything is measured at this size.
+            asked = {name: (searching(field, name, count), ask(field, name, count))[1] for name in names}
+            found: dict[str, list[float]] = defaultdict(list)
+            for name in names:
+                ask_for(field, name, asked[name], WARM_UP_SECONDS, may_be_silent=True)
+            for turn in range(field.rounds):
+                for name in field.order(names, turn):
+                    found[name].append(ask_for(field, name, asked[name], field.seconds).rate)
+            for name in names:
+                rates[row][name][count] = statistics.median(found[name])
+                say(f"{row}, {count:,} runs: {name} {rates[row][name][count]:.1f} requests/s")
+    return rates
+
+
+def as_table(rates: Rates) -> str:
+    """One Markdown line for each row and number of runs."""
+    lines = ["| what | runs | reference | ours | ratio |", "| --- | --- | --- | --- | --- |"]
+    for row, by_name in rates.items():
+        for count in COUNTS:
+            reference, ours = by_name[REFERENCE][count], by_name[OURS][count]
+            lines.append(f"| {row} | {count:,} | {reference:.1f} | {ours:.1f} | {ours / reference:.2f} |")
+    return "\n".join(lines)
+
+
+def draw(rates: Rates, path: Path) -> None:
+    """The picture: one panel for each row."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(1, len(rates), figsize=(11, 3.4), layout="constrained")
+    for panel, (row, by_name) in zip(panels, rates.items(), strict=True):
+        for name, by_count in by_name.items():
+            panel.plot(list(by_count), list(by_count.values()), marker="o", color=COLOURS[name], label=name)
+        panel.set(xscale="log", ylim=(0, None), title=row, xlabel="runs in the database", ylabel="requests/s")
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].legend(frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()

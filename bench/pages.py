@@ -1,0 +1,57 @@
+"""Rows about the UI: bytes over the wire and seconds, for a first visit and a second one."""
+
+from __future__ import annotations
+
+import time
+
+from bench.browser import PageLoad, open_browser
+from bench.field import OURS, REFERENCE, Field
+from bench.rest import Api
+from bench.rows import Goal, Row
+
+METRICS, STEPS = 50, 20
+PAGES = ("experiments page", "run page with 50 metrics")
+VISITS = ("first", "second")
+
+
+def _row(page: str, visit: str, unit: str) -> Row:
+    goal = Goal("at most", 0.25) if (unit, visit) == ("MB", "first") else None
+    what = "over the wire" if unit == "MB" else "time"
+    return Row(f"UI, {page}, {visit} load, {what}", unit, goal)
+
+
+def measure_pages(field: Field) -> None:
+    """Each competitor's pages in turns, every round with an empty cache."""
+    names = (REFERENCE, OURS)
+    field.only(*names)
+    addresses = {name: _addresses(field.get(name).api) for name in names}
+    field.settle()
+    for turn in range(field.few_rounds):
+        for name in field.order(names, turn):
+            for page, (address, shown) in zip(PAGES, addresses[name], strict=True):
+                for visit, load in zip(VISITS, _visit_twice(address, shown), strict=True):
+                    field.add(_row(page, visit, "MB"), name, load.size / 1e6)
+                    field.add(_row(page, visit, "s"), name, load.seconds)
+
+
+def _visit_twice(address: str, shown: str) -> list[PageLoad]:
+    """Both loads in one new browser; RuntimeError when a request failed or the page shows something else."""
+    with open_browser() as browser:
+        loads = []
+        for _ in VISITS:
+            loads.append(browser.load(address))
+            if loads[-1].failed or shown not in browser.text():
+                raise RuntimeError(f"{address}: {loads[-1]}, and {shown!r} is{' not' * (shown not in browser.text())} shown")
+    return loads
+
+
+def _addresses(api: Api) -> list[tuple[str, str]]:
+    """Both pages, and a text that each shows when it is whole."""
+    name = f"pages-{time.time_ns()}"
+    experiment = api.post("experiments/create", {"name": name})["experiment_id"]
+    now = time.time_ns() // 1_000_000
+    run = api.post("runs/create", {"experiment_id": experiment, "run_name": "with-metrics", "start_time": now})["run"]["info"]["run_id"]
+    for step in range(STEPS):
+        metrics = [{"key": f"metric-{i}", "value": i / (step + 1), "timestamp": now + step, "step": step} for i in range(METRICS)]
+        api.post("runs/log-batch", {"run_id": run, "metrics": metrics})
+    return [(f"{api.url}/#/experiments", name), (f"{api.url}/#/experiments/{experiment}/runs/{run}", "with-metrics")]

@@ -1,0 +1,107 @@
+"""Rows about requests per second, all competitors up and settled, in turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench import loaded_runs
+from bench.field import OURS, OURS_AUTH, REFERENCE, REFERENCE_AUTH, TUNED, Field
+from bench.load import CONNECTIONS, Load, first_step, make_runs, run_wrk
+from bench.rows import Goal, Row
+
+WARM_UP_SECONDS = 1
+RUNS = 10_000
+METRICS_IN_BATCH = 100
+
+LOG_METRIC = Row("log-metric, no login", "requests/s", Goal("at least", 3), beside=(TUNED,))
+LOG_BATCH = Row("log-batch of 100 metrics", "requests/s", Goal("at least", 1.6), beside=(TUNED,))
+SEARCH = Row("search of 10,000 runs, first page of 100", "requests/s", Goal("at least", 2), beside=(TUNED,))
+GET_RUN = Row("get run, of 10,000", "requests/s", Goal("at least", 2), beside=(TUNED,))
+LOGIN = Row("log-metric, with login", "requests/s", Goal("at least", 70), REFERENCE_AUTH, OURS_AUTH)
+LOGIN_COST = Row("ours: log-metric with login against without", "requests/s", Goal("at least", 0.7), OURS, OURS_AUTH)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What wrk asks of one competitor: the script, its arguments, and how many metrics each good answer has stored."""
+
+    script: str
+    arguments: Callable[[], list[str]]
+    metrics: int = 0
+
+
+def measure_log_metric(field: Field) -> None:
+    """log-metric to many runs."""
+    _compare(field, LOG_METRIC, (REFERENCE, OURS, TUNED), lambda name: logging(field, name, "log_metric.lua", 1))
+
+
+def measure_log_batch(field: Field) -> None:
+    """log-batch of 100 metrics to many runs."""
+    _compare(field, LOG_BATCH, (REFERENCE, OURS, TUNED), lambda name: logging(field, name, "log_batch.lua", METRICS_IN_BATCH))
+
+
+def measure_search(field: Field) -> None:
+    """The UI's first page of an experiment of 10,000 runs."""
+    _compare(field, SEARCH, (REFERENCE, OURS, TUNED), lambda name: searching(field, name, RUNS))
+
+
+def measure_get_run(field: Field) -> None:
+    """Single runs of 10,000."""
+    _compare(field, GET_RUN, (REFERENCE, OURS, TUNED), lambda name: getting(field, name, RUNS))
+
+
+def measure_login(field: Field) -> None:
+    """log-metric with a login; ours without beside it."""
+    names = (REFERENCE_AUTH, OURS_AUTH, OURS)
+    _compare(field, LOGIN, names, lambda name: logging(field, name, "log_metric.lua", 1))
+    values = field.samples.values[LOGIN.name]
+    for name in (OURS_AUTH, OURS):
+        for value in values[name]:
+            field.add(LOGIN_COST, name, value)
+
+
+def logging(field: Field, name: str, script: str, metrics: int) -> Asked:
+    """Writing metrics to new runs."""
+    runs = make_runs(field.get(name).api)
+    return Asked(script, lambda: [str(first_step()), *runs], metrics)
+
+
+def searching(field: Field, name: str, count: int) -> Asked:
+    """Searching loaded runs."""
+    experiment = loaded_runs.load(field.stores.postgres, field.get(name), count)
+    return Asked("search.lua", lambda: [experiment])
+
+
+def getting(field: Field, name: str, count: int) -> Asked:
+    """Reading loaded runs one by one."""
+    loaded_runs.load(field.stores.postgres, field.get(name), count)
+    return Asked("get_run.lua", lambda: [str(count)])
+
+
+def _compare(field: Field, row: Row, names: tuple[str, ...], ask: Callable[[str], Asked]) -> None:
+    field.only(*names)
+    asked = {name: ask(name) for name in names}
+    field.settle()
+    for name in names:
+        ask_for(field, name, asked[name], WARM_UP_SECONDS, may_be_silent=True)
+    for turn in range(field.rounds):
+        for name in field.order(names, turn):
+            field.add(row, name, ask_for(field, name, asked[name], field.seconds).rate)
+
+
+def ask_for(field: Field, name: str, asked: Asked, seconds: float, *, may_be_silent: bool = False) -> Load:
+    """What wrk saw; RuntimeError when the database has not exactly what was answered for."""
+    competitor, postgres = field.get(name), field.stores.postgres
+
+    def stored() -> int:
+        # wrk ends without waiting for the answers to its last requests; the server still works on them.
+        postgres.wait_until_idle(competitor.database)
+        return int(postgres.query(competitor.database, "SELECT count(*) FROM metrics")[0][0])
+
+    before = stored()
+    load = run_wrk(competitor.api, asked.script, asked.arguments(), seconds, may_be_silent=may_be_silent)
+    found = stored() - before
+    if not load.requests * asked.metrics <= found <= (load.requests + CONNECTIONS) * asked.metrics:
+        raise RuntimeError(f"{name}: {load.requests} requests of {asked.metrics} metrics were answered, {found} are stored")
+    return load

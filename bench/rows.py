@@ -1,0 +1,107 @@
+"""What is measured: the rows, their goals, and how samples become medians, spreads and ratios."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A bound for the ratio of ours to the reference, or for ours itself."""
+
+    kind: Literal["at most", "at least"]
+    bound: float
+    of: Literal["ratio", "ours"] = "ratio"
+
+    def is_met(self, ours: float, ratio: float | None) -> bool | None:
+        """Whether it is met; None where there is nothing to compare with."""
+        value = ours if self.of == "ours" else ratio
+        if value is None:
+            return None
+        return value <= self.bound if self.kind == "at most" else value >= self.bound
+
+    def __str__(self) -> str:
+        return f"{'<=' if self.kind == 'at most' else '>='} {self.bound:g}" + (" (ours)" if self.of == "ours" else "")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: which competitors stand for the reference and for ours, and which stand beside them."""
+
+    name: str
+    unit: str
+    goal: Goal | None = None
+    reference: str = "reference"
+    ours: str = "ours"
+    beside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A row with its figures; the ratio is the median of the rounds' ratios, for only those compare the same minute."""
+
+    row: Row
+    medians: dict[str, float]
+    spread: dict[str, tuple[float, float]]
+    ratio: float | None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the goal is met; None without one."""
+        return self.row.goal.is_met(self.medians[self.row.ours], self.ratio) if self.row.goal else None
+
+    def document(self) -> dict[str, object]:
+        """The row of `results.json`."""
+        row = self.row
+        return {
+            "name": row.name,
+            "unit": row.unit,
+            "reference": self.medians.get(row.reference),
+            "ours": self.medians[row.ours],
+            "ratio": self.ratio,
+            "spread": {name: list(pair) for name, pair in self.spread.items()},
+            "beside": {name: self.medians[name] for name in row.beside if name in self.medians},
+            "goal": str(row.goal) if row.goal else None,
+            "met": self.met,
+        }
+
+
+@dataclass
+class Samples:
+    """All figures of a run, by row and competitor, in the order of the rounds."""
+
+    rows: dict[str, Row] = field(default_factory=dict)
+    values: dict[str, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
+
+    def add(self, row: Row, competitor: str, value: float) -> None:
+        """One figure more."""
+        self.rows[row.name] = row
+        self.values[row.name][competitor].append(value)
+
+    def forget(self, *names: str) -> None:
+        """Nothing of these rows: half of the rounds would compare different minutes."""
+        for name in names:
+            del self.rows[name]
+            del self.values[name]
+
+    def summaries(self) -> Iterable[Summary]:
+        """Every row that has a figure of ours."""
+        for name, row in self.rows.items():
+            values = self.values[name]
+            if values[row.ours]:
+                medians = {competitor: statistics.median(found) for competitor, found in values.items() if found}
+                spread = {competitor: (min(found), max(found)) for competitor, found in values.items() if found}
+                yield Summary(row, medians, spread, _ratio(values[row.ours], values[row.reference]))
+
+
+def _ratio(ours: list[float], reference: list[float]) -> float | None:
+    if not any(reference):
+        return None
+    if len(ours) == len(reference) and all(reference):
+        return statistics.median(a / b for a, b in zip(ours, reference, strict=True))
+    # A server that answered nothing in one round: that round has no ratio.
+    return statistics.median(ours) / (statistics.median(reference) or max(reference))

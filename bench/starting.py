@@ -1,0 +1,44 @@
+"""Rows about starting: seconds to the first good answer, and what the server does right after it."""
+
+from __future__ import annotations
+
+from bench.field import OURS, REFERENCE, TUNED, Field
+from bench.load import first_step, make_runs, run_wrk
+from bench.memory import pss_mb
+from bench.rows import Goal, Row
+
+START = Row("start to first good answer, stores up", "s", Goal("at most", 0.3), beside=(TUNED,))
+FIRST_START = Row("first start ever, which makes the schema", "s", beside=(TUNED,))
+FRESH_RATE = Row("log-metric right after the first answer", "requests/s", beside=(TUNED,))
+FRESH_MEMORY = Row("memory of all server processes right after start (PSS)", "MB", beside=(TUNED,))
+MEMORY = Row("memory of all server processes after a minute (PSS)", "MB", Goal("at most", 0.2), beside=(TUNED,))
+
+
+def measure_start(field: Field) -> None:
+    """Starts in turns, each competitor alone; and its rate in the first seconds."""
+    names = (REFERENCE, OURS, TUNED)
+    runs = {}
+    for name in names:
+        field.only(name)
+        field.add(FIRST_START, name, field.first_start[name])
+        # Made here, since right after a later start it would give the server time.
+        runs[name] = make_runs(field.get(name).api)
+    for turn in range(field.few_rounds):
+        for name in field.order(names, turn):
+            field.only()
+            field.add(START, name, field.start(name))
+            load = run_wrk(field.get(name).api, "log_metric.lua", [str(first_step()), *runs[name]], field.seconds, may_be_silent=True)
+            field.add(FRESH_RATE, name, load.rate)
+
+
+def measure_memory(field: Field) -> None:
+    """Idle memory of each, right after its start and a minute later; no two that share files run at once."""
+    for names in ((TUNED,), (OURS, REFERENCE)):
+        field.only()
+        for place, name in enumerate(names):
+            field.only(*names[:place])
+            field.start(name)
+            field.add(FRESH_MEMORY, name, pss_mb(field.get(name).processes()))
+        field.settle()
+        for name in names:
+            field.add(MEMORY, name, pss_mb(field.get(name).processes()))

@@ -1,0 +1,10 @@
+-- Argument: the id of the experiment. Each request is the UI's first page of its runs, newest first.
+require("common")
+
+function init(args)
+  body = string.format('{"experiment_ids": ["%s"], "max_results": 100, "order_by": ["attributes.start_time DESC"]}', args[1])
+end
+
+function request()
+  return wrk.format("POST", "/api/2.0/mlflow/runs/search", headers, body)
+end
