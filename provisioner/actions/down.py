@@ -10,14 +10,14 @@ from pathlib import Path
 from provisioner.actions.link import linked_projects
 from provisioner.actions.runtime import existing_runtime
 from provisioner.actions.secrets import FOLDER
-from provisioner.actions.stack_directory import STATE_FILE, OpenStack, find_stack
+from provisioner.actions.stack_directory import CA_FILE, STATE_FILE, OpenStack, find_stack
 from provisioner.actions.status import size
 from provisioner.errors import Declined, ProvisionError
 from provisioner.output import Reporter, Result
 from provisioner.runtimes.base import Runtime
 
 Ask = Callable[[str], bool]
-OWN_FILES = (STATE_FILE, ".env")
+OWN_FILES = (STATE_FILE, ".env", CA_FILE)
 
 
 def down(option: Path | None, reporter: Reporter) -> Result:
