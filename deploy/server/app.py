@@ -15,6 +15,7 @@ from mlflow.server.fastapi_app import app as fastapi_app
 from mlflow.server.handlers import initialize_backend_stores
 from settings import Fault, Settings
 from signed_in import tell_front_door
+from strangers import refuse_unreadable
 
 
 def applications(settings: Settings) -> tuple[Any, Any]:
@@ -27,7 +28,7 @@ def applications(settings: Settings) -> tuple[Any, Any]:
         from mlflow.server.auth import create_app
 
         # It adds login to Flask's application, and answers another FastAPI around it.
-        asgi = tell_front_door(flask_app, create_app(flask_app))
+        asgi = tell_front_door(flask_app, refuse_unreadable(flask_app, create_app(flask_app)))
     _close_connections()
     return flask_app, asgi
 

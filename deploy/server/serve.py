@@ -65,6 +65,9 @@ def _options(settings: Settings, size: Sizing) -> dict[str, Any]:
         # The front door opens a connection for each request: one that is kept could be closed just as it is used again.
         "keepalive": 0,
         "backlog": 512,
+        # The front door has limits for both; gunicorn's own refuse what MLflow's page asks for a hundred runs.
+        "limit_request_line": 0,
+        "limit_request_field_size": 32_768,
         # Heartbeats are files: in memory where there is such a place.
         "worker_tmp_dir": str(SHARED_MEMORY) if SHARED_MEMORY.is_dir() else None,
         "control_socket_disable": True,

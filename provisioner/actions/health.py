@@ -49,7 +49,7 @@ def wait_until_answering(rest: Rest, ill: Callable[[], Unhealthy | None], deadli
             return time.monotonic() - started
         except RestError as error:
             # A refused login, Host or certificate does not pass with time.
-            if error.hint or error.status in {400, 401, 403, 421}:
+            if error.lasting or error.status in {400, 401, 403, 421}:
                 return time.monotonic() - started
             seen = str(error)
         now = time.monotonic()

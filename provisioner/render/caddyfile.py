@@ -81,6 +81,10 @@ _SITE = """\
 	log_append user {{http.reverse_proxy.header.X-Provision-User}}
 {tls}	encode zstd gzip
 
+	# PostgreSQL's texts hold no NUL, and no file's name does.
+	@nul vars_regexp {{http.request.orig_uri}} (?i)%00
+	respond @nul "A NUL in the address." 400
+
 	# The names of these files change with their content.
 	@hashed path_regexp ^/static-files/static/.+\\.[0-9a-f]{{8,}}\\.(chunk\\.)?(js|css|woff2?|ttf|svg|png)$
 	header @hashed >Cache-Control "public, max-age=31536000, immutable"

@@ -92,7 +92,7 @@ def matching_key(certificate: x509.Certificate, key: bytes) -> bool:
 
 def refusal(error: ssl.SSLCertVerificationError, host: str, address: tuple[str, int]) -> Refusal:
     """Why the certificate that the server at the address shows for the host is refused."""
-    shown = _shown_certificate(host, address)
+    shown = shown_certificate(host, address)
     names = ", ".join(names_of(shown)) if shown else ""
     if error.verify_code == _EXPIRED:
         when = f" on {ends_at(shown):%Y-%m-%d %H:%M} UTC" if shown and ends_at(shown) < datetime.now(timezone.utc) else ""
@@ -112,7 +112,12 @@ def refusal(error: ssl.SSLCertVerificationError, host: str, address: tuple[str, 
     )
 
 
-def _shown_certificate(host: str, address: tuple[str, int]) -> x509.Certificate | None:
+def has_no_certificate(error: ssl.SSLError) -> bool:
+    """Whether the server ended the handshake since it has nothing to show for the name."""
+    return str(error.reason) in {"TLSV1_ALERT_INTERNAL_ERROR", "TLSV1_UNRECOGNIZED_NAME", "SSLV3_ALERT_HANDSHAKE_FAILURE"}
+
+
+def shown_certificate(host: str, address: tuple[str, int]) -> x509.Certificate | None:
     """What the server shows, looked at and not believed: nothing is sent over that connection."""
     from cryptography import x509
 

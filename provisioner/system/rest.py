@@ -15,20 +15,24 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from provisioner.system.certificates import context_of, refusal
+from provisioner.system.certificates import context_of, has_no_certificate, refusal
 
 _SHOWN = 300
+NO_CERTIFICATE = "use the name that it has (server.public_url); `provision logs proxy` there shows whether it gets its certificate"
+NO_TRUST = "give the file of the server's certificate authority: `provision link --ca-file FILE`"
 
 
 class RestError(Exception):
     """A call that gave no good answer; `status` is 0 when nothing answered at all."""
 
-    def __init__(self, status: int, message: str, hint: str = "") -> None:
+    def __init__(self, status: int, message: str, hint: str = "", *, lasting: bool = False) -> None:
         super().__init__(f"{status} {message}" if status else message)
         self.status = status
         self.message = message
         self.hint = hint
-        """What mends it, where that is known: the server's certificate was refused."""
+        """What mends it, where that is known."""
+        self.lasting = lasting
+        """Whether it does not pass with time: the server's certificate was refused."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -136,7 +140,7 @@ class Rest:
         if content_type:
             headers["Content-Type"] = content_type
         if self._unusable:
-            raise RestError(0, self._unusable, "give the file of the server's certificate authority: `provision link --ca-file FILE`")
+            raise RestError(0, self._unusable, NO_TRUST, lasting=True)
         # Percent signs stay: a path or query that is encoded already must not be encoded twice.
         target = self.uri + quote(path, safe="/%?&=+,;:@!$'()*~[]")
         try:
@@ -151,7 +155,9 @@ class Rest:
             inner = error.reason if isinstance(error, urllib.error.URLError) else error
             if isinstance(inner, ssl.SSLCertVerificationError):
                 refused = refusal(inner, urlsplit(self.uri).hostname or "", self._address)
-                raise RestError(0, refused.why, refused.hint) from None
+                raise RestError(0, refused.why, refused.hint, lasting=True) from None
+            if isinstance(inner, ssl.SSLError) and has_no_certificate(inner):
+                raise RestError(0, f"{self.uri} has no certificate for this name", NO_CERTIFICATE) from None
             raise RestError(0, f"{self.uri} does not answer: {_reason(error)}") from None
 
 
