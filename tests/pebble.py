@@ -54,7 +54,7 @@ def pebble(address: str, http_port: int, tls_port: int) -> Iterator[Acme]:
         "externalAccountBindingRequired": False,
     }
     (folder / "config.json").write_text(json.dumps({"pebble": config}))
-    names = [known[1], "-defaultIPv4", "127.0.0.1", "-defaultIPv6", "", "-dns01", f"127.0.0.1:{dns}"]
+    names = [known[1], "-defaultIPv4", "127.0.0.1", "-defaultIPv6", "", "-dnsserver", f"127.0.0.1:{dns}"]
     names += ["-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "", "-management", f"127.0.0.1:{free_port()}"]
     server = [known[0], "-config", str(folder / "config.json"), "-dnsserver", f"127.0.0.1:{dns}"]
     env = {**os.environ, "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"}

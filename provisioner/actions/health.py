@@ -51,7 +51,7 @@ def wait_until_answering(rest: Rest, ill: Callable[[], Unhealthy | None], deadli
             # A refused login, Host or certificate does not pass with time.
             if error.lasting or error.status in {400, 401, 403, 421}:
                 return time.monotonic() - started
-            seen = str(error)
+            seen, hint = str(error), error.hint
         now = time.monotonic()
         if now - looked > 2:
             looked = now
@@ -61,7 +61,7 @@ def wait_until_answering(rest: Rest, ill: Callable[[], Unhealthy | None], deadli
             raise Unhealthy(
                 f"the tracking server did not answer within {deadline:.0f} s",
                 why=seen,
-                hint="`provision logs mlflow` shows what it waits for",
+                hint=hint or "`provision logs mlflow` shows what it waits for",
                 left_as="the services still run; no data was removed",
             )
         time.sleep(0.1)
