@@ -37,7 +37,7 @@ def programs() -> tuple[str, str] | None:
 def pebble(address: str, http_port: int, tls_port: int) -> Iterator[Acme]:
     """The server at that address of this machine; its challenges come to these ports of 127.0.0.1."""
     known = programs()
-    assert known, "Pebble is missing: go install github.com/letsencrypt/pebble/v2/cmd/...@latest"
+    assert known, "Pebble is missing: go install github.com/letsencrypt/pebble/v2/cmd/{pebble,pebble-challtestsrv}@latest"
     folder = Path(tempfile.mkdtemp(prefix="pebble-"))
     authority = Authority("Pebble's own CA")
     write_pair(folder, *authority.issue(address, "localhost"))

@@ -129,6 +129,8 @@ def _tls(server: ServerSettings) -> Iterator[Fault]:
         yield "tls", "needs public_url: the https:// address that people type"
     elif server.tls == "acme" and (is_address(host) or is_loopback_url(server.public_url)):
         yield "public_url", "must have a name that the ACME server can reach: for an address take tls: internal"
+    elif server.tls == "acme" and (urlsplit(server.public_url).port or HTTPS_PORT) != HTTPS_PORT and not server.http_port:
+        yield "tls", "acme needs port 443 in public_url, or http_port: the ACME server asks at the outer ports 80 and 443 only"
     if server.tls == "external" and not server.trusted_proxies:
         yield "tls", "external needs trusted_proxies: the addresses of what ends TLS"
     if server.tls == "files":

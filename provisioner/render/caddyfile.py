@@ -27,6 +27,16 @@ _SERVERS = """\
 	}}
 """
 
+# What the front door says for itself names requests too.
+_OWN_LOG = """\
+	log {
+		format filter {
+			request>headers delete
+			request>uri regexp "[?].*" ""
+		}
+	}
+"""
+
 # Nothing here has a login or a query in it: `Authorization`, cookies and tokens in queries stay out of the log. The user
 # is whom the tracking server let in, by a header of its answer that goes no further.
 _ACCESS_LOG = """\
@@ -158,7 +168,7 @@ def _options(stack: Stack, addresses: Addresses) -> str:
     trusted = ""
     if server.tls == "external":
         trusted = f"\n\t\ttrusted_proxies static {' '.join(server.trusted_proxies)}\n\t\ttrusted_proxies_strict"
-    return "{\n" + "".join(f"\t{line}\n" for line in lines) + _SERVERS.format(trusted=trusted) + "}\n"
+    return "{\n" + "".join(f"\t{line}\n" for line in lines) + _OWN_LOG + _SERVERS.format(trusted=trusted) + "}\n"
 
 
 def _tls(server: ServerSettings, addresses: Addresses) -> str:

@@ -44,6 +44,7 @@ def test_all_faults_are_said_at_once_with_those_of_other_groups() -> None:
         ("  tls: acme\n  public_url: https://localhost\n", "public_url: must have a name that the ACME server can reach"),
         ("  tls: internal\n  auth: basic\n  public_url: http://mlflow.lan\n", "public_url: must start with https://"),
         ("  tls: internal\n  public_url: http://localhost\n", "public_url: must start with https://, since tls is set"),
+        ("  tls: acme\n  auth: basic\n  public_url: https://mlflow.example.com:8443\n", "tls: acme needs port 443 in public_url"),
         (f"  tls: files\n  tls_key: key.pem\n{PUBLIC}", "tls: files needs tls_certificate"),
         (f"  tls: external\n{PUBLIC}", "tls: external needs trusted_proxies"),
         (f"  tls: internal\n  trusted_proxies: [192.0.2.1]\n{PUBLIC}", "trusted_proxies: goes with tls: external"),
