@@ -26,7 +26,7 @@ LABEL org.opencontainers.image.title="provision-mlflow" \
       org.opencontainers.image.description="MLflow tracking server for PostgreSQL and S3, as made by provision" \
       org.opencontainers.image.licenses="Apache-2.0"
 # Fresh named volumes take the owner of the directory that they are first mounted on.
-RUN install -d -o 10001 -g 10001 -m 0700 /var/lib/mlflow /var/lib/mlflow/artifacts /var/lib/minio
+RUN install -d -o 10001 -g 10001 -m 0700 /var/lib/mlflow /var/lib/mlflow/artifacts /var/lib/minio /var/lib/caddy
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /opt/provision /opt/provision
 ENV PATH=/opt/venv/bin:$PATH \

@@ -15,6 +15,8 @@ from mlflow.server import app as flask_app
 from mlflow.server.fastapi_app import app as fastapi_app
 from mlflow.server.handlers import initialize_backend_stores
 from settings import Fault, Settings
+from signed_in import tell_front_door
+from strangers import refuse_unreadable
 
 
 def applications(settings: Settings) -> tuple[Any, Any]:
@@ -29,6 +31,8 @@ def applications(settings: Settings) -> tuple[Any, Any]:
         # It adds login to Flask's application, and answers another FastAPI around it.
         asgi = create_app(flask_app)
     asgi.add_exception_handler(OSError, _refused_for_want_of_space)
+    if settings.login:
+        asgi = tell_front_door(flask_app, refuse_unreadable(flask_app, asgi))
     _close_connections()
     return flask_app, asgi
 

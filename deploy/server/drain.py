@@ -7,10 +7,15 @@ would then close the connection while the front door still sends, which takes th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 BLOCK = 1 << 16
+# A stranger may not keep a thread waiting: of a body without a login no more is taken than the front door has whole before it calls.
+BUFFERED = 256_000
+MOST = 64 << 20
+SECONDS = 2.0
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -21,43 +26,68 @@ def drained_wsgi(application: Callable[..., Iterable[bytes]]) -> Callable[..., I
     """The same WSGI application."""
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        refused = False
+
+        def starting(status: str, *rest: Any) -> Any:
+            nonlocal refused
+            refused = status.startswith("401")
+            return start_response(status, *rest)
+
         # gunicorn sends the headers with the first part of the body, so nothing has gone out yet.
-        body = application(environ, start_response)
-        while environ["wsgi.input"].read(BLOCK):
-            pass
+        body = application(environ, starting)
+        length = environ.get("CONTENT_LENGTH")
+        if not refused or (length and int(length) <= BUFFERED):
+            while environ["wsgi.input"].read(BLOCK):
+                pass
         return body
 
     return answer
 
 
 def drained_asgi(application: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    """The same ASGI application."""
+    """The same ASGI application; of what it left, so much is taken as comes without a pause, within a limit."""
 
     async def answer(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await application(scope, receive, send)
             return
-        left = True
-        # A streaming response waits for the client to leave while it begins: one of the two may receive at a time.
-        one = asyncio.Lock()
-
-        async def take() -> Message:
-            nonlocal left
-            message = await receive()
-            left = message["type"] == "http.request" and bool(message.get("more_body"))
-            return message
-
-        async def receiving() -> Message:
-            async with one:
-                return await take()
+        body = _Body(receive)
 
         async def sending(message: Message) -> None:
-            while left and message["type"] == "http.response.start":
-                async with one:
-                    if left:
-                        await take()
+            if message["type"] == "http.response.start":
+                await body.drain()
             await send(message)
 
-        await application(scope, receiving, sending)
+        await application(scope, body.receive, sending)
 
     return answer
+
+
+class _Body:
+    """A request's body on its way to the application."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._ended = False
+        # A streaming response waits for the client to leave while it begins: one of the two may receive at a time.
+        self._one = asyncio.Lock()
+
+    async def receive(self) -> Message:
+        """The next message."""
+        async with self._one:
+            return await self._take()
+
+    async def drain(self) -> None:
+        """What the application left of it is taken and forgotten."""
+        left = MOST
+        with contextlib.suppress(asyncio.TimeoutError):
+            while not self._ended and left > 0:
+                async with self._one:
+                    if not self._ended:
+                        message = await asyncio.wait_for(self._take(), SECONDS)
+                        left -= len(message.get("body", b""))
+
+    async def _take(self) -> Message:
+        message = await self._receive()
+        self._ended = message["type"] != "http.request" or not message.get("more_body")
+        return message

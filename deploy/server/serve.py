@@ -65,7 +65,7 @@ def _options(settings: Settings, size: Sizing) -> dict[str, Any]:
         # The front door opens a connection for each request: one that is kept could be closed just as it is used again.
         "keepalive": 0,
         "backlog": 512,
-        # The page asks for a hundred runs in one address; the front door bounds what it passes on.
+        # The front door has limits for both; gunicorn's own refuse what MLflow's page asks for a hundred runs.
         "limit_request_line": 0,
         "limit_request_field_size": 0,
         # Heartbeats are files: in memory where there is such a place.

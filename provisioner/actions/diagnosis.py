@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from provisioner.actions.doctor import EnvironmentReport, ProjectReport, project_report
+from provisioner.actions.health import client
 from provisioner.actions.kedro_project import NotAProject
-from provisioner.actions.runtime import existing_runtime, stack_port, tracking_uri
+from provisioner.actions.runtime import existing_runtime, front_door, stack_port, tracking_uri
 from provisioner.actions.stack_directory import OpenStack, find_stack
 from provisioner.actions.status import service_problem, service_rows
 from provisioner.errors import ProvisionError, Unhealthy
+from provisioner.model.front_door import ends_tls, public_host
 from provisioner.output import CheckResult, Reporter, Result
+from provisioner.system.certificates import ends_at, names_of, shown_certificate
+from provisioner.system.rest import RestError
+
+LOGS_HINT = "`provision logs proxy` shows what the front door says"
+SOON = timedelta(days=20)
 
 
 def diagnose(project: Path | None, option: Path | None, reporter: Reporter) -> Result:
@@ -52,8 +61,27 @@ def _diagnose_stack(opened: OpenStack, result: Result, reporter: Reporter) -> No
         problem = error
     uri = tracking_uri(opened, stack_port(opened))
     reporter.check(CheckResult("stack", problem is None, problem.what if problem else f"runs at {uri}"))
+    if problem is None and ends_tls(opened.settings.server):
+        problem = _diagnose_certificate(opened, uri, reporter)
     if problem:
         result.errors.append(problem)
+
+
+def _diagnose_certificate(opened: OpenStack, uri: str, reporter: Reporter) -> ProvisionError | None:
+    """Whether clients believe the front door's certificate, and how long they will."""
+    door = front_door(opened, stack_port(opened))
+    try:
+        client(door, uri, None).get_bytes("/health")
+    except RestError as error:
+        reporter.check(CheckResult("certificate", False, str(error), error.hint))
+        return Unhealthy("clients do not reach the front door by TLS", where=uri, why=str(error), hint=error.hint or LOGS_HINT, left_as="")
+    address = urlsplit(f"//{door.address}")
+    shown = shown_certificate(public_host(opened.settings.server), (address.hostname or "", address.port or 0))
+    if shown:
+        seen = f"for {', '.join(names_of(shown))}, until {ends_at(shown):%Y-%m-%d %H:%M} UTC"
+        late = opened.settings.server.tls == "files" and ends_at(shown) - datetime.now(timezone.utc) < SOON
+        reporter.check(CheckResult("certificate", True, f"{seen}; renew it soon: replace the files, then `provision up`" if late else seen))
+    return None
 
 
 def _diagnose_project(report: ProjectReport, result: Result, reporter: Reporter) -> None:

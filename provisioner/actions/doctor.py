@@ -15,6 +15,7 @@ from provisioner.actions.kedro_project import KedroProject, environments, find_p
 from provisioner.actions.kedro_proof import Answer, Loaded, ask, certain_project, choose_interpreter
 from provisioner.actions.link_plan import PASSWORD, USERNAME
 from provisioner.errors import LinkRefused
+from provisioner.system.certificates import CERT_PATH, clients_ca_file
 from provisioner.system.files import read_file
 from provisioner.system.proxies import swallowing_proxy
 from provisioner.system.rest import Rest, RestError
@@ -87,39 +88,36 @@ class ProjectReport:
         return all(report.ok for report in self.environments if report.default)
 
 
-def project_report(project: Path, *, python: Path | None = None, timeout: float = _TIMEOUT, ca_file: Path | None = None) -> ProjectReport:
+def project_report(project: Path, *, python: Path | None = None, timeout: float = _TIMEOUT) -> ProjectReport:
     """Every environment of the project at the path or above it; contacts the servers that its files name."""
     found = find_project(project)
     interpreter = choose_interpreter(found, python)
     found = certain_project(found, interpreter)
     names = environments(found)
     answer = ask(found, interpreter.path, names) if interpreter.path else Answer(error=interpreter.reason)
-    servers: dict[tuple[str, str, str], ServerReport] = {}
+    servers: dict[tuple[str, ...], ServerReport] = {}
     reports = []
     for env in names:
         report, entry = _environment(found, env, answer)
         if report.uri.startswith(("http://", "https://")):
-            username, password = _login(found, env, entry)
-            key = (report.uri, username, password)
+            key = (report.uri, *_login(found, env, entry))
             if key not in servers:
-                servers[key] = server_report(report.uri, username, password, timeout=timeout, ca_file=ca_file)
+                servers[key] = server_report(*key, timeout=timeout)
             report = _with_server(report, servers[key])
         reports.append(report)
     asked = f"{interpreter.path} ({interpreter.reason})" if interpreter.path else interpreter.reason
     return ProjectReport(found.path, asked, answer.error or answer.versions, tuple(reports))
 
 
-def server_report(
-    uri: str, username: str = "", password: str = "", *, timeout: float = _TIMEOUT, ca_file: Path | None = None
-) -> ServerReport:
-    """The server at the URI, reached directly; a proxy that clients would take is named."""
+def server_report(uri: str, username: str = "", password: str = "", ca_file: str = "", *, timeout: float = _TIMEOUT) -> ServerReport:
+    """The server at the URI, reached directly, its certificate believed as MLflow does; a proxy that clients would take is named."""
     proxy = swallowing_proxy(uri, os.environ)
-    rest = Rest(uri, username=username, password=password, timeout=timeout, ca_file=ca_file)
+    rest = Rest(uri, username=username, password=password, timeout=timeout, trusted=clients_ca_file(ca_file))
     started = time.monotonic()
     try:
         rest.get_bytes("/health")
     except RestError as error:
-        return ServerReport(uri, False, False, str(error), "start it (`provision up`), or link to another address", proxy)
+        return ServerReport(uri, False, False, str(error), error.hint or "start it (`provision up`), or link to another address", proxy)
     took = (time.monotonic() - started) * 1000
     try:
         count, bypassing = _experiments(rest)
@@ -179,8 +177,8 @@ def _with_server(report: EnvironmentReport, server: ServerReport) -> Environment
     return EnvironmentReport(report.env, report.default, report.uri, report.origin, report.why, report.proved, server, report.problem)
 
 
-def _login(project: KedroProject, env: str, entry: str) -> tuple[str, str]:
-    """The login of a run: the entry that mlflow.yml names, else this shell's."""
+def _login(project: KedroProject, env: str, entry: str) -> tuple[str, str, str]:
+    """The login of a run, and the certificates that it trusts: the entry that mlflow.yml names, else this shell's."""
     values: Mapping[str, Any] = {}
     for name in dict.fromkeys((project.base_env, env)):
         try:
@@ -188,7 +186,7 @@ def _login(project: KedroProject, env: str, entry: str) -> tuple[str, str]:
         except LinkRefused:
             found = None
         values = found if isinstance(found, dict) else values
-    return _value(values, USERNAME), _value(values, PASSWORD)
+    return _value(values, USERNAME), _value(values, PASSWORD), _value(values, CERT_PATH)
 
 
 def _value(values: Mapping[str, Any], name: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from provisioner.actions.link import linked_projects
 from provisioner.actions.runtime import existing_runtime
 from provisioner.actions.secrets import FOLDER
-from provisioner.actions.stack_directory import STATE_FILE, OpenStack, find_stack
+from provisioner.actions.stack_directory import CA_FILE, STATE_FILE, OpenStack, find_stack
 from provisioner.actions.status import size
 from provisioner.errors import Declined, ProvisionError
 from provisioner.model.stack import Stack
@@ -19,7 +19,7 @@ from provisioner.output import Reporter, Result
 from provisioner.runtimes.base import Runtime
 
 Ask = Callable[[str], bool]
-OWN_FILES = (STATE_FILE, ".env")
+OWN_FILES = (STATE_FILE, ".env", CA_FILE)
 
 
 def down(option: Path | None, reporter: Reporter) -> Result:

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from provisioner.actions.runtime import FrontDoor
 from provisioner.errors import PreflightError, ProvisionError, Unhealthy
 from provisioner.model.secret import Secret
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import CheckResult, Reporter
 from provisioner.runtimes.base import Runtime
+from provisioner.system.certificates import clients_ca_file
 from provisioner.system.rest import Rest, RestError
 
 EXPERIMENT = "provision-checks"
@@ -27,15 +29,17 @@ DEADLINE_VARIABLE = "PROVISION_START_DEADLINE"
 LOG_LINES = 20
 
 
-def client(front_door: str, public_url: str, password: Secret | None, timeout: float = 10) -> Rest:
-    """A client that reaches the front door here, and names it as everybody else does."""
+def client(door: FrontDoor, public_url: str, password: Secret | None, timeout: float = 10) -> Rest:
+    """A client that reaches the front door here, names it as everybody else does, and believes its certificate as they do."""
     return Rest(
-        front_door,
+        public_url if door.tls else f"http://{door.address}",
+        connect=door.address,
         host=urlsplit(public_url).netloc,
         origin=public_url,
         username=ADMIN_LOGIN if password else "",
         password=password.reveal() if password else "",
         timeout=timeout,
+        trusted=door.ca or clients_ca_file(""),
     )
 
 
@@ -65,16 +69,16 @@ def wait_until_answering(rest: Rest, runtime: Runtime, deadline: float) -> float
             rest.call("POST", f"{API}/experiments/search", {"max_results": 1})
             return time.monotonic() - started
         except RestError as error:
-            # A refused login or Host does not pass with time.
-            if error.status in {400, 401, 403}:
+            # A refused login, Host or certificate does not pass with time.
+            if error.lasting or error.status in {400, 401, 403, 421}:
                 return time.monotonic() - started
-            seen = str(error)
+            seen, hint = str(error), error.hint
         now = time.monotonic()
         if now - looked > 2:
             looked = now
             _refuse_ill(runtime)
         if now - started > deadline:
-            raise _too_late(runtime, seen, deadline)
+            raise _too_late(runtime, seen, hint, deadline)
         time.sleep(0.1)
 
 
@@ -91,7 +95,7 @@ def _refuse_ill(runtime: Runtime) -> None:
             )
 
 
-def _too_late(runtime: Runtime, seen: str, deadline: float) -> Unhealthy:
+def _too_late(runtime: Runtime, seen: str, hint: str, deadline: float) -> Unhealthy:
     """The deadline's error: what was seen, the server's state and its last lines."""
     server = runtime.observe().services.get("mlflow")
     state = f"{server.state}, {server.detail}" if server else "absent"
@@ -99,7 +103,7 @@ def _too_late(runtime: Runtime, seen: str, deadline: float) -> Unhealthy:
         f"the tracking server did not answer within {deadline:.0f} s",
         where=f"service mlflow: {state}",
         why=f"{seen}\n{runtime.logs('mlflow', LOG_LINES)}".strip(),
-        hint=f"`provision logs mlflow` shows more; {DEADLINE_VARIABLE} gives a slow machine more time",
+        hint=hint or f"`provision logs mlflow` shows more; {DEADLINE_VARIABLE} gives a slow machine more time",
         left_as="the services still run; no data was removed",
     )
 
@@ -157,7 +161,8 @@ def _api(rest: Rest) -> CheckResult:
         hint = {
             403: "server.public_url in provision.yml must be the address that people type",
             401: "the admin password was changed; put the one in use into secrets/mlflow_admin_password",
-        }.get(error.status, "`provision logs mlflow` shows why")
+            421: "server.public_url in provision.yml must be the address that people type",
+        }.get(error.status, error.hint or "`provision logs mlflow` shows why")
         return CheckResult("tracking server", False, str(error), hint)
     return CheckResult("tracking server", True, f"the API answered in {(time.monotonic() - started) * 1000:.0f} ms")
 

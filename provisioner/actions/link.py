@@ -14,14 +14,16 @@ from provisioner.actions.git_ignore import refuse_visible
 from provisioner.actions.kedro_project import KedroProject, config_files, find_project
 from provisioner.actions.kedro_proof import Interpreter, Loaded, ask, certain_project, choose_interpreter
 from provisioner.actions.link_draft import Draft, DraftFile, without_marks
-from provisioner.actions.link_plan import PASSWORD, USERNAME, Credentials, Plan, checked_uri, make_plan, remarks_on_environment
+from provisioner.actions.link_plan import ClientEntry, Credentials, Plan, checked_uri, make_plan, remarks_on_environment
 from provisioner.actions.link_record import (
+    CA_FILE,
     FileRecord,
     LinkRecord,
     digest,
     first_bytes,
     forget,
     holding,
+    keep_ca,
     linked_projects,
     load_record,
     record_folder,
@@ -59,6 +61,7 @@ def link(
     uri: str,
     *,
     credentials: Credentials | None = None,
+    ca: bytes | None = None,
     env: str | None = None,
     python: Path | None = None,
     stack: str = "",
@@ -75,15 +78,16 @@ def link(
     with contextlib.nullcontext() if dry_run else holding(folder, "link"):
         record = load_record(folder)
         draft = Draft(found, record, folder)
-        plan = make_plan(found, draft, uri, credentials, env)
+        client = ClientEntry(credentials, folder / CA_FILE if ca else None)
+        plan = make_plan(found, draft, uri, client, env)
         files = draft.files()
         for file in files:
             if credentials and file.record.private and file.record.marks:
                 refuse_visible(found, file.path)
         if dry_run:
             return _shown(found, uri, plan, files, reporter)
-        work = _Work(found, folder, record, plan, files, uri, stack)
-        return _carry_out(work, interpreter, credentials, reporter)
+        work = _Work(found, folder, record, plan, files, uri, stack, client, ca)
+        return _carry_out(work, interpreter, reporter)
 
 
 def unlink(project: Path, reporter: Reporter) -> LinkReport:
@@ -117,24 +121,29 @@ class _Work:
     files: Sequence[DraftFile]
     uri: str
     stack: str
+    client: ClientEntry
+    ca: bytes | None
 
     @property
     def changed(self) -> list[DraftFile]:
         return [file for file in self.files if file.changed]
 
 
-def _carry_out(work: _Work, interpreter: Interpreter, credentials: Credentials | None, reporter: Reporter) -> LinkReport:
+def _carry_out(work: _Work, interpreter: Interpreter, reporter: Reporter) -> LinkReport:
     """Remember, write, prove; what cannot be proved false stays."""
     made: list[Path] = []
+    ca_before = read_file(work.folder / CA_FILE)
     new = _new_record(work)
     save_record(work.folder, new, [(file.record, file.first) for file in work.files if file.record.marks])
     try:
+        keep_ca(work.folder, work.ca)
         for file in work.changed:
             made += _write(work.project, file)
         made += make_folders(work.project.folder(work.plan.proof_env))
         new = replace(new, folders=tuple(dict.fromkeys([*new.folders, *(work.project.shown(path) for path in made)])))
-        proof, proved = _prove(work, interpreter, credentials)
+        proof, proved = _prove(work, interpreter)
     except BaseException:
+        keep_ca(work.folder, ca_before)
         _roll_back(work, made)
         raise
     save_record(work.folder, replace(new, proved=proved), [])
@@ -174,7 +183,7 @@ def _roll_back(work: _Work, made: Sequence[Path]) -> None:
         save_record(work.folder, work.record, [])
 
 
-def _prove(work: _Work, interpreter: Interpreter, credentials: Credentials | None) -> tuple[Proof, str]:
+def _prove(work: _Work, interpreter: Interpreter) -> tuple[Proof, str]:
     """What the project's Kedro says now, and a fingerprint of all that it depends on; LinkRefused when it says something else."""
     env = work.plan.proof_env
     if interpreter.path is None:
@@ -186,22 +195,22 @@ def _prove(work: _Work, interpreter: Interpreter, credentials: Credentials | Non
     if answer.error:
         return Proof("not made", f"{interpreter.path}: {answer.error}"), ""
     loaded = answer.environments[env]
-    _refuse_different(work, loaded, credentials)
+    _refuse_different(work, loaded)
     problem = loaded.problem or ("settings.py disables the hook of kedro-mlflow, so no run is tracked" if answer.hook_disabled else "")
     detail = f"`kedro run` in {env} uses {work.uri} ({answer.versions}; {interpreter.reason})"
     return Proof("ok", f"{detail}; but {problem}" if problem else detail), "" if problem else fingerprint
 
 
-def _refuse_different(work: _Work, loaded: Loaded, credentials: Credentials | None) -> None:
+def _refuse_different(work: _Work, loaded: Loaded) -> None:
     env = work.plan.proof_env
     wrong = ""
     if loaded.error:
         wrong = f"Kedro cannot load it: {loaded.error}"
     elif loaded.uri != work.uri:
         wrong = f"Kedro takes {loaded.uri} ({loaded.origin})"
-    elif credentials and loaded.credentials != work.plan.entry:
+    elif work.client and loaded.credentials != work.plan.entry:
         wrong = f"Kedro takes the credentials {loaded.credentials or 'of nobody'}, not {work.plan.entry}"
-    elif credentials and not _same_login(loaded, credentials):
+    elif not _same_login(loaded, work.client):
         wrong = f"Kedro takes another login from the credentials {work.plan.entry}"
     if wrong:
         raise LinkRefused(
@@ -213,9 +222,8 @@ def _refuse_different(work: _Work, loaded: Loaded, credentials: Credentials | No
         )
 
 
-def _same_login(loaded: Loaded, credentials: Credentials) -> bool:
-    wanted = {USERNAME: credentials.username, PASSWORD: credentials.password.reveal()}
-    return all(loaded.login.get(name) == hashlib.sha256(value.encode()).hexdigest() for name, value in wanted.items())
+def _same_login(loaded: Loaded, client: ClientEntry) -> bool:
+    return all(loaded.login.get(name) == hashlib.sha256(value.encode()).hexdigest() for name, value in client.values().items())
 
 
 def _fingerprint(work: _Work, interpreter: Path) -> str:

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from provisioner.actions.link_draft import Draft
 from provisioner.errors import LinkRefused
 from provisioner.model.secret import Secret
 from provisioner.render.kedro_conf import CREDENTIALS, REGISTRY_URI, TRACKING_URI, Change, line, refuse_flat
+from provisioner.system.certificates import CERT_PATH
 from provisioner.system.proxies import swallowing_proxy
 
 ENTRY = "mlflow_server"
@@ -28,6 +30,22 @@ class Credentials:
 
     username: str
     password: Secret
+
+
+@dataclass(frozen=True)
+class ClientEntry:
+    """What an entry of credentials.yml tells MLflow's client: a login, and the certificates that it believes the server by."""
+
+    credentials: Credentials | None = None
+    ca_file: Path | None = None
+
+    def __bool__(self) -> bool:
+        return self.credentials is not None or self.ca_file is not None
+
+    def values(self) -> dict[str, str]:
+        """The variables that kedro-mlflow exports, with the password in clear."""
+        login = {USERNAME: self.credentials.username, PASSWORD: self.credentials.password.reveal()} if self.credentials else {}
+        return login | ({CERT_PATH: str(self.ca_file)} if self.ca_file else {})
 
 
 @dataclass
@@ -68,7 +86,7 @@ def is_loopback(uri: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def make_plan(project: KedroProject, draft: Draft, uri: str, credentials: Credentials | None, env: str | None) -> Plan:
+def make_plan(project: KedroProject, draft: Draft, uri: str, client: ClientEntry, env: str | None) -> Plan:
     """The draft changed so that the project uses the URI; LinkRefused, with words, when no certain way is known."""
     if not project.conf.is_dir():
         where = str(project.conf)
@@ -84,7 +102,7 @@ def make_plan(project: KedroProject, draft: Draft, uri: str, credentials: Creden
     if block is not None and project.soft_merge:
         seen = {**(below or {}), **block}
     reference = referred_global((seen or {}).get("mlflow_tracking_uri"))
-    changes = _login_changes(plan, seen or {}, credentials)
+    changes = _login_changes(plan, seen or {}, client)
     if reference:
         _set_global(project, draft, plan, reference, uri)
     else:
@@ -95,8 +113,8 @@ def make_plan(project: KedroProject, draft: Draft, uri: str, credentials: Creden
     home = target if block is not None or not reference else _holder(project, draft, plan)
     if changes:
         draft.edit(home.home("server", "mlflow.yml"), changes)
-    if credentials:
-        _write_login(project, draft, plan, credentials)
+    if client:
+        _write_login(project, draft, plan, client)
     return plan
 
 
@@ -145,8 +163,8 @@ def _holder(project: KedroProject, draft: Draft, plan: Plan) -> Layer:
     return target if server_block(target) is not None else _layer(project, draft, project.base_env)
 
 
-def _login_changes(plan: Plan, block: dict[str, Any], credentials: Credentials | None) -> list[Change]:
-    if credentials is None:
+def _login_changes(plan: Plan, block: dict[str, Any], client: ClientEntry) -> list[Change]:
+    if not client:
         return []
     name = block.get("credentials")
     plan.entry = name if isinstance(name, str) and name else ENTRY
@@ -239,7 +257,7 @@ def _refuse_composed(project: KedroProject, draft: Draft, plan: Plan, name: str)
                 plan.remarks.append(("follows", name, f"{where} uses the same value"))
 
 
-def _write_login(project: KedroProject, draft: Draft, plan: Plan, credentials: Credentials) -> None:
+def _write_login(project: KedroProject, draft: Draft, plan: Plan, client: ClientEntry) -> None:
     """The login in the credentials of the environment that a run reads beside the base."""
     layer = read_layer(project, plan.proof_env, "credentials", draft.read)
     base = read_layer(project, project.base_env, "credentials", draft.read)
@@ -252,10 +270,7 @@ def _write_login(project: KedroProject, draft: Draft, plan: Plan, credentials: C
             hint=f"move {plan.entry!r} to {project.shown(layer.folder / 'credentials.yml')}, then link again",
             left_as="the files are untouched",
         )
-    changes = [
-        Change((plan.entry, USERNAME), credentials.username),
-        Change((plan.entry, PASSWORD), credentials.password.reveal()),
-    ]
+    changes = [Change((plan.entry, name), value) for name, value in client.values().items()]
     draft.edit(layer.home(plan.entry, "credentials.yml"), changes, private=True)
 
 

@@ -13,11 +13,12 @@ from typing import Any
 
 from provisioner.errors import ProvisionError
 from provisioner.render.kedro_conf import Change
-from provisioner.system.files import read_file, replace_file
+from provisioner.system.files import read_file, remove_file, replace_file
 from provisioner.system.host import LocalHost
 from provisioner.system.paths import state_directory
 
 RECORD = "record.json"
+CA_FILE = "server-ca.crt"
 _PRIVATE = 0o600
 
 
@@ -113,6 +114,14 @@ def save_record(folder: Path, record: LinkRecord, first: Sequence[tuple[FileReco
         if content is not None:
             replace_file(folder / file.backup, content, _PRIVATE)
     replace_file(folder / RECORD, json.dumps(asdict(record), indent=2).encode(), _PRIVATE)
+
+
+def keep_ca(folder: Path, content: bytes | None) -> None:
+    """The certificates that the linked project's client believes the server by; None for none of its own."""
+    if content is None:
+        remove_file(folder / CA_FILE)
+    else:
+        replace_file(folder / CA_FILE, content, _PRIVATE)
 
 
 def forget(folder: Path) -> None:

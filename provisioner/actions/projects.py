@@ -10,9 +10,11 @@ from provisioner.actions.kedro_project import NotAProject, find_project
 from provisioner.actions.link import Credentials, link, unlink
 from provisioner.actions.runtime import never_made, stack_port, tracking_uri
 from provisioner.actions.secrets import FOLDER, read_secret
-from provisioner.actions.stack_directory import OpenStack, find_stack
+from provisioner.actions.stack_directory import CA_FILE, OpenStack, clients_ca, find_stack
+from provisioner.errors import PreflightError
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import Reporter, Result
+from provisioner.system.certificates import CERT_PATH, read_chain
 
 
 @dataclass(frozen=True)
@@ -23,22 +25,27 @@ class LinkOptions:
     uri: str | None = None
     env: str | None = None
     python: Path | None = None
+    ca_file: Path | None = None
     dry_run: bool = False
 
 
 def link_project(option: Path | None, options: LinkOptions, reporter: Reporter) -> Result:
     """The project uses the URI given, or this stack's; proved where Kedro is at hand."""
     result = Result("link")
-    uri, credentials, stack = options.uri, None, ""
+    uri, credentials, stack, ca = options.uri, None, "", None
     if uri is None:
         opened = _made_stack(option)
         reporter.note("stack", f"{opened.directory} ({opened.reason})")
         uri, credentials, stack = tracking_uri(opened, stack_port(opened)), stack_credentials(opened), str(opened.directory)
         result.stack, result.runtime = stack, opened.state.runtime or ""
+        ca = clients_ca(opened)
+    if options.ca_file:
+        ca = _certificates(options.ca_file)
     report = link(
         options.project,
         uri,
         credentials=credentials,
+        ca=ca,
         env=options.env,
         python=options.python,
         stack=stack,
@@ -70,7 +77,14 @@ def link_projects(opened: OpenStack, uri: str, named: tuple[Path, ...], wanted: 
         return []
     projects = list(named) or _project_here()
     for project in projects:
-        link(project, uri, credentials=stack_credentials(opened), stack=str(opened.directory), reporter=reporter)
+        link(
+            project,
+            uri,
+            credentials=stack_credentials(opened),
+            ca=clients_ca(opened),
+            stack=str(opened.directory),
+            reporter=reporter,
+        )
     return projects
 
 
@@ -89,12 +103,27 @@ def shell_lines(option: Path | None, reporter: Reporter) -> Result:
     uri = tracking_uri(opened, stack_port(opened))
     result = Result("env", stack=str(opened.directory), runtime=opened.state.runtime or "", data={"tracking_uri": uri})
     result.lines = [f"export MLFLOW_TRACKING_URI={shlex.quote(uri)}"]
+    if clients_ca(opened) is not None:
+        result.data["ca_file"] = str(opened.directory / CA_FILE)
+        result.lines.append(f"export {CERT_PATH}={shlex.quote(str(opened.directory / CA_FILE))}")
     if opened.settings.server.auth == "basic":
         path = opened.directory / FOLDER / "mlflow_admin_password"
         result.data |= {"username": ADMIN_LOGIN, "password_file": str(path)}
         result.lines.append(f"export MLFLOW_TRACKING_USERNAME={ADMIN_LOGIN}")
         result.lines.append(f'export MLFLOW_TRACKING_PASSWORD="$(cat {shlex.quote(str(path))})"')
     return result
+
+
+def _certificates(path: Path) -> bytes:
+    """The file's content; PreflightError when no client could use it."""
+    try:
+        content = path.read_bytes()
+        read_chain(content)
+    except (OSError, ValueError) as error:
+        raise PreflightError(
+            "the certificates cannot be read", where=str(path), why=str(error), hint="give a PEM file; a stack's own is its ca.crt"
+        ) from None
+    return content
 
 
 def next_step(linked: list[Path], wanted: bool) -> str:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from provisioner.actions.stack_directory import OpenStack
+from dataclasses import dataclass
+
+from provisioner.actions.stack_directory import OpenStack, clients_ca
 from provisioner.errors import ProvisionError, Unhealthy
-from provisioner.model.settings import DEFAULT_PORT
+from provisioner.model.front_door import default_port, ends_tls, in_url, local_address
 from provisioner.model.stack import RuntimeKind, Stack, build_stack
 from provisioner.runtimes import choose_runtime
 from provisioner.runtimes.base import Place, Runtime, RuntimeChoice
 
 
+@dataclass(frozen=True)
+class FrontDoor:
+    """A front door as this machine reaches it: HOST:PORT, whether it speaks TLS, and the private certificates to believe it by."""
+
+    address: str
+    tls: bool = False
+    ca: bytes | None = None
+
+
 def stack_port(opened: OpenStack) -> int:
-    """The front door's port: the user's, the one found before, or the default."""
-    return opened.settings.server.port or opened.state.port or DEFAULT_PORT
+    """The front door's port: the user's (with TLS that of the public URL), the one found before, or the default."""
+    server = opened.settings.server
+    return server.port or (default_port(server) if ends_tls(server) else opened.state.port or default_port(server))
 
 
 def make_runtime(opened: OpenStack, stack: Stack, port: int) -> Runtime:
@@ -63,9 +75,11 @@ def never_made(opened: OpenStack) -> Unhealthy:
 
 def tracking_uri(opened: OpenStack, port: int) -> str:
     """What clients use: the public address, or this machine's."""
-    return opened.settings.server.public_url or front_door(opened, port)
+    server = opened.settings.server
+    return server.public_url or f"http://{in_url(server.bind)}:{port}"
 
 
-def front_door(opened: OpenStack, port: int) -> str:
-    """Where this machine reaches the front door."""
-    return f"http://{opened.settings.server.host}:{port}"
+def front_door(opened: OpenStack, port: int) -> FrontDoor:
+    """Where this machine reaches the front door, and how."""
+    server = opened.settings.server
+    return FrontDoor(f"{local_address(server.bind)}:{port}", ends_tls(server), clients_ca(opened))

@@ -21,13 +21,13 @@ FOLDER_MODE = 0o700
 
 def missing_secrets(opened: OpenStack, stack: Stack) -> list[SecretSpec]:
     """The secrets that the stack needs and its directory lacks."""
-    return [spec for spec in stack.secrets if not opened.host.get(opened.directory / FOLDER / spec.name)]
+    return [spec for spec in stack.secrets if _is_missing(opened, spec)]
 
 
 def refuse_lost_secrets(opened: OpenStack, missing: list[SecretSpec], has_data: bool) -> None:
     """WouldLoseData when secrets are gone that existing data was made with: new ones would not open it."""
     known = set(opened.state.secrets)
-    lost = [spec.name for spec in missing if spec.name in known or not known]
+    lost = [spec.name for spec in missing if not spec.from_file and (spec.name in known or not known)]
     if has_data and lost:
         raise WouldLoseData(
             f"secrets are gone that this stack's data was made with: {', '.join(lost)}",
@@ -39,10 +39,10 @@ def refuse_lost_secrets(opened: OpenStack, missing: list[SecretSpec], has_data: 
 
 def refuse_ungiven(opened: OpenStack, missing: list[SecretSpec], environ: Mapping[str, str]) -> None:
     """PreflightError says how to give the secrets that only the user has."""
-    absent = [spec for spec in missing if _value(spec, environ) is None]
+    absent = [spec for spec in missing if _value(opened, spec, environ) is None]
     if absent:
         names = ", ".join(str(opened.directory / FOLDER / spec.name) for spec in absent)
-        variables = " and ".join(spec.from_env for spec in absent)
+        variables = " and ".join(spec.from_env for spec in absent if spec.from_env)
         raise PreflightError(
             f"{'; '.join(sorted({spec.purpose for spec in absent}))}: not given yet",
             where=names,
@@ -55,14 +55,17 @@ def make_secrets(opened: OpenStack, missing: list[SecretSpec], environ: Mapping[
     folder = opened.directory / FOLDER
     _make_folder(folder)
     for spec in missing:
-        value = _value(spec, environ)
+        value = _value(opened, spec, environ)
         if value is not None:
             opened.host.put(value.reveal().encode(), folder / spec.name, FILE_MODE)
     generated = [spec.name for spec in missing if spec.generated]
     if generated:
         reporter.step("created", "secrets", f"{len(generated)} generated, kept in {folder} (for your eyes only)")
-    if len(generated) < len(missing):
-        reporter.step("created", "secrets", "taken from the environment: " + ", ".join(s.name for s in missing if s.from_env))
+    if given := [spec.name for spec in missing if spec.from_env]:
+        reporter.step("created", "secrets", f"taken from the environment: {', '.join(given)}")
+    for spec in missing:
+        if spec.from_file:
+            reporter.step("copied", "secrets", f"{spec.name} from {spec.from_file}")
 
 
 def read_secret(opened: OpenStack, name: str) -> Secret | None:
@@ -71,9 +74,17 @@ def read_secret(opened: OpenStack, name: str) -> Secret | None:
     return Secret(content.decode().strip()) if content else None
 
 
-def _value(spec: SecretSpec, environ: Mapping[str, str]) -> Secret | None:
+def _is_missing(opened: OpenStack, spec: SecretSpec) -> bool:
+    kept = opened.host.get(opened.directory / FOLDER / spec.name)
+    # A copy of a file of the user's follows that file.
+    return not kept or bool(spec.from_file and kept != opened.host.get(opened.directory / spec.from_file))
+
+
+def _value(opened: OpenStack, spec: SecretSpec, environ: Mapping[str, str]) -> Secret | None:
     if spec.generated:
         return generate()
+    if spec.from_file:
+        return Secret((opened.host.get(opened.directory / spec.from_file) or b"").decode())
     given = environ.get(spec.from_env)
     return Secret(given) if given else None
 

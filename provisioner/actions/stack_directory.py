@@ -20,8 +20,9 @@ STATE_FILE = "state.json"
 COMPOSE_FILE = "docker-compose.yml"
 # Compose takes these, where they are, in place of ours.
 PREFERRED_COMPOSE_FILES = ("compose.yaml", "compose.yml")
+CA_FILE = "ca.crt"
 MARK = b"# Made by `provision`"
-GITIGNORE = b"# Made by `provision`: what must not be committed.\nsecrets/\ndata/\nlogs/\nstate.json\n.env\n.lock\n"
+GITIGNORE = b"# Made by `provision`: what must not be committed.\nsecrets/\ndata/\nlogs/\nstate.json\n.env\n.lock\nca.crt\n"
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,11 @@ def find_stack(option: Path | None) -> OpenStack:
     """The stack that a command typed here works on."""
     directory, reason = find_directory(option, Path.cwd(), os.environ)
     return open_stack(directory, reason, LocalHost())
+
+
+def clients_ca(opened: OpenStack) -> bytes | None:
+    """The private certificates that clients need to believe the front door; None when they need none, or it never ran."""
+    return opened.host.get(opened.directory / CA_FILE)
 
 
 def changed_files(opened: OpenStack, files: Mapping[str, RenderedFile]) -> dict[str, RenderedFile]:

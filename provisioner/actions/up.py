@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import provisioner
+from provisioner.actions.clients_ca import keep_clients_ca
 from provisioner.actions.health import client, full_checks, light_checks, report, start_deadline, wait_until_answering
 from provisioner.actions.projects import link_projects, next_step
 from provisioner.actions.runtime import choose, front_door, make_runtime, stack_port, tracking_uri
@@ -16,9 +17,9 @@ from provisioner.actions.secrets import make_secrets, missing_secrets, read_secr
 from provisioner.actions.stack_directory import OpenStack, changed_files, find_stack, refuse_others_files, write_files
 from provisioner.actions.status import service_rows
 from provisioner.errors import UNCHANGED, PreflightError, ProvisionError, WouldLoseData
+from provisioner.model.front_door import DEFAULT_PORT, ends_tls, redirect_port
 from provisioner.model.plan import Observed, Plan, make_plan
 from provisioner.model.secret import SecretSpec
-from provisioner.model.settings import DEFAULT_PORT
 from provisioner.model.stack import MLFLOW_VERSION, RuntimeKind, Stack, build_stack
 from provisioner.model.stores import IN_CONTAINERS, artifacts_destination
 from provisioner.output import Reporter, Result
@@ -137,6 +138,7 @@ def _carry_out(opened: OpenStack, work: Work, reporter: Reporter) -> OpenStack:
 def _check(opened: OpenStack, work: Work, reporter: Reporter) -> None:
     uri = tracking_uri(opened, work.port)
     password = read_secret(opened, "mlflow_admin_password") if work.stack.login else None
+    keep_clients_ca(opened, work.stack, work.runtime, bool(work.plan or work.files), reporter)
     rest = client(front_door(opened, work.port), uri, password)
     with reporter.working("waiting for the tracking server"):
         wait_until_answering(rest, work.runtime, work.deadline)
@@ -153,21 +155,28 @@ def _decide_port(opened: OpenStack, observed: Observed, port: int, reporter: Rep
     proxy = observed.services.get("proxy")
     # Started by hand from the rendered files, it listens where those say, and nothing was remembered yet.
     ours = proxy is not None and proxy.state in {"running", "starting", "ill"} and opened.state.port in {port, None}
-    bind = opened.settings.server.bind
-    if ours or ports.is_free(bind, port):
+    server = opened.settings.server
+    bind, redirect = server.bind, redirect_port(server, port)
+    if ours or (ports.is_free(bind, port) and (redirect is None or ports.is_free(bind, redirect))):
         return port
-    held_by = ports.holder(port)
+    if ports.is_free(bind, port) and redirect is not None:
+        raise _taken(redirect, "proxy (server.http_port in provision.yml)", "server.http_port")
     # Nobody has the address of a stack that was never checked: another may have been quicker to take its port.
-    if opened.settings.server.port is None and (opened.state.port is None or not opened.state.checked):
+    if server.port is None and (opened.state.port is None or not opened.state.checked) and not ends_tls(server):
+        held_by = ports.holder(port)
         free = ports.next_free(bind, DEFAULT_PORT + 1)
         if free:
             reporter.step("chosen", "port", f"{free}, since {port} is taken" + (f" by {held_by}" if held_by else ""))
             return free
-    raise PreflightError(
+    raise _taken(port, "proxy (server.port in provision.yml)" if server.port else "proxy (this stack's port)", "server.port")
+
+
+def _taken(port: int, where: str, setting: str) -> PreflightError:
+    return PreflightError(
         f"port {port} is already in use",
-        where="proxy (server.port in provision.yml)" if opened.settings.server.port else "proxy (this stack's port)",
-        why=f"held by {held_by or 'a program of another user'}",
-        hint="stop that program, or set another server.port in provision.yml",
+        where=where,
+        why=f"held by {ports.holder(port) or 'a program of another user'}",
+        hint=f"stop that program, or set another {setting} in provision.yml",
     )
 
 

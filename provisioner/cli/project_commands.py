@@ -21,6 +21,9 @@ def link(
     python: Annotated[
         Path | None, typer.Option(metavar="PATH", help="The project's own interpreter, for the proof.", show_default=False)
     ] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Private certificates to believe the server by, as PEM.", show_default=False)
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the change; write nothing.")] = False,
     stack: StackOption = None,
     output: OutputOption = Output.text,
@@ -28,7 +31,7 @@ def link(
     """Write the tracking URI into a Kedro project's mlflow.yml, and prove that Kedro reads it."""
     from provisioner.actions.projects import LinkOptions, link_project
 
-    options = LinkOptions(project or Path.cwd(), uri, env, python, dry_run)
+    options = LinkOptions(project or Path.cwd(), uri, env, python, ca_file, dry_run)
     run("link", output, lambda reporter: link_project(stack, options, reporter))
 
 

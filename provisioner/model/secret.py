@@ -45,11 +45,13 @@ class SecretSpec:
     purpose: str
     from_env: str = ""
     services: tuple[str, ...] = ()
+    from_file: str = ""
+    """The file of the user's that it is a copy of, relative to the stack directory."""
 
     @property
     def generated(self) -> bool:
         """Whether we make it; else it is the user's."""
-        return not self.from_env
+        return not (self.from_env or self.from_file)
 
 
 def generate() -> Secret:

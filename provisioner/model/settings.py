@@ -13,9 +13,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from provisioner.errors import SettingsError
+from provisioner.model.front_door import contradictions
 
 SOURCE = "provision.yml"
-DEFAULT_PORT = 5000
 MOST_WORKERS = 64
 # No key has more parts than this; a file can lead to itself with anchors, and go down without end.
 _DEEPEST = 4
@@ -23,6 +23,7 @@ _DEEPEST = 4
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Memory = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[mg]$")]
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|[0-9a-f:.]+")
 ImageReference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]+$")]
 
 
@@ -101,11 +102,29 @@ class ServerSettings(Group):
     """The tracking server and its front door."""
 
     bind: str = "127.0.0.1"
-    """The loopback address that the front door listens on."""
+    """The address that the front door listens on; any but a loopback address needs `auth: basic` and `tls`."""
     port: Port | None = None
-    """The front door's port; absent: 5000, or the next free one, which is then kept."""
+    """The front door's port; absent: with TLS the port of `public_url`, else 5000, or the next free one, which is then kept."""
     public_url: str | None = None
-    """The address that people type, when a proxy of yours stands before the front door and ends TLS."""
+    """The address that people type, such as https://mlflow.example.com; `tls` needs it."""
+    tls: Literal["acme", "internal", "files", "external"] | None = None
+    """Who ends TLS. `acme`: certificates of Let's Encrypt. `internal`: a certificate authority of this stack. `files`: a certificate
+    of yours. `external`: something of yours before the front door. Absent: plain HTTP, on this machine alone."""
+    http_port: Port | None = None
+    """Where plain HTTP is redirected, and ACME's challenge answered; absent: 80 when the front door's port is 443, else nowhere."""
+    tls_certificate: str | None = None
+    """With `files`: PEM file of the certificate and its chain, relative to the stack directory; a private root at its end is handed
+    to clients."""
+    tls_key: str | None = None
+    """With `files`: PEM file of its private key, relative to the stack directory."""
+    acme_ca: str | None = None
+    """With `acme`: the directory URL of another ACME server than Let's Encrypt's."""
+    acme_ca_file: str | None = None
+    """With `acme_ca`: PEM file of the private certificates behind it, relative to the stack directory; handed to clients too."""
+    acme_email: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+$")] | None = None
+    """With `acme`: whom the certificate authority may write to."""
+    trusted_proxies: tuple[str, ...] = ()
+    """With `external`: addresses or networks (192.0.2.0/24) whose X-Forwarded-For is believed."""
     auth: Literal["none", "basic"] = "none"
     """`basic`: everybody logs in; the login `admin` is generated."""
     default_permission: Literal["READ", "EDIT", "MANAGE", "NO_PERMISSIONS"] = "EDIT"
@@ -122,16 +141,11 @@ class ServerSettings(Group):
 
     @field_validator("bind")
     @classmethod
-    def _bind_is_loopback(cls, value: str) -> str:
+    def _bind_is_address(cls, value: str) -> str:
         try:
-            loopback = ipaddress.ip_address(value).is_loopback
+            return str(ipaddress.ip_address("" if "%" in value else value))
         except ValueError:
-            raise ValueError("must be an IP address such as 127.0.0.1") from None
-        if not loopback:
-            raise ValueError(
-                "must be a loopback address: this version has no TLS, and plain HTTP would show logins and data to the network"
-            )
-        return value
+            raise ValueError("must be an IP address such as 127.0.0.1 or 0.0.0.0") from None
 
     @field_validator("workers", mode="before")
     @classmethod
@@ -147,20 +161,31 @@ class ServerSettings(Group):
         if value is None:
             return value
         parts = _http_parts(value)
-        if parts.path.strip("/") or parts.query or parts.fragment:
+        host = parts.hostname or ""
+        if parts.path.strip("/") or parts.query or parts.fragment or not _HOST.fullmatch(host):
             raise ValueError("must be an address without a path, such as https://mlflow.example.com")
         if parts.username is not None:
             raise ValueError("must hold no login")
+        try:
+            _ = parts.port
+        except ValueError as error:
+            raise ValueError(str(error)) from None
         return value.rstrip("/")
 
-    @model_validator(mode="after")
-    def _public_means_login_and_tls(self) -> ServerSettings:
-        if self.public_url and not is_loopback_url(self.public_url):
-            if self.auth == "none":
-                raise ValueError("public_url opens the server to others: set auth: basic")
-            if not self.public_url.startswith("https://"):
-                raise ValueError("public_url must start with https://: logins travel over it")
-        return self
+    @field_validator("acme_ca")
+    @classmethod
+    def _acme_ca_is_https(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._~/-]*)?", value):
+            raise ValueError("must be an https:// address, such as https://ca.example.com/acme/acme/directory")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies_are_networks(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(str(ipaddress.ip_network(value)) for value in values)
+        except ValueError as error:
+            raise ValueError(f"must be addresses or networks such as 192.0.2.0/24: {error}") from None
 
 
 class ImageSettings(Group):
@@ -252,17 +277,6 @@ def _http_parts(address: str) -> SplitResult:
     return parts
 
 
-def is_loopback_url(uri: str) -> bool:
-    """Whether only this machine can reach the address."""
-    host = urlsplit(uri).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def parse_settings(text: str, source: str = SOURCE) -> Settings:
     """The settings of the text; raises SettingsError with all its faults, each with its line."""
     try:
@@ -287,6 +301,9 @@ def parse_settings(text: str, source: str = SOURCE) -> Settings:
     except ValidationError as invalid:
         for detail in invalid.errors():
             faults.append(_fault_of(detail, lines, source))
+    for key, text_of_fault in _contradictions(data.get("server")):
+        line = lines.get(f"server.{key}", lines.get("server", 1))
+        faults.append(_fault(f"{source}:{line}", f"server.{key}: {text_of_fault}"))
     if faults or settings is None:
         raise _gathered(source, faults)
     return settings
@@ -314,6 +331,15 @@ class _Loader(yaml.SafeLoader):
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
             kind = node.tag.rpartition(":")[2]
             raise yaml.constructor.ConstructorError(None, None, f"a value that is no {kind}", node.start_mark) from None
+
+
+def _contradictions(server: object) -> Iterator[tuple[str, str]]:
+    """What the keys of `server` do wrong together; nothing while one of them is wrong by itself."""
+    try:
+        known = ServerSettings.model_validate(server or {})
+    except ValidationError:
+        return
+    yield from contradictions(known)
 
 
 def _lines(node: yaml.Node, path: str = "", depth: int = _DEEPEST) -> Iterator[tuple[str, int]]:

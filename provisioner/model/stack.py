@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from provisioner.model.front_door import has_own_certificates
 from provisioner.model.secret import SecretSpec
 from provisioner.model.settings import Limits, Settings
 
@@ -20,6 +21,9 @@ AUTH_DATABASE = "mlflow_auth"
 MINIO_ROOT_USER = "provision"
 ADMIN_LOGIN = "admin"
 POSTGRES_MEMORY = "1g"
+VOLUME_OF = {"minio": "artifact", "caddy": "certificate"}
+TLS_KEY = "tls_key"
+_CADDY_TMPFS = "uid=10001,gid=10001,mode=0700"
 
 
 @dataclass(frozen=True)
@@ -103,12 +107,15 @@ def build_stack(settings: Settings, runtime: RuntimeKind) -> Stack:
     services: list[Service] = []
     if settings.backend_store.kind == "postgres":
         services.append(_postgres(settings.resources.postgres))
+    owned = _owned_volumes(settings, artifacts) if runtime == "docker" else ()
+    if owned:
+        services.append(_volumes(owned))
     if artifacts == "minio":
-        services += [_volumes(), _minio(settings.resources.minio)]
+        services.append(_minio(settings.resources.minio))
     external = settings.backend_store.kind == "external" or artifacts == "s3"
     services.append(_bootstrap(secrets, external))
     services.append(_mlflow(settings, artifacts, secrets, external or settings.server.genai))
-    services.append(_proxy(settings.resources.proxy))
+    services.append(_proxy(settings))
     return Stack(settings, runtime, artifacts, tuple(services), secrets)
 
 
@@ -137,6 +144,10 @@ def _secrets(settings: Settings, artifacts: ArtifactKind) -> tuple[SecretSpec, .
         specs.append(SecretSpec("mlflow_admin_password", f"the login {ADMIN_LOGIN}", services=("bootstrap",)))
     specs.append(SecretSpec("flask_secret_key", "signs the server's forms", services=("mlflow",)))
     specs.append(SecretSpec("crypto_kek_passphrase", "encrypts the secrets of the AI gateway", services=("mlflow",)))
+    if settings.server.tls == "files":
+        specs.append(
+            SecretSpec(TLS_KEY, "the key of the front door's certificate", services=("proxy",), from_file=settings.server.tls_key or "")
+        )
     return tuple(specs)
 
 
@@ -182,15 +193,22 @@ def postgres_options(memory_mb: int, **more: str) -> tuple[str, ...]:
     return tuple(part for name, value in settings.items() for part in ("-c", f"{name}={value}"))
 
 
-def _volumes() -> Service:
+def _owned_volumes(settings: Settings, artifacts: ArtifactKind) -> tuple[Volume, ...]:
+    """The volumes of services from others' images, and where our image has a directory with their owner."""
+    artifact_store = (Volume("minio", "/var/lib/minio"),) if artifacts == "minio" else ()
+    certificates = (Volume("caddy", "/var/lib/caddy"),) if has_own_certificates(settings.server) else ()
+    return artifact_store + certificates
+
+
+def _volumes(volumes: tuple[Volume, ...]) -> Service:
     """A fresh volume belongs to root; mounted first in our image, it takes that directory's owner, so no service needs root for it."""
     return Service(
         name="volumes",
         image="server",
-        role="owner of the artifact volume",
+        role=f"owner of the {VOLUME_OF[volumes[0].name]} volume" if len(volumes) == 1 else "owner of the volumes",
         user="10001:10001",
         command=("volumes",),
-        volumes=(Volume("minio", "/var/lib/minio"),),
+        volumes=volumes,
         memory="64m",
         one_shot=True,
     )
@@ -251,16 +269,22 @@ def _mlflow(settings: Settings, artifacts: ArtifactKind, secrets: tuple[SecretSp
     )
 
 
-def _proxy(limits: Limits) -> Service:
+def _proxy(settings: Settings) -> Service:
+    limits = settings.resources.proxy
+    keeps = has_own_certificates(settings.server)
+    waits: dict[str, Literal["done", "started"]] = {"volumes": "done"} if keeps else {}
     return Service(
         name="proxy",
         image="caddy",
         role="front door",
-        user="1000:1000",
+        user="10001:10001",
         command=("caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"),
+        secrets=(TLS_KEY,) if settings.server.tls == "files" else (),
+        # A certificate authority that clients trust must outlive the container; so must what ACME's rate limits count.
+        volumes=(Volume("caddy", "/data", adopt=True),) if keeps else (),
         networks=("web", "edge"),
-        after={"bootstrap": "done", "mlflow": "started"},
-        tmpfs=("/config:uid=1000,gid=1000,mode=0700", "/data:uid=1000,gid=1000,mode=0700"),
+        after={**waits, "bootstrap": "done", "mlflow": "started"},
+        tmpfs=(f"/config:{_CADDY_TMPFS}",) if keeps else (f"/config:{_CADDY_TMPFS}", f"/data:{_CADDY_TMPFS}"),
         memory=limits.memory or "256m",
         cpus=limits.cpus,
         # The official binary carries this file capability and cannot start without it.

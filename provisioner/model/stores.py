@@ -35,6 +35,12 @@ class Addresses:
     """What it dials for the second."""
     front: str
     """What the front door listens on, in Caddy's words."""
+    front_http: str
+    """What it listens on for plain HTTP when it speaks TLS; "" for nothing."""
+    front_files: str
+    """The directory of its configuration and certificates."""
+    front_key: str
+    """The file of its certificate's key."""
     jobs: str
     """The URI at which MLflow's jobs reach the server that started them."""
     artifacts: str
@@ -51,6 +57,9 @@ IN_CONTAINERS = Addresses(
     upstream="mlflow:5000",
     upstream_asgi="mlflow:5001",
     front=":8080",
+    front_http=":8081",
+    front_files="/etc/caddy",
+    front_key="/run/secrets/tls_key",
     jobs="http://127.0.0.1:5001",
     artifacts="/var/lib/mlflow/artifacts",
     secrets="/run/secrets",
@@ -86,6 +95,9 @@ def service_environment(stack: Stack, service: str, addresses: Addresses) -> dic
         if service == "bootstrap" and stack.artifacts == "minio":
             environment["PROVISION_MINIO_ADMIN"] = addresses.minio
         return environment
+    if service == "proxy":
+        # As the official image has it; another one may not.
+        return {"XDG_CONFIG_HOME": "/config", "XDG_DATA_HOME": "/data"}
     return {}
 
 

@@ -4,33 +4,96 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from provisioner.model.front_door import ends_tls, in_url, is_address, is_public_name, public_host
+from provisioner.model.settings import ServerSettings
+from provisioner.model.stack import Stack
 from provisioner.model.stores import Addresses
+
+CERTIFICATE = "tls.crt"
+ACME_CA = "acme-ca.crt"
+
+_HEAD = "# Made by `provision`; changes here are overwritten.\n"
+
+# A request's line and headers have to be there soon. Its body may take as long as it takes, since artifacts have any size; Caddy
+# ends one that stands still for a minute.
+_SERVERS = """\
+	servers {{
+		protocols h1 h2
+		max_header_size 32KB
+		timeouts {{
+			read_header 15s
+			idle 2m
+		}}{trusted}
+	}}
+"""
+
+# What the front door says for itself names requests too.
+_OWN_LOG = """\
+	log {
+		format filter {
+			request>headers delete
+			request>uri regexp "[?].*" ""
+		}
+	}
+"""
+
+# Nothing here has a login or a query in it: `Authorization`, cookies and tokens in queries stay out of the log. The user
+# is whom the tracking server let in, by a header of its answer that goes no further.
+_ACCESS_LOG = """\
+(access_log) {
+	log {
+		output stdout
+		format filter {
+			request delete
+			resp_headers delete
+			user_id delete
+			duration rename seconds
+			size rename bytes
+			bytes_read rename bytes_received
+			wrap json {
+				time_key time
+				time_format rfc3339_nano
+			}
+		}
+	}
+	log_append address {client_ip}
+	log_append method {method}
+	log_append path {http.request.orig_uri.path}
+}
+
+"""
 
 # Uploads and downloads have no size limit, and the store may be silent before the first byte. A call that meets a restart
 # of the tracking server waits for it. Each call has a connection of its own: one that is kept could be closed by the server
-# just as it is used again.
-_TEXT = """\
-# Made by `provision`; changes here are overwritten.
-{{
-	admin off
-	auto_https off
-	persist_config off
-	grace_period 30s
-}}
-
-(tracking_server) {{
+# just as it is used again. Flask's workers have few threads: they meet a body only when all of it (of a large one, the
+# beginning) is here.
+_TRACKING_SERVER = """\
+(tracking_server) {
 	lb_try_duration 30s
 	lb_try_interval 100ms
 	flush_interval -1
-	transport http {{
+	transport http {
 		keepalive off
 		compression off
-	}}
-}}
+	}
+	header_down -X-Provision-User
+	handle_response {
+		copy_response
+	}
+}
 
-:{port} {{
+"""
+
+_SITE = """\
+{address} {{
 	{bind}
-	encode zstd gzip
+	import access_log
+	log_append user {{http.reverse_proxy.header.X-Provision-User}}
+{tls}	encode zstd gzip
+
+	# PostgreSQL's texts hold no NUL, and no file's name does.
+	@nul vars_regexp {{http.request.orig_uri}} (?i)%00
+	respond @nul "A NUL in the address." 400
 
 	# The names of these files change with their content. One that is not there may come with the next version.
 	@hashed path_regexp ^/static-files/static/.+\\.[0-9a-f]{{8,}}\\.(chunk\\.)?(js|css|woff2?|ttf|svg|png)$
@@ -44,20 +107,101 @@ _TEXT = """\
 	reverse_proxy @asgi {upstream_asgi} {{
 		import tracking_server
 	}}
+
 	reverse_proxy {upstream} {{
+		request_buffers 256KB
 		import tracking_server
 	}}
 }}
 """
 
+_OTHER_NAMES = """
+{address} {{
+	{bind}
+	import access_log
+	respond "This server has another name." 421
+}}
+"""
 
-def render_caddyfile(addresses: Addresses, asgi_paths: Sequence[str]) -> str:
-    """The Caddyfile of the stack's front door; it answers to every Host header, and MLflow decides which names it accepts."""
-    host, _, port = addresses.front.rpartition(":")
-    return _TEXT.format(
-        port=port,
-        bind=f"bind {host.strip('[]')}" if host else "bind 0.0.0.0",
+_REDIRECT = """
+{address} {{
+	{bind}
+	import access_log
+	redir {public_url}{{uri}} 308
+}}
+"""
+
+
+def render_caddyfile(stack: Stack, addresses: Addresses, asgi_paths: Sequence[str]) -> str:
+    """The Caddyfile of the stack's front door; without TLS it answers to every Host header, and MLflow decides which it accepts."""
+    server = stack.settings.server
+    host, port = _split(addresses.front)
+    secure = ends_tls(server)
+    name = in_url(public_host(server))
+    site = _SITE.format(
+        address=f"https://{name}:{port}" if secure else f"http://:{port}",
+        bind=_bind(host),
+        tls=_tls(server, addresses),
         asgi_paths=" ".join(asgi_paths),
         upstream=addresses.upstream,
         upstream_asgi=addresses.upstream_asgi,
     )
+    text = _HEAD + _options(stack, addresses) + "\n" + _ACCESS_LOG + _TRACKING_SERVER + site
+    if secure:
+        text += _OTHER_NAMES.format(address=f"https://:{port}", bind=_bind(host))
+    if secure and addresses.front_http:
+        host, port = _split(addresses.front_http)
+        text += _REDIRECT.format(address=f"http://:{port}", bind=_bind(host), public_url=server.public_url)
+    return text
+
+
+def _options(stack: Stack, addresses: Addresses) -> str:
+    server = stack.settings.server
+    lines = ["admin off", f"auto_https {'disable_redirects' if ends_tls(server) else 'off'}", "persist_config off", "grace_period 30s"]
+    if ends_tls(server):
+        lines.append(f"https_port {_split(addresses.front)[1]}")
+        # Without a listener of ours the one for ACME's challenge is opened when it is needed.
+        lines.append(f"http_port {_split(addresses.front_http)[1] if addresses.front_http else 80}")
+        if is_address(public_host(server)):
+            # A client that uses an address names no server.
+            lines.append(f"default_sni {public_host(server)}")
+    if server.tls == "internal":
+        authority = f'pki {{\n\t\tca {{\n\t\t\tname "provision {stack.name}"\n\t\t\troot_cn "provision {stack.name} root"\n\t\t}}\n\t}}'
+        lines += ["skip_install_trust", authority]
+    trusted = ""
+    if server.tls == "external":
+        trusted = f"\n\t\ttrusted_proxies static {' '.join(server.trusted_proxies)}\n\t\ttrusted_proxies_strict"
+    return "{\n" + "".join(f"\t{line}\n" for line in lines) + _OWN_LOG + _SERVERS.format(trusted=trusted) + "}\n"
+
+
+def _tls(server: ServerSettings, addresses: Addresses) -> str:
+    """The lines of the site that are about its certificate."""
+    text = ""
+    if ends_tls(server):
+        source = f" {addresses.front_files}/{CERTIFICATE} {addresses.front_key}" if server.tls == "files" else ""
+        text += f"\ttls{source} {{\n\t\tprotocols tls1.2 tls1.3\n{_issuer(server, addresses)}\t}}\n"
+    # A browser keeps to it for a year: nothing for a name that another network may use too, or for a private certificate.
+    if server.tls in {"acme", "files", "external"} and is_public_name(public_host(server)):
+        text += '\theader >Strict-Transport-Security "max-age=31536000"\n'
+    return text
+
+
+def _issuer(server: ServerSettings, addresses: Addresses) -> str:
+    if server.tls == "internal":
+        return "\t\tissuer internal\n"
+    if server.tls == "files":
+        return ""
+    options = [f"dir {server.acme_ca}"] if server.acme_ca else []
+    options += [f"email {server.acme_email}"] if server.acme_email else []
+    options += [f"trusted_roots {addresses.front_files}/{ACME_CA}"] if server.acme_ca_file else []
+    # Challenges come to the ports that the name has for the world, whatever they are here.
+    return "\t\tissuer acme {\n" + "".join(f"\t\t\t{option}\n" for option in options) + "\t\t}\n"
+
+
+def _split(address: str) -> tuple[str, str]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), port
+
+
+def _bind(host: str) -> str:
+    return f"bind {host or '0.0.0.0'}"  # noqa: S104

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from provisioner.model.settings import DEFAULT_PORT, ImageSettings, Settings
+from provisioner.model.front_door import default_port, in_url, redirect_port
+from provisioner.model.settings import ImageSettings, Settings
 from provisioner.model.stack import MLFLOW_VERSION, Service, Stack, Volume
 from provisioner.model.stores import IN_CONTAINERS, service_environment
 
@@ -20,7 +21,7 @@ DEFAULT_IMAGES = {
 }
 CADDYFILE = "deploy/caddy/Caddyfile"
 BUILD_CA = "deploy/build-ca.pem"
-FRONT_PORT = 8080
+FRONT_PORT, REDIRECT_PORT = (address.rpartition(":")[2] for address in (IN_CONTAINERS.front, IN_CONTAINERS.front_http))
 _HEADER = """\
 # Made by `provision` from provision.yml; changes here are overwritten by the next `provision up` or `provision render`.
 # Change provision.yml for what it has a key for, and compose.override.yml (yours, read by compose itself) for all else.
@@ -90,9 +91,7 @@ def _service(stack: Stack, service: Service, images: Mapping[str, str], mounted:
         body["secrets"] = list(service.secrets)
     body |= _storage(service)
     if service.front_door:
-        server = stack.settings.server
-        port = server.port or DEFAULT_PORT
-        body["ports"] = [f"{server.host}:${{PROVISION_PORT:-{port}}}:{FRONT_PORT}"]
+        body["ports"] = _ports(stack.settings)
         body["labels"] = {"provision.files": _fingerprint(mounted)}
     if service.networks:
         body["networks"] = list(service.networks)
@@ -107,6 +106,14 @@ def _service(stack: Stack, service: Service, images: Mapping[str, str], mounted:
             "start_period": "60s",
         }
     return body
+
+
+def _ports(settings: Settings) -> list[str]:
+    server = settings.server
+    host, port = in_url(server.bind), server.port or default_port(server)
+    ports = [f"{host}:${{PROVISION_PORT:-{port}}}:{FRONT_PORT}"]
+    redirect = redirect_port(server, port)
+    return ports + ([f"{host}:{redirect}:{REDIRECT_PORT}"] if redirect else [])
 
 
 def _build(settings: Settings, python_image: str) -> dict[str, Any]:

@@ -55,6 +55,9 @@ class Runtime(Protocol):
     def probe(self, *arguments: str) -> str:
         """What the server's own `entrypoint.py probe ARGUMENTS` prints, run inside the stack."""
 
+    def certificate_authority(self) -> bytes | None:
+        """The root certificate of the front door's own certificate authority; None while there is none."""
+
     def logs(self, service: str, lines: int) -> str:
         """The last lines that the service wrote."""
 

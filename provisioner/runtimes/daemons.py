@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provisioner.assets import SERVER_CODE
-from provisioner.model.stack import POSTGRES_USER, Stack, megabytes, postgres_options
+from provisioner.model.front_door import in_url, local_address, redirect_port
+from provisioner.model.stack import POSTGRES_USER, TLS_KEY, Stack, megabytes, postgres_options
 from provisioner.model.stores import Addresses, service_environment
 from provisioner.render.compose import CADDYFILE
 from provisioner.render.supervisord import LOGS, Daemon
@@ -45,6 +46,9 @@ class Programs:
 
 def embedded_addresses(stack: Stack, place: Place) -> Addresses:
     """Where the parts find each other: unix sockets in the run directory, and only the front door on TCP."""
+    server = stack.settings.server
+    host = in_url(server.bind)
+    redirect = redirect_port(server, place.port)
     return Addresses(
         postgres=RUN,
         minio="",
@@ -52,8 +56,11 @@ def embedded_addresses(stack: Stack, place: Place) -> Addresses:
         listen_asgi=f"unix:{RUN}/mlflow-asgi.sock",
         upstream=f"unix/{{${RUN_VARIABLE}}}/mlflow.sock",
         upstream_asgi=f"unix/{{${RUN_VARIABLE}}}/mlflow-asgi.sock",
-        front=f"{stack.settings.server.host}:{place.port}",
-        jobs=f"http://{stack.settings.server.host}:{place.port}",
+        front=f"{host}:{place.port}",
+        front_http=f"{host}:{redirect}" if redirect else "",
+        front_files=str(Path(CADDYFILE).parent),
+        front_key=f"{SECRETS}/{TLS_KEY}",
+        jobs=f"http://{local_address(server.bind)}:{place.port}",
         artifacts=str(place.directory / ARTIFACTS),
         secrets=str(place.directory / SECRETS),
     )
@@ -152,5 +159,6 @@ def _proxy(stack: Stack, place: Place, programs: Programs, base: Mapping[str, st
         (programs.path("caddy"), "run", "--config", CADDYFILE, "--adapter", "caddyfile"),
         {**base, "XDG_CONFIG_HOME": home, "XDG_DATA_HOME": home},
         grace_seconds=stack.service("proxy").grace_seconds,
-        reads=(CADDYFILE,),
+        # Its certificate, where that is the user's, lies beside it.
+        reads=(str(Path(CADDYFILE).parent),),
     )

@@ -6,19 +6,22 @@ import os
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
 
 from provisioner.assets import asgi_paths, image_files
 from provisioner.errors import CommandFailed, PreflightError, Unhealthy
+from provisioner.model.front_door import redirect_port
 from provisioner.model.plan import Observed, Plan
 from provisioner.model.stack import RuntimeKind, Stack
-from provisioner.model.stores import IN_CONTAINERS
+from provisioner.model.stores import IN_CONTAINERS, Addresses
 from provisioner.output import Reporter
 from provisioner.render.caddyfile import render_caddyfile
 from provisioner.render.compose import BUILD_CA, CADDYFILE, render_compose, render_env, server_image
 from provisioner.runtimes import docker_cli as cli
 from provisioner.runtimes.base import Place, RenderedFile, report_done
+from provisioner.runtimes.certificates import ROOT_CERTIFICATE, certificate_files
 from provisioner.system.host import Host
 from provisioner.system.process import Completed
 
@@ -47,7 +50,8 @@ class DockerRuntime:
 
     def files(self) -> Mapping[str, RenderedFile]:
         built_from = self._image_files()
-        front_door = {CADDYFILE: render_caddyfile(IN_CONTAINERS, asgi_paths()).encode()}
+        caddyfile = render_caddyfile(self._stack, _front_door(self._stack, self._place.port), asgi_paths()).encode()
+        front_door = {CADDYFILE: caddyfile, **certificate_files(self._stack, self._place.directory, self._host)}
         texts = {
             COMPOSE_FILE: render_compose(self._stack, built_from, front_door).encode(),
             ".env": render_env(self._place.project, self._place.port).encode(),
@@ -105,6 +109,11 @@ class DockerRuntime:
     def probe(self, *arguments: str) -> str:
         program = ("/opt/venv/bin/python", "/opt/provision/entrypoint.py", "probe")
         return self._docker(cli.compose(self._place.project, "exec", "-T", "mlflow", *program, *arguments)).text
+
+    def certificate_authority(self) -> bytes | None:
+        argv = cli.compose(self._place.project, "exec", "-T", "proxy", "cat", f"/data/{ROOT_CERTIFICATE}")
+        found = self._docker(argv, check=False)
+        return found.stdout if found.code == 0 else None
 
     def logs(self, service: str, lines: int) -> str:
         argv = cli.compose(self._place.project, "logs", "--no-color", "--no-log-prefix", "--tail", str(lines), service)
@@ -197,6 +206,11 @@ class DockerRuntime:
 
     def _at_home(self) -> _AtHome:
         return {"cwd": self._place.directory, "env": self._environment()}
+
+
+def _front_door(stack: Stack, port: int) -> Addresses:
+    """The addresses in containers, with the one for redirects only where its port is published."""
+    return IN_CONTAINERS if redirect_port(stack.settings.server, port) else replace(IN_CONTAINERS, front_http="")
 
 
 class _AtHome(TypedDict):

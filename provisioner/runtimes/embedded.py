@@ -9,6 +9,7 @@ from pathlib import Path
 
 from provisioner.assets import asgi_paths, asset_path, server_code
 from provisioner.errors import CommandFailed, PreflightError, Unhealthy
+from provisioner.model.front_door import ends_tls, redirect_port
 from provisioner.model.plan import Observed, ObservedService, Plan
 from provisioner.model.stack import RuntimeKind, Stack
 from provisioner.output import Reporter
@@ -27,8 +28,10 @@ from provisioner.render.supervisord import (
 from provisioner.runtimes import places
 from provisioner.runtimes.account import Account, check_account, check_reachable, current_account, make_account
 from provisioner.runtimes.base import Place, RenderedFile, report_done
+from provisioner.runtimes.certificates import ROOT_CERTIFICATE, certificate_files
 from provisioner.runtimes.daemons import (
     ARTIFACTS,
+    CADDY_HOME,
     INITDB,
     MEMORY_FILE,
     POSTGRES_DATA,
@@ -44,9 +47,10 @@ from provisioner.runtimes.server_environment import LOCK_FILE, ServerEnvironment
 from provisioner.runtimes.supervision import Supervision, forget_starts, tail
 from provisioner.runtimes.supervisor_client import Supervisor, Unreachable
 from provisioner.system import mounts, process
-from provisioner.system.host import host_memory_mb
+from provisioner.system.host import LocalHost, host_memory_mb
 from provisioner.system.mounts import Mount
 from provisioner.system.paths import data_directory
+from provisioner.system.ports import first_unprivileged
 
 NEEDED_BYTES = 500_000_000
 BOOTSTRAP_DEADLINE = 300.0
@@ -86,6 +90,7 @@ class EmbeddedRuntime:
                 where="artifact_store.kind in provision.yml",
                 hint="use kind: local, or kind: s3 with the endpoint_url of an S3 server that you have; or `--runtime docker`",
             )
+        self._check_front_door()
         if not sys.platform.startswith(("linux", "darwin")):
             raise PreflightError("the embedded runtime needs Linux or macOS", why=sys.platform, hint="use Docker")
         check_account(self._account)
@@ -99,9 +104,10 @@ class EmbeddedRuntime:
         texts = {
             SUPERVISORD_CONF: render_supervisord(self._services),
             SERVICES_JSON: render_launcher(self._daemons),
-            CADDYFILE: render_caddyfile(embedded_addresses(self._stack, self._place), asgi_paths()),
+            CADDYFILE: render_caddyfile(self._stack, embedded_addresses(self._stack, self._place), asgi_paths()),
         }
         contents = {path: text.encode() for path, text in texts.items()} | server_code()
+        contents |= certificate_files(self._stack, self._directory, LocalHost())
         return {path: RenderedFile(content) for path, content in contents.items()}
 
     def wanted(self) -> Mapping[str, str]:
@@ -153,6 +159,9 @@ class EmbeddedRuntime:
         argv = entrypoint_argv(self._environment.programs, "probe", *arguments)
         return self._run(memory, "mlflow", argv).text
 
+    def certificate_authority(self) -> bytes | None:
+        return LocalHost().get(self._directory / CADDY_HOME / ROOT_CERTIFICATE)
+
     def logs(self, service: str, lines: int) -> str:
         return tail(self._log(service), lines)
 
@@ -200,6 +209,24 @@ class EmbeddedRuntime:
                 where=str(data),
                 hint="free some space, or choose another directory: `provision up --stack DIR`",
             )
+
+    def _check_front_door(self) -> None:
+        server = self._stack.settings.server
+        if server.genai and ends_tls(server):
+            raise PreflightError(
+                "server.genai with TLS needs Docker",
+                where="server.genai in provision.yml",
+                why="MLflow's jobs would reach the server by its public name only",
+                hint="leave out server.genai, or `--runtime docker`",
+            )
+        for port in (self._place.port, redirect_port(server, self._place.port)):
+            if port is not None and port < first_unprivileged():
+                raise PreflightError(
+                    f"the front door may not listen on port {port}: the services run as {self._account.name}, not as root",
+                    where="server.port, server.http_port or server.public_url in provision.yml",
+                    why=f"ports below {first_unprivileged()} are for root on this machine",
+                    hint=f"`sysctl -w net.ipv4.ip_unprivileged_port_start={port}` as root; or a higher port, forwarded to",
+                )
 
     def _memory(self) -> Memory:
         """What is remembered; PreflightError when another machine runs this stack."""

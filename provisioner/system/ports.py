@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
+from pathlib import Path
 
 
 def is_free(address: str, port: int) -> bool:
@@ -23,6 +25,15 @@ def is_free(address: str, port: int) -> bool:
     except OSError:
         return True
     return False
+
+
+def first_unprivileged() -> int:
+    """The first port on which others than root may listen."""
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        # macOS guards no port.
+        return 1024 if sys.platform.startswith("linux") else 0
 
 
 def next_free(address: str, start: int, tries: int = 100) -> int | None:

@@ -6,23 +6,33 @@ import base64
 import copy
 import http.client
 import json
+import socket
 import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
+
+from provisioner.system.certificates import context_of, has_no_certificate, refusal
 
 _SHOWN = 300
+NO_CERTIFICATE = "use the name that it has (server.public_url); `provision logs proxy` there shows whether it gets its certificate"
+NO_TRUST = "give the file of the server's certificate authority: `provision link --ca-file FILE`"
 
 
 class RestError(Exception):
     """A call that gave no good answer; `status` is 0 when nothing answered at all."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, hint: str = "", *, lasting: bool = False) -> None:
         super().__init__(f"{status} {message}" if status else message)
         self.status = status
         self.message = message
+        self.hint = hint
+        """What mends it, where that is known."""
+        self.lasting = lasting
+        """Whether it does not pass with time: the server's certificate was refused."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -30,6 +40,40 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *args: Any, **kwargs: Any) -> None:
         return None
+
+
+class _Plain(urllib.request.HTTPHandler):
+    """Connects to that address, whatever the URL's name leads to."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        super().__init__()
+        self._address = address
+
+    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_there(http.client.HTTPConnection, self._address), request)
+
+
+class _Secure(urllib.request.HTTPSHandler):
+    """Connects to that address; the certificate has to be for the URL's name."""
+
+    def __init__(self, address: tuple[str, int], context: ssl.SSLContext) -> None:
+        super().__init__(context=context)
+        self._address = address
+        self._with = context
+
+    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_there(http.client.HTTPSConnection, self._address), request, context=self._with)
+
+
+def _there(kind: Callable[..., http.client.HTTPConnection], address: tuple[str, int]) -> Any:
+    """A connection class of that kind whose socket leads to the address."""
+
+    def make(host: str, **options: Any) -> http.client.HTTPConnection:
+        connection = kind(host, **options)
+        connection._create_connection = lambda _, *rest: socket.create_connection(address, *rest)  # type: ignore[attr-defined]
+        return connection
+
+    return make
 
 
 class Rest:
@@ -44,15 +88,25 @@ class Rest:
         username: str = "",
         password: str = "",
         timeout: float = 10,
-        ca_file: Path | None = None,
+        trusted: Path | bytes | None = None,
+        connect: str = "",
     ) -> None:
+        """`connect` is HOST:PORT to reach the URI's server at, whatever its name leads to; its certificate is still the name's."""
         self.uri = uri.rstrip("/")
         self._timeout = timeout
+        self._address = _address(self.uri, connect)
         self._headers = _headers(host, origin, username, password)
         handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({}), _NoRedirect()]
+        # A file of certificates that cannot be used is an error of the call, as all else.
+        self._unusable = ""
         if self.uri.lower().startswith("https:"):
-            context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-            handlers.append(urllib.request.HTTPSHandler(context=context))
+            try:
+                handlers.append(_Secure(self._address, context_of(trusted)))
+            except (OSError, ValueError) as error:
+                where = f" in {trusted}" if isinstance(trusted, Path) else ""
+                self._unusable = f"the certificates{where} cannot be used: {getattr(error, 'strerror', '') or error}"
+        else:
+            handlers.append(_Plain(self._address))
         self._opener = urllib.request.build_opener(*handlers)
 
     def anonymous(self) -> Rest:
@@ -85,6 +139,8 @@ class Rest:
         headers = dict(self._headers)
         if content_type:
             headers["Content-Type"] = content_type
+        if self._unusable:
+            raise RestError(0, self._unusable, NO_TRUST, lasting=True)
         # Percent signs stay: a path or query that is encoded already must not be encoded twice.
         target = self.uri + quote(path, safe="/%?&=+,;:@!$'()*~[]")
         try:
@@ -96,7 +152,22 @@ class Rest:
             with error:
                 raise RestError(error.code, _message(error)) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
+            inner = error.reason if isinstance(error, urllib.error.URLError) else error
+            if isinstance(inner, ssl.SSLCertVerificationError):
+                refused = refusal(inner, urlsplit(self.uri).hostname or "", self._address)
+                raise RestError(0, refused.why, refused.hint, lasting=True) from None
+            if isinstance(inner, ssl.SSLError) and has_no_certificate(inner):
+                raise RestError(0, f"{self.uri} has no certificate for this name", NO_CERTIFICATE) from None
             raise RestError(0, f"{self.uri} does not answer: {_reason(error)}") from None
+
+
+def _address(uri: str, connect: str) -> tuple[str, int]:
+    parts = urlsplit(f"//{connect}" if connect else uri)
+    try:
+        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        # Of a port that is none; the call says so.
+        return "", 0
 
 
 def _headers(host: str, origin: str, username: str, password: str) -> dict[str, str]:

@@ -102,7 +102,7 @@ def _container(deployed: Deployed, database: str) -> Iterator[Peer]:
     }
     names = [part for name in variables for part in ("-e", name)]
     argv = ["run", "-d", "--network", f"{deployed.program.project}_data", *names, "--entrypoint", "/opt/venv/bin/mlflow", ours["Image"]]
-    everywhere = "0.0.0.0"  # noqa: S104
+    everywhere = "0.0.0.0"
     arguments = _arguments(everywhere, 5000, database, "postgres", f"s3://mlflow/{database}")
     container = _docker(*argv, *arguments, env={**os.environ, **variables}).strip()
     try:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.model.front_door import default_port
 from provisioner.model.settings import parse_settings
 from provisioner.model.stack import RuntimeKind, build_stack
 from provisioner.runtimes.base import Place
 from provisioner.runtimes.docker import DockerRuntime
 from provisioner.system.host import LocalHost
+from tests.certificates import Authority, write_pair
 
 ROOT = Path(__file__).parent.parent.parent
 GOLDEN = ROOT / "tests/golden"
@@ -27,22 +29,55 @@ CASES = {
         "resources:\n  mlflow:\n    memory: 4g\n    cpus: 1.5\n"
     ),
     "genai": "server:\n  genai: true\n",
+    "tls-internal-address": (
+        "server:\n  auth: basic\n  bind: 0.0.0.0\n  tls: internal\n  public_url: https://192.0.2.7:8443\n  http_port: 8080\n"
+        "artifact_store:\n  kind: local\n"
+    ),
+    "tls-acme": (
+        "server:\n  auth: basic\n  bind: 0.0.0.0\n  tls: acme\n  public_url: https://mlflow.example.com\n"
+        "  acme_ca: https://ca.example.com/acme/directory\n  acme_ca_file: root.pem\n  acme_email: team@example.com\n"
+    ),
+    "tls-files": (
+        "server:\n  auth: basic\n  bind: '::'\n  tls: files\n  public_url: https://mlflow.example.com\n"
+        "  tls_certificate: cert.pem\n  tls_key: key.pem\n"
+    ),
+    "tls-external": (
+        "server:\n  auth: basic\n  bind: 192.0.2.7\n  tls: external\n  public_url: https://mlflow.example.com\n"
+        "  trusted_proxies: [192.0.2.0/28, '2001:db8::1']\n"
+    ),
 }
+OWN = ("docker-compose.yml", "deploy/caddy/Caddyfile")
 
 
-def rendered(text: str, kind: RuntimeKind = "docker") -> dict[str, str]:
-    """The files of a stack of its own; those that exist once, in the repository, left out."""
-    stack = build_stack(parse_settings(text), kind)
-    files = DockerRuntime(stack, Place(Path("/stack"), "mlflow-abc123", 5000), LocalHost()).files()
-    own = {path: file.content.decode() for path, file in files.items() if not (ROOT / path).exists() or path == "docker-compose.yml"}
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stack's directory with certificates of the user's."""
+    path = tmp_path_factory.mktemp("stack")
+    authority = Authority()
+    write_pair(path, *authority.issue("mlflow.example.com"))
+    (path / "root.pem").write_bytes(authority.root)
+    return path
+
+
+def rendered(text: str, directory: Path, kind: RuntimeKind = "docker") -> dict[str, str]:
+    """The files of a stack of its own; those that exist once, in the repository, left out, and certificates."""
+    settings = parse_settings(text)
+    port = settings.server.port or default_port(settings.server)
+    files = DockerRuntime(build_stack(settings, kind), Place(directory, "mlflow-abc123", port), LocalHost()).files()
+    own = {path: file.content.decode() for path, file in files.items() if not (ROOT / path).exists() or path in OWN}
+    same = {path for path, content in own.items() if (ROOT / path).exists() and content == (ROOT / path).read_text()}
+    own = {path: content for path, content in own.items() if path not in same and not path.endswith(".crt")}
+    if settings.server.tls:
+        # A hash of the certificates too, which are new each time.
+        own = {path: re.sub(r"(provision.files: )'?[0-9a-f]{16}'?", r"\g<1>HASH", content) for path, content in own.items()}
     # The tag is a hash of what the image is built from, so it changes with every edit there.
     return {path: re.sub(r"(provision-mlflow:[0-9.]+-)[0-9a-f]{12}", r"\g<1>HASH", content) for path, content in own.items()}
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_rendered_files_are_as_reviewed(case: str, request: pytest.FixtureRequest) -> None:
+def test_rendered_files_are_as_reviewed(case: str, directory: Path, request: pytest.FixtureRequest) -> None:
     folder = GOLDEN / case
-    for path, content in rendered(CASES[case]).items():
+    for path, content in rendered(CASES[case], directory).items():
         file = folder / path.lstrip(".")
         if request.config.getoption("--update-golden"):
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -56,5 +91,5 @@ def test_the_repository_is_the_default_stack_byte_for_byte() -> None:
     assert {path for path, file in files.items() if path != ".env" and (ROOT / path).read_bytes() != file.content} == set()
 
 
-def test_the_same_settings_give_the_same_bytes() -> None:
-    assert rendered(CASES["login-and-public-url"]) == rendered(CASES["login-and-public-url"])
+def test_the_same_settings_give_the_same_bytes(directory: Path) -> None:
+    assert rendered(CASES["tls-files"], directory) == rendered(CASES["tls-files"], directory)

@@ -40,7 +40,7 @@ def test_a_port_is_free_again_when_its_server_ends() -> None:
 
 
 def test_a_server_on_all_addresses_takes_the_port_of_each() -> None:
-    with closing(listening("0.0.0.0")) as server:  # noqa: S104  that is what is tested
+    with closing(listening("0.0.0.0")) as server:
         assert not ports.is_free(LOOPBACK, int(server.getsockname()[1]))
 
 
