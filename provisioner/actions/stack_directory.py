@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from provisioner.errors import PreflightError, SettingsError, WouldLoseData
-from provisioner.model.settings import SOURCE, Settings, parse_settings
+from provisioner.model.settings import SOURCE, Settings
+from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import RuntimeKind
 from provisioner.model.state import State, parse_state
 from provisioner.runtimes.base import RenderedFile

@@ -1,24 +1,17 @@
-"""`provision.yml` as frozen values: parse text, and report every fault at once with its line."""
+"""What `provision.yml` may say, as frozen values; `settings_text.py` parses it."""
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
-
-from provisioner.errors import SettingsError
-from provisioner.model.front_door import contradictions
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 SOURCE = "provision.yml"
 MOST_WORKERS = 64
-# No key has more parts than this; a file can lead to itself with anchors, and go down without end.
-_DEEPEST = 4
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -277,38 +270,6 @@ def _http_parts(address: str) -> SplitResult:
     return parts
 
 
-def parse_settings(text: str, source: str = SOURCE) -> Settings:
-    """The settings of the text; raises SettingsError with all its faults, each with its line."""
-    try:
-        node = yaml.compose(text, Loader=_Loader)
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506  a safe one
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{source}:{mark.line + 1}" if mark else source
-        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-        raise _gathered(source, [_fault(place, f"not YAML: {problem}")]) from None
-    except RecursionError:
-        raise _gathered(source, [_fault(source, "not YAML that can be read: it is nested too deeply")]) from None
-    if node is None or data is None:
-        return Settings()
-    if not isinstance(data, dict):
-        raise _gathered(source, [_fault(f"{source}:1", "must be a mapping of keys, such as server:")])
-    lines = dict(_lines(node))
-    faults = [_fault(f"{source}:{line}", f"{path}: stands twice") for path, line in _duplicates(node)]
-    settings = None
-    try:
-        settings = Settings.model_validate({str(key): value for key, value in data.items()})
-    except ValidationError as invalid:
-        for detail in invalid.errors():
-            faults.append(_fault_of(detail, lines, source))
-    for key, text_of_fault in _contradictions(data.get("server")):
-        line = lines.get(f"server.{key}", lines.get("server", 1))
-        faults.append(_fault(f"{source}:{line}", f"server.{key}: {text_of_fault}"))
-    if faults or settings is None:
-        raise _gathered(source, faults)
-    return settings
-
-
 def settings_schema() -> dict[str, Any]:
     """The JSON schema of `provision.yml`, for editors."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Settings.model_json_schema(), "title": SOURCE}
@@ -320,80 +281,3 @@ def setting_names(group: type[BaseModel] = Settings, before: str = "") -> Iterat
         yield before + key
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
             yield from setting_names(info.annotation, f"{before}{key}.")
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader; a value that does not fit its tag or form, such as the date 2001-99-99, is an error with its line."""
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep)
-        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
-            kind = node.tag.rpartition(":")[2]
-            raise yaml.constructor.ConstructorError(None, None, f"a value that is no {kind}", node.start_mark) from None
-
-
-def _contradictions(server: object) -> Iterator[tuple[str, str]]:
-    """What the keys of `server` do wrong together; nothing while one of them is wrong by itself."""
-    try:
-        known = ServerSettings.model_validate(server or {})
-    except ValidationError:
-        return
-    yield from contradictions(known)
-
-
-def _lines(node: yaml.Node, path: str = "", depth: int = _DEEPEST) -> Iterator[tuple[str, int]]:
-    if isinstance(node, yaml.MappingNode) and depth:
-        for key, value in node.value:
-            below = f"{path}.{key.value}" if path else str(key.value)
-            yield from _lines(value, below, depth - 1)
-            yield below, key.start_mark.line + 1
-
-
-def _duplicates(node: yaml.Node, path: str = "", depth: int = _DEEPEST) -> Iterator[tuple[str, int]]:
-    if not isinstance(node, yaml.MappingNode) or not depth:
-        return
-    seen: set[str] = set()
-    for key, value in node.value:
-        below = f"{path}.{key.value}" if path else str(key.value)
-        if below in seen:
-            yield below, key.start_mark.line + 1
-        seen.add(below)
-        yield from _duplicates(value, below, depth - 1)
-
-
-def _fault_of(detail: Any, lines: dict[str, int], source: str) -> SettingsError:
-    location = [str(part) for part in detail["loc"]]
-    path = ".".join(location)
-    while location and ".".join(location) not in lines:
-        location.pop()
-    line = lines.get(".".join(location), 1)
-    known = ".".join(location)
-    if detail["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(path, list(setting_names()), n=1, cutoff=0.6)
-        text = f"{path}: unknown key" + (f", did you mean {close[0]}?" if close else "")
-    elif detail["type"] == "value_error":
-        text = f"{known or path}: {detail['ctx']['error']}"
-    else:
-        text = f"{known or path}: {_plain(detail)}"
-    return _fault(f"{source}:{line}", text)
-
-
-def _plain(detail: Any) -> str:
-    """Pydantic's message in the words of a person who writes YAML."""
-    context = detail.get("ctx", {})
-    if detail["type"] == "literal_error":
-        return f"must be one of {context['expected']}, not {detail['input']!r}"
-    if detail["type"] == "string_pattern_mismatch":
-        return f"{detail['input']!r} does not fit the pattern {context['pattern']}"
-    if detail["type"] in {"model_type", "model_attributes_type", "dict_type"}:
-        return "must be a mapping of keys"
-    return re.sub(r"^Input should", "should", str(detail["msg"])) + f", not {detail['input']!r}"
-
-
-def _fault(place: str, text: str) -> SettingsError:
-    return SettingsError(f"{place} {text}", where=place, hint="mend the line; `provision schema` prints what is allowed")
-
-
-def _gathered(source: str, faults: list[SettingsError]) -> SettingsError:
-    return SettingsError(f"{source} has {len(faults)} fault(s)", faults=list(faults))

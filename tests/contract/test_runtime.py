@@ -16,7 +16,7 @@ from provisioner.actions.secrets import make_secrets, missing_secrets
 from provisioner.actions.stack_directory import open_stack, write_files
 from provisioner.errors import CommandFailed, PreflightError
 from provisioner.model.plan import Observed, Plan, make_plan
-from provisioner.model.settings import parse_settings
+from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import MLFLOW_VERSION, RuntimeKind, Stack, build_stack
 from provisioner.output import Recorder
 from provisioner.runtimes.base import Place, Runtime

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.model.plan import ObservedService
-from provisioner.model.settings import parse_settings
+from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import build_stack
 from provisioner.render.supervisord import Daemon, render_launcher, render_supervisord
 from provisioner.runtimes import docker_cli as cli

@@ -14,7 +14,7 @@ import pytest
 
 from provisioner.actions.doctor import server_report
 from provisioner.errors import PreflightError
-from provisioner.model.settings import parse_settings
+from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import build_stack
 from provisioner.runtimes.certificates import certificate_files
 from provisioner.system.certificates import clients_ca_file, is_for, read_chain

@@ -264,4 +264,4 @@ def test_the_help_of_commands_loads_nothing_heavy_of_ours() -> None:
 
 
 def test_what_is_heavy_would_be_noticed() -> None:
-    assert {"pydantic", "yaml", "provisioner.model"} <= imported_by("schema")
+    assert {"pydantic", "provisioner.model"} <= imported_by("schema")

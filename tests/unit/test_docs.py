@@ -17,7 +17,8 @@ import yaml
 
 from provisioner import errors
 from provisioner.cli.app import app
-from provisioner.model.settings import Settings, parse_settings, setting_names
+from provisioner.model.settings import Settings, setting_names
+from provisioner.model.settings_text import parse_settings
 from provisioner.output import Recorder, Result, result_document
 
 ROOT = Path(__file__).parents[2]

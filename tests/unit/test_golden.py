@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.model.front_door import default_port
-from provisioner.model.settings import parse_settings
+from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import RuntimeKind, build_stack
 from provisioner.runtimes.base import Place
 from provisioner.runtimes.docker import DockerRuntime

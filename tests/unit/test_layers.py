@@ -29,7 +29,7 @@ MAY_USE = {
 ONE_DOOR = {
     "subprocess": {"system/process.py"},
     "typer": {"cli"},
-    "pydantic": {"model/settings.py"},
+    "pydantic": {"model/settings.py", "model/settings_text.py"},
     "urllib.request": {"system/rest.py"},
     "fcntl": {"system/host.py", "runtimes/server_environment.py"},
 }

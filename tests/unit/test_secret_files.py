@@ -9,7 +9,7 @@ import pytest
 from provisioner.actions.secrets import make_secrets, missing_secrets, read_secret, refuse_lost_secrets, refuse_ungiven
 from provisioner.actions.stack_directory import OpenStack, open_stack
 from provisioner.errors import PreflightError, WouldLoseData
-from provisioner.model.settings import parse_settings
+from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import Stack, build_stack
 from provisioner.output import Recorder
 from provisioner.system.host import LocalHost

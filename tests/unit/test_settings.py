@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provisioner.errors import SettingsError
-from provisioner.model.settings import is_loopback_url, parse_settings, setting_names, settings_schema
+from provisioner.model.front_door import is_loopback_url
+from provisioner.model.settings import setting_names, settings_schema
+from provisioner.model.settings_text import parse_settings
 
 README = Path(__file__).parents[2] / "README.md"
 EXTERNAL = "backend_store:\n  kind: external\n  uri: "
@@ -103,16 +105,20 @@ FAULTS = {
     "a word as workers": ("server:\n  workers: many\n", ["2 server.workers: must be auto, or a number from 1 to 64, not 'many'"]),
     "all addresses": (
         "server:\n  bind: 0.0.0.0\n",
-        ["2 server.bind: must be a loopback address: this version has no TLS, and plain HTTP would show logins and data to the network"],
+        [
+            "2 server.bind: opens the server to the network: set auth: basic",
+            "2 server.bind: opens the server to the network, where plain HTTP would show logins and data: "
+            "set tls to acme, internal or files, or to external where something else ends TLS",
+        ],
     ),
-    "a host name to bind to": ("server:\n  bind: localhost\n", ["2 server.bind: must be an IP address such as 127.0.0.1"]),
+    "a host name to bind to": ("server:\n  bind: localhost\n", ["2 server.bind: must be an IP address such as 127.0.0.1 or 0.0.0.0"]),
     "a public address without login": (
         "server:\n  public_url: https://ml.example.com\n",
-        ["1 server: public_url opens the server to others: set auth: basic"],
+        ["2 server.public_url: opens the server to others: set auth: basic"],
     ),
     "a public address without TLS": (
         LOGIN + "http://ml.example.com\n",
-        ["1 server: public_url must start with https://: logins travel over it"],
+        ["3 server.public_url: must start with https://: logins travel over it"],
     ),
     "a public address with a path": (
         LOGIN + "https://ml.example.com/mlflow\n",

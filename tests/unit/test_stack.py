@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass, replace
 import pytest
 
 from provisioner.model.secret import Secret
-from provisioner.model.settings import parse_settings
+from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import RuntimeKind, Stack, build_stack
 from provisioner.model.stores import IN_CONTAINERS, allowed_hosts, artifacts_destination, postgres_uri, service_environment
 
@@ -37,7 +37,7 @@ STACKS: dict[str, tuple[str, RuntimeKind, list[str], set[str], str]] = {
     ),
     "MinIO asked for": (
         "artifact_store: {kind: minio}\n",
-        "embedded",
+        "docker",
         ["postgres", "volumes", "minio", "bootstrap", "mlflow", "proxy"],
         {"postgres_password", "minio_root_password", "s3_access_key_id", "s3_secret_access_key", *SERVER},
         "minio",

@@ -6,7 +6,7 @@ import pytest
 
 from provisioner.errors import SettingsError
 from provisioner.model import front_door
-from provisioner.model.settings import parse_settings
+from provisioner.model.settings_text import parse_settings
 
 PUBLIC = "  auth: basic\n  public_url: https://mlflow.example.com\n"
 
