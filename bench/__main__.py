@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -34,6 +35,8 @@ PARTS: dict[str, Callable[[Field], None]] = {
 def main() -> int:
     """The exit code: 0 when every part was measured, whatever the figures are."""
     options = _options()
+    # Ended from outside, it still ends what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started, facts = time.monotonic(), {"machine": machine()}
     failed = []
     with start_stores() as stores:
