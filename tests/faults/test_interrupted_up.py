@@ -52,7 +52,7 @@ def up_until(program: Program, moment: Callable[[Program], bool], number: int) -
     """An `up` that got the signal as soon as that moment was seen."""
     process = program.start("up", "--runtime", program.runtime, "--no-link")
     try:
-        eventually(lambda: moment(program) or process.poll() is not None, 60, moment.__name__, pause=0.02)
+        eventually(lambda: moment(program) or process.poll() is not None, 180, moment.__name__, pause=0.02)
         assert process.poll() is None, program.answer(process)
         os.kill(process.pid, number)
     except BaseException:
