@@ -89,7 +89,11 @@ _SITE = """\
 	{bind}
 	import access_log
 	log_append user {{http.reverse_proxy.header.X-Provision-User}}
-{tls}	encode zstd gzip
+{tls}	# Browsers ask for zstd; the page's scripts are a tenth smaller with more effort.
+	encode {{
+		zstd better
+		gzip
+	}}
 
 	# PostgreSQL's texts hold no NUL, and no file's name does.
 	@nul vars_regexp {{http.request.orig_uri}} (?i)%00
