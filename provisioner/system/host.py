@@ -1,4 +1,4 @@
-"""A host: where a stack lives. This machine now; one over SSH is the same verbs."""
+"""A host: where a stack lives. This machine here; one over SSH, with the same verbs, in `ssh.py`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,13 +14,19 @@ from pathlib import Path
 from typing import Protocol
 
 from provisioner.errors import Locked, ProvisionError
-from provisioner.system import process
+from provisioner.system import ports, process
 from provisioner.system.files import write_whole
 from provisioner.system.process import Completed
 
 
 class Host(Protocol):
     """Run a program (and follow it, or hand it the terminal), put and get a file, hold a lock."""
+
+    name: str
+    """How `ssh` is told to reach it; "" for this machine."""
+
+    def environment(self) -> dict[str, str]:
+        """The variables that programs have there."""
 
     def run(
         self,
@@ -45,12 +52,41 @@ class Host(Protocol):
     def get(self, path: Path) -> bytes | None:
         """The file's content; None when there is none."""
 
+    def read(self, paths: Sequence[Path]) -> dict[Path, bytes | None]:
+        """The content of each file, as `get` gives it."""
+
+    def make_directory(self, path: Path, mode: int) -> None:
+        """The directory is there, with that mode."""
+
+    def has_directory(self, path: Path) -> bool:
+        """Whether it is one."""
+
+    def remove(self, *paths: Path) -> None:
+        """Nothing is there: no file, no directory with what was in it."""
+
+    def append(self, line: str, path: Path, mode: int) -> None:
+        """The line stands at the end of the file, which is made if it is not there."""
+
+    def is_free(self, address: str, port: int) -> bool:
+        """Whether nobody listens there; a port that this user may not open is free: the runtime, which opens it, may."""
+
+    def holder(self, port: int) -> str:
+        """Who listens on the port; "" when this user may not see it."""
+
+    def reach(self, address: str) -> str:
+        """HOST:PORT by which this machine reaches what listens at that HOST:PORT of the host."""
+
     def lock(self, directory: Path, reason: str) -> contextlib.AbstractContextManager[None]:
         """The stack is ours until the context ends; raises Locked, with who holds it."""
 
 
 class LocalHost:
     """This machine."""
+
+    name = ""
+
+    def environment(self) -> dict[str, str]:
+        return dict(os.environ)
 
     def run(
         self,
@@ -86,6 +122,46 @@ class LocalHost:
             raise ProvisionError(
                 f"{path} cannot be read: {error.strerror}", where=str(path), hint="check its owner and permissions"
             ) from None
+
+    def read(self, paths: Sequence[Path]) -> dict[Path, bytes | None]:
+        return {path: self.get(path) for path in paths}
+
+    def make_directory(self, path: Path, mode: int) -> None:
+        try:
+            path.mkdir(mode=mode, parents=True, exist_ok=True)
+            path.chmod(mode)
+        except OSError as error:
+            raise _not_written(path, error) from None
+
+    def has_directory(self, path: Path) -> bool:
+        return path.is_dir()
+
+    def remove(self, *paths: Path) -> None:
+        for path in paths:
+            try:
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                raise _not_written(path, error) from None
+
+    def append(self, line: str, path: Path, mode: int) -> None:
+        try:
+            with open(path, "a", encoding="utf-8") as file:
+                os.fchmod(file.fileno(), mode)
+                file.write(line + "\n")
+        except OSError as error:
+            raise _not_written(path, error) from None
+
+    def is_free(self, address: str, port: int) -> bool:
+        return ports.is_free(address, port)
+
+    def holder(self, port: int) -> str:
+        return ports.holder(port)
+
+    def reach(self, address: str) -> str:
+        return address
 
     @contextlib.contextmanager
     def lock(self, directory: Path, reason: str) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
@@ -75,10 +76,10 @@ def run(
         raise _not_started(argv, cwd, error) from None
     except subprocess.TimeoutExpired as late:
         seen = (late.stderr or late.stdout or b"").decode(errors="replace")
-        raise _failed(argv, f"{argv[0]} did not end within {timeout:.0f} s", "", output=seen, left_as=_BEGUN) from None
+        raise failed(argv, f"{argv[0]} did not end within {timeout:.0f} s", "", output=seen, left_as=_BEGUN) from None
     completed = Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
     if check or done.returncode < 0:
-        _raise_on_failure(argv, done.returncode, completed.error_text or completed.text)
+        raise_on_failure(argv, done.returncode, completed.error_text or completed.text)
     return completed
 
 
@@ -91,12 +92,14 @@ def stream(
     log: Path | None = None,
     umask: int = -1,
     silence: float = 900,
+    held: bool = False,
 ) -> None:
     """Run a program and hand on each line it writes (both streams) as it comes; the whole text goes to `log` too.
 
-    A program that writes nothing for `silence` seconds is ended: it hangs.
+    A program that writes nothing for `silence` seconds is ended: it hangs. `held` leaves its standard input open until we end.
     """
-    pipes: _Pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    stdin = subprocess.PIPE if held else subprocess.DEVNULL
+    pipes: _Pipes = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     try:
         process = subprocess.Popen(list(argv), cwd=cwd, env=env, umask=umask, **pipes)
     except OSError as error:
@@ -115,10 +118,10 @@ def stream(
             process.terminate()
             raise
     if watchdog.bit:
-        raise _failed(
+        raise failed(
             argv, f"{argv[0]} wrote nothing for {silence:.0f} s and was ended", "look at the network and the disk", "\n".join(tail)
         )
-    _raise_on_failure(argv, process.returncode, "\n".join(tail), log=str(log or ""))
+    raise_on_failure(argv, process.returncode, "\n".join(tail), log=str(log or ""))
 
 
 class _Pipes(TypedDict):
@@ -164,7 +167,59 @@ def attach(argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, st
         raise _not_started(argv, cwd, error) from None
 
 
-def _raise_on_failure(argv: Sequence[str], code: int, output: str, log: str = "") -> None:
+class Held:
+    """A program that lives as long as we hold it: its standard input is a pipe that ends with us, however we end."""
+
+    def __init__(self, argv: Sequence[str], process: subprocess.Popen[bytes]) -> None:
+        self.argv = tuple(argv)
+        self._process = process
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
+    def lines(self, last: str, timeout: float) -> list[str]:
+        """What it writes up to and without the line `last`; CommandFailed when it ends or is silent before that, with all that it said."""
+        found: list[str] = []
+        with _Watchdog(timeout, self._process.kill) as watchdog:
+            for raw in self._process.stdout or ():
+                line = raw.decode(errors="replace").rstrip("\r\n")
+                if line == last:
+                    return found
+                found.append(line)
+        code = self._process.wait()
+        said = "\n".join(found)
+        if watchdog.bit:
+            raise failed(self.argv, f"{self.argv[0]} did not answer within {timeout:.0f} s", "", said)
+        what = f"{self.argv[0]} ended with exit code {code}"
+        raise CommandFailed(what, shlex.join(self.argv), said, argv=self.argv, code=code, output=said)
+
+    def end(self, timeout: float = 5) -> None:
+        """It has ended: its input is closed, and it is killed if that does not end it."""
+        with contextlib.suppress(OSError):
+            if self._process.stdin:
+                self._process.stdin.close()
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout:
+            self._process.stdout.close()
+
+
+def hold(argv: Sequence[str]) -> Held:
+    """A program started to be held; it writes both streams into one."""
+    try:
+        process = subprocess.Popen(list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    except OSError as error:
+        raise _not_started(argv, None, error) from None
+    return Held(argv, process)
+
+
+def raise_on_failure(argv: Sequence[str], code: int, output: str, log: str = "") -> None:
+    """Raises CommandFailed for a code that is not 0; a negative one is a signal."""
     if code == 0:
         return
     what = f"{argv[0]} was killed by {_signal_name(-code)}" if code < 0 else f"{argv[0]} failed with exit code {code}"
@@ -181,13 +236,14 @@ def _signal_name(number: int) -> str:
 
 def _not_started(argv: Sequence[str], cwd: Path | None, error: OSError) -> CommandFailed:
     if cwd is not None and not cwd.is_dir():
-        return _failed(argv, f"the directory {cwd} does not exist", "")
+        return failed(argv, f"the directory {cwd} does not exist", "")
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return _failed(argv, f"the program {argv[0]} is not there", f"install {argv[0]}, or put it on PATH")
+        return failed(argv, f"the program {argv[0]} is not there", f"install {argv[0]}, or put it on PATH")
     if isinstance(error, PermissionError):
-        return _failed(argv, f"{argv[0]} may not be executed", "check its permissions")
-    return _failed(argv, f"{argv[0]} cannot be started: {error.strerror}", "")
+        return failed(argv, f"{argv[0]} may not be executed", "check its permissions")
+    return failed(argv, f"{argv[0]} cannot be started: {error.strerror}", "")
 
 
-def _failed(argv: Sequence[str], what: str, hint: str, output: str = "", left_as: str = "nothing was changed") -> CommandFailed:
+def failed(argv: Sequence[str], what: str, hint: str, output: str = "", left_as: str = "nothing was changed") -> CommandFailed:
+    """The error of a program that did not end by itself."""
     return CommandFailed(what, shlex.join(argv), output, hint, left_as, argv=tuple(argv), output=output)

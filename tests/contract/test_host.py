@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,28 +16,45 @@ import pytest
 
 from provisioner.errors import CommandFailed, Locked, ProvisionError
 from provisioner.system.host import Host, LocalHost
+from provisioner.system.ssh import SSHHost
+from tests.s3_server import free_port
+from tests.sshd import SERVER, Client, local_sshd
 
 # An implementation is made by one expression, which a second process can evaluate too.
-HOSTS = {"local": "LocalHost()"}
-NAMES = {"LocalHost": LocalHost, "Path": Path}
+HOSTS = {"local": "LocalHost()", "ssh": "SSHHost('there')"}
+NAMES = {"LocalHost": LocalHost, "SSHHost": SSHHost, "Path": Path}
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(scope="module")
+def sshd() -> Iterator[Client]:
+    """A real SSH server at this machine."""
+    if SERVER is None:
+        pytest.skip("sshd is not installed")
+    with local_sshd() as client:
+        yield client
+
+
 @pytest.fixture(params=HOSTS)
-def made_by(request: pytest.FixtureRequest) -> str:
+def made_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "ssh":
+        monkeypatch.setenv("PATH", request.getfixturevalue("sshd").path)
     return HOSTS[request.param]
 
 
 @pytest.fixture
-def host(made_by: str) -> Host:
+def host(made_by: str) -> Iterator[Host]:
     made: Host = eval(made_by, dict(NAMES))  # noqa: S307  one of the table above
-    return made
+    yield made
+    if isinstance(made, SSHHost):
+        made.close()
 
 
 @contextmanager
 def another(made_by: str, code: str) -> Iterator[subprocess.Popen[str]]:
     """A second process with a host of its own, once it has said that it is ready."""
-    text = f"from pathlib import Path\nfrom provisioner.system.host import *\nhost = {made_by}\n{code}"
+    imports = "from pathlib import Path\nfrom provisioner.system.host import *\nfrom provisioner.system.ssh import SSHHost"
+    text = f"{imports}\nhost = {made_by}\n{code}"
     argv = [sys.executable, "-c", text]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
@@ -222,3 +240,55 @@ def test_whatever_a_former_holder_left_is_no_obstacle_and_no_bug(host: Host, mad
         with pytest.raises(Locked) as caught, host.lock(tmp_path, "down"):
             pytest.fail("two hold the lock")
         assert caught.value.why == ""
+
+
+def test_several_files_are_read_at_once(host: Host, tmp_path: Path) -> None:
+    content = {tmp_path / "a b": b"1\n2", tmp_path / "empty": b"", tmp_path / "binary": bytes(range(256)), tmp_path / "absent": None}
+    for path, data in content.items():
+        if data is not None:
+            path.write_bytes(data)
+    assert host.read(list(content)) == content
+    assert host.read([]) == {}
+
+
+def test_directories_are_made_with_their_mode_and_removed_with_what_is_in_them(host: Host, tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b c"
+    assert not host.has_directory(folder)
+    for mode in (0o755, 0o700):
+        host.make_directory(folder, mode)
+        assert folder.stat().st_mode & 0o777 == mode
+    assert host.has_directory(folder)
+    (folder / "file").touch()
+    (tmp_path / "kept").touch()
+    (folder / "link").symlink_to(tmp_path / "kept")
+    assert not host.has_directory(folder / "file")
+    host.remove(folder, tmp_path / "absent")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "kept"]
+
+
+def test_lines_are_added_to_a_file(host: Host, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    for line in ("one 'quoted'", "two $HOME"):
+        host.append(line, path, 0o600)
+    assert path.read_text() == "one 'quoted'\ntwo $HOME\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_port_is_free_until_somebody_listens_and_can_be_reached_then(host: Host) -> None:
+    port = free_port()
+    assert host.is_free("127.0.0.1", port)
+    with socket.create_server(("127.0.0.1", port)) as server:
+        assert not host.is_free("127.0.0.1", port)
+        assert not host.is_free("0.0.0.0", port)
+        address, _, reached = host.reach(f"127.0.0.1:{port}").rpartition(":")
+        with socket.create_connection((address, int(reached)), 10) as client:
+            met, _ = server.accept()
+            met.sendall(b"hello")
+            assert client.recv(5) == b"hello"
+            met.close()
+
+
+def test_the_environment_is_what_programs_have_there(host: Host) -> None:
+    found = host.environment()
+    assert host.run(["/bin/sh", "-c", "echo $HOME"]).text == found["HOME"]
+    assert host.run(["/bin/sh", "-c", "echo $A$B"], env={**found, "A": "1", "B": "2 3"}).text == "12 3"

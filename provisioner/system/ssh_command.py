@@ -1,0 +1,198 @@
+"""The command lines of the system's `ssh`, what runs at their other end, and what their failures mean; pure."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from provisioner.errors import CommandFailed, PreflightError
+
+BEGIN, READY, TAKEN = "provision-begin", "provision-ready", "provision-taken"
+_ENDED = "provision-ended"
+_NO_DIRECTORY = "no-directory"
+# A link that is dead is noticed within a minute.
+_OPTIONS = ("ConnectTimeout=20", "ServerAliveInterval=15", "ServerAliveCountMax=4")
+# What a person's own configuration may add to a host for their own sessions.
+_PLAIN = ("RemoteCommand=none", "RequestTTY=no", "PermitLocalCommand=no")
+FACTS = ("home", "user", "system", "machine", "connection")
+
+
+def connect(destination: str, socket: Path, *, interactive: bool) -> list[str]:
+    """The argv of the one connection that all others share: it tells the host's FACTS, then lasts as long as its standard input."""
+    facts = 'printf "%s\\n" "$PWD" "$(id -un)" "$(uname -s)" "$(uname -m)" "${SSH_CONNECTION:-}"'
+    script = f"echo {BEGIN}; {facts}; echo {READY}; exec cat >/dev/null"
+    options = [*_OPTIONS, *_PLAIN, "ControlPersist=no", "ClearAllForwardings=yes", *([] if interactive else ["BatchMode=yes"])]
+    return ["ssh", "-M", "-S", str(socket), *_as_options(options), "--", destination, in_sh(script)]
+
+
+def over(destination: str, socket: Path, command: str, *, terminal: bool = False) -> list[str]:
+    """The argv of a command over the shared connection, and never over another."""
+    options = _as_options(["ControlMaster=no", "ProxyCommand=false", *_PLAIN[:1], *_PLAIN[2:]])
+    return ["ssh", "-S", str(socket), *options, "-t" if terminal else "-T", "--", destination, command]
+
+
+def forward(destination: str, socket: Path, port: int, address: str) -> list[str]:
+    """The argv that makes the host's HOST:PORT reachable at that port of this machine."""
+    return ["ssh", "-S", str(socket), "-O", "forward", "-L", f"127.0.0.1:{port}:{address}", "--", destination]
+
+
+def resolved(destination: str) -> list[str]:
+    """The argv that prints what the user's configuration makes of the destination, for `parse_resolved`."""
+    return ["ssh", "-G", "--", destination]
+
+
+def parse_resolved(text: str) -> dict[str, str]:
+    """`hostname`, `user`, `port` and the rest, of `ssh -G`."""
+    return dict(line.split(" ", 1) for line in text.splitlines() if " " in line)
+
+
+def in_sh(script: str) -> str:
+    """The script for a POSIX shell, whatever the login shell is."""
+    return f"exec /bin/sh -c {shlex.quote(script)}"
+
+
+def remote(argv: Sequence[str], cwd: Path | None, changes: Mapping[str, str | None], *, guarded: bool = False) -> str:
+    """The program there, in that directory, with those variables set or (None) unset; its code is the last line on standard error.
+
+    `guarded` ends it when its standard input does, since it would otherwise go on after a lost connection.
+    """
+    unset = [part for name, value in changes.items() if value is None for part in ("-u", name)]
+    values = [f"{name}={value}" for name, value in changes.items() if value is not None]
+    words = shlex.join(["env", *unset, *values, *argv] if changes else argv)
+    enter = f"cd -- {shlex.quote(str(cwd))} 2>/dev/null || {{ printf '\\n{_ENDED} {_NO_DIRECTORY}\\n' >&2; exit 1; }}\n" if cwd else ""
+    if guarded:
+        # Without the redirection the shell would take the input of what runs in the background away.
+        words = (
+            f"exec 3<&0; {words} </dev/null & program=$!\n"
+            "(cat <&3 >/dev/null; kill $program) >/dev/null 2>&1 & guard=$!\n"
+            "wait $program; code=$?; kill $guard 2>/dev/null"
+        )
+    else:
+        words += "; code=$?"
+    return in_sh(f"{enter}{words}\nprintf '\\n{_ENDED} %d\\n' $code >&2; exit $code")
+
+
+def ended(stderr: bytes) -> tuple[bytes, str]:
+    """What the program wrote to standard error, and the word after it: its code; "" when the connection was lost."""
+    said, mark, word = stderr.rpartition(f"\n{_ENDED} ".encode())
+    return (said, word.decode(errors="replace").strip()) if mark else (stderr, "")
+
+
+def ended_line(line: str) -> str:
+    """The same of one line; "" for every other."""
+    return line.removeprefix(f"{_ENDED} ") if line.startswith(f"{_ENDED} ") else ""
+
+
+def code_of(word: str) -> int:
+    """The program's code; negative when a signal ended it."""
+    code = int(word)
+    return 128 - code if 128 < code <= 192 else code
+
+
+def no_directory(word: str) -> bool:
+    """Whether the program was not started, since its directory is not there."""
+    return word == _NO_DIRECTORY
+
+
+def put(path: Path, size: int, mode: int) -> str:
+    """The shell command that takes a file of that size from standard input, and puts it in place whole or not at all."""
+    folder, name = shlex.quote(str(path.parent)), shlex.quote(f".{path.name}.")
+    # A lost connection looks like the end of the file.
+    return in_sh(
+        f"umask 022; mkdir -p -- {folder} && t=$(mktemp {folder}/{name}XXXXXX) || exit 1\n"
+        "trap 'rm -f -- \"$t\"' EXIT; trap 'exit 1' HUP INT TERM PIPE\n"
+        f'cat >"$t" && [ "$(wc -c <"$t")" -eq {size} ] && chmod {mode:o} "$t" || exit 1\n'
+        f'sync "$t" 2>/dev/null; mv -fT -- "$t" {shlex.quote(str(path))}'
+    )
+
+
+def read_all(paths: Sequence[Path]) -> str:
+    """The shell command that prints each file, with its size or what it is on a line before it."""
+    return in_sh(
+        f"set -- {shlex.join(map(str, paths))}\n"
+        'for p do if [ -f "$p" ] && [ -r "$p" ]; then s=$(wc -c <"$p"); echo $s; head -c $s "$p"\n'
+        'elif [ -e "$p" ]; then echo unreadable; else echo absent; fi; done'
+    )
+
+
+def parse_files(content: bytes, count: int) -> list[bytes | str | None]:
+    """What `read_all` printed: the bytes, None where there is no file, a word where it cannot be read."""
+    found: list[bytes | str | None] = []
+    for _ in range(count):
+        head, _, content = content.partition(b"\n")
+        if head.strip().isdigit():
+            size = int(head)
+            found.append(content[:size])
+            content = content[size:]
+        else:
+            found.append(None if head == b"absent" else head.decode(errors="replace"))
+    return found
+
+
+def lock(path: Path, holder: str) -> str:
+    """The shell command that holds the lock as long as its standard input lasts; `holder` is JSON with `%d` for its process."""
+    file = shlex.quote(str(path))
+    return in_sh(
+        f"umask 022; mkdir -p -- {shlex.quote(str(path.parent))} && exec 9>>{file} || exit 1\n"
+        f"flock -n 9; code=$?; [ $code -eq 1 ] && {{ cat {file}; echo; echo {TAKEN}; exit 1; }}; [ $code -eq 0 ] || exit $code\n"
+        f"printf {shlex.quote(holder)} $$ >{file}; echo {READY}; cat >/dev/null 9>&-; : >{file}"
+    )
+
+
+def break_lock(path: Path, process: int) -> str:
+    """The shell command that ends the holder of a lock, if it is that process."""
+    file = shlex.quote(str(path))
+    return in_sh(f'readlink /proc/{process}/fd/* | grep -qxF "$(readlink -f {file})" && kill {process} && : >{file}')
+
+
+def _as_options(options: Sequence[str]) -> list[str]:
+    return [part for option in options for part in ("-o", option)]
+
+
+_KNOWN = (
+    (
+        r"REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "the host key of {host} is another than before",
+        "find out why first: the server was set up anew, or somebody else answers in its place; then {remove}, and `ssh {destination}`",
+    ),
+    (
+        r"Host key verification failed|No \S+ host key is known",
+        "the host key of {host} is not known here",
+        "`ssh {destination}` shows its fingerprint and asks; or `ssh-keyscan {host} >> ~/.ssh/known_hosts`, where you trust the network",
+    ),
+    (
+        r"Permission denied|Too many authentication failures|no mutual signature",
+        "{destination} takes none of your SSH keys",
+        "`ssh-copy-id {destination}` puts your key there; `ssh-add` loads one with a passphrase; USER@HOST names another account",
+    ),
+    (
+        r"Could not resolve hostname",
+        "the name {host} leads nowhere",
+        "check its spelling, or name the address; `ssh {destination}` has to work",
+    ),
+    (
+        r"Connection refused|timed out|No route to host|Network is unreachable|did not answer",
+        "{host} cannot be reached",
+        "is it on, and its SSH port open for you? `ssh {destination}` has to work",
+    ),
+)
+
+
+def explained(failure: CommandFailed, destination: str) -> PreflightError:
+    """A connection that could not be made as what the user has to mend."""
+    seen = failure.output or failure.what
+    host = destination.rpartition("@")[2]
+    removal = re.search(r"ssh-keygen -f .*", seen)
+    remove = f"`{removal[0].strip()}`" if removal else f"`ssh-keygen -R {host}`"
+    for pattern, what, hint in _KNOWN:
+        if found := re.search(f".*(?:{pattern}).*", seen):
+            words = {"host": host, "destination": destination, "remove": remove}
+            return PreflightError(what.format(**words), where=f"ssh {destination}", why=found[0].strip(" @\r"), hint=hint.format(**words))
+    return PreflightError(
+        f"no connection to {destination}",
+        where=f"ssh {destination}",
+        why="\n".join(seen.splitlines()[-5:]),
+        hint=f"`ssh {destination}` has to work",
+    )
