@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 import postgres
+from logins import forget_changed_users
 from mlflow.server import app as flask_app
 from mlflow.server.fastapi_app import app as fastapi_app
 from mlflow.server.handlers import initialize_backend_stores
@@ -32,7 +33,7 @@ def applications(settings: Settings) -> tuple[Any, Any]:
         asgi = create_app(flask_app)
     asgi.add_exception_handler(OSError, _refused_for_want_of_space)
     if settings.login:
-        asgi = tell_front_door(flask_app, refuse_unreadable(flask_app, asgi))
+        asgi = tell_front_door(flask_app, refuse_unreadable(flask_app, forget_changed_users(flask_app, asgi)))
     _close_connections()
     return flask_app, asgi
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import provisioner
-from provisioner.cli import project_commands, stack_commands
+from provisioner.cli import project_commands, stack_commands, user_commands
 
 # Typer's Rich help costs more than the rest of `--help` together.
 app = typer.Typer(
@@ -46,5 +46,7 @@ for command in (
     project_commands.env,
     project_commands.doctor,
     project_commands.demo,
+    user_commands.credentials,
 ):
     app.command()(command)
+app.add_typer(user_commands.users, name="user")

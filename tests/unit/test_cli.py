@@ -22,8 +22,10 @@ from provisioner.cli.run import Output, run
 from provisioner.errors import ProvisionError
 from provisioner.output import Recorder, Result
 from provisioner.system.host import LocalHost
+from tests.commands import COMMANDS
 
-PROGRAM: Any = typer.main.get_command(app)
+# What a command cannot do without.
+NEEDED = {"name": ["ana"], "permission": ["--permission", "READ"]}
 KINDS = sorted(
     (kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ProvisionError)), key=lambda kind: kind.exit_code
 )
@@ -151,11 +153,12 @@ def test_a_result_with_a_code_of_its_own_ends_with_it() -> None:
     assert program(lambda _: Result("logs", exit_code=3)).exit_code == 3
 
 
-@pytest.mark.parametrize("name", sorted(PROGRAM.commands))
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_takes_the_common_options_after_its_name(name: str) -> None:
-    options = {option for parameter in PROGRAM.commands[name].params for option in parameter.opts}
+    options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
     assert {"--stack", "--output"} <= options
-    PROGRAM.commands[name].make_context(name, ["--stack", "/s", "--output", "json"])
+    needed = [word for parameter in COMMANDS[name].params if parameter.required for word in NEEDED[parameter.name]]
+    COMMANDS[name].make_context(name, [*needed, "--stack", "/s", "--output", "json"])
 
 
 @pytest.mark.parametrize("option", [["--stack", "/s"], ["--output", "json"]])
@@ -178,11 +181,11 @@ def test_the_version_is_said() -> None:
     assert (answer.exit_code, answer.stdout) == (0, f"provision {provisioner.__version__}\n")
 
 
-@pytest.mark.parametrize("name", sorted(PROGRAM.commands))
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_and_option_has_help(name: str) -> None:
-    answer = provision(name, "--help")
+    answer = provision(*name.split(), "--help")
     assert answer.exit_code == 0
-    for parameter in PROGRAM.commands[name].params:
+    for parameter in COMMANDS[name].params:
         assert parameter.help, f"{name} {parameter.name}"
 
 
@@ -260,7 +263,7 @@ def test_help_and_version_load_nothing_heavy() -> None:
 
 def test_the_help_of_commands_loads_nothing_heavy_of_ours() -> None:
     # Typer itself converts a command's values with pydantic in its newer versions.
-    assert imported_by(*(f"{name} --help" for name in PROGRAM.commands)) <= {"pydantic"}
+    assert imported_by(*(f"{name} --help" for name in COMMANDS)) <= {"pydantic"}
 
 
 def test_what_is_heavy_would_be_noticed() -> None:

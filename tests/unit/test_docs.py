@@ -12,19 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 import yaml
 
 from provisioner import errors
-from provisioner.cli.app import app
 from provisioner.model.settings import Settings, setting_names
 from provisioner.model.settings_text import parse_settings
 from provisioner.output import Recorder, Result, result_document
+from tests.commands import COMMANDS, PROGRAM, named
 
 ROOT = Path(__file__).parents[2]
-# Typer's own classes: it may or may not be built on the package click.
-PROGRAM: Any = typer.main.get_command(app)
 KEYS_OF_MLFLOW_YML = ("server.mlflow_tracking_uri", "server.mlflow_registry_uri", "server.credentials")
+GROUPS = (["user"],)
 COMMON = {"--stack", "--output", "--help"}
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/commands.md", "docs/json.md")
 OUR_FOLDERS = ("docs/", "tests/", "provisioner/", ".ci/")
@@ -34,17 +32,13 @@ def text_of(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-def commands() -> dict[str, Any]:
-    return dict(PROGRAM.commands)
-
-
 def options_of(command: Any) -> set[str]:
     return {name for parameter in command.params if parameter.param_type_name == "option" for name in parameter.opts} | {"--help"}
 
 
 def arguments_of(command: Any) -> list[str]:
     context = command.make_context(command.name, [], resilient_parsing=True)
-    return [piece for piece in command.collect_usage_pieces(context) if piece != "[OPTIONS]"]
+    return [piece.strip("{}") for piece in command.collect_usage_pieces(context) if piece != "[OPTIONS]"]
 
 
 def sections(text: str) -> dict[str, str]:
@@ -57,8 +51,9 @@ def command_sections() -> dict[str, tuple[list[str], str]]:
     """The arguments and the text of each command's section in docs/commands.md."""
     found = {}
     for heading, body in sections(text_of("docs/commands.md")).items():
-        if match := re.fullmatch(r"`provision (\w+)((?: \S+)*)`", heading):
-            found[match[1]] = (match[2].split(), body)
+        if match := re.fullmatch(r"`provision ([^`]+)`", heading):
+            name, arguments = named(match[1].split())
+            found[name] = (arguments, body)
     return found
 
 
@@ -112,20 +107,20 @@ def repository_files() -> list[Path]:
 
 
 def test_every_command_has_its_section_and_no_other_has_one() -> None:
-    assert set(command_sections()) == set(commands())
+    assert set(command_sections()) == set(COMMANDS)
 
 
-@pytest.mark.parametrize("name", sorted(commands()))
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_option_and_argument_of_a_command_is_documented(name: str) -> None:
     arguments, body = command_sections()[name]
-    command = commands()[name]
+    command = COMMANDS[name]
     assert documented_options(body) == options_of(command) - COMMON
     assert arguments == arguments_of(command)
 
 
 def test_the_common_options_are_those_that_every_command_has() -> None:
     assert documented_options(sections(text_of("docs/commands.md"))["Common to all commands"]) == COMMON
-    for command in commands().values():
+    for command in COMMANDS.values():
         assert options_of(command) >= COMMON
 
 
@@ -134,7 +129,7 @@ def test_the_options_of_the_program_itself_are_documented() -> None:
     assert {code for code in code_in(line) if code.startswith("-")} == options_of(PROGRAM)
 
 
-@pytest.mark.parametrize("name", sorted(commands()))
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_says_what_it_touches(name: str) -> None:
     _, body = command_sections()[name]
     topics = re.findall(r"^- \*\*(.+?):\*\* \S", body, flags=re.MULTILINE)
@@ -149,7 +144,7 @@ def test_the_table_of_exit_codes_is_that_of_the_errors() -> None:
     assert list(codes) == sorted(codes)
 
 
-@pytest.mark.parametrize("name", sorted(commands()))
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_a_command_names_only_exit_codes_that_exist(name: str) -> None:
     _, body = command_sections()[name]
     line = re.search(r"^- \*\*Exit codes:\*\* (.+(?:\n  .+)*)", body, flags=re.MULTILINE)
@@ -171,10 +166,15 @@ def test_every_command_line_in_the_texts_parses(document: str) -> None:
         if not words or words[0].startswith("-"):
             assert set(words) <= options_of(PROGRAM)
             continue
-        name, *rest = words
-        assert name in commands(), f"provision {' '.join(words)}"
+        name, rest = named(words)
+        assert name or words in GROUPS, f"provision {' '.join(words)}"
+        if not name:
+            continue
+        if rest == arguments_of(COMMANDS[name]):
+            # A heading's form, not a line to type.
+            continue
         # A usage error fails the test in its own words.
-        commands()[name].make_context(name, [word for word in rest if word != "--help"])
+        COMMANDS[name].make_context(name, [word for word in rest if word != "--help"])
 
 
 def test_the_command_lines_are_really_found() -> None:
@@ -290,13 +290,13 @@ def test_the_json_page_names_the_keys_of_the_document() -> None:
 
 def documented_data() -> dict[str, set[str]]:
     tables = sections(text_of("docs/json.md"))["Data by command"].split("\n\n| key | what it is |")
-    return {code_in(row[0])[0]: set(code_in(row[1])) - COMMON - {"--dry-run", "--follow"} for row in table(tables[0])[1:]}
+    return {code_in(row[0])[0]: set(code_in(row[1])) - COMMON - {"--dry-run", "--follow", "--generate"} for row in table(tables[0])[1:]}
 
 
 def test_the_json_page_has_every_command_and_explains_every_key() -> None:
     tables = sections(text_of("docs/json.md"))["Data by command"].split("\n\n| key | what it is |")
     explained = [code_in(row[0])[0] for row in table(tables[1])]
-    assert set(documented_data()) == set(commands())
+    assert set(documented_data()) == set(COMMANDS)
     assert explained == sorted(set().union(*documented_data().values()))
 
 
@@ -315,6 +315,12 @@ ACTIONS = {
     "env": ("projects",),
     "doctor": ("diagnosis",),
     "demo": ("demo",),
+    "credentials": ("users",),
+    "user add": ("users",),
+    "user list": ("users",),
+    "user remove": ("users",),
+    "user passwd": ("users",),
+    "user grant": ("users",),
 }
 
 
@@ -344,7 +350,7 @@ def test_the_keys_of_data_are_those_that_the_actions_set() -> None:
         tree = ast.parse(text_of(f"provisioner/actions/{name}.py"))
         by_file[name] = {key for node in tree.body if isinstance(node, ast.FunctionDef) for key in keys_set(node)}
         words[name] = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    assert set(ACTIONS) == set(commands())
+    assert set(ACTIONS) == set(COMMANDS)
     for name, keys in by_file.items():
         documented = set().union(*(documented_data()[command] for command, files in ACTIONS.items() if name in files))
         assert keys <= documented, f"{name}.py sets keys that docs/json.md lacks"

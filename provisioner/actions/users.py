@@ -1,0 +1,228 @@
+"""Users of a stack with a login: who there is, their passwords, and what was granted to whom."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from provisioner.actions.health import API
+from provisioner.actions.runtime import stack_port, tracking_uri
+from provisioner.actions.user_server import API_3, UserServer, admin_password, open_users, open_with_login
+from provisioner.errors import PreflightError
+from provisioner.model.secret import Secret, generate
+from provisioner.model.stack import ADMIN_LOGIN
+from provisioner.output import Reporter, Result
+
+Ask = Callable[[str], "str | None"]
+LEAST_LENGTH = 12
+# A name stands before the colon of a login and in addresses; MLflow's FastAPI routes read ASCII alone.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+_PRINTABLE = re.compile(r"[\x20-\x7e]*")
+# In MLflow's order; its own word for nothing at all is a veto over the default.
+_ORDER = ("READ", "EDIT", "MANAGE")
+_AS_MLFLOW = {"NO_PERMISSIONS": "DENY"}
+_KINDS = {"experiment": "experiment", "registered_model": "model"}
+
+
+def add_user(option: Path | None, name: str, admin: bool, ask: Ask, reporter: Reporter) -> Result:
+    """A new user; PreflightError when there is one of that name, or the password will not do."""
+    _refuse_odd_name(name)
+    server = open_users(option, reporter)
+    if server.find(f"{API}/users/get?username={name}") is not None:
+        raise PreflightError(
+            f"there is a user {name} already",
+            where=str(server.opened.directory),
+            hint=f"`provision user passwd {name}` changes the password",
+        )
+    password, shown = _password(name, ask)
+    server.call("POST", f"{API}/users/create", {"username": name, "password": password.reveal()})
+    if admin:
+        server.call("PATCH", f"{API}/users/update-admin", {"username": name, "is_admin": True})
+    reporter.step("added", name, "admin: may do everything" if admin else f"may {_default_words(server)}")
+    result = _result("user add", server)
+    result.data = {"username": name, "admin": admin}
+    if shown:
+        result.data["password"] = password.reveal()
+        result.lines.append(f"password      {password.reveal()}")
+    uri = tracking_uri(server.opened, stack_port(server.opened))
+    result.lines.append(f"next          give {name} the password and the address {uri}")
+    return result
+
+
+def list_users(option: Path | None, reporter: Reporter) -> Result:
+    """Every user with what was granted; what all may do is the default permission."""
+    server = open_users(option, reporter)
+    result = _result("user list", server)
+    rows = []
+    for user in sorted(server.call("GET", f"{API}/users/list")["users"], key=lambda row: str(row["username"])):
+        granted = [
+            {"resource_type": row["resource_type"], "resource": row["resource_pattern"], "permission": _our_word(row["permission"])}
+            for role in user["roles"]
+            for row in role["permissions"]
+        ]
+        rows.append({"username": user["username"], "admin": bool(user["is_admin"]), "granted": granted})
+        what = "admin" if user["is_admin"] else server.opened.settings.server.default_permission
+        result.lines.append(f"{user['username']:<20} {what:<14} {_summary(granted)}".rstrip())
+    result.data = {"users": rows}
+    return result
+
+
+def remove_user(option: Path | None, name: str, reporter: Reporter) -> Result:
+    """The user can log in no more, from this moment on; what the user logged stays."""
+    if name == ADMIN_LOGIN:
+        raise PreflightError(
+            f"{ADMIN_LOGIN} is the stack's own login: checks and links of this machine use it",
+            hint=f"`provision user passwd {ADMIN_LOGIN}` changes its password",
+        )
+    server = open_users(option, reporter)
+    server.user(name)
+    server.call("DELETE", f"{API}/users/delete", {"username": name})
+    reporter.step("removed", name, "counts at once; experiments, runs and models stay")
+    result = _result("user remove", server)
+    result.data = {"username": name}
+    return result
+
+
+def change_password(option: Path | None, name: str, ask: Ask, reporter: Reporter) -> Result:
+    """The user's new password, which alone counts from this moment on; the admin's is kept in its file too."""
+    server = open_users(option, reporter)
+    with server.opened.host.lock(server.opened.directory, "user passwd"):
+        server.user(name)
+        password, shown = _password(name, ask)
+        if name == ADMIN_LOGIN:
+            old = admin_password(server.opened)
+            if password == old:
+                raise PreflightError("this is the password that it has", hint="choose another one")
+            server.change_admin(old, password)
+        else:
+            server.call("PATCH", f"{API}/users/update-password", {"username": name, "password": password.reveal()})
+    reporter.step("changed", name, "the old password is refused at once")
+    if name == ADMIN_LOGIN:
+        reporter.note("link", "projects linked on this machine have the old password: `provision link PROJECT` gives them the new one")
+    result = _result("user passwd", server)
+    result.data = {"username": name}
+    if shown:
+        result.data["password"] = password.reveal()
+        result.lines.append(f"password      {password.reveal()}")
+    return result
+
+
+def grant_permission(
+    option: Path | None, name: str, permission: str, experiment: str | None, model: str | None, reporter: Reporter
+) -> Result:
+    """What the user may do with that experiment or model from now on."""
+    server = open_users(option, reporter)
+    server.user(name)
+    kind, key, shown = _experiment(server, experiment) if experiment is not None else _model(server, model or "")
+    _refuse_less_than_default(server, permission)
+    _write_grant(server, name, kind, key, permission)
+    address = f"{API_3}/users/permissions/get?username={quote(name, safe='')}&resource_type={kind}&resource_id={quote(key, safe='')}"
+    effective = _our_word(str(server.call("GET", address)["permission"]))
+    reporter.step("granted", name, f"{effective} on {shown}")
+    result = _result("user grant", server)
+    result.data = {"username": name, "resource_type": kind, "resource": key, "permission": effective}
+    return result
+
+
+def show_credentials(option: Path | None, reporter: Reporter) -> Result:
+    """The admin's login, with the address that it is for."""
+    opened = open_with_login(option, reporter)
+    password = admin_password(opened)
+    uri = tracking_uri(opened, stack_port(opened))
+    result = Result("credentials", stack=str(opened.directory), runtime=opened.state.runtime or "")
+    result.data = {"tracking_uri": uri, "username": ADMIN_LOGIN, "password": password.reveal()}
+    result.lines = [f"tracking URI  {uri}", f"user          {ADMIN_LOGIN}", f"password      {password.reveal()}"]
+    return result
+
+
+def _result(command: str, server: UserServer) -> Result:
+    return Result(command, stack=str(server.opened.directory), runtime=server.opened.state.runtime or "")
+
+
+def _password(name: str, ask: Ask) -> tuple[Secret, bool]:
+    """The new password, and whether it was made here and has to be shown."""
+    text = ask(name)
+    if text is None:
+        return generate(), True
+    if len(text) < LEAST_LENGTH or not _PRINTABLE.fullmatch(text):
+        raise PreflightError(
+            f"a password needs {LEAST_LENGTH} or more characters of ASCII",
+            why="MLflow takes no shorter one, and reads no other characters on all of its routes",
+            hint="`--generate` makes a good one",
+        )
+    return Secret(text), False
+
+
+def _refuse_odd_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise PreflightError(
+            f"{name!r} is no name for a user",
+            hint="use letters, digits and . _ @ + -, beginning with a letter or digit, 64 at the most",
+        )
+
+
+def _default_words(server: UserServer) -> str:
+    permission = server.opened.settings.server.default_permission
+    words = {"READ": "read", "EDIT": "read and change", "MANAGE": "read, change and delete", "NO_PERMISSIONS": "see nothing of"}
+    return f"{words[permission]} what others logged (server.default_permission: {permission})"
+
+
+def _our_word(permission: str) -> str:
+    return next((ours for ours, theirs in _AS_MLFLOW.items() if theirs == permission), permission)
+
+
+def _summary(granted: list[dict[str, str]]) -> str:
+    """`MANAGE on 3 experiments, READ on 1 model`: whoever makes an experiment may manage it, so there are many."""
+    counts = Counter((row["permission"], _KINDS.get(row["resource_type"], row["resource_type"])) for row in granted)
+    return ", ".join(f"{permission} on {count} {kind}{'s' * (count > 1)}" for (permission, kind), count in sorted(counts.items()))
+
+
+def _experiment(server: UserServer, given: str) -> tuple[str, str, str]:
+    found = server.find(f"{API}/experiments/get-by-name?experiment_name={quote(given, safe='')}")
+    if found is None and given.isdigit():
+        found = server.find(f"{API}/experiments/get?experiment_id={given}")
+    if found is None:
+        raise PreflightError(f"there is no experiment {given}", where=str(server.opened.directory), hint="give its name or its number")
+    key = str(found["experiment"]["experiment_id"])
+    return "experiment", key, f"experiment {found['experiment']['name']} ({key})"
+
+
+def _model(server: UserServer, name: str) -> tuple[str, str, str]:
+    if server.find(f"{API}/registered-models/get?name={quote(name, safe='')}") is None:
+        raise PreflightError(f"there is no registered model {name}", where=str(server.opened.directory))
+    return "registered_model", name, f"model {name}"
+
+
+def _refuse_less_than_default(server: UserServer, permission: str) -> None:
+    default = server.opened.settings.server.default_permission
+    if permission in _ORDER and default in _ORDER and _ORDER.index(permission) < _ORDER.index(default):
+        raise PreflightError(
+            f"everybody may {default} already: {permission} would change nothing",
+            where="server.default_permission in provision.yml",
+            why="MLflow gives a user the more of what was granted and what all have",
+            hint=f"set `server.default_permission: {permission}`, or grant NO_PERMISSIONS",
+        )
+
+
+def _write_grant(server: UserServer, name: str, kind: str, key: str, permission: str) -> None:
+    """The one grant of this user on this resource is as wanted, changed in one step where there was another."""
+    own = next((row for row in _own_grants(server, name) if (row["resource_type"], row["resource_pattern"]) == (kind, key)), None)
+    payload = {"username": name, "resource_type": kind, "resource_id": key}
+    wanted = _AS_MLFLOW.get(permission, permission)
+    if permission == "DEFAULT":
+        if own:
+            server.call("POST", f"{API_3}/users/permissions/revoke", payload)
+    elif own is None:
+        server.call("POST", f"{API_3}/users/permissions/grant", {**payload, "permission": wanted})
+    elif own["permission"] != wanted:
+        server.call("PATCH", f"{API_3}/roles/permissions/update", {"role_permission_id": own["id"], "permission": wanted})
+
+
+def _own_grants(server: UserServer, name: str) -> list[dict[str, Any]]:
+    """What was granted to this user alone: MLflow keeps it in a role of a name of its own."""
+    roles = server.call("GET", f"{API_3}/users/roles/list?username={quote(name, safe='')}")["roles"]
+    return [row for role in roles if re.fullmatch(r"__user_\d+__", role["name"]) for row in role["permissions"]]

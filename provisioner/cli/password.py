@@ -1,0 +1,43 @@
+"""A password from whoever types the command: never an argument, since those are in the list of processes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import typer
+
+from provisioner.errors import PreflightError
+
+
+def new_password(stdin: bool, generate: bool) -> Callable[[str], str | None]:
+    """What asks for a new password for that user; it gives None where one is to be generated."""
+    if stdin and generate:
+        raise typer.BadParameter("--password-stdin and --generate exclude each other")
+
+    def ask(user: str) -> str | None:
+        return None if generate else _given(user, stdin, "`--generate` makes one", twice=True)
+
+    return ask
+
+
+def known_password(stdin: bool) -> Callable[[str], str]:
+    """What asks for the password that this user has."""
+    return lambda user: _given(user, stdin, "give it on standard input with `--password-stdin`", twice=False)
+
+
+def _given(user: str, stdin: bool, otherwise: str, *, twice: bool) -> str:
+    if stdin:
+        # As text that a file or `pass` gives: the end of its line is none of the password.
+        return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise PreflightError(
+            "there is nobody to ask for a password",
+            where="standard input is no terminal",
+            hint=f"`--password-stdin` takes it from standard input; {otherwise}" if twice else otherwise,
+        )
+    try:
+        typed: str = typer.prompt(f"Password of {user}", hide_input=True, confirmation_prompt=twice, err=True)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    return typed
