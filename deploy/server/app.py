@@ -11,13 +11,14 @@ import time
 from typing import Any
 
 import postgres
-from logins import forget_changed_users
+from logins import Judge
 from mlflow.server import app as flask_app
 from mlflow.server.fastapi_app import app as fastapi_app
 from mlflow.server.handlers import initialize_backend_stores
 from settings import Fault, Settings
 from signed_in import tell_front_door
-from strangers import refuse_unreadable
+from sizing import cores_here
+from strangers import refuse_strangers
 
 
 def applications(settings: Settings) -> tuple[Any, Any]:
@@ -33,7 +34,8 @@ def applications(settings: Settings) -> tuple[Any, Any]:
         asgi = create_app(flask_app)
     asgi.add_exception_handler(OSError, _refused_for_want_of_space)
     if settings.login:
-        asgi = tell_front_door(flask_app, refuse_unreadable(flask_app, forget_changed_users(flask_app, asgi)))
+        # Half of the cores stay for those who are known.
+        asgi = tell_front_door(flask_app, refuse_strangers(flask_app, asgi, Judge(max(1, int(cores_here() / 2)))))
     _close_connections()
     return flask_app, asgi
 

@@ -63,6 +63,7 @@ _ACCESS_LOG = """\
 
 """
 
+# The tracking server counts failed logins by the client's address, and believes no other word for it.
 # Uploads and downloads have no size limit, and the store may be silent before the first byte. A call that meets a restart
 # of the tracking server waits for it. Each call has a connection of its own: one that is kept could be closed by the server
 # just as it is used again. Flask's workers have few threads: they meet a body only when all of it (of a large one, the
@@ -76,6 +77,7 @@ _TRACKING_SERVER = """\
 		keepalive off
 		compression off
 	}
+	header_up X-Provision-Address {client_ip}
 	header_down -X-Provision-User
 	handle_response {
 		copy_response
