@@ -41,10 +41,17 @@ class SettingsError(ProvisionError):
         return self.faults or [self]
 
 
+@dataclass
 class PreflightError(ProvisionError):
-    """Something the work needs is missing; found before anything was changed."""
+    """Something the work needs is missing; found before anything was changed. `faults` has several."""
+
+    faults: list[ProvisionError] = field(default_factory=list)
 
     exit_code: ClassVar[int] = 4
+
+    def all(self) -> list[ProvisionError]:
+        """Everything that is missing."""
+        return self.faults or [self]
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from provisioner.actions.stack_directory import CA_FILE, OpenStack, clients_ca
 from provisioner.errors import Unhealthy
@@ -10,6 +11,7 @@ from provisioner.model.stack import Stack
 from provisioner.output import Reporter
 from provisioner.runtimes.base import Runtime
 from provisioner.system.certificates import is_root, read_chain
+from provisioner.system.host import LocalHost
 
 DEADLINE = 30.0
 
@@ -24,7 +26,7 @@ def keep_clients_ca(opened: OpenStack, stack: Stack, runtime: Runtime, changed: 
         return
     path = opened.directory / CA_FILE
     if wanted is None:
-        path.unlink(missing_ok=True)
+        opened.host.remove(path)
         return
     opened.host.put(wanted, path, 0o644)
     reporter.step(
@@ -32,16 +34,27 @@ def keep_clients_ca(opened: OpenStack, stack: Stack, runtime: Runtime, changed: 
     )
 
 
+def ca_path(opened: OpenStack) -> Path | None:
+    """The file of those certificates for clients of this machine: of a stack on a server a copy beside its settings; None without any."""
+    content = clients_ca(opened)
+    path = opened.source / CA_FILE
+    if content is None:
+        return None
+    if opened.here and LocalHost().get(path) != content:
+        LocalHost().put(content, path, 0o644)
+    return path
+
+
 def _found(opened: OpenStack, stack: Stack, runtime: Runtime) -> bytes | None:
     server = stack.settings.server
     if server.tls == "internal":
         return _own(runtime)
     if server.tls == "acme" and server.acme_ca_file:
-        return opened.host.get(opened.directory / server.acme_ca_file)
+        return opened.own_file(server.acme_ca_file)
     if server.tls == "files":
         from cryptography.hazmat.primitives.serialization import Encoding
 
-        last = read_chain(opened.host.get(opened.directory / (server.tls_certificate or "")) or b"")[-1]
+        last = read_chain(opened.own_file(server.tls_certificate or "") or b"")[-1]
         return last.public_bytes(Encoding.PEM) if is_root(last) else None
     return None
 

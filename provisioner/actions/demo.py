@@ -30,7 +30,7 @@ def demo(directory: Path, option: Path | None, reporter: Reporter) -> Result:
     """Three runs of the demo project, and the addresses of the experiment and of its best run."""
     _need_packages()
     opened = find_stack(option)
-    reporter.note("stack", f"{opened.directory} ({opened.reason})")
+    opened.announce(reporter)
     uri = tracking_uri(opened, stack_port(opened))
     rest = _running_server(opened, uri)
     project = directory.absolute()
@@ -44,7 +44,7 @@ def demo(directory: Path, option: Path | None, reporter: Reporter) -> Result:
     accuracy = next(m["value"] for m in best["data"]["metrics"] if m["key"] == METRIC)
     page = f"{uri}/#/experiments/{experiment}/runs"
     run = f"{page}/{best['info']['run_id']}"
-    result = Result("demo", stack=str(opened.directory), runtime=opened.state.runtime or "")
+    result = Result("demo", stack=str(opened.source), runtime=opened.state.runtime or "")
     result.data = {"tracking_uri": uri, "project": str(project), "experiment_url": page, "best_run_url": run, "accuracy": accuracy}
     result.lines = [f"experiment    {page}", f"best run      {run} (accuracy {accuracy:.3f})", f"project       {project}"]
     return result

@@ -26,8 +26,8 @@ SOON = timedelta(days=20)
 def diagnose(project: Path | None, option: Path | None, reporter: Reporter) -> Result:
     """What was found; exit code 6 when a plain `kedro run` would not be tracked, or this stack is down."""
     opened = find_stack(option)
-    reporter.note("stack", f"{opened.directory} ({opened.reason})")
-    result = Result("doctor", stack=str(opened.directory), runtime=opened.state.runtime or "")
+    opened.announce(reporter)
+    result = Result("doctor", stack=str(opened.source), runtime=opened.state.runtime or "")
     if opened.state.runtime:
         _diagnose_stack(opened, result, reporter)
     report = _project(project)

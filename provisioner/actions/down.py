@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from provisioner.actions.changes import audit
 from provisioner.actions.link import linked_projects
 from provisioner.actions.runtime import existing_runtime
 from provisioner.actions.secrets import FOLDER
@@ -17,34 +18,48 @@ from provisioner.errors import Declined, ProvisionError
 from provisioner.model.stack import Stack
 from provisioner.output import Reporter, Result
 from provisioner.runtimes.base import Runtime
+from provisioner.system.host import LocalHost
 
 Ask = Callable[[str], bool]
+AskName = Callable[[str], str]
 OWN_FILES = (STATE_FILE, ".env", CA_FILE)
 
 
-def down(option: Path | None, reporter: Reporter) -> Result:
-    """Every service ended; all data stays."""
+def down(option: Path | None, host: str | None, ask_name: AskName, reporter: Reporter) -> Result:
+    """Every service ended; all data stays. Of a stack on a server only after its host was named."""
     opened = find_stack(option)
-    reporter.note("stack", f"{opened.directory} ({opened.reason})")
-    result = Result("down", stack=str(opened.directory))
+    opened.announce(reporter)
+    result = Result("down", stack=str(opened.source))
     existing = existing_runtime(opened)
     if existing is None:
         result.lines = ["this stack was never brought up"]
         return result
     _, runtime = existing
     result.runtime = runtime.kind
+    _confirm_host(opened, host, ask_name, "ends the team's server")
     with opened.host.lock(opened.directory, "down"):
         runtime.stop(reporter)
+        audit(opened, "down", "done")
     linked = _name_linked(opened, result)
     result.lines = ["all data is kept; `provision up` starts the stack again", *linked]
     return result
 
 
-def erase(option: Path | None, yes: bool, ask: Ask, reporter: Reporter) -> Result:
+@dataclass(frozen=True)
+class EraseOptions:
+    """What the user said beforehand: yes, and the host's name."""
+
+    stack: Path | None = None
+    yes: bool = False
+    host: str | None = None
+
+
+def erase(options: EraseOptions, ask: Ask, ask_name: AskName, reporter: Reporter) -> Result:
     """The stack and all its data gone, after the user said yes; settings and rendered files stay."""
+    option, yes = options.stack, options.yes
     opened = find_stack(option)
-    reporter.note("stack", f"{opened.directory} ({opened.reason})")
-    result = Result("erase", stack=str(opened.directory))
+    opened.announce(reporter)
+    result = Result("erase", stack=str(opened.source))
     existing = existing_runtime(opened)
     if existing is None:
         result.lines = ["this stack was never brought up; there is nothing to erase"]
@@ -52,18 +67,33 @@ def erase(option: Path | None, yes: bool, ask: Ask, reporter: Reporter) -> Resul
     stack, runtime = existing
     result.runtime = runtime.kind
     linked = _name_linked(opened, result)
-    for line in [*_stores(stack, runtime), f"erases  secrets in {opened.directory / FOLDER}", *linked]:
+    for line in [*_stores(stack, runtime), f"erases  secrets in {opened.place}/{FOLDER}", *linked]:
         reporter.note("", line)
-    if not yes and not ask("Delete all of it for good?"):
+    _confirm_host(opened, options.host, ask_name, "deletes the team's data")
+    # Whoever typed the host's name just now has been asked.
+    asked = bool(opened.host.name) and options.host is None
+    if not yes and not asked and not ask("Delete all of it for good?"):
         raise Declined("nothing was erased", hint="`provision down` ends the stack and keeps its data")
     with opened.host.lock(opened.directory, "erase"):
         runtime.erase(reporter)
-        shutil.rmtree(opened.directory / FOLDER, ignore_errors=True)
-        for name in OWN_FILES:
-            (opened.directory / name).unlink(missing_ok=True)
+        opened.host.remove(*(opened.directory / name for name in (FOLDER, *OWN_FILES)))
+        audit(opened, "erase", "done")
+    if opened.here:
+        LocalHost().remove(opened.here / CA_FILE)
     reporter.step("removed", "secrets")
     result.lines = ["erased; settings and rendered files are still there", *linked]
     return result
+
+
+def _confirm_host(opened: OpenStack, given: str | None, ask_name: AskName, what: str) -> None:
+    """Declined unless the host of a stack on a server was named; of a stack on this machine nothing is asked."""
+    name = opened.host.name
+    if not name:
+        return
+    said = given if given is not None else ask_name(f"This {what}. Type the host's name ({name}) to go on")
+    if said.strip() not in {name, name.rpartition("@")[2]}:
+        seen = f"--host is {given}" if given is not None else "it was not typed"
+        raise Declined(f"{name} was not named", where=opened.place, why=seen, hint=f"scripts say it with `--host {name}`")
 
 
 def _stores(stack: Stack, runtime: Runtime) -> list[str]:
@@ -89,6 +119,6 @@ def _usage(runtime: Runtime) -> dict[str, Any]:
 
 def _name_linked(opened: OpenStack, result: Result) -> list[str]:
     """Each linked project, since its next `kedro run` would wait minutes for the server that is gone."""
-    projects = linked_projects(str(opened.directory))
+    projects = linked_projects(str(opened.source))
     result.data["linked"] = [str(project) for project in projects]
     return [f"still linked  {project} (its runs fail until the server is back; `provision unlink {project}`)" for project in projects]

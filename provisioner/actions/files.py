@@ -51,16 +51,16 @@ def init(option: Path | None, reporter: Reporter) -> Result:
 def render(directory: Path | None, option: Path | None, check: bool, reporter: Reporter) -> Result:
     """The stack's files as its settings give them, and missing secrets; with `check` Drift names what differs."""
     opened = find_stack(directory or option)
-    reporter.note("stack", f"{opened.directory} ({opened.reason})")
+    opened.announce(reporter)
     runtime = _renderer(opened)
     changed = changed_files(opened, runtime.files())
-    result = Result("render", stack=str(opened.directory), runtime=runtime.kind, data={"changed": sorted(changed)})
+    result = Result("render", stack=str(opened.source), runtime=runtime.kind, data={"changed": sorted(changed)})
     if check:
         drifted = [path for path in sorted(changed) if path != OWN_TO_ONE_STACK]
         if drifted:
             raise Drift(
                 f"differs from what the settings give: {', '.join(drifted)}",
-                where=str(opened.directory),
+                where=opened.place,
                 hint="`provision render` writes them anew; changes of your own belong into compose.override.yml",
             )
         result.lines = ["every rendered file is as the settings give it"]

@@ -13,12 +13,12 @@ from provisioner.output import Reporter, Result
 def logs(option: Path | None, service: str | None, lines: int, follow: bool, reporter: Reporter) -> Result:
     """The last lines of one service or of all; with `follow` they go on until interrupted."""
     opened = find_stack(option)
-    reporter.note("stack", f"{opened.directory} ({opened.reason})")
+    opened.announce(reporter)
     stack, runtime = made_runtime(opened)
     names = [one.name for one in stack.services]
     if service and service not in names:
         raise PreflightError(f"no service is called {service}", hint=f"the services are {', '.join(names)}")
-    result = Result("logs", stack=str(opened.directory), runtime=runtime.kind)
+    result = Result("logs", stack=str(opened.source), runtime=runtime.kind)
     if follow:
         result.exit_code = runtime.follow(service, lines)
         return result

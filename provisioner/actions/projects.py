@@ -6,11 +6,12 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from provisioner.actions.clients_ca import ca_path
 from provisioner.actions.kedro_project import NotAProject, find_project
 from provisioner.actions.link import Credentials, link, unlink
 from provisioner.actions.runtime import never_made, stack_port, tracking_uri
 from provisioner.actions.secrets import FOLDER, read_secret
-from provisioner.actions.stack_directory import CA_FILE, OpenStack, clients_ca, find_stack
+from provisioner.actions.stack_directory import OpenStack, clients_ca, find_stack
 from provisioner.errors import PreflightError
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import Reporter, Result
@@ -35,8 +36,8 @@ def link_project(option: Path | None, options: LinkOptions, reporter: Reporter) 
     uri, credentials, stack, ca = options.uri, None, "", None
     if uri is None:
         opened = _made_stack(option)
-        reporter.note("stack", f"{opened.directory} ({opened.reason})")
-        uri, credentials, stack = tracking_uri(opened, stack_port(opened)), stack_credentials(opened), str(opened.directory)
+        opened.announce(reporter)
+        uri, credentials, stack = tracking_uri(opened, stack_port(opened)), stack_credentials(opened), str(opened.source)
         result.stack, result.runtime = stack, opened.state.runtime or ""
         ca = clients_ca(opened)
     if options.ca_file:
@@ -82,7 +83,7 @@ def link_projects(opened: OpenStack, uri: str, named: tuple[Path, ...], wanted: 
             uri,
             credentials=stack_credentials(opened),
             ca=clients_ca(opened),
-            stack=str(opened.directory),
+            stack=str(opened.source),
             reporter=reporter,
         )
     return projects
@@ -99,18 +100,19 @@ def stack_credentials(opened: OpenStack) -> Credentials | None:
 def shell_lines(option: Path | None, reporter: Reporter) -> Result:
     """`export` lines; a password is read from its file when the shell runs them, so it is in no output."""
     opened = _made_stack(option)
-    reporter.note("stack", f"{opened.directory} ({opened.reason})")
+    opened.announce(reporter)
     uri = tracking_uri(opened, stack_port(opened))
-    result = Result("env", stack=str(opened.directory), runtime=opened.state.runtime or "", data={"tracking_uri": uri})
+    result = Result("env", stack=str(opened.source), runtime=opened.state.runtime or "", data={"tracking_uri": uri})
     result.lines = [f"export MLFLOW_TRACKING_URI={shlex.quote(uri)}"]
-    if clients_ca(opened) is not None:
-        result.data["ca_file"] = str(opened.directory / CA_FILE)
-        result.lines.append(f"export {CERT_PATH}={shlex.quote(str(opened.directory / CA_FILE))}")
+    if ca := ca_path(opened):
+        result.data["ca_file"] = str(ca)
+        result.lines.append(f"export {CERT_PATH}={shlex.quote(str(ca))}")
     if opened.settings.server.auth == "basic":
-        path = opened.directory / FOLDER / "mlflow_admin_password"
-        result.data |= {"username": ADMIN_LOGIN, "password_file": str(path)}
+        path = shlex.quote(str(opened.directory / FOLDER / "mlflow_admin_password"))
+        read = f"ssh {shlex.quote(opened.host.name)} {shlex.quote(f'cat {path}')}" if opened.host.name else f"cat {path}"
+        result.data |= {"username": ADMIN_LOGIN, "password_file": f"{opened.place}/{FOLDER}/mlflow_admin_password"}
         result.lines.append(f"export MLFLOW_TRACKING_USERNAME={ADMIN_LOGIN}")
-        result.lines.append(f'export MLFLOW_TRACKING_PASSWORD="$(cat {shlex.quote(str(path))})"')
+        result.lines.append(f'export MLFLOW_TRACKING_PASSWORD="$({read})"')
     return result
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from provisioner.actions.stack_directory import OpenStack, clients_ca
-from provisioner.errors import ProvisionError, Unhealthy
+from provisioner.errors import PreflightError, ProvisionError, Unhealthy
 from provisioner.model.front_door import default_port, ends_tls, in_url, local_address
 from provisioner.model.stack import RuntimeKind, Stack, build_stack
 from provisioner.runtimes import choose_runtime
@@ -29,7 +29,7 @@ def stack_port(opened: OpenStack) -> int:
 
 def make_runtime(opened: OpenStack, stack: Stack, port: int) -> Runtime:
     """The runtime of that kind on the stack's directory and host."""
-    place = Place(opened.directory, opened.project, port)
+    place = Place(opened.directory, opened.project, port, opened.here)
     if stack.runtime == "docker":
         from provisioner.runtimes.docker import DockerRuntime
 
@@ -41,6 +41,10 @@ def make_runtime(opened: OpenStack, stack: Stack, port: int) -> Runtime:
 
 def choose(opened: OpenStack, option: RuntimeKind | None) -> RuntimeChoice:
     """The runtime that a first or later `up` of this stack takes, and why."""
+    if opened.host.name:
+        if option == "embedded":
+            raise PreflightError("a stack on another machine runs on Docker", where="--runtime", hint="leave --runtime out")
+        return RuntimeChoice("docker", "a stack on another machine runs on it")
 
     def why_not_docker() -> str:
         try:
@@ -70,7 +74,7 @@ def made_runtime(opened: OpenStack) -> tuple[Stack, Runtime]:
 
 def never_made(opened: OpenStack) -> Unhealthy:
     """What is wrong with a stack that was never brought up."""
-    return Unhealthy("this stack was never brought up", where=str(opened.directory), hint="`provision up` starts it")
+    return Unhealthy("this stack was never brought up", where=opened.place, hint="`provision up` starts it")
 
 
 def tracking_uri(opened: OpenStack, port: int) -> str:
@@ -82,4 +86,4 @@ def tracking_uri(opened: OpenStack, port: int) -> str:
 def front_door(opened: OpenStack, port: int) -> FrontDoor:
     """Where this machine reaches the front door, and how."""
     server = opened.settings.server
-    return FrontDoor(f"{local_address(server.bind)}:{port}", ends_tls(server), clients_ca(opened))
+    return FrontDoor(opened.host.reach(f"{local_address(server.bind)}:{port}"), ends_tls(server), clients_ca(opened))

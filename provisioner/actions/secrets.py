@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from provisioner.errors import PreflightError, WouldLoseData
 from provisioner.model.secret import Secret, SecretSpec, generate
 from provisioner.model.stack import Stack
 from provisioner.output import Reporter
+from provisioner.system.host import Host
 
 FOLDER = "secrets"
 # Compose mounts a secret file with the owner and mode that it has here, and services run as other users; the
@@ -21,7 +21,8 @@ FOLDER_MODE = 0o700
 
 def missing_secrets(opened: OpenStack, stack: Stack) -> list[SecretSpec]:
     """The secrets that the stack needs and its directory lacks."""
-    return [spec for spec in stack.secrets if _is_missing(opened, spec)]
+    kept = opened.host.read([opened.directory / FOLDER / spec.name for spec in stack.secrets])
+    return [spec for spec in stack.secrets if _is_missing(opened, spec, kept[opened.directory / FOLDER / spec.name])]
 
 
 def refuse_lost_secrets(opened: OpenStack, missing: list[SecretSpec], has_data: bool) -> None:
@@ -31,7 +32,7 @@ def refuse_lost_secrets(opened: OpenStack, missing: list[SecretSpec], has_data: 
     if has_data and lost:
         raise WouldLoseData(
             f"secrets are gone that this stack's data was made with: {', '.join(lost)}",
-            where=str(opened.directory / FOLDER),
+            where=f"{opened.place}/{FOLDER}",
             why="the stack has data; new secrets would not open it",
             hint="put the files back from a backup; or, to give the data up, `provision erase` and start anew",
         )
@@ -53,14 +54,14 @@ def refuse_ungiven(opened: OpenStack, missing: list[SecretSpec], environ: Mappin
 def make_secrets(opened: OpenStack, missing: list[SecretSpec], environ: Mapping[str, str], reporter: Reporter) -> None:
     """The missing secrets as files; a user's own come from the environment once. Ask `refuse_ungiven` first."""
     folder = opened.directory / FOLDER
-    _make_folder(folder)
+    _make_folder(opened.host, folder)
     for spec in missing:
         value = _value(opened, spec, environ)
         if value is not None:
             opened.host.put(value.reveal().encode(), folder / spec.name, FILE_MODE)
     generated = [spec.name for spec in missing if spec.generated]
     if generated:
-        reporter.step("created", "secrets", f"{len(generated)} generated, kept in {folder} (for your eyes only)")
+        reporter.step("created", "secrets", f"{len(generated)} generated, kept in {opened.place}/{FOLDER} (for your eyes only)")
     if given := [spec.name for spec in missing if spec.from_env]:
         reporter.step("created", "secrets", f"taken from the environment: {', '.join(given)}")
     for spec in missing:
@@ -74,24 +75,21 @@ def read_secret(opened: OpenStack, name: str) -> Secret | None:
     return Secret(content.decode().strip()) if content else None
 
 
-def _is_missing(opened: OpenStack, spec: SecretSpec) -> bool:
-    kept = opened.host.get(opened.directory / FOLDER / spec.name)
+def _is_missing(opened: OpenStack, spec: SecretSpec, kept: bytes | None) -> bool:
     # A copy of a file of the user's follows that file.
-    return not kept or bool(spec.from_file and kept != opened.host.get(opened.directory / spec.from_file))
+    return not kept or bool(spec.from_file and kept != opened.own_file(spec.from_file))
 
 
 def _value(opened: OpenStack, spec: SecretSpec, environ: Mapping[str, str]) -> Secret | None:
     if spec.generated:
         return generate()
     if spec.from_file:
-        return Secret((opened.host.get(opened.directory / spec.from_file) or b"").decode())
+        return Secret((opened.own_file(spec.from_file) or b"").decode())
     given = environ.get(spec.from_env)
     return Secret(given) if given else None
 
 
-def _make_folder(folder: Path) -> None:
-    folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-    os.chmod(folder, FOLDER_MODE)
-    ignore = folder / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n")
+def _make_folder(host: Host, folder: Path) -> None:
+    host.make_directory(folder, FOLDER_MODE)
+    if host.get(folder / ".gitignore") is None:
+        host.put(b"*\n", folder / ".gitignore", 0o644)

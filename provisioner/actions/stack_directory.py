@@ -13,28 +13,54 @@ from provisioner.model.settings import SOURCE, Settings
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import RuntimeKind
 from provisioner.model.state import State, parse_state
+from provisioner.output import Reporter
 from provisioner.runtimes.base import RenderedFile
 from provisioner.system.host import Host, LocalHost
 from provisioner.system.paths import data_directory
+from provisioner.system.ssh import SSHHost
 
 STATE_FILE = "state.json"
 COMPOSE_FILE = "docker-compose.yml"
 # Compose takes these, where they are, in place of ours.
 PREFERRED_COMPOSE_FILES = ("compose.yaml", "compose.yml")
 CA_FILE = "ca.crt"
+# Below the home directory of the account on the server.
+REMOTE_FOLDER = "provision"
 MARK = b"# Made by `provision`"
 GITIGNORE = b"# Made by `provision`: what must not be committed.\nsecrets/\ndata/\nlogs/\nstate.json\n.env\n.lock\nca.crt\n"
 
 
 @dataclass(frozen=True)
 class OpenStack:
-    """A stack's directory with what stands in it; `reason` says why it is this one."""
+    """A stack's directory on its host with what stands in it; `reason` says why it is this one."""
 
     directory: Path
     reason: str
     host: Host
     settings: Settings
     state: State
+    here: Path | None = None
+    """The directory of this machine that has the settings of a stack on another."""
+
+    @property
+    def source(self) -> Path:
+        """Where `provision.yml` and the files that it names are, on this machine."""
+        return self.here or self.directory
+
+    @property
+    def place(self) -> str:
+        """The stack's directory, with its host where that is another machine."""
+        return f"{self.host.name}:{self.directory}" if self.host.name else str(self.directory)
+
+    def own_file(self, name: str) -> bytes | None:
+        """A file of the user's that a setting names; None when it is not there."""
+        return LocalHost().get(self.source / name)
+
+    def announce(self, reporter: Reporter) -> None:
+        """Say which stack it is, and why."""
+        reporter.note("stack", f"{self.source} ({self.reason})")
+        if self.host.name:
+            reporter.note("host", self.place)
 
     @property
     def project(self) -> str:
@@ -52,7 +78,7 @@ class OpenStack:
 
     def again(self) -> OpenStack:
         """The stack as its directory has it now."""
-        return open_stack(self.directory, self.reason, self.host)
+        return open_stack(self.source, self.reason, self.host)
 
 
 def find_directory(option: Path | None, cwd: Path, environ: Mapping[str, str]) -> tuple[Path, str]:
@@ -68,15 +94,29 @@ def find_directory(option: Path | None, cwd: Path, environ: Mapping[str, str]) -
     return data_directory() / "stacks" / "default", "your default stack"
 
 
-def open_stack(directory: Path, reason: str, host: Host) -> OpenStack:
-    """The stack in that directory; an absent or empty one is a stack with default settings."""
-    content = host.get(directory / SOURCE)
+def open_stack(source: Path, reason: str, host: Host) -> OpenStack:
+    """The stack whose settings are in that directory; an absent or empty one is a stack with default settings.
+
+    Settings with `ssh` name a stack on that machine, reached anew unless `host` is it.
+    """
+    content = LocalHost().get(source / SOURCE)
     try:
         text = (content or b"").decode("utf-8")
     except UnicodeDecodeError as error:
-        raise SettingsError(f"{SOURCE} is not UTF-8", where=f"{directory / SOURCE}, byte {error.start}") from None
-    state_path = directory / STATE_FILE
-    return OpenStack(directory, reason, host, parse_settings(text), parse_state(host.get(state_path), str(state_path)))
+        raise SettingsError(f"{SOURCE} is not UTF-8", where=f"{source / SOURCE}, byte {error.start}") from None
+    return opened_as(source, reason, parse_settings(text), host)
+
+
+def opened_as(source: Path, reason: str, settings: Settings, host: Host) -> OpenStack:
+    """The stack with those settings, whatever `provision.yml` says now."""
+    if settings.ssh is None:
+        directory, here = source, None
+    else:
+        there = host if isinstance(host, SSHHost) and host.name == settings.ssh else SSHHost(settings.ssh)
+        host, directory, here = there, Path(there.facts["home"]) / REMOTE_FOLDER / settings.name, source
+    opened = OpenStack(directory, reason, host, settings, State(), here)
+    path = directory / STATE_FILE
+    return replace(opened, state=parse_state(host.get(path), f"{opened.place}/{STATE_FILE}"))
 
 
 def find_stack(option: Path | None) -> OpenStack:
@@ -91,8 +131,11 @@ def clients_ca(opened: OpenStack) -> bytes | None:
 
 
 def changed_files(opened: OpenStack, files: Mapping[str, RenderedFile]) -> dict[str, RenderedFile]:
-    """The rendered files that the directory lacks or has otherwise."""
-    return {path: file for path, file in files.items() if opened.host.get(opened.directory / path) != file.content}
+    """The rendered files that the directory lacks or has otherwise; on a server the settings are one of them."""
+    if opened.here:
+        files = {**files, SOURCE: RenderedFile(opened.own_file(SOURCE) or b"")}
+    there = opened.host.read([opened.directory / path for path in files])
+    return {path: file for path, file in files.items() if there[opened.directory / path] != file.content}
 
 
 def write_files(opened: OpenStack, files: Mapping[str, RenderedFile]) -> None:
@@ -105,15 +148,16 @@ def write_files(opened: OpenStack, files: Mapping[str, RenderedFile]) -> None:
 
 def refuse_others_files(opened: OpenStack, files: Mapping[str, RenderedFile], kind: RuntimeKind) -> None:
     """WouldLoseData when a file of somebody else stands where one of ours goes, or would be taken for ours by Compose."""
+    looked_at = opened.host.read([opened.directory / path for path in {*PREFERRED_COMPOSE_FILES, COMPOSE_FILE, *files}])
     if kind == "docker":
         for name in PREFERRED_COMPOSE_FILES:
-            if opened.host.get(opened.directory / name) is not None:
+            if looked_at[opened.directory / name] is not None:
                 raise _others_file(opened, name)
-    made = opened.host.get(opened.directory / COMPOSE_FILE)
+    made = looked_at[opened.directory / COMPOSE_FILE]
     if opened.state.project or (made is not None and made.startswith(MARK)):
         return
     for path, file in files.items():
-        there = opened.host.get(opened.directory / path)
+        there = looked_at[opened.directory / path]
         if there is not None and there != file.content and not there.startswith(MARK):
             raise _others_file(opened, path)
 
@@ -121,7 +165,7 @@ def refuse_others_files(opened: OpenStack, files: Mapping[str, RenderedFile], ki
 def _others_file(opened: OpenStack, path: str) -> WouldLoseData:
     return WouldLoseData(
         f"{path} is there and was not made by provision",
-        where=str(opened.directory / path),
+        where=f"{opened.place}/{path}",
         hint="give the stack a directory of its own: `provision init --stack ./mlflow-stack`",
     )
 

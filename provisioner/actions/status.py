@@ -32,16 +32,16 @@ def service_rows(stack: Stack, observed: Observed) -> list[dict[str, str]]:
 def status(option: Path | None, reporter: Reporter) -> Result:
     """What runs and what it uses; exit code 6 when the stack is down or ill."""
     opened = find_stack(option)
-    reporter.note("stack", f"{opened.directory} ({opened.reason})")
+    opened.announce(reporter)
     stack, runtime = made_runtime(opened)
     reporter.note("runtime", runtime.kind)
     observed = runtime.observe()
     rows = service_rows(stack, observed)
     for row in rows:
         reporter.step(row["state"], row["name"], row["detail"])
-    result = Result("status", stack=str(opened.directory), runtime=runtime.kind)
+    result = Result("status", stack=str(opened.source), runtime=runtime.kind)
     uri = tracking_uri(opened, stack_port(opened))
-    linked = [str(project) for project in linked_projects(str(opened.directory))]
+    linked = [str(project) for project in linked_projects(str(opened.source))]
     result.data = {"tracking_uri": uri, "services": rows, "linked": linked}
     problem = service_problem(rows)
     if problem is None:
@@ -95,6 +95,8 @@ def _facts_lines(stack: Stack, facts: dict[str, Any], uri: str) -> list[str]:
 
 
 def _who(stack: Stack) -> str:
+    if stack.settings.ssh and stack.settings.server.public_url:
+        return f"whoever {stack.settings.server.public_url} is open to, with a login"
     if stack.settings.server.public_url:
         return f"this machine, and whoever {stack.settings.server.public_url} is open to (login {stack.settings.server.auth})"
     if stack.login:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import provisioner
+from provisioner.actions.changes import changing
 from provisioner.actions.clients_ca import keep_clients_ca
 from provisioner.actions.health import client, full_checks, light_checks, report, start_deadline, wait_until_answering
 from provisioner.actions.projects import link_projects, next_step
@@ -16,14 +15,13 @@ from provisioner.actions.runtime import choose, front_door, make_runtime, stack_
 from provisioner.actions.secrets import make_secrets, missing_secrets, read_secret, refuse_lost_secrets, refuse_ungiven
 from provisioner.actions.stack_directory import OpenStack, changed_files, find_stack, refuse_others_files, write_files
 from provisioner.actions.status import service_rows
+from provisioner.actions.work import Work
 from provisioner.errors import UNCHANGED, PreflightError, ProvisionError, WouldLoseData
 from provisioner.model.front_door import DEFAULT_PORT, ends_tls, redirect_port
-from provisioner.model.plan import Observed, Plan, make_plan
-from provisioner.model.secret import SecretSpec
+from provisioner.model.plan import Observed, make_plan
 from provisioner.model.stack import MLFLOW_VERSION, RuntimeKind, Stack, build_stack
 from provisioner.model.stores import IN_CONTAINERS, artifacts_destination
 from provisioner.output import Reporter, Result
-from provisioner.runtimes.base import RenderedFile, Runtime
 from provisioner.system import ports
 
 
@@ -38,44 +36,38 @@ class UpOptions:
     dry_run: bool = False
 
 
-@dataclass(frozen=True)
-class Work:
-    """Everything that one `up` decided before it acts."""
-
-    stack: Stack
-    runtime: Runtime
-    port: int
-    observed: Observed
-    wanted: Mapping[str, str]
-    plan: Plan
-    files: Mapping[str, RenderedFile]
-    missing: list[SecretSpec]
-    deadline: float
-
-
 def up(options: UpOptions, reporter: Reporter) -> Result:
     """The stack running, checked, and linked; nothing is done when nothing has to be."""
     opened = find_stack(options.stack)
-    reporter.note("stack", f"{opened.directory} ({opened.reason})")
-    choice = choose(opened, options.runtime)
-    reporter.note("runtime", f"{choice.kind} ({choice.reason})")
-    holding = contextlib.nullcontext() if options.dry_run else opened.host.lock(opened.directory, "up")
-    with holding:
-        # Another command may have ended just before the lock was ours.
-        opened = opened.again()
-        work = _decide(opened, choice.kind, reporter)
-        result = Result("up", stack=str(opened.directory), runtime=choice.kind)
-        uri = tracking_uri(opened, work.port)
-        result.data["tracking_uri"] = uri
-        result.data["project"] = opened.project
-        if options.dry_run:
-            return _shown_only(work, result, reporter)
-        opened = _carry_out(opened, work, reporter)
-        _check(opened, work, reporter)
-        result.data["services"] = service_rows(work.stack, work.runtime.observe())
+    opened.announce(reporter)
+    result = bring_up(opened, options, reporter, "up")
+    if options.dry_run:
+        return result
+    uri = result.data["tracking_uri"]
     linked = link_projects(opened, uri, options.projects, options.link, reporter)
     result.data["linked"] = [str(path) for path in linked]
     result.lines = [f"tracking URI  {uri}", f"next          {next_step(linked, options.link)}"]
+    return result
+
+
+def bring_up(opened: OpenStack, options: UpOptions, reporter: Reporter, command: str) -> Result:
+    """The stack running and checked, with what it was found as; on a server the version before stays when this one does not get healthy."""
+    choice = choose(opened, options.runtime)
+    reporter.note("runtime", f"{choice.kind} ({choice.reason})")
+    result = Result(command, stack=str(opened.source), runtime=choice.kind)
+    if options.dry_run:
+        work = _decide(opened, choice.kind, reporter)
+        result.data = {"tracking_uri": tracking_uri(opened, work.port), "project": opened.project}
+        return _shown_only(work, result, reporter)
+    with opened.host.lock(opened.directory, command):
+        # Another command may have ended just before the lock was ours.
+        opened = opened.again()
+        work = _decide(opened, choice.kind, reporter)
+        with changing(opened, command, work, reporter):
+            opened = _carry_out(opened, work, reporter)
+            _check(opened, work, reporter)
+        rows = service_rows(work.stack, work.runtime.observe())
+    result.data = {"tracking_uri": tracking_uri(opened, work.port), "project": opened.project, "services": rows}
     return result
 
 
@@ -113,7 +105,7 @@ def _carry_out(opened: OpenStack, work: Work, reporter: Reporter) -> OpenStack:
         made_by=opened.state.made_by or provisioner.__version__,
         secrets=tuple(sorted({*opened.state.secrets, *(spec.name for spec in work.stack.secrets)})),
     )
-    if not (work.plan or work.files or work.missing):
+    if not work:
         reporter.step("unchanged", "services", ", ".join(service.name for service in work.stack.lasting))
         # A stack that was started by hand is remembered from here on.
         return opened.save(state)
@@ -157,25 +149,26 @@ def _decide_port(opened: OpenStack, observed: Observed, port: int, reporter: Rep
     ours = proxy is not None and proxy.state in {"running", "starting", "ill"} and opened.state.port in {port, None}
     server = opened.settings.server
     bind, redirect = server.bind, redirect_port(server, port)
-    if ours or (ports.is_free(bind, port) and (redirect is None or ports.is_free(bind, redirect))):
+    if ours or (opened.host.is_free(bind, port) and (redirect is None or opened.host.is_free(bind, redirect))):
         return port
-    if ports.is_free(bind, port) and redirect is not None:
-        raise _taken(redirect, "proxy (server.http_port in provision.yml)", "server.http_port")
+    if opened.host.is_free(bind, port) and redirect is not None:
+        raise _taken(opened, redirect, "proxy (server.http_port in provision.yml)", "server.http_port")
     # Nobody has the address of a stack that was never checked: another may have been quicker to take its port.
-    if server.port is None and (opened.state.port is None or not opened.state.checked) and not ends_tls(server):
-        held_by = ports.holder(port)
+    unknown = opened.state.port is None or not opened.state.checked
+    if server.port is None and unknown and not ends_tls(server) and not opened.host.name:
+        held_by = opened.host.holder(port)
         free = ports.next_free(bind, DEFAULT_PORT + 1)
         if free:
             reporter.step("chosen", "port", f"{free}, since {port} is taken" + (f" by {held_by}" if held_by else ""))
             return free
-    raise _taken(port, "proxy (server.port in provision.yml)" if server.port else "proxy (this stack's port)", "server.port")
+    raise _taken(opened, port, "proxy (server.port in provision.yml)" if server.port else "proxy (this stack's port)", "server.port")
 
 
-def _taken(port: int, where: str, setting: str) -> PreflightError:
+def _taken(opened: OpenStack, port: int, where: str, setting: str) -> PreflightError:
     return PreflightError(
         f"port {port} is already in use",
         where=where,
-        why=f"held by {ports.holder(port) or 'a program of another user'}",
+        why=f"held by {opened.host.holder(port) or 'a program of another user'}",
         hint=f"stop that program, or set another {setting} in provision.yml",
     )
 

@@ -66,7 +66,7 @@ class UserServer:
         """The user; PreflightError when there is none."""
         found = self.find(f"{API}/users/get?username={quote(name, safe='')}")
         if found is None:
-            raise PreflightError(f"there is no user {name}", where=str(self.opened.directory), hint="`provision user list` shows all")
+            raise PreflightError(f"there is no user {name}", where=self.opened.place, hint="`provision user list` shows all")
         return dict(found["user"])
 
     def change_admin(self, old: Secret, new: Secret) -> None:
@@ -98,11 +98,11 @@ def open_users(option: Path | None, reporter: Reporter) -> UserServer:
 def open_with_login(option: Path | None, reporter: Reporter) -> OpenStack:
     """The stack that a command typed here works on; PreflightError when it has no logins."""
     opened = find_stack(option)
-    reporter.note("stack", f"{opened.directory} ({opened.reason})")
+    opened.announce(reporter)
     if opened.settings.server.auth == "none":
         raise PreflightError(
             "this stack has no logins",
-            where=str(opened.directory),
+            where=opened.place,
             hint="set `server.auth: basic` in provision.yml, then `provision up`",
         )
     return opened
@@ -112,7 +112,7 @@ def admin_password(opened: OpenStack) -> Secret:
     """The admin's password; Unhealthy where no `up` has made it."""
     password = read_secret(opened, ADMIN_SECRET)
     if password is None:
-        where = str(opened.directory / FOLDER / ADMIN_SECRET)
+        where = f"{opened.place}/{FOLDER}/{ADMIN_SECRET}"
         raise Unhealthy("the admin's password is not there yet", where=where, hint="`provision up` makes it")
     return password
 
@@ -121,15 +121,15 @@ def _explained(error: RestError, opened: OpenStack) -> ProvisionError:
     if error.status == 401:
         return Unhealthy(
             f"the server refuses the login {ADMIN_LOGIN}",
-            where=str(opened.directory / FOLDER / ADMIN_SECRET),
+            where=f"{opened.place}/{FOLDER}/{ADMIN_SECRET}",
             why="its password was changed elsewhere",
             hint="write the password into that file, without a line end",
         )
     if error.status in {400, 403, 404, 409}:
-        return PreflightError(f"the server refused: {error.message}", where=str(opened.directory))
+        return PreflightError(f"the server refused: {error.message}", where=opened.place)
     return Unhealthy(
         "the tracking server does not answer as it should",
-        where=str(opened.directory),
+        where=opened.place,
         why=str(error),
         hint=error.hint or "`provision status` shows what runs; `provision up` starts it",
     )

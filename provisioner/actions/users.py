@@ -35,7 +35,7 @@ def add_user(option: Path | None, name: str, admin: bool, ask: Ask, reporter: Re
     if server.find(f"{API}/users/get?username={name}") is not None:
         raise PreflightError(
             f"there is a user {name} already",
-            where=str(server.opened.directory),
+            where=server.opened.place,
             hint=f"`provision user passwd {name}` changes the password",
         )
     password, shown = _password(name, ask)
@@ -133,14 +133,14 @@ def show_credentials(option: Path | None, reporter: Reporter) -> Result:
     opened = open_with_login(option, reporter)
     password = admin_password(opened)
     uri = tracking_uri(opened, stack_port(opened))
-    result = Result("credentials", stack=str(opened.directory), runtime=opened.state.runtime or "")
+    result = Result("credentials", stack=str(opened.source), runtime=opened.state.runtime or "")
     result.data = {"tracking_uri": uri, "username": ADMIN_LOGIN, "password": password.reveal()}
     result.lines = [f"tracking URI  {uri}", f"user          {ADMIN_LOGIN}", f"password      {password.reveal()}"]
     return result
 
 
 def _result(command: str, server: UserServer) -> Result:
-    return Result(command, stack=str(server.opened.directory), runtime=server.opened.state.runtime or "")
+    return Result(command, stack=str(server.opened.source), runtime=server.opened.state.runtime or "")
 
 
 def _password(name: str, ask: Ask) -> tuple[Secret, bool]:
@@ -186,14 +186,14 @@ def _experiment(server: UserServer, given: str) -> tuple[str, str, str]:
     if found is None and given.isdigit():
         found = server.find(f"{API}/experiments/get?experiment_id={given}")
     if found is None:
-        raise PreflightError(f"there is no experiment {given}", where=str(server.opened.directory), hint="give its name or its number")
+        raise PreflightError(f"there is no experiment {given}", where=server.opened.place, hint="give its name or its number")
     key = str(found["experiment"]["experiment_id"])
     return "experiment", key, f"experiment {found['experiment']['name']} ({key})"
 
 
 def _model(server: UserServer, name: str) -> tuple[str, str, str]:
     if server.find(f"{API}/registered-models/get?name={quote(name, safe='')}") is None:
-        raise PreflightError(f"there is no registered model {name}", where=str(server.opened.directory))
+        raise PreflightError(f"there is no registered model {name}", where=server.opened.place)
     return "registered_model", name, f"model {name}"
 
 

@@ -34,6 +34,7 @@ def main(
 
 for command in (
     stack_commands.up,
+    stack_commands.deploy,
     stack_commands.down,
     stack_commands.status,
     stack_commands.logs,

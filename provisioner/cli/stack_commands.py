@@ -18,6 +18,11 @@ class RuntimeName(str, Enum):
     embedded = "embedded"
 
 
+HostOption = Annotated[
+    str | None, typer.Option("--host", metavar="NAME", help="The name of the stack's server, in place of typing it.", show_default=False)
+]
+
+
 def up(
     stack: StackOption = None,
     runtime: Annotated[RuntimeName | None, typer.Option(help="What runs the stack; fixed at the first `up`.", show_default=False)] = None,
@@ -37,11 +42,34 @@ def up(
     run("up", output, lambda reporter: action(options, reporter))
 
 
-def down(stack: StackOption = None, output: OutputOption = Output.text) -> None:
+def deploy(
+    host: Annotated[
+        str | None,
+        typer.Argument(metavar="HOST", help="[USER@]HOST, as for ssh; the one of provision.yml when absent.", show_default=False),
+    ] = None,
+    domain: Annotated[str | None, typer.Option(metavar="NAME", help="The name that people type; a public one gets a certificate.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="The front door's port; 443 when absent.", show_default=False)] = None,
+    domain_elsewhere: Annotated[
+        bool, typer.Option("--domain-elsewhere", help="The domain leads to something that forwards to the server.")
+    ] = False,
+    break_lock: Annotated[bool, typer.Option("--break-lock", help="End a command of another admin that holds the stack.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")] = False,
+    stack: StackOption = None,
+    output: OutputOption = Output.text,
+) -> None:
+    """Set up or change a team's stack on a server, over SSH."""
+    from provisioner.actions.deploy import DeployOptions
+    from provisioner.actions.deploy import deploy as action
+
+    options = DeployOptions(host, domain, port, stack, domain_elsewhere, break_lock, dry_run)
+    run("deploy", output, lambda reporter: action(options, reporter))
+
+
+def down(host: HostOption = None, stack: StackOption = None, output: OutputOption = Output.text) -> None:
     """End the stack's services; all data stays."""
     from provisioner.actions.down import down as action
 
-    run("down", output, lambda reporter: action(stack, reporter))
+    run("down", output, lambda reporter: action(stack, host, _ask_name, reporter))
 
 
 def status(stack: StackOption = None, output: OutputOption = Output.text) -> None:
@@ -85,13 +113,15 @@ def render(
 
 def erase(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    host: HostOption = None,
     stack: StackOption = None,
     output: OutputOption = Output.text,
 ) -> None:
     """Delete the stack with all its data, after asking."""
+    from provisioner.actions.down import EraseOptions
     from provisioner.actions.down import erase as action
 
-    run("erase", output, lambda reporter: action(stack, yes, _ask, reporter))
+    run("erase", output, lambda reporter: action(EraseOptions(stack, yes, host), _ask, _ask_name, reporter))
 
 
 def schema(stack: StackOption = None, output: OutputOption = Output.text) -> None:
@@ -99,6 +129,14 @@ def schema(stack: StackOption = None, output: OutputOption = Output.text) -> Non
     from provisioner.actions.schema import schema as action
 
     run("schema", output, lambda reporter: action())
+
+
+def _ask_name(question: str) -> str:
+    """What the user types; nothing when there is no one to ask."""
+    try:
+        return str(typer.prompt(question, err=True, default="", show_default=False))
+    except typer.Abort:
+        return ""
 
 
 def _ask(question: str) -> bool:

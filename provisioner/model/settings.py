@@ -17,6 +17,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Memory = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[mg]$")]
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|[0-9a-f:.]+")
+SSHDestination = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]*@)?[A-Za-z0-9][A-Za-z0-9._:-]*$")]
 ImageReference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]+$")]
 
 
@@ -241,6 +242,9 @@ class Settings(Group):
 
     name: Name = "mlflow"
     """The stack's name, fixed when the stack is made."""
+    ssh: SSHDestination | None = None
+    """The server that the stack is on, as `ssh` is told: USER@HOST, HOST, or a name of your SSH configuration. `provision deploy` writes
+    it. Absent: this machine."""
     backend_store: BackendStoreSettings = BackendStoreSettings()
     """Where experiments, runs and models are kept."""
     artifact_store: ArtifactStoreSettings = ArtifactStoreSettings()

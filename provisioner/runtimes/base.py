@@ -19,6 +19,13 @@ class Place:
     directory: Path
     project: str
     port: int
+    here: Path | None = None
+    """The directory of this machine that has the settings of a stack on another."""
+
+    @property
+    def source(self) -> Path:
+        """Where the files that the settings name are, on this machine."""
+        return self.here or self.directory
 
 
 @dataclass(frozen=True)

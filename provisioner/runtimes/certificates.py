@@ -12,7 +12,7 @@ from provisioner.model.stack import Stack
 from provisioner.render.caddyfile import ACME_CA, CERTIFICATE
 from provisioner.render.compose import CADDYFILE
 from provisioner.system.certificates import ends_at, is_for, matching_key, names_of, read_chain
-from provisioner.system.host import Host
+from provisioner.system.host import LocalHost
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -22,28 +22,28 @@ ROOT_CERTIFICATE = "caddy/pki/authorities/local/root.crt"
 _FOLDER = str(Path(CADDYFILE).parent)
 
 
-def certificate_files(stack: Stack, directory: Path, host: Host) -> dict[str, bytes]:
-    """What lies beside the Caddyfile, by path in the stack directory; PreflightError when a file cannot be used."""
+def certificate_files(stack: Stack, directory: Path) -> dict[str, bytes]:
+    """What lies beside the Caddyfile, by path in the stack directory, from the user's files; PreflightError when one cannot be used."""
     server = stack.settings.server
     files = {}
     if server.tls == "files":
-        certificate = _read(directory, server.tls_certificate or "", "tls_certificate", host)
+        certificate = _read(directory, server.tls_certificate or "", "tls_certificate")
         _check(
             certificate,
-            _read(directory, server.tls_key or "", "tls_key", host),
+            _read(directory, server.tls_key or "", "tls_key"),
             public_host(server),
             str(directory / (server.tls_certificate or "")),
         )
         files[f"{_FOLDER}/{CERTIFICATE}"] = certificate
     if server.acme_ca_file:
-        authority = _read(directory, server.acme_ca_file, "acme_ca_file", host)
+        authority = _read(directory, server.acme_ca_file, "acme_ca_file")
         _chain(authority, str(directory / server.acme_ca_file))
         files[f"{_FOLDER}/{ACME_CA}"] = authority
     return files
 
 
-def _read(directory: Path, name: str, key: str, host: Host) -> bytes:
-    content = host.get(directory / name)
+def _read(directory: Path, name: str, key: str) -> bytes:
+    content = LocalHost().get(directory / name)
     if content is None:
         raise PreflightError(f"server.{key} is not there", where=str(directory / name), hint="put the PEM file there")
     return content

@@ -22,7 +22,7 @@ from provisioner.render.compose import BUILD_CA, CADDYFILE, render_compose, rend
 from provisioner.runtimes import docker_cli as cli
 from provisioner.runtimes.base import Place, RenderedFile, report_done
 from provisioner.runtimes.certificates import ROOT_CERTIFICATE, certificate_files
-from provisioner.system.host import Host
+from provisioner.system.host import Host, LocalHost
 from provisioner.system.process import Completed
 
 COMPOSE_FILE = "docker-compose.yml"
@@ -41,8 +41,9 @@ class DockerRuntime:
         self._host = host
 
     def preflight(self) -> None:
-        cli.refuse_snap(_docker_path(), self._place.directory)
-        cli.refuse_remote(self._endpoint())
+        if not self._host.name:
+            cli.refuse_snap(_docker_path(), self._place.directory)
+            cli.refuse_remote(self._endpoint())
         with ThreadPoolExecutor() as pool:
             engine = pool.submit(self._docker, ["docker", "version", "--format", "{{.Server.Version}}"])
             compose = pool.submit(self._docker, ["docker", "compose", "version", "--short"])
@@ -51,7 +52,7 @@ class DockerRuntime:
     def files(self) -> Mapping[str, RenderedFile]:
         built_from = self._image_files()
         caddyfile = render_caddyfile(self._stack, _front_door(self._stack, self._place.port), asgi_paths()).encode()
-        front_door = {CADDYFILE: caddyfile, **certificate_files(self._stack, self._place.directory, self._host)}
+        front_door = {CADDYFILE: caddyfile, **certificate_files(self._stack, self._place.source)}
         texts = {
             COMPOSE_FILE: render_compose(self._stack, built_from, front_door).encode(),
             ".env": render_env(self._place.project, self._place.port).encode(),
@@ -146,9 +147,9 @@ class DockerRuntime:
         named = self._stack.settings.build.ca_file
         if not named:
             return image_files() | {BUILD_CA: b""}
-        certificates = self._host.get(self._place.directory / named)
+        certificates = LocalHost().get(self._place.source / named)
         if certificates is None:
-            raise PreflightError("build.ca_file is not there", where=str(self._place.directory / named), hint="put the PEM file there")
+            raise PreflightError("build.ca_file is not there", where=str(self._place.source / named), hint="put the PEM file there")
         return image_files() | {BUILD_CA: certificates}
 
     def _server_image(self) -> str:
@@ -187,14 +188,14 @@ class DockerRuntime:
 
     def _environment(self) -> dict[str, str]:
         """The user's environment without what would change a stack behind its settings."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("COMPOSE_", "PROVISION_"))}
+        kept = {key: value for key, value in self._host.environment().items() if not key.startswith(("COMPOSE_", "PROVISION_"))}
         return kept | {"PROVISION_PORT": str(self._place.port)}
 
     def _docker(
         self, argv: list[str], *, stdin: bytes = b"", timeout: float = 60, check: bool = True, in_directory: bool = True
     ) -> Completed:
         directory = self._place.directory
-        cwd = directory if in_directory and directory.is_dir() else None
+        cwd = directory if in_directory and self._host.has_directory(directory) else None
         try:
             return self._host.run(argv, cwd=cwd, env=self._environment(), stdin=stdin, timeout=timeout, check=check)
         except CommandFailed as failure:

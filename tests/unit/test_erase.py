@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.actions.down import erase
+from provisioner.actions.down import EraseOptions, erase
 from provisioner.errors import Declined
 from provisioner.model.stack import RuntimeKind
 from provisioner.model.state import State
@@ -38,7 +38,7 @@ def test_before_it_asks_it_says_what_becomes_of_each_store(
 
     out = io.StringIO()
     with pytest.raises(Declined):
-        erase(directory, False, no, TerminalReporter(out))
+        erase(EraseOptions(directory), no, lambda _: "", TerminalReporter(out))
     lines = [line.strip() for line in out.getvalue().splitlines()]
     assert lines[1:] == [*said, f"erases  secrets in {directory / 'secrets'}"]
     assert asked == ["Delete all of it for good?"]

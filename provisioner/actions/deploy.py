@@ -1,0 +1,133 @@
+"""A stack on a server: `ssh` written into its settings, the server looked at, then the same `up`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from provisioner.actions.clients_ca import ca_path
+from provisioner.actions.deploy_settings import Address, settings_for
+from provisioner.actions.server_check import check_server
+from provisioner.actions.stack_directory import REMOTE_FOLDER, STATE_FILE, OpenStack, find_directory, opened_as
+from provisioner.actions.up import UpOptions, bring_up
+from provisioner.errors import PreflightError, WouldLoseData
+from provisioner.model.settings import SOURCE, Settings
+from provisioner.model.settings_text import parse_settings
+from provisioner.model.stack import ADMIN_LOGIN
+from provisioner.model.state import parse_state
+from provisioner.output import Reporter, Result
+from provisioner.system.host import LocalHost
+from provisioner.system.paths import data_directory
+from provisioner.system.rest import Rest, RestError
+from provisioner.system.ssh import SSHHost
+
+
+@dataclass(frozen=True)
+class DeployOptions:
+    """What the user asked of `deploy`."""
+
+    host: str | None = None
+    domain: str | None = None
+    port: int | None = None
+    stack: Path | None = None
+    domain_elsewhere: bool = False
+    break_lock: bool = False
+    dry_run: bool = False
+
+
+def deploy(options: DeployOptions, reporter: Reporter) -> Result:
+    """The stack running on the server, checked; nothing is done when nothing has to be, and nothing when something is missing there."""
+    source, reason = _which(options.stack)
+    reporter.note("stack", f"{source} ({reason})")
+    before = LocalHost().get(source / SOURCE)
+    settings = parse_settings((before or b"").decode("utf-8", errors="replace"))
+    host = SSHHost(_destination(options.host, settings))
+    _refuse_data_elsewhere(source, settings, host.name)
+    if before is None:
+        before = _settings_there(host, settings, reporter)
+    address = Address(host.name, host.resolved().get("hostname", ""), options.domain, options.port)
+    content, changes = settings_for(before or b"", address)
+    opened = opened_as(source, reason, parse_settings(content.decode()), host)
+    opened.announce(reporter)
+    check_server(opened, host, options.domain_elsewhere, reporter)
+    for key, value in changes.items():
+        reporter.step("would set" if options.dry_run else "set", key, value)
+    if not options.dry_run:
+        _begin(opened, host, content, options.break_lock, reporter)
+    result = bring_up(opened, UpOptions(dry_run=options.dry_run), reporter, "deploy")
+    result.data = {key: result.data[key] for key in ("tracking_uri", "project", "services") if key in result.data}
+    result.data["host"] = host.name
+    if not options.dry_run:
+        result.lines = _what_now(opened, result.data["tracking_uri"], reporter)
+    return result
+
+
+def _begin(opened: OpenStack, host: SSHHost, content: bytes, break_lock: bool, reporter: Reporter) -> None:
+    """The settings written here, and a stale lock of the server broken when that was asked for."""
+    if content != LocalHost().get(opened.source / SOURCE):
+        LocalHost().put(content, opened.source / SOURCE, 0o644)
+    if break_lock and (holder := host.break_lock(opened.directory)):
+        reporter.step("broken", "lock", f"of {holder}")
+
+
+def _which(option: Path | None) -> tuple[Path, str]:
+    """The stack and why: as for other commands, but a new one in the current directory in place of the personal default."""
+    directory, reason = find_directory(option, Path.cwd(), os.environ)
+    default = data_directory() / "stacks" / "default"
+    if directory == default:
+        if option is not None or reason != "your default stack":
+            raise _refused(directory, "your default stack stays on this machine", "leave --stack out in an empty directory")
+        return Path.cwd(), "a new one in the current directory"
+    return directory, reason
+
+
+def _destination(given: str | None, settings: Settings) -> str:
+    if given is None:
+        if settings.ssh is None:
+            raise PreflightError("no server is named", where=f"{SOURCE} has no `ssh`", hint="`provision deploy USER@HOST`")
+        return settings.ssh
+    # The same rule as in the file, with its words.
+    return parse_settings(f"ssh: {given!r}", "the command line").ssh or given
+
+
+def _refuse_data_elsewhere(source: Path, settings: Settings, destination: str) -> None:
+    """WouldLoseData for a stack of this machine, or of another server."""
+    state = parse_state(LocalHost().get(source / STATE_FILE), str(source / STATE_FILE))
+    if settings.ssh is None and state.runtime:
+        raise _refused(
+            source, "this stack was made on this machine; its data is here", "deploy from another directory: its stack is a new one"
+        )
+    if settings.ssh and settings.ssh != destination:
+        what = f"this stack is on {settings.ssh}; its data is there"
+        raise _refused(source, what, f"`provision deploy {settings.ssh}` changes it; from another directory deploy makes a new one")
+
+
+def _refused(directory: Path, what: str, hint: str) -> WouldLoseData:
+    return WouldLoseData(what, where=str(directory / SOURCE), hint=hint)
+
+
+def _settings_there(host: SSHHost, settings: Settings, reporter: Reporter) -> bytes | None:
+    """The settings that another admin deployed to this account; None when nobody did."""
+    found = host.get(Path(host.facts["home"]) / REMOTE_FOLDER / settings.name / SOURCE)
+    if found is not None:
+        reporter.step("taken", SOURCE, f"from {host.name}, where this stack is already")
+    return found
+
+
+def _what_now(opened: OpenStack, uri: str, reporter: Reporter) -> list[str]:
+    """Lines for the admin; and whether this machine reaches the server as everybody else does."""
+    ca = ca_path(opened)
+    try:
+        Rest(uri, timeout=5, trusted=ca).get_bytes("/health")
+        reporter.step("reached", "from here", f"{uri} answers this machine")
+    except RestError as error:
+        reporter.step("warning", "from here", f"{error}; is the port open in the firewall between, and the name known here?")
+    lines = [
+        f"tracking URI  {uri}",
+        f"login         {ADMIN_LOGIN}: `provision credentials` shows the password",
+        f"settings      {opened.source / SOURCE}: keep it, with it every `provision` command acts on {opened.host.name}",
+    ]
+    if ca:
+        lines.append(f"certificates  {ca}: what clients believe the server by; `provision link` hands them on")
+    return [*lines, "next          provision user add NAME; provision link PROJECT"]

@@ -1,0 +1,97 @@
+"""Back to the version that served before: rendered files and containers, with the logs of what failed kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from provisioner.actions.runtime import make_runtime, stack_port
+from provisioner.actions.secrets import FILE_MODE, FOLDER
+from provisioner.actions.stack_directory import STATE_FILE, OpenStack
+from provisioner.actions.work import Work
+from provisioner.errors import ProvisionError, Unhealthy
+from provisioner.model.plan import Plan, PlannedStep
+from provisioner.output import Reporter
+from provisioner.runtimes.base import Runtime
+
+LOG_LINES = 2000
+DEADLINE = 120.0
+LOGS = "logs"
+_SERVES = {"running", "starting"}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What stood on the server before a change: the content of each file that it replaces, by path in the stack's directory."""
+
+    files: Mapping[str, bytes | None]
+    modes: Mapping[str, int]
+
+
+def keep(opened: OpenStack, work: Work) -> Kept | None:
+    """What to go back to; None where nothing served, or no service is touched."""
+    server = work.observed.services.get("mlflow")
+    if not work.plan or server is None or server.state not in _SERVES or not opened.state.project:
+        return None
+    modes = {path: file.mode for path, file in work.files.items()}
+    # Of secrets only copies of the user's own files are ever replaced.
+    modes |= {f"{FOLDER}/{spec.name}": FILE_MODE for spec in work.missing if spec.from_file}
+    modes[STATE_FILE] = 0o644
+    there = opened.host.read([opened.directory / path for path in modes])
+    return Kept({path: there[opened.directory / path] for path in modes}, modes)
+
+
+def go_back(opened: OpenStack, kept: Kept, work: Work, error: ProvisionError, reporter: Reporter) -> bool:
+    """Whether the version before serves again; the error says so, or what has to be done."""
+    logs = ""
+    try:
+        logs = _keep_logs(opened, work)
+        _restore(opened, kept)
+        # With the port of then, which is in the environment of Compose.
+        runtime = make_runtime(opened, work.stack, opened.state.port or stack_port(opened))
+        changed = [step.subject for step in work.plan.steps if step.verb == "change"]
+        runtime.apply(Plan(tuple(PlannedStep("change", name, "back to the version before") for name in changed)), reporter)
+        with reporter.working("waiting for the version before"):
+            _wait(runtime)
+    except ProvisionError as second:
+        error.left_as = f"going back to the version before failed too: {second.what}; its files are in {opened.place}"
+        return False
+    error.left_as = f"the version before serves again; the logs of what failed are in {logs}"
+    reporter.step("restored", "services", "the version before serves again")
+    return True
+
+
+def _keep_logs(opened: OpenStack, work: Work) -> str:
+    """The place with the last lines of each service that the change touched."""
+    folder = Path(LOGS) / time.strftime("failed-%Y%m%d-%H%M%S", time.gmtime())
+    observed = work.runtime.observe().services
+    opened.host.make_directory(opened.directory / LOGS, 0o700)
+    for step in work.plan.steps:
+        if step.subject in observed:
+            text = work.runtime.logs(step.subject, LOG_LINES)
+            opened.host.put(text.encode(), opened.directory / folder / f"{step.subject}.log", 0o600)
+    return f"{opened.place}/{folder}"
+
+
+def _restore(opened: OpenStack, kept: Kept) -> None:
+    for path, content in kept.files.items():
+        if content is not None:
+            opened.host.put(content, opened.directory / path, kept.modes[path])
+    if gone := [opened.directory / path for path, content in kept.files.items() if content is None]:
+        opened.host.remove(*gone)
+
+
+def _wait(runtime: Runtime) -> None:
+    """Returns once the server is ready; Unhealthy at the deadline."""
+    end = time.monotonic() + DEADLINE
+    while True:
+        try:
+            runtime.probe("ready")
+        except ProvisionError as error:
+            if time.monotonic() > end:
+                raise Unhealthy("the version before does not get ready", why=error.why) from None
+            time.sleep(0.3)
+        else:
+            return

@@ -1,0 +1,232 @@
+"""A team's server from nothing: a real SSH server and engine in a container, an admin's machine, and clients that verify."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+import ssl
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.installed import Answer, Program
+from tests.teamserver import TeamServer, team_server
+from tests.tls_client import Client
+
+SEARCH = "/api/2.0/mlflow/experiments/search"
+QUERY = {"max_results": 1}
+
+
+@dataclass
+class Team:
+    """The server, and the admin's `provision` on this machine."""
+
+    server: TeamServer
+    program: Program
+
+    @property
+    def settings(self) -> dict[str, object]:
+        return dict(yaml.safe_load((self.program.stack / "provision.yml").read_text()))
+
+    def deploy(self, *arguments: str) -> Answer:
+        answer = self.program("deploy", *arguments)
+        assert answer.code == 0, self.program.report()
+        return answer
+
+    def client(self, **options: object) -> Client:
+        login = ("admin", self.server.run("cat", f"{self.server.stack()}/secrets/mlflow_admin_password"))
+        ca = self.program.stack / "ca.crt"
+        return Client(443, self.server.address, **{"address": self.server.address, "ca": ca, "login": login, **options})  # type: ignore[arg-type]
+
+
+def program_of(installed: Path, server: TeamServer, stack: Path) -> Program:
+    """The admin's program, whose `ssh` is the one that knows the server."""
+    path = f"{server.client.folder / 'bin'}:{installed / 'bin'}:{os.environ['PATH']}"
+    return Program(installed, stack, "docker", {"PATH": path})
+
+
+def make_server_image(program: Program) -> str:
+    """The server image of this program, made by this machine's engine where it is not there yet."""
+    scratch = program.changed(stack=program.stack.parent / "scratch")
+    scratch.settings()
+    assert scratch("render").code == 0, scratch.report()
+    image = yaml.safe_load((scratch.stack / "docker-compose.yml").read_text())["services"]["mlflow"]["image"]
+    there = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode == 0
+    if not there:
+        subprocess.run(["docker", "compose", "build"], cwd=scratch.stack, check=True, capture_output=True)
+    shutil.rmtree(scratch.stack)
+    return str(image)
+
+
+@pytest.fixture(scope="module")
+def server(docker: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamServer]:
+    with team_server(tmp_path_factory.mktemp("admin")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def team(installed: Path, server: TeamServer, stacks: Path) -> Team:
+    """A deployed stack that the tests of this file share."""
+    program = program_of(installed, server, stacks / "team" / "stack")
+    program.settings()
+    server.load(make_server_image(program))
+    made = Team(server, program)
+    made.deploy(server.destination)
+    return made
+
+
+def test_one_command_makes_a_server_with_tls_and_login(team: Team) -> None:
+    assert team.settings["ssh"] == team.server.destination
+    address = team.server.address
+    assert team.settings["server"] == {"auth": "basic", "bind": "0.0.0.0", "tls": "internal", "public_url": f"https://{address}"}
+    client = team.client()
+    assert client("POST", SEARCH, QUERY).status == 200
+    client.login = None
+    assert client("POST", SEARCH, QUERY).status == 401
+    client.ca = None
+    with pytest.raises(ssl.SSLCertVerificationError):
+        client("GET", "/health")
+    assert Client(80, address, address=address, tls=False)("GET", "/x").headers["location"] == f"https://{address}/x"
+
+
+def test_a_second_deploy_and_up_restart_nothing(team: Team) -> None:
+    before = team.server.containers()
+    assert ("unchanged", "services") in team.deploy().verbs
+    again = team.program("up", "--no-link")
+    assert ("unchanged", "services") in again.verbs, again.document
+    assert team.server.containers() == before
+
+
+def test_a_dry_run_changes_nothing_here_or_there(team: Team) -> None:
+    listing = f"find {team.server.stack()} -type f -printf '%p %T@\\n' | sort"
+    before = team.server.sh(listing), (team.program.stack / "provision.yml").read_bytes()
+    answer = team.deploy("--dry-run", "--port", "8443")
+    assert ("would change", "proxy") in answer.verbs
+    assert ("would set", "server.public_url") in answer.verbs
+    assert (team.server.sh(listing), (team.program.stack / "provision.yml").read_bytes()) == before
+
+
+def test_secrets_are_on_the_server_alone_and_nobody_else_there_can_read_them(team: Team) -> None:
+    here = sorted(path.name for path in team.program.stack.iterdir())
+    assert here == ["ca.crt", "provision.yml"]
+    there = team.server.stack()
+    assert team.server.sh(f"stat -c '%a %U' {there} {there}/secrets").splitlines() == ["700 ana", "700 ana"]
+    assert team.server.run("ls", there, user="stranger", check=False) == ""
+    secrets = team.server.sh(f"cd {there}/secrets && for f in *; do cat $f; echo; done").split()
+    assert len(secrets) > 5
+    told = team.program.report() + team.server.sh(f"cat {there}/state.json {there}/audit.log {there}/docker-compose.yml")
+    assert not [secret for secret in secrets if secret in told]
+
+
+def test_the_admins_login_is_shown_when_asked(team: Team) -> None:
+    shown = team.program("credentials")
+    assert shown.code == 0, shown.document
+    assert shown.data["password"] == team.client().login[1]  # type: ignore[index]
+
+
+def test_every_command_acts_on_the_server(team: Team) -> None:
+    status = team.program("status")
+    assert status.code == 0, status.document
+    assert {row["name"]: row["state"] for row in status.data["services"]}["mlflow"] == "running"
+    assert status.data["usage"]["artifact_free_bytes"] is None or status.data["usage"]["artifact_free_bytes"] > 0
+    logs = team.program("logs", "proxy", "--lines", "5")
+    assert '"status"' in logs.data["logs"]["proxy"]
+    doctor = team.program("doctor")
+    assert doctor.code == 0, doctor.document
+    assert {check["name"]: check["ok"] for check in doctor.data["checks"]} == {"stack": True, "certificate": True}
+
+
+def test_env_is_all_that_a_client_of_the_admins_machine_needs(team: Team) -> None:
+    lines = team.program.text("env", "--stack", str(team.program.stack)).stdout
+    assert team.client().login[1] not in lines  # type: ignore[index]
+    script = f'{lines}\nprintf "%s:%s" "$MLFLOW_TRACKING_USERNAME" "$MLFLOW_TRACKING_PASSWORD"'
+    done = subprocess.run(["sh", "-c", script], env=team.program.env, capture_output=True, text=True, check=True)
+    assert tuple(done.stdout.split(":")) == team.client().login
+    assert f"https://{team.server.address}" in lines
+    assert str(team.program.stack / "ca.crt") in lines
+
+
+def test_each_change_has_an_audit_line(team: Team) -> None:
+    lines = [json.loads(line) for line in team.server.get(f"{team.server.stack()}/audit.log").splitlines()]
+    assert [(line["command"], line["outcome"], line["account"]) for line in lines[:1]] == [("deploy", "done", "ana")]
+    assert "@" in lines[0]["who"]
+    assert lines[0]["from"]
+    count = len(lines)
+    team.deploy()
+    assert len(team.server.get(f"{team.server.stack()}/audit.log").splitlines()) == count, "nothing changed"
+
+
+def test_it_can_be_operated_there_with_plain_compose(team: Team) -> None:
+    there = team.server.stack()
+    running = team.server.run("sh", "-c", f"cd {there} && docker compose ps --services --status running", user="ana").split()
+    assert {"mlflow", "proxy", "postgres", "minio"} <= set(running)
+    before = team.server.containers()
+    team.server.run("sh", "-c", f"cd {there} && docker compose up -d", user="ana")
+    after = team.server.containers()
+    assert {name: after[name] for name in ("mlflow", "proxy", "postgres", "minio")} == {
+        name: before[name] for name in ("mlflow", "proxy", "postgres", "minio")
+    }
+
+
+def test_another_admin_starts_from_an_empty_directory(team: Team, installed: Path, stacks: Path) -> None:
+    other = program_of(installed, team.server, stacks / "other" / "stack")
+    other.stack.mkdir(parents=True)
+    before = team.server.containers()
+    answer = other("deploy", team.server.destination)
+    assert answer.code == 0, other.report()
+    assert ("taken", "provision.yml") in answer.verbs
+    assert team.server.containers() == before
+    assert (other.stack / "provision.yml").read_bytes() == (team.program.stack / "provision.yml").read_bytes()
+
+
+def test_a_stack_is_never_moved(team: Team, installed: Path, stacks: Path) -> None:
+    refused = team.program("deploy", "somebody@elsewhere.example.com")
+    assert refused.code == 7
+    assert "its data is there" in refused.error["what"]
+    local = program_of(installed, team.server, stacks / "local" / "stack")
+    local.settings()
+    (local.stack / "state.json").write_text(json.dumps({"format": 1, "runtime": "embedded"}))
+    refused = local("deploy", team.server.destination)
+    assert refused.code == 7
+    assert "its data is here" in refused.error["what"]
+    assert "ssh" not in (local.stack / "provision.yml").read_text()
+
+
+def test_a_member_needs_the_address_the_certificate_and_a_login_alone(team: Team) -> None:
+    ca = (team.program.stack / "ca.crt").read_bytes()
+    assert re.findall(rb"BEGIN ([A-Z ]+)-", ca) == [b"CERTIFICATE"]
+    assert base64.b64encode(ca)
+    client = team.client()
+    made = client("POST", "/api/2.0/mlflow/experiments/create", {"name": "team"})
+    assert made.status == 200
+    assert client("GET", f"/api/2.0/mlflow/experiments/get?experiment_id={made.json()['experiment_id']}").status == 200
+
+
+def test_down_and_erase_want_the_hosts_name(team: Team) -> None:
+    before = team.server.containers()
+    for arguments in (("down",), ("down", "--host", "elsewhere"), ("erase", "--yes"), ("erase", "--yes", "--host", "elsewhere")):
+        refused = team.program(*arguments)
+        assert refused.code == 10, refused.document
+        assert team.server.address in refused.error["hint"]
+    assert team.server.containers() == before
+    assert team.program("down", stdin=f"{team.server.address}\n").code == 0
+    assert team.server.containers() == {}
+    assert team.program("status").code == 6
+    assert team.program("up", "--no-link").code == 0
+    assert team.client()("GET", "/api/2.0/mlflow/experiments/get-by-name?experiment_name=team").status == 200
+    erased = team.program("erase", "--yes", "--host", team.server.destination)
+    assert erased.code == 0, erased.document
+    assert team.server.containers() == {}
+    assert team.server.sh("docker volume ls -q") == ""
+    assert "secrets" not in team.server.sh(f"ls -A {team.server.stack()}").split()
+    commands = [json.loads(line)["command"] for line in team.server.get(f"{team.server.stack()}/audit.log").splitlines()]
+    assert commands[-3:] == ["down", "up", "erase"]
+    team.deploy()
+    assert team.client()("GET", "/api/2.0/mlflow/experiments/get-by-name?experiment_name=team").status == 404
