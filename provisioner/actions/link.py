@@ -13,7 +13,8 @@ from pathlib import Path
 from provisioner.actions.git_ignore import refuse_visible
 from provisioner.actions.kedro_project import KedroProject, config_files, find_project
 from provisioner.actions.kedro_proof import Interpreter, Loaded, ask, certain_project, choose_interpreter
-from provisioner.actions.link_draft import Draft, DraftFile, without_marks
+from provisioner.actions.link_draft import Draft, DraftFile, is_yaml, without_marks
+from provisioner.actions.link_login import write_home_login
 from provisioner.actions.link_plan import ClientEntry, Credentials, Plan, checked_uri, make_plan, remarks_on_environment
 from provisioner.actions.link_record import (
     CA_FILE,
@@ -28,6 +29,7 @@ from provisioner.actions.link_record import (
     load_record,
     record_folder,
     save_record,
+    used_elsewhere,
 )
 from provisioner.errors import LinkRefused
 from provisioner.output import Reporter
@@ -54,6 +56,8 @@ class LinkReport:
     changed: tuple[str, ...] = ()
     diff: str = ""
     proof: Proof = Proof("not made", "")
+    shared: tuple[str, ...] = ()
+    """The files of the base environment that have the address: whoever has the project's repository has them."""
 
 
 def link(
@@ -61,6 +65,7 @@ def link(
     uri: str,
     *,
     credentials: Credentials | None = None,
+    home: Credentials | None = None,
     ca: bytes | None = None,
     env: str | None = None,
     python: Path | None = None,
@@ -68,7 +73,10 @@ def link(
     dry_run: bool = False,
     reporter: Reporter,
 ) -> LinkReport:
-    """The project at the path (or above it) uses the URI, and its own Kedro says so; LinkRefused leaves every byte."""
+    """The project at the path (or above it) uses the URI, and its own Kedro says so; LinkRefused leaves every byte.
+
+    `credentials` go into the project, `home` into MLflow's own file of this account.
+    """
     uri = checked_uri(uri)
     found = find_project(project)
     interpreter = choose_interpreter(found, python)
@@ -80,6 +88,8 @@ def link(
         draft = Draft(found, record, folder)
         client = ClientEntry(credentials, folder / CA_FILE if ca else None)
         plan = make_plan(found, draft, uri, client, env)
+        if home:
+            write_home_login(draft, home)
         files = draft.files()
         for file in files:
             if credentials and file.record.private and file.record.marks:
@@ -102,7 +112,10 @@ def unlink(project: Path, reporter: Reporter) -> LinkReport:
         if record is None:
             return LinkReport(found.path, "", "")
         # Decide for every file before the first is written.
-        restored = [_restored(found, folder, file) for file in record.files]
+        shared = [file for file in record.files if used_elsewhere(found.path, file)]
+        restored = [_restored(found, folder, file) for file in record.files if file not in shared]
+        for file in shared:
+            reporter.step("kept", file.path, "another linked project uses it")
         for path, content, file, kept in restored:
             _give_back(found, path, content, file, kept, reporter)
         for name in sorted(record.folders, key=len, reverse=True):
@@ -149,7 +162,9 @@ def _carry_out(work: _Work, interpreter: Interpreter, reporter: Reporter) -> Lin
     save_record(work.folder, replace(new, proved=proved), [])
     _report(work, proof, reporter)
     names = tuple(work.project.shown(file.path) for file in work.changed)
-    return LinkReport(work.project.path, work.uri, work.plan.env, names, "", proof)
+    base = work.project.folder(work.project.base_env)
+    shared = tuple(work.project.shown(file.path) for file in work.files if file.record.marks and base in file.path.parents)
+    return LinkReport(work.project.path, work.uri, work.plan.env, names, "", proof, shared)
 
 
 def _new_record(work: _Work) -> LinkRecord:
@@ -287,6 +302,8 @@ def _restored(project: KedroProject, folder: Path, file: FileRecord) -> _Restore
         return path, now, file, None
     if digest(now) == file.sha256:
         return path, first, file, None
+    if not is_yaml(file.path):
+        return path, now, file, [".".join(known.path) for known in file.marks]
     content, kept = without_marks(now, file.marks, first, file.path)
     return path, None if first is None and not content.strip() else content, file, kept
 

@@ -58,6 +58,12 @@ class Draft:
         if private:
             self._private.add(path)
 
+    def put(self, path: Path, content: bytes, changes: Sequence[Change]) -> None:
+        """A file that is no YAML with that content, which has those values of ours; only its owner may read it."""
+        self._contents[path] = content
+        self._changes[path] = list(changes)
+        self._private.add(path)
+
     def files(self) -> list[DraftFile]:
         """Every file that is or was changed by us."""
         return [self._file(path) for path in sorted({*self._contents, *self._changes})]
@@ -79,7 +85,7 @@ class Draft:
         after = self._contents[path]
         marks = tuple(mark(change) for change in self._changes.get(path, ()))
         ours = self._ours(path, now)
-        if old and not ours:
+        if old and not ours and is_yaml(self._project.shown(path)):
             set_again = {known.path for known in marks}
             stale = [known for known in old.marks if known.path not in set_again]
             reverted, _ = without_marks(after or b"", stale, first, self._project.shown(path))
@@ -91,6 +97,11 @@ class Draft:
         record = FileRecord(self._project.shown(path), first is not None, left, mode, private, marks)
         wanted = PRIVATE if path in self._private else mode if private else None
         return DraftFile(path, now, after, first, record, wanted, file_mode(path))
+
+
+def is_yaml(name: str) -> bool:
+    """Whether single values of the file can be taken out again."""
+    return name.endswith((".yml", ".yaml"))
 
 
 def without_marks(content: bytes, marks: Iterable[Mark], first: bytes | None, source: str) -> tuple[bytes, list[str]]:

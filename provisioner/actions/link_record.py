@@ -145,6 +145,12 @@ def linked_projects(stack: str) -> list[Path]:
     return sorted(Path(record.project) for record in _records() if record.stack == stack and Path(record.project).is_dir())
 
 
+def used_elsewhere(project: Path, file: FileRecord) -> bool:
+    """Whether the link of another project has the same file, which then is none of the project's own."""
+    others = (record for record in _records() if record.project != str(project))
+    return Path(file.path).is_absolute() and any(file.path == known.path for record in others for known in record.files)
+
+
 def _records() -> Iterator[LinkRecord]:
     for path in sorted((state_directory() / "links").glob(f"*/{RECORD}")):
         try:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from provisioner.actions.clients_ca import ca_path
 from provisioner.actions.kedro_project import NotAProject, find_project
-from provisioner.actions.link import Credentials, link, unlink
+from provisioner.actions.link import Credentials, LinkReport, link, unlink
+from provisioner.actions.link_login import check_server, shell_login
+from provisioner.actions.link_plan import checked_uri, is_loopback
 from provisioner.actions.runtime import never_made, stack_port, tracking_uri
 from provisioner.actions.secrets import FOLDER, read_secret
 from provisioner.actions.stack_directory import OpenStack, clients_ca, find_stack
 from provisioner.errors import PreflightError
+from provisioner.model.secret import Secret
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import Reporter, Result
 from provisioner.system.certificates import CERT_PATH, read_chain
+
+Login = Literal["credentials", "environment", "file"]
 
 
 @dataclass(frozen=True)
@@ -28,31 +35,45 @@ class LinkOptions:
     python: Path | None = None
     ca_file: Path | None = None
     dry_run: bool = False
+    user: str | None = None
+    login: Login = "credentials"
+    ask: Callable[[str], str] | None = None
+    check: bool = True
 
 
 def link_project(option: Path | None, options: LinkOptions, reporter: Reporter) -> Result:
     """The project uses the URI given, or this stack's; proved where Kedro is at hand."""
     result = Result("link")
-    uri, credentials, stack, ca = options.uri, None, "", None
-    if uri is None:
-        opened = _made_stack(option)
-        opened.announce(reporter)
-        uri, credentials, stack = tracking_uri(opened, stack_port(opened)), stack_credentials(opened), str(opened.source)
-        result.stack, result.runtime = stack, opened.state.runtime or ""
-        ca = clients_ca(opened)
-    if options.ca_file:
-        ca = _certificates(options.ca_file)
+    # Before anybody is asked for a password.
+    find_project(options.project)
+    server = _server(option, options, result, reporter)
+    credentials = server.credentials
+    if options.user and options.ask:
+        credentials = Credentials(options.user, Secret(options.ask(options.user)))
+    if options.check and (options.uri or options.user):
+        uri = checked_uri(server.uri)
+        if credentials and uri.startswith("http://") and not is_loopback(uri):
+            reporter.step(
+                "warning", "login", "the password travels in clear: whoever is on the way can read it; ask for an https:// address"
+            )
+        reporter.check(check_server(uri, credentials, server.ca))
     report = link(
         options.project,
-        uri,
-        credentials=credentials,
-        ca=ca,
+        server.uri,
+        credentials=credentials if options.login == "credentials" else None,
+        home=credentials if options.login == "file" else None,
+        ca=server.ca,
         env=options.env,
         python=options.python,
-        stack=stack,
+        stack=result.stack,
         dry_run=options.dry_run,
         reporter=reporter,
     )
+    _show_link(options, report, credentials, result)
+    return result
+
+
+def _show_link(options: LinkOptions, report: LinkReport, credentials: Credentials | None, result: Result) -> None:
     result.data = {
         "tracking_uri": report.uri,
         "project": str(report.project),
@@ -62,8 +83,45 @@ def link_project(option: Path | None, options: LinkOptions, reporter: Reporter) 
         "proof": {"state": report.proof.state, "detail": report.proof.detail},
     }
     result.lines = [*report.diff.splitlines(), f"tracking URI  {report.uri}"]
-    result.lines.append("nothing was changed (--dry-run)" if options.dry_run else "next          kedro run")
-    return result
+    if credentials and options.login == "environment":
+        result.data["environment"] = list(shell_login(credentials.username))
+        result.lines += ["", "# before `kedro run`, in the shell or its start file:", *result.data["environment"], ""]
+    if options.dry_run:
+        result.lines.append("nothing was changed (--dry-run)")
+        return
+    result.lines += _colleagues(options, report, credentials)
+    result.lines.append("next          kedro run")
+
+
+@dataclass(frozen=True)
+class _Server:
+    """The server to link to, as far as it is known before anybody is asked."""
+
+    uri: str
+    credentials: Credentials | None = None
+    ca: bytes | None = None
+
+
+def _server(option: Path | None, options: LinkOptions, result: Result, reporter: Reporter) -> _Server:
+    """The one that the user names, else this stack's, with its admin's login."""
+    ca = _certificates(options.ca_file) if options.ca_file else None
+    if options.uri is not None:
+        return _Server(options.uri, ca=ca)
+    opened = _made_stack(option)
+    opened.announce(reporter)
+    result.stack, result.runtime = str(opened.source), opened.state.runtime or ""
+    return _Server(tracking_uri(opened, stack_port(opened)), stack_credentials(opened), ca or clients_ca(opened))
+
+
+def _colleagues(options: LinkOptions, report: LinkReport, credentials: Credentials | None) -> list[str]:
+    """What the others of a team do, where the address is in what they share."""
+    if is_loopback(report.uri) or not report.shared:
+        return []
+    lines = [f"team          commit {', '.join(report.shared)}: the address is there for everybody"]
+    if credentials:
+        certificates = " --ca-file FILE" if options.ca_file else ""
+        lines.append(f"colleagues    provision link --uri {report.uri} --user THEIR_NAME{certificates}, each in their own copy")
+    return lines
 
 
 def unlink_project(project: Path, reporter: Reporter) -> Result:
@@ -97,17 +155,36 @@ def stack_credentials(opened: OpenStack) -> Credentials | None:
     return Credentials(ADMIN_LOGIN, password) if password else None
 
 
-def shell_lines(option: Path | None, reporter: Reporter) -> Result:
-    """`export` lines; a password is read from its file when the shell runs them, so it is in no output."""
-    opened = _made_stack(option)
-    opened.announce(reporter)
-    uri = tracking_uri(opened, stack_port(opened))
-    result = Result("env", stack=str(opened.source), runtime=opened.state.runtime or "", data={"tracking_uri": uri})
+@dataclass(frozen=True)
+class ShellOptions:
+    """What the user asked of `env`."""
+
+    uri: str | None = None
+    user: str | None = None
+    ca_file: Path | None = None
+
+
+def shell_lines(option: Path | None, options: ShellOptions, reporter: Reporter) -> Result:
+    """`export` lines; a password is read from its file or asked for when the shell runs them, so it is in no output."""
+    result = Result("env")
+    if options.uri is not None:
+        uri, opened = checked_uri(options.uri), None
+    else:
+        opened = _made_stack(option)
+        opened.announce(reporter)
+        uri = tracking_uri(opened, stack_port(opened))
+        result.stack, result.runtime = str(opened.source), opened.state.runtime or ""
+    result.data = {"tracking_uri": uri}
     result.lines = [f"export MLFLOW_TRACKING_URI={shlex.quote(uri)}"]
-    if ca := ca_path(opened):
+    if options.ca_file:
+        _certificates(options.ca_file)
+    if ca := options.ca_file.absolute() if options.ca_file else ca_path(opened) if opened else None:
         result.data["ca_file"] = str(ca)
         result.lines.append(f"export {CERT_PATH}={shlex.quote(str(ca))}")
-    if opened.settings.server.auth == "basic":
+    if options.user:
+        result.data["username"] = options.user
+        result.lines += shell_login(options.user)
+    elif opened and opened.settings.server.auth == "basic":
         path = shlex.quote(str(opened.directory / FOLDER / "mlflow_admin_password"))
         read = f"ssh {shlex.quote(opened.host.name)} {shlex.quote(f'cat {path}')}" if opened.host.name else f"cat {path}"
         result.data |= {"username": ADMIN_LOGIN, "password_file": f"{opened.place}/{FOLDER}/mlflow_admin_password"}

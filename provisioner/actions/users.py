@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from provisioner.actions.health import API
 from provisioner.actions.runtime import stack_port, tracking_uri
+from provisioner.actions.stack_directory import clients_ca
 from provisioner.actions.user_server import API_3, UserServer, admin_password, open_users, open_with_login
 from provisioner.errors import PreflightError
 from provisioner.model.secret import Secret, generate
@@ -49,7 +50,8 @@ def add_user(option: Path | None, name: str, admin: bool, ask: Ask, reporter: Re
         result.data["password"] = password.reveal()
         result.lines.append(f"password      {password.reveal()}")
     uri = tracking_uri(server.opened, stack_port(server.opened))
-    result.lines.append(f"next          give {name} the password and the address {uri}")
+    certificates = " --ca-file ca.crt (the stack's, which you send along)" if clients_ca(server.opened) else ""
+    result.lines.append(f"next          {name} types: provision link --uri {uri} --user {name}{certificates}")
     return result
 
 

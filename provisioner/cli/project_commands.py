@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from provisioner.cli.password import known_password
 from provisioner.cli.run import Output, OutputOption, StackOption, run
+
+
+class LoginPlace(str, Enum):
+    """Where a login goes."""
+
+    credentials = "credentials"
+    environment = "environment"
+    file = "file"
+
 
 ProjectArgument = Annotated[
     Path | None, typer.Argument(metavar="PROJECT", help="The Kedro project; the one you are in when absent.", show_default=False)
@@ -24,6 +35,16 @@ def link(
     ca_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Private certificates to believe the server by, as PEM.", show_default=False)
     ] = None,
+    user: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Your login on the server; the password is asked for.", show_default=False)
+    ] = None,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Take the password from the first line of standard input.")
+    ] = False,
+    login: Annotated[
+        LoginPlace, typer.Option(help="Where it goes: credentials.yml, your shell, ~/.mlflow/credentials.")
+    ] = LoginPlace.credentials,
+    no_check: Annotated[bool, typer.Option("--no-check", help="Do not ask the server first.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the change; write nothing.")] = False,
     stack: StackOption = None,
     output: OutputOption = Output.text,
@@ -31,7 +52,8 @@ def link(
     """Write the tracking URI into a Kedro project's mlflow.yml, and prove that Kedro reads it."""
     from provisioner.actions.projects import LinkOptions, link_project
 
-    options = LinkOptions(project or Path.cwd(), uri, env, python, ca_file, dry_run)
+    ask = known_password(password_stdin)
+    options = LinkOptions(project or Path.cwd(), uri, env, python, ca_file, dry_run, user, login.value, ask, not no_check)
     run("link", output, lambda reporter: link_project(stack, options, reporter))
 
 
@@ -42,11 +64,22 @@ def unlink(project: ProjectArgument = None, stack: StackOption = None, output: O
     run("unlink", output, lambda reporter: unlink_project(project or Path.cwd(), reporter))
 
 
-def env(stack: StackOption = None, output: OutputOption = Output.text) -> None:
+def env(
+    uri: Annotated[str | None, typer.Option(help="A tracking URI in place of this stack's.", show_default=False)] = None,
+    user: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Your login; the shell asks for the password.", show_default=False)
+    ] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Private certificates to believe the server by, as PEM.", show_default=False)
+    ] = None,
+    stack: StackOption = None,
+    output: OutputOption = Output.text,
+) -> None:
     """Print lines for a shell, for code that is no Kedro project: eval "$(provision env)"."""
-    from provisioner.actions.projects import shell_lines
+    from provisioner.actions.projects import ShellOptions, shell_lines
 
-    run("env", output, lambda reporter: shell_lines(stack, reporter))
+    options = ShellOptions(uri, user, ca_file)
+    run("env", output, lambda reporter: shell_lines(stack, options, reporter))
 
 
 def doctor(project: ProjectArgument = None, stack: StackOption = None, output: OutputOption = Output.text) -> None:
