@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import stat
 import subprocess
@@ -62,7 +63,7 @@ class Member:
 
     def run(self, *argv: str, env: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
         """A program of the member's environment, in the project, after the lines of a shell."""
-        line = f"{env}\nexec {self.program.environment}/bin/{' '.join(argv)}"
+        line = f"{env}\nexec {' '.join(argv)}"
         own = {**self.program.env, **variables}
         return subprocess.run(["sh", "-c", line], cwd=self.project, env=own, capture_output=True, text=True, check=False, timeout=300)
 
@@ -224,3 +225,25 @@ def test_a_machine_of_ci_needs_no_link_and_no_file_of_its_own(server: Server, ma
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(server.runs_of("shop")) >= 1
     assert not [name for name in robot.files() if name.startswith((f"{environment}/mlflow", f"{environment}/credentials"))]
+
+
+def test_kedro_has_the_commands_in_a_project_where_the_program_is_installed(server: Server, machines: Any) -> None:
+    password, fran = server.add("fran"), machines("fran")
+    assert "provision" in fran.run("kedro", "--help").stdout
+    line = f"kedro provision link --uri {server.uri} --user fran --password-stdin --ca-file {fran.ca}"
+    linked = fran.run("sh", "-c", f"'printf %s \"$SECRET\" | {line}'", SECRET=password)
+    assert linked.returncode == 0, linked.stdout + linked.stderr
+    assert "lets fran in" in linked.stderr
+    assert password not in linked.stdout + linked.stderr
+    doctor = fran.run("kedro", "provision", "doctor", "--output", "json")
+    assert doctor.returncode == 0, doctor.stdout
+    # Kedro's own log goes to stdout too.
+    document = json.loads(doctor.stdout[doctor.stdout.index('{\n  "command"') :])
+    default = next(environment for environment in document["data"]["environments"] if environment["default"])
+    assert (default["uri"], default["proved"], default["server"]["api"]) == (server.uri, True, True)
+    # This machine has no stack, and `up` would make one.
+    assert fran.run("kedro", "provision", "status").returncode == 6
+    wanted = fran.run("kedro", "provision", "up", "--dry-run", "--runtime", "embedded", "--no-link")
+    assert wanted.returncode == 0, wanted.stderr
+    assert "nothing was changed" in wanted.stdout
+    assert fran.run("kedro", "run").returncode == 0

@@ -14,6 +14,7 @@ FILES = sorted(path for path in PROGRAM.rglob("*.py") if "demo_project" not in p
 # What each part may import of the others: down only. `__init__` is the version alone.
 MAY_USE = {
     "__main__": {"cli"},
+    "kedro_plugin": {"cli"},
     "cli": {"__init__", "actions", "output", "errors"},
     "actions": {"__init__", "runtimes", "render", "model", "system", "output", "errors"},
     "runtimes": {"render", "model", "system", "output", "assets", "errors"},
@@ -29,6 +30,7 @@ MAY_USE = {
 ONE_DOOR = {
     "subprocess": {"system/process.py"},
     "typer": {"cli"},
+    "click": {"kedro_plugin.py"},
     "pydantic": {"model/settings.py", "model/settings_text.py"},
     "urllib.request": {"system/rest.py"},
     "fcntl": {"system/host.py", "runtimes/server_environment.py"},
