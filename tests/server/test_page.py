@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 from mlflow.entities import Metric
 
-from tests.server.browser import Answered, Browser, Visit, open_browser
+from tests.browser import Answered, Browser, Visit, open_browser
 from tests.server.deployed import Deployed
 from tests.server.load import mlflow_client
 
