@@ -194,18 +194,24 @@ def _settled(program: Program) -> list[dict[str, str]]:
 
 def commands_in(directory: Path) -> list[str]:
     """The command lines of the processes that work in the stack's directory."""
-    found = []
-    for process in processes_in(directory):
-        with contextlib.suppress(psutil.Error):
-            found.append(" ".join(process.cmdline()))
-    return found
+    return [command for _, command in _command_lines(directory).values()]
 
 
 def each_once(directory: Path) -> None:
-    """AssertionError unless supervisord and every embedded service run exactly once."""
-    commands = commands_in(directory)
+    """AssertionError unless supervisord and every embedded service run exactly once; a server's workers belong to it."""
+    commands = _command_lines(directory)
     for name in ("supervisor.supervisord", "bin/caddy run", "bin/postgres -D", "entrypoint.py server"):
-        assert len([command for command in commands if name in command]) == 1, (name, commands)
+        ours = {pid: parent for pid, (parent, command) in commands.items() if name in command}
+        assert len([pid for pid, parent in ours.items() if parent not in ours]) == 1, (name, commands)
+
+
+def _command_lines(directory: Path) -> dict[int, tuple[int, str]]:
+    """The parent and the command line of each process that works in the stack's directory."""
+    found = {}
+    for process in processes_in(directory):
+        with contextlib.suppress(psutil.Error):
+            found[process.pid] = (process.ppid(), " ".join(process.cmdline()))
+    return found
 
 
 def processes_in(directory: Path) -> list[psutil.Process]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +21,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--require-runtime", action="append", default=[], choices=RUNTIMES, help="fail where this runtime's tests would be skipped"
     )
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files; read the diff")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A shell's background job ignores Ctrl-C, and so would every command that a test starts and interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.addinivalue_line("markers", "only(runtime): what is tested exists on that runtime alone")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What one runtime alone has is no test of the other."""
+    elsewhere = [item for item in items if not _applies(item)]
+    config.hook.pytest_deselected(items=elsewhere)
+    items[:] = [item for item in items if item not in elsewhere]
+
+
+def _applies(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("only")
+    return marker is None or any(runtime in item.callspec.params.values() for runtime in marker.args)  # type: ignore[attr-defined]
 
 
 def docker_problem() -> str:

@@ -24,13 +24,14 @@ _PR_SET_PDEATHSIG = 1
 def main(arguments: list[str]) -> None:
     """The service's process in this one's place; exits with one line on stderr when it cannot be."""
     name, *other = arguments
+    parent = os.getppid()
     try:
         service = json.loads(SERVICES.read_text(encoding="utf-8"))[name]
         run = os.environ["PROVISION_RUN"]
     except (OSError, ValueError, KeyError) as error:
         sys.exit(f"{name}: cannot be started: {type(error).__name__} {error}; `provision up` renders {SERVICES} anew")
     os.umask(0o077)
-    end_with_parent(service["parent_death_signal"])
+    end_with_parent(service["parent_death_signal"], parent)
     if "log" in service and not other:
         write_to(service["log"])
     if not other:
@@ -49,11 +50,10 @@ def command(service: dict[str, Any], run: str, other: list[str]) -> tuple[list[s
     return argv, {**environment, "PROVISION_RUN": run}
 
 
-def end_with_parent(signal_name: str) -> None:
-    """Linux ends this process with that signal when its parent ends: a second supervisord must not find it running."""
+def end_with_parent(signal_name: str, parent: int) -> None:
+    """Linux ends this process with that signal when its parent ends: what is started anew must not find it running."""
     if not sys.platform.startswith("linux"):
         return
-    parent = os.getppid()
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, getattr(signal, signal_name).value, 0, 0, 0) != 0:
         sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from drain import drained_asgi, drained_wsgi
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.gthread import ThreadWorker
+from launcher import end_with_parent
 from uvicorn_worker import UvicornWorker
 
 
@@ -37,6 +38,8 @@ class Server(BaseApplication):  # type: ignore[misc, unused-ignore]
         for name, value in self._options.items():
             self.cfg.set(name, value)
         self.cfg.set("worker_class", self._worker_class())
+        # A gunicorn that was killed would leave the event loop running, on sockets that its successor takes.
+        self.cfg.set("post_fork", lambda arbiter, worker: end_with_parent("SIGKILL", worker.ppid))
         self.cfg.set("on_reload", self._begin_generation)
         self.cfg.set("child_exit", self._forget_worker)
 

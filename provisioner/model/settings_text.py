@@ -62,9 +62,10 @@ class _Loader(yaml.SafeLoader):
 
 
 def _contradictions(server: object) -> Iterator[tuple[str, str]]:
-    """What the keys of `server` do wrong together; nothing while one of them is wrong by itself."""
+    """What the keys of `server` do wrong together; nothing while one of them is wrong by itself, unknown ones aside."""
+    keys = server if isinstance(server, dict) else {}
     try:
-        known = ServerSettings.model_validate(server or {})
+        known = ServerSettings.model_validate({key: value for key, value in keys.items() if key in ServerSettings.model_fields})
     except ValidationError:
         return
     yield from contradictions(known)

@@ -26,22 +26,6 @@ ODD = {"docker": f"Frédéric's «stack» & $HOME #1/{LONG}", "embedded": f"Fré
 TESTER = "provision-tester"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "only(runtime): the fault exists on that runtime alone")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A fault of one runtime is no test of the other."""
-    elsewhere = [item for item in items if not _applies(item)]
-    config.hook.pytest_deselected(items=elsewhere)
-    items[:] = [item for item in items if item not in elsewhere]
-
-
-def _applies(item: pytest.Item) -> bool:
-    marker = item.get_closest_marker("only")
-    return marker is None or item.callspec.params["runtime"] in marker.args  # type: ignore[attr-defined]
-
-
 @contextlib.contextmanager
 def held(port: int) -> Iterator[None]:
     """Somebody listens on the port of the loopback address; it may have been taken before."""

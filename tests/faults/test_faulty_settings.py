@@ -17,7 +17,7 @@ resources:
   postgres:
     memory: lots
 """
-FAULTS = {2: "did you mean server.port", 3: "loopback", 5: "must be one of", 7: "postgresql+psycopg2://", 10: "lots"}
+FAULTS = {2: "did you mean server.port", 3: "opens the server to the network", 5: "must be one of", 7: "postgresql+psycopg2://", 10: "lots"}
 
 
 def all_named(answer: Answer) -> None:

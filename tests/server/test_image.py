@@ -45,11 +45,12 @@ print(json.dumps({"problems": problems, "there": there}))
 """
 
 
+pytestmark = pytest.mark.only("docker")
+
+
 @pytest.fixture(scope="module")
 def image(deployed: Deployed) -> str:
     """The image that the running server is from."""
-    if deployed.embedded:
-        pytest.skip("the embedded runtime has no image")
     facts = json.loads(docker("inspect", deployed.program.container("mlflow")))[0]
     return str(facts["Image"])
 

@@ -158,9 +158,9 @@ def test_a_full_temporary_volume_is_a_clear_error_and_frees_itself(on_s3: Deploy
     on_s3.ready()
 
 
+# A directory is the artifact store of the embedded runtime alone.
+@pytest.mark.only("embedded")
 def test_a_full_artifact_directory_is_a_clear_error_and_frees_itself(deployed: Deployed) -> None:
-    if not deployed.embedded:
-        pytest.skip("a directory is the artifact store of the embedded runtime alone")
     directory = deployed.program.stack / "data/artifacts/full"
     directory.mkdir(exist_ok=True)
     try:
