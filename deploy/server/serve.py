@@ -31,9 +31,10 @@ def serve(settings: Settings) -> None:
 
     app.wait_for_bootstrap(settings)
     size = sizing(settings.workers, cores_here(), memory_here_mb(), _max_connections(settings))
-    # All of a pool's connections stay open but one: no overflow at all would mean SQLAlchemy's default to MLflow.
-    os.environ["MLFLOW_SQLALCHEMYSTORE_POOL_SIZE"] = str(size.pool - 1)
-    os.environ["MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW"] = "1"
+    # Two for each thread stay open once they were needed. No overflow at all would mean SQLAlchemy's default to MLflow.
+    kept = min(2 * size.threads, size.pool - 1)
+    os.environ["MLFLOW_SQLALCHEMYSTORE_POOL_SIZE"] = str(kept)
+    os.environ["MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW"] = str(size.pool - kept)
     flask, asgi = app.applications(settings)
     options = _options(settings, size)
     if settings.genai:

@@ -18,7 +18,9 @@ THREADS = 4
 POOLS = 3
 # For bootstrap, probes, and a person with psql.
 CONNECTIONS_KEPT_FREE = 10
-LEAST_POOL = 2
+# MLflow's log-batch holds one connection while it opens a second, and more when two clients write the same tag. With one more than
+# threads somebody always gets a second; with fewer all would wait for each other, until SQLAlchemy gives up after 30 seconds.
+LEAST_POOL, BEST_POOL = THREADS + 1, 3 * THREADS
 
 Reader = Callable[[str], "str | None"]
 
@@ -37,9 +39,8 @@ def sizing(wanted: int | None, cores: float, memory_mb: float, max_connections: 
     by_memory = int((memory_mb - SHARED_MB) // WORKER_MB)
     by_connections = (max_connections - CONNECTIONS_KEPT_FREE) // (POOLS * LEAST_POOL) - 1
     workers = wanted or max(1, min(round(cores), by_memory, by_connections, MOST_WORKERS))
-    processes = workers + 1
-    pool = (max_connections - CONNECTIONS_KEPT_FREE) // (POOLS * processes)
-    return Sizing(workers, THREADS, max(LEAST_POOL, min(THREADS, pool)))
+    pool = max(2, min(BEST_POOL, (max_connections - CONNECTIONS_KEPT_FREE) // (POOLS * (workers + 1))))
+    return Sizing(workers, min(THREADS, pool - 1), pool)
 
 
 def read_line(path: str) -> str | None:

@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 
 sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
 import sizing as module
-from sizing import CONNECTIONS_KEPT_FREE, LEAST_POOL, MB, MOST_WORKERS, POOLS, THREADS, cores_here, memory_here_mb, read_line, sizing
+from sizing import (
+    BEST_POOL,
+    CONNECTIONS_KEPT_FREE,
+    LEAST_POOL,
+    MB,
+    MOST_WORKERS,
+    POOLS,
+    THREADS,
+    cores_here,
+    memory_here_mb,
+    read_line,
+    sizing,
+)
 
 V1_NO_LIMIT = "9223372036854771712"
 
@@ -97,18 +109,25 @@ def test_automatic_sizes_never_take_more_connections_than_the_database_has(cores
 def test_wanted_workers_win_and_take_as_few_connections_as_it_needs_to_fit(wanted: int, cores: float, memory: float, limit: int) -> None:
     size = sizing(wanted, cores, memory, limit)
     assert size.workers == wanted
-    fits = (wanted + 1) * POOLS * LEAST_POOL + CONNECTIONS_KEPT_FREE <= limit
+    fits = (wanted + 1) * POOLS * 2 + CONNECTIONS_KEPT_FREE <= limit
     if fits:
         assert (wanted + 1) * POOLS * size.pool + CONNECTIONS_KEPT_FREE <= limit
     else:
-        assert size.pool == LEAST_POOL
+        assert size.pool == 2
 
 
-@given(cores_of_machines, memories, limits)
+@given(st.integers(min_value=0, max_value=64), cores_of_machines, memories, limits)
+def test_a_thread_that_holds_a_connection_always_gets_a_second(wanted: int, cores: float, memory: float, limit: int) -> None:
+    size = sizing(wanted or None, cores, memory, limit)
+    assert 1 <= size.threads <= THREADS
+    assert size.threads < size.pool <= BEST_POOL
+
+
+@given(cores_of_machines, memories, st.integers(min_value=CONNECTIONS_KEPT_FREE + 2 * POOLS * LEAST_POOL, max_value=10_000))
 def test_automatic_sizes_stay_within_bounds(cores: float, memory: float, limit: int) -> None:
     size = sizing(None, cores, memory, limit)
     assert 1 <= size.workers <= min(MOST_WORKERS, max(1, round(cores)))
-    assert LEAST_POOL <= size.pool <= THREADS
+    assert size.pool >= LEAST_POOL
     assert size.threads == THREADS
 
 
