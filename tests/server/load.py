@@ -83,6 +83,24 @@ def logging_metrics(deployed: Deployed, count: int = CLIENTS) -> Iterator[Load]:
 
 
 @contextmanager
+def logging_batches(deployed: Deployed, count: int) -> Iterator[Load]:
+    """Clients that each log batches of metrics and one tag to a run of its own."""
+    from mlflow.entities import Metric, RunTag
+
+    client = mlflow_client(deployed)
+    experiment = client.create_experiment(f"batches {time.time_ns()}")
+    runs = [client.create_run(experiment).info.run_id for _ in range(count)]
+
+    def log(number: int, step: int) -> None:
+        metrics = [Metric(f"metric-{i}", step / (i + 1), 1_500_000_000_000 + step, step) for i in range(20)]
+        client.log_batch(runs[number], metrics, tags=[RunTag("step", str(step))])
+
+    with _clients(log, count) as load:
+        yield load
+    assert load.failed == []
+
+
+@contextmanager
 def moving_artifacts(deployed: Deployed, count: int = 3) -> Iterator[Load]:
     """Clients that each upload a file and download it again; every file comes back as it was."""
     client = mlflow_client(deployed)

@@ -8,10 +8,12 @@ import time
 import pytest
 
 from tests.server.deployed import Deployed, Processes, eventually
-from tests.server.load import logging_metrics, moving_artifacts
+from tests.server.load import logging_batches, logging_metrics, moving_artifacts
 
 # gunicorn's for a worker's heartbeat, and what it then takes to kill and replace.
 HUNG_DEADLINE = 120.0
+# A thread that waits for a connection that never comes free gives up after so many seconds.
+POOL_TIMEOUT = 30.0
 
 
 def replaced(deployed: Deployed, before: Processes, gone: tuple[int, ...], deadline: float = 60.0) -> Processes:
@@ -26,6 +28,12 @@ def replaced(deployed: Deployed, before: Processes, gone: tuple[int, ...], deadl
 
     eventually(done, f"{gone} replaced, of {before}", found, deadline)
     return found[0]
+
+
+def test_batches_from_many_clients_never_wait_for_each_others_connections(deployed: Deployed) -> None:
+    with logging_batches(deployed, 24) as load:
+        load.goes_on(5)
+    assert load.longest < POOL_TIMEOUT
 
 
 def test_a_reload_fails_no_call(deployed: Deployed) -> None:
