@@ -312,13 +312,13 @@ def test_external_believes_the_proxies_that_it_was_told_and_nobody_else(front: F
 # One runtime: the decision is the same on both.
 @pytest.mark.only("embedded")
 def test_a_taken_port_for_redirects_is_named(front: Front) -> None:
+    front.settings(f"  tls: internal\n  public_url: https://mlflow.lan:{front.port}\n")
     front.program("down")
     with socket.socket() as held:
         # Connections that the front door has closed may still linger.
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind(("127.0.0.1", front.http_port))
         held.listen()
-        front.settings(f"  tls: internal\n  public_url: https://mlflow.lan:{front.port}\n")
         refused = front.program("up", "--no-link")
     assert refused.code == 4
     assert f"port {front.http_port} is already in use" in refused.error["what"]
