@@ -30,7 +30,7 @@ def drained_wsgi(application: Callable[..., Iterable[bytes]]) -> Callable[..., I
 
         def starting(status: str, *rest: Any) -> Any:
             nonlocal refused
-            refused = status.startswith(("401", "429"))
+            refused = status.startswith(("401", "429", "503"))
             return start_response(status, *rest)
 
         # gunicorn sends the headers with the first part of the body, so nothing has gone out yet.

@@ -7,6 +7,7 @@ import base64
 import binascii
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +42,8 @@ class Refusal:
 
 
 _NOT_IN = Refusal(401, _BODY, (("WWW-Authenticate", _CHALLENGE),))
-_REASONS = {401: "401 Unauthorized", 429: "429 Too Many Requests"}
+_AWAY = Refusal(503, "The login could not be checked; try again.", (("Retry-After", "1"),))
+_REASONS = {401: "401 Unauthorized", 429: "429 Too Many Requests", 503: "503 Service Unavailable"}
 
 
 def login_of(authorization: str) -> tuple[str, str] | None:
@@ -91,7 +93,12 @@ def _login(path: str, header: Header) -> Login | Refusal | None:
 
 
 def _judged(login: Login, header: Header, judge: Judge) -> Refusal | None:
-    verdict, wait = judge.judge(header(ADDRESS) or "", *login)
+    try:
+        verdict, wait = judge.judge(header(ADDRESS) or "", *login)
+    except Exception as error:
+        # The database is away, as a rule. Neither right nor wrong: MLflow's clients come again after this answer.
+        print(f"server: a login could not be judged: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        return _AWAY
     if verdict is Verdict.right:
         return None
     return _NOT_IN if verdict is Verdict.wrong else Refusal(429, _TOO_MANY, (("Retry-After", str(math.ceil(wait))),))

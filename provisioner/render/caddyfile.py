@@ -104,7 +104,7 @@ _SITE = """\
 	@nul vars_regexp {{http.request.orig_uri}} (?i)%00
 	respond @nul "A NUL in the address." 400
 
-	# The names of these files change with their content. One that is not there may come with the next version.
+{demo}	# The names of these files change with their content. One that is not there may come with the next version.
 	@hashed path_regexp ^/static-files/static/.+\\.[0-9a-f]{{8,}}\\.(chunk\\.)?(js|css|woff2?|ttf|svg|png)$
 	header @hashed {{
 		>Cache-Control "public, max-age=31536000, immutable"
@@ -122,6 +122,13 @@ _SITE = """\
 		import tracking_server
 	}}
 }}
+"""
+
+_NO_DEMO = """\
+	# MLflow's demo data takes minutes of the server, and any user could ask for it.
+	@demo path /ajax-api/3.0/mlflow/demo/*
+	respond @demo "MLflow's demo data is not made on this server." 403
+
 """
 
 _OTHER_NAMES = """
@@ -151,6 +158,7 @@ def render_caddyfile(stack: Stack, addresses: Addresses, asgi_paths: Sequence[st
         address=f"https://{name}:{port}" if secure else f"http://:{port}",
         bind=_bind(host),
         tls=_tls(server, addresses),
+        demo=_NO_DEMO if stack.login else "",
         asgi_paths=" ".join(asgi_paths),
         upstream=addresses.upstream,
         upstream_asgi=addresses.upstream_asgi,

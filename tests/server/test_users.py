@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 from tests.conftest import RUNTIMES
 from tests.installed import Program
 from tests.s3_server import free_port
-from tests.server.deployed import Deployed, Peer
+from tests.server.deployed import Deployed, Peer, eventually
 from tests.tls_client import basic
 
 SEARCH = "/api/2.0/mlflow/experiments/search"
@@ -200,3 +201,24 @@ def test_no_password_is_shown_by_anything_but_credentials_and_what_made_it(team:
     said = program.text("credentials", "--stack", str(program.stack))
     assert password in said.stdout
     assert password not in said.stderr
+
+
+def test_while_the_database_is_away_a_login_is_neither_right_nor_wrong(team: Deployed) -> None:
+    program = team.program
+    password = program("user", "add", "emma", "--generate").data["password"]
+
+    def postgres(verb: str) -> None:
+        if team.embedded:
+            argv = [f"{team.memory['environment']}/bin/supervisorctl", "-s", f"unix://{team.run}/supervisor.sock", verb, "postgres:*"]
+        else:
+            argv = ["docker", verb, program.container("postgres")]
+        subprocess.run(argv, check=True, capture_output=True, timeout=120)
+
+    postgres("stop")
+    try:
+        assert statuses(team, "emma", password, 6) == {503}
+        assert statuses(team, "emma", "not the password", 2) == {503}
+    finally:
+        postgres("start")
+    eventually(lambda: statuses(team, "emma", password, 2) == IN, "the database is back")
+    assert statuses(team, "emma", "not the password", 2) == OUT
