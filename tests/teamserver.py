@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from tests.checks import eventually
-from tests.installed import TEST_IMAGES
-from tests.sshd import Client, wait_for
+from tests.installed import TEST_IMAGES, Answer, Program
+from tests.sshd import Client as SSHClient
+from tests.sshd import wait_for
+from tests.tls_client import Client
 
 IMAGE = "provision-test/team-server:trixie"
 ADMIN = "ana"
@@ -26,7 +32,7 @@ class TeamServer:
 
     container: str
     address: str
-    client: Client
+    client: SSHClient
 
     @property
     def destination(self) -> str:
@@ -86,7 +92,7 @@ class TeamServer:
 @contextmanager
 def team_server(folder: Path) -> Iterator[TeamServer]:
     """A server with nothing on it but the images of the tests, and an admin who may use its engine."""
-    client = Client(folder / "ssh")
+    client = SSHClient(folder / "ssh")
     client.make()
     options = [part for name in CAPABILITIES.split() for part in ("--cap-add", name)]
     options += [part for name in OPEN for part in ("--security-opt", name)]
@@ -112,3 +118,44 @@ def authorize(server: TeamServer, account: str, public_key: str) -> None:
     server.sh(f"mkdir -p {home}/.ssh")
     server.put(public_key.encode(), f"{home}/.ssh/authorized_keys")
     server.sh(f"chown -R {account}:{account} {home}/.ssh && chmod 700 {home}/.ssh && chmod 600 {home}/.ssh/authorized_keys")
+
+
+@dataclass
+class Team:
+    """The server, and the admin's `provision` on this machine."""
+
+    server: TeamServer
+    program: Program
+
+    @property
+    def settings(self) -> dict[str, object]:
+        return dict(yaml.safe_load((self.program.stack / "provision.yml").read_text()))
+
+    def deploy(self, *arguments: str) -> Answer:
+        answer = self.program("deploy", *arguments)
+        assert answer.code == 0, self.program.report()
+        return answer
+
+    def client(self, **options: object) -> Client:
+        login = ("admin", self.server.run("cat", f"{self.server.stack()}/secrets/mlflow_admin_password"))
+        ca = self.program.stack / "ca.crt"
+        return Client(443, self.server.address, **{"address": self.server.address, "ca": ca, "login": login, **options})  # type: ignore[arg-type]
+
+
+def program_of(installed: Path, server: TeamServer, stack: Path) -> Program:
+    """The admin's program, whose `ssh` is the one that knows the server."""
+    path = f"{server.client.folder / 'bin'}:{installed / 'bin'}:{os.environ['PATH']}"
+    return Program(installed, stack, "docker", {"PATH": path})
+
+
+def make_server_image(program: Program) -> str:
+    """The server image of this program, made by this machine's engine where it is not there yet."""
+    scratch = program.changed(stack=program.stack.parent / "scratch")
+    scratch.settings()
+    assert scratch("render").code == 0, scratch.report()
+    image = yaml.safe_load((scratch.stack / "docker-compose.yml").read_text())["services"]["mlflow"]["image"]
+    there = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode == 0
+    if not there:
+        subprocess.run(["docker", "compose", "build"], cwd=scratch.stack, check=True, capture_output=True)
+    shutil.rmtree(scratch.stack)
+    return str(image)

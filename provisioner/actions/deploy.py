@@ -9,6 +9,7 @@ from pathlib import Path
 from provisioner.actions.clients_ca import ca_path
 from provisioner.actions.deploy_settings import Address, settings_for
 from provisioner.actions.server_check import check_server
+from provisioner.actions.ship import ship_images
 from provisioner.actions.stack_directory import REMOTE_FOLDER, STATE_FILE, OpenStack, find_directory, opened_as
 from provisioner.actions.up import UpOptions, bring_up
 from provisioner.errors import PreflightError, WouldLoseData
@@ -32,6 +33,7 @@ class DeployOptions:
     port: int | None = None
     stack: Path | None = None
     domain_elsewhere: bool = False
+    ship_images: bool = False
     break_lock: bool = False
     dry_run: bool = False
 
@@ -49,12 +51,14 @@ def deploy(options: DeployOptions, reporter: Reporter) -> Result:
     address = Address(host.name, host.resolved().get("hostname", ""), options.domain, options.port)
     content, changes = settings_for(before or b"", address)
     opened = opened_as(source, reason, parse_settings(content.decode()), host)
-    opened.announce(reporter)
+    reporter.note("host", opened.place)
     check_server(opened, host, options.domain_elsewhere, reporter)
     for key, value in changes.items():
         reporter.step("would set" if options.dry_run else "set", key, value)
     if not options.dry_run:
         _begin(opened, host, content, options.break_lock, reporter)
+        if options.ship_images:
+            ship_images(opened, host, reporter)
     result = bring_up(opened, UpOptions(dry_run=options.dry_run), reporter, "deploy")
     result.data = {key: result.data[key] for key in ("tracking_uri", "project", "services") if key in result.data}
     result.data["host"] = host.name

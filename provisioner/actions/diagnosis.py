@@ -13,7 +13,7 @@ from provisioner.actions.kedro_project import NotAProject
 from provisioner.actions.runtime import existing_runtime, front_door, stack_port, tracking_uri
 from provisioner.actions.stack_directory import OpenStack, find_stack
 from provisioner.actions.status import service_problem, service_rows
-from provisioner.errors import ProvisionError, Unhealthy
+from provisioner.errors import PreflightError, ProvisionError, Unhealthy
 from provisioner.model.front_door import ends_tls, public_host
 from provisioner.output import CheckResult, Reporter, Result
 from provisioner.system.certificates import ends_at, names_of, shown_certificate
@@ -25,11 +25,18 @@ SOON = timedelta(days=20)
 
 def diagnose(project: Path | None, option: Path | None, reporter: Reporter) -> Result:
     """What was found; exit code 6 when a plain `kedro run` would not be tracked, or this stack is down."""
-    opened = find_stack(option)
-    opened.announce(reporter)
-    result = Result("doctor", stack=str(opened.source), runtime=opened.state.runtime or "")
-    if opened.state.runtime:
-        _diagnose_stack(opened, result, reporter)
+    result = Result("doctor")
+    try:
+        opened = find_stack(option)
+    except PreflightError as error:
+        # A colleague may have the settings of a team's server, and no SSH to it; the project can be looked at all the same.
+        reporter.check(CheckResult("stack", False, error.what))
+        result.errors.append(error)
+    else:
+        opened.announce(reporter)
+        result.stack, result.runtime = str(opened.source), opened.state.runtime or ""
+        if opened.state.runtime:
+            _diagnose_stack(opened, result, reporter)
     report = _project(project)
     if report is None:
         result.lines.append("no Kedro project here; `provision doctor PROJECT` looks at one")

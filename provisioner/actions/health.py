@@ -27,6 +27,7 @@ START_DEADLINE = 180.0
 LONGEST_DEADLINE = 86_400.0
 DEADLINE_VARIABLE = "PROVISION_START_DEADLINE"
 LOG_LINES = 20
+WAIT_TIMEOUT = 2.0
 
 
 def client(door: FrontDoor, public_url: str, password: Secret | None, timeout: float = 10) -> Rest:
@@ -74,7 +75,7 @@ def wait_until_answering(rest: Rest, runtime: Runtime, deadline: float) -> float
                 return time.monotonic() - started
             seen, hint = str(error), error.hint
         now = time.monotonic()
-        if now - looked > 2:
+        if now - looked > 1:
             looked = now
             _refuse_ill(runtime)
         if now - started > deadline:

@@ -12,7 +12,7 @@ from provisioner.actions.secrets import FILE_MODE, FOLDER
 from provisioner.actions.stack_directory import STATE_FILE, OpenStack
 from provisioner.actions.work import Work
 from provisioner.errors import ProvisionError, Unhealthy
-from provisioner.model.plan import Plan, PlannedStep
+from provisioner.model.plan import Plan, PlannedStep, Verb
 from provisioner.output import Reporter
 from provisioner.runtimes.base import Runtime
 
@@ -45,16 +45,19 @@ def keep(opened: OpenStack, work: Work) -> Kept | None:
 
 def go_back(opened: OpenStack, kept: Kept, work: Work, error: ProvisionError, reporter: Reporter) -> bool:
     """Whether the version before serves again; the error says so, or what has to be done."""
-    logs = ""
     try:
+        if _same_services(work):
+            # It failed before any service was touched.
+            _restore(opened, kept)
+            error.left_as = "the rendered files are as before; no service was touched"
+            return True
         logs = _keep_logs(opened, work)
         _restore(opened, kept)
         # With the port of then, which is in the environment of Compose.
         runtime = make_runtime(opened, work.stack, opened.state.port or stack_port(opened))
-        changed = [step.subject for step in work.plan.steps if step.verb == "change"]
-        runtime.apply(Plan(tuple(PlannedStep("change", name, "back to the version before") for name in changed)), reporter)
+        runtime.apply(_back(work.plan), reporter)
         with reporter.working("waiting for the version before"):
-            _wait(runtime)
+            _wait(runtime, {service.name for service in work.stack.services if service.one_shot})
     except ProvisionError as second:
         error.left_as = f"going back to the version before failed too: {second.what}; its files are in {opened.place}"
         return False
@@ -63,15 +66,31 @@ def go_back(opened: OpenStack, kept: Kept, work: Work, error: ProvisionError, re
     return True
 
 
+def _same_services(work: Work) -> bool:
+    """Whether every service is the one that was seen before the change."""
+    now = work.runtime.observe().services
+    return {name: (seen.id, seen.fingerprint) for name, seen in now.items()} == {
+        name: (seen.id, seen.fingerprint) for name, seen in work.observed.services.items()
+    }
+
+
+def _back(plan: Plan) -> Plan:
+    """The steps that undo a plan's."""
+    verbs: dict[Verb, Verb] = {"change": "change", "create": "remove", "remove": "create"}
+    undone = [step for step in plan.steps if step.verb in verbs]
+    return Plan(tuple(PlannedStep(verbs[step.verb], step.subject, "back to the version before") for step in undone))
+
+
 def _keep_logs(opened: OpenStack, work: Work) -> str:
-    """The place with the last lines of each service that the change touched."""
+    """The place with the last lines of what failed of the services that the change touched."""
     folder = Path(LOGS) / time.strftime("failed-%Y%m%d-%H%M%S", time.gmtime())
     observed = work.runtime.observe().services
     opened.host.make_directory(opened.directory / LOGS, 0o700)
-    for step in work.plan.steps:
-        if step.subject in observed:
-            text = work.runtime.logs(step.subject, LOG_LINES)
-            opened.host.put(text.encode(), opened.directory / folder / f"{step.subject}.log", 0o600)
+    touched = [step.subject for step in work.plan.steps if step.subject in observed]
+    # What runs well says nothing of a failure, and every second counts for those who wait.
+    for name in [name for name in touched if observed[name].state not in {"running", "done"}] or touched:
+        text = work.runtime.logs(name, LOG_LINES)
+        opened.host.put(text.encode(), opened.directory / folder / f"{name}.log", 0o600)
     return f"{opened.place}/{folder}"
 
 
@@ -83,15 +102,22 @@ def _restore(opened: OpenStack, kept: Kept) -> None:
         opened.host.remove(*gone)
 
 
-def _wait(runtime: Runtime) -> None:
-    """Returns once the server is ready; Unhealthy at the deadline."""
+def _wait(runtime: Runtime, one_shots: set[str]) -> None:
+    """Returns once the server is ready, and what runs once has ended; Unhealthy at the deadline."""
     end = time.monotonic() + DEADLINE
     while True:
         try:
             runtime.probe("ready")
+            seen = "" if _ended(runtime, one_shots) else "its bootstrap still runs"
         except ProvisionError as error:
-            if time.monotonic() > end:
-                raise Unhealthy("the version before does not get ready", why=error.why) from None
-            time.sleep(0.3)
-        else:
+            seen = error.why or error.what
+        if not seen:
             return
+        if time.monotonic() > end:
+            raise Unhealthy("the version before does not get ready", why=seen)
+        time.sleep(0.3)
+
+
+def _ended(runtime: Runtime, names: set[str]) -> bool:
+    services = runtime.observe().services
+    return not any(services[name].state in _SERVES for name in names if name in services)

@@ -9,7 +9,7 @@ from pathlib import Path
 import provisioner
 from provisioner.actions.changes import changing
 from provisioner.actions.clients_ca import keep_clients_ca
-from provisioner.actions.health import client, full_checks, light_checks, report, start_deadline, wait_until_answering
+from provisioner.actions.health import WAIT_TIMEOUT, client, full_checks, light_checks, report, start_deadline, wait_until_answering
 from provisioner.actions.projects import link_projects, next_step
 from provisioner.actions.runtime import choose, front_door, make_runtime, stack_port, tracking_uri
 from provisioner.actions.secrets import make_secrets, missing_secrets, read_secret, refuse_lost_secrets, refuse_ungiven
@@ -133,7 +133,8 @@ def _check(opened: OpenStack, work: Work, reporter: Reporter) -> None:
     keep_clients_ca(opened, work.stack, work.runtime, bool(work.plan or work.files), reporter)
     rest = client(front_door(opened, work.port), uri, password)
     with reporter.working("waiting for the tracking server"):
-        wait_until_answering(rest, work.runtime, work.deadline)
+        # The front door holds a call for a server that is not there yet; meanwhile that could have given up.
+        wait_until_answering(client(front_door(opened, work.port), uri, password, WAIT_TIMEOUT), work.runtime, work.deadline)
     wanted = dict(work.wanted)
     if not work.plan and opened.state.checked == wanted:
         report(light_checks(rest, work.stack.login), reporter)

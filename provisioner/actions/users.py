@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from provisioner.actions.changes import audit
 from provisioner.actions.health import API
 from provisioner.actions.runtime import stack_port, tracking_uri
 from provisioner.actions.stack_directory import clients_ca
@@ -44,6 +45,7 @@ def add_user(option: Path | None, name: str, admin: bool, ask: Ask, reporter: Re
     if admin:
         server.call("PATCH", f"{API}/users/update-admin", {"username": name, "is_admin": True})
     reporter.step("added", name, "admin: may do everything" if admin else f"may {_default_words(server)}")
+    audit(server.opened, "user add", "done", name)
     result = _result("user add", server)
     result.data = {"username": name, "admin": admin}
     if shown:
@@ -84,6 +86,7 @@ def remove_user(option: Path | None, name: str, reporter: Reporter) -> Result:
     server.user(name)
     server.call("DELETE", f"{API}/users/delete", {"username": name})
     reporter.step("removed", name, "counts at once; experiments, runs and models stay")
+    audit(server.opened, "user remove", "done", name)
     result = _result("user remove", server)
     result.data = {"username": name}
     return result
@@ -105,6 +108,7 @@ def change_password(option: Path | None, name: str, ask: Ask, reporter: Reporter
     reporter.step("changed", name, "the old password is refused at once")
     if name == ADMIN_LOGIN:
         reporter.note("link", "projects linked on this machine have the old password: `provision link PROJECT` gives them the new one")
+    audit(server.opened, "user passwd", "done", name)
     result = _result("user passwd", server)
     result.data = {"username": name}
     if shown:
@@ -125,6 +129,7 @@ def grant_permission(
     address = f"{API_3}/users/permissions/get?username={quote(name, safe='')}&resource_type={kind}&resource_id={quote(key, safe='')}"
     effective = _our_word(str(server.call("GET", address)["permission"]))
     reporter.step("granted", name, f"{effective} on {shown}")
+    audit(server.opened, "user grant", "done", name)
     result = _result("user grant", server)
     result.data = {"username": name, "resource_type": kind, "resource": key, "permission": effective}
     return result

@@ -52,6 +52,9 @@ def deploy(
     domain_elsewhere: Annotated[
         bool, typer.Option("--domain-elsewhere", help="The domain leads to something that forwards to the server.")
     ] = False,
+    ship_images: Annotated[
+        bool, typer.Option("--ship-images", help="Send images from this machine's Docker, for a server without a registry.")
+    ] = False,
     break_lock: Annotated[bool, typer.Option("--break-lock", help="End a command of another admin that holds the stack.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")] = False,
     stack: StackOption = None,
@@ -61,7 +64,7 @@ def deploy(
     from provisioner.actions.deploy import DeployOptions
     from provisioner.actions.deploy import deploy as action
 
-    options = DeployOptions(host, domain, port, stack, domain_elsewhere, break_lock, dry_run)
+    options = DeployOptions(host, domain, port, stack, domain_elsewhere, ship_images, break_lock, dry_run)
     run("deploy", output, lambda reporter: action(options, reporter))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from provisioner.assets import asgi_paths, image_files
-from provisioner.errors import CommandFailed, PreflightError, Unhealthy
+from provisioner.errors import UNCHANGED, CommandFailed, PreflightError, ProvisionError, Unhealthy
 from provisioner.model.front_door import redirect_port
 from provisioner.model.plan import Observed, Plan
 from provisioner.model.stack import RuntimeKind, Stack
@@ -77,8 +77,10 @@ class DockerRuntime:
             return Observed(cli.parse_containers(containers.result().text), bool(volumes.result().text))
 
     def prepare(self, reporter: Reporter) -> None:
-        image = self._server_image()
+        image = self.server_image()
         if self._docker(["docker", "image", "inspect", "--format", "{{.Id}}", image], check=False).code == 0:
+            if self._stack.settings.images.server:
+                self._refuse_other_image(image)
             return
         if self._stack.settings.images.server:
             return
@@ -87,14 +89,25 @@ class DockerRuntime:
                 self._host.stream(self._plain("build", self._builder()), reporter.line, **self._at_home())
         except CommandFailed as failure:
             failure.hint = "mend what the last lines say, then run `provision up` again"
-            raise cli.explained(failure) from None
+            raise self._explained(failure) from None
         reporter.step("built", "image", image)
+
+    def _refuse_other_image(self, image: str) -> None:
+        """PreflightError for an image of the user's that is no server image: found before it takes the place of one that runs."""
+        seen = self._docker(cli.try_server_image(image), check=False, timeout=120, in_directory=False)
+        if seen.code:
+            raise PreflightError(
+                "images.server is no image of this stack's server",
+                where=image,
+                why=seen.error_text or seen.text,
+                hint="build it from the Dockerfile in the stack's directory, or leave images.server out",
+            )
 
     def apply(self, plan: Plan, reporter: Reporter) -> None:
         try:
             with reporter.working("starting services"):
                 self._end_what_starts_anew(plan)
-                argv = self._plain("up", "-d", "--no-build", "--remove-orphans")
+                argv = self._plain("up", "-d", "--no-build", *cli.touched_by(plan, self._stack))
                 self._host.stream(argv, cli.only_pulls(reporter.line), **self._at_home())
         except CommandFailed as failure:
             raise self._start_failure(failure) from None
@@ -152,14 +165,15 @@ class DockerRuntime:
             raise PreflightError("build.ca_file is not there", where=str(self._place.source / named), hint="put the PEM file there")
         return image_files() | {BUILD_CA: certificates}
 
-    def _server_image(self) -> str:
+    def server_image(self) -> str:
+        """The reference of the server image."""
         return server_image(self._stack.settings, self._image_files())
 
     def _builder(self) -> str:
         return next(service.name for service in self._stack.services if service.image == "server")
 
     def _start_failure(self, failure: CommandFailed) -> Exception:
-        known = cli.explained(failure, _STARTED)
+        known = self._explained(failure, _STARTED)
         if known is not failure:
             return known
         observed = self.observe().services
@@ -176,6 +190,12 @@ class DockerRuntime:
             hint=f"mend what the last lines say, then run `provision up` again; `provision logs {bad.name}` shows more",
             left_as=_STARTED,
         )
+
+    def _explained(self, failure: CommandFailed, left_as: str = UNCHANGED) -> ProvisionError:
+        error = cli.explained(failure, left_as)
+        if self._host.name:
+            error.hint = error.hint.replace(cli.OR_EMBEDDED, "")
+        return error
 
     def _endpoint(self) -> str:
         """The engine's address, asked only when something points away from the default."""
@@ -199,7 +219,7 @@ class DockerRuntime:
         try:
             return self._host.run(argv, cwd=cwd, env=self._environment(), stdin=stdin, timeout=timeout, check=check)
         except CommandFailed as failure:
-            raise cli.explained(failure) from None
+            raise self._explained(failure) from None
 
     def _plain(self, *arguments: str) -> list[str]:
         """The argv of a long command whose progress is read line by line."""

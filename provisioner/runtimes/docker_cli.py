@@ -8,10 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from provisioner.errors import CommandFailed, PreflightError, ProvisionError
-from provisioner.model.plan import ObservedService, State
+from provisioner.model.plan import ObservedService, Plan, State
+from provisioner.model.stack import Stack
 
 MINIMUM_ENGINE = (20, 10)
 MINIMUM_COMPOSE = (2, 20)
+# Only on this machine.
+OR_EMBEDDED = ", or use `provision up --runtime embedded`"
 _ROW = "\t".join(
     [
         "{{.ID}}",
@@ -31,6 +34,19 @@ def compose(project: str, *arguments: str, files: Sequence[str] = (), progress: 
     return ["docker", "compose", *shown, "-p", project, *named, *arguments]
 
 
+def touched_by(plan: Plan, stack: Stack) -> list[str]:
+    """The rest of `up`'s argv: all services, or only those of the plan.
+
+    Compose (2.26 at least) makes a service anew when one changed that it depends on: the front door would be closed for each change of
+    the server behind it. What runs once has others that Compose lets wait for its end, so that takes all.
+    """
+    names = [step.subject for step in plan.steps]
+    alone = {service.name for service in stack.lasting if not service.front_door}
+    if not alone.issuperset(names) or any(step.verb in {"create", "remove"} for step in plan.steps):
+        return ["--remove-orphans"]
+    return ["--no-deps", *names]
+
+
 def only_pulls(show: Callable[[str], None]) -> Callable[[str], None]:
     """Of what `up` says, only the images that it fetches, each line once: the rest is shown as our own steps."""
     seen: set[str] = set()
@@ -46,6 +62,13 @@ def only_pulls(show: Callable[[str], None]) -> Callable[[str], None]:
 def list_containers(project: str) -> list[str]:
     """The argv that lists every container of the project, a row each for `parse_containers`."""
     return ["docker", "ps", "-a", "--no-trunc", "--filter", f"label=com.docker.compose.project={project}", "--format", _ROW]
+
+
+def try_server_image(image: str) -> list[str]:
+    """The argv that succeeds when the image has what a server image of ours has."""
+    program = ["-c", "import importlib.util, os; os.stat('/opt/provision/entrypoint.py'); assert importlib.util.find_spec('mlflow')"]
+    isolated = ["--network", "none", "--read-only", "--cap-drop", "ALL"]
+    return ["docker", "run", "--rm", *isolated, "--entrypoint", "/opt/venv/bin/python", image, *program]
 
 
 def list_volumes(project: str) -> list[str]:
@@ -79,7 +102,7 @@ def explained(failure: CommandFailed, left_as: str = "nothing was changed") -> P
         return PreflightError(
             "Docker is not installed",
             where="PATH",
-            hint="install Docker Engine with its Compose plugin, or use `provision up --runtime embedded`",
+            hint=f"install Docker Engine with its Compose plugin{OR_EMBEDDED}",
         )
     return failure
 
@@ -94,7 +117,7 @@ _KNOWN = (
         r"cannot connect to the docker daemon|is the docker daemon running|failed to connect to the docker API|"
         r"error during connect",
         "the Docker engine is not running",
-        "start Docker (Docker Desktop, or `sudo systemctl start docker`), or use `provision up --runtime embedded`",
+        f"start Docker (Docker Desktop, or `sudo systemctl start docker`){OR_EMBEDDED}",
     ),
     (
         r"'compose' is not a docker command|unknown (shorthand )?flag.*|unknown command.*compose",

@@ -7,15 +7,18 @@ import os
 import shlex
 import signal
 import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
 from provisioner.errors import CommandFailed
 
+_CHUNK = 1 << 20
 # How things are left by a program that was started and did not end well: nobody here knows what it did.
 _BEGUN = "what it did before that stays"
 
@@ -165,6 +168,49 @@ def attach(argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, st
         return subprocess.run(list(argv), cwd=cwd, env=env, check=False).returncode
     except OSError as error:
         raise _not_started(argv, cwd, error) from None
+
+
+def pipe(source: Sequence[str], target: Sequence[str], through: Callable[[Iterator[bytes]], Iterator[bytes]]) -> Completed:
+    """The ended target, which got what the source wrote, changed by `through`; CommandFailed for whichever failed first."""
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as told:
+        try:
+            giver = subprocess.Popen(list(source), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said)
+        except OSError as error:
+            raise _not_started(source, None, error) from None
+        with giver:
+            try:
+                taker = subprocess.Popen(list(target), stdin=subprocess.PIPE, stdout=told, stderr=subprocess.STDOUT)
+            except OSError as error:
+                giver.kill()
+                raise _not_started(target, None, error) from None
+            with taker:
+                try:
+                    _pump(giver, taker, through)
+                except BaseException:
+                    taker.kill()
+                    giver.kill()
+                    raise
+        said.seek(0)
+        told.seek(0)
+        output, complaint = told.read(), said.read().decode(errors="replace")
+    if taker.returncode <= 0:
+        # A taker that ended by itself is why the giver failed; one that we ended is not.
+        raise_on_failure(source, giver.returncode, complaint)
+    raise_on_failure(target, taker.returncode, output.decode(errors="replace"))
+    return Completed(tuple(target), taker.returncode, output, b"")
+
+
+def _pump(giver: subprocess.Popen[bytes], taker: subprocess.Popen[bytes], through: Callable[[Iterator[bytes]], Iterator[bytes]]) -> None:
+    """Everything is handed over; a giver that failed ends the taker before that has the end of its input."""
+    if giver.stdout is None or taker.stdin is None:
+        return
+    chunks = iter(partial(giver.stdout.read, _CHUNK), b"")
+    with contextlib.suppress(BrokenPipeError):
+        for chunk in through(chunks):
+            taker.stdin.write(chunk)
+        if giver.wait() != 0:
+            taker.kill()
+        taker.stdin.close()
 
 
 class Held:

@@ -73,6 +73,14 @@ class SSHHost:
                 process.raise_on_failure(argv, code, completed.error_text or completed.text)
         return completed
 
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """The argv that runs the program there, for a pipe that ends here."""
+        return ssh_command.over(self.name, self._socket(), ssh_command.in_sh(shlex.join(argv)))
+
+    def lost_or(self, error: ProvisionError) -> ProvisionError:
+        """That the connection was lost, where it was; else the error."""
+        return error if self._alive() else self._lost(("docker", "load"))
+
     def stream(self, argv: Sequence[str], on_line: Callable[[str], None], *, cwd: Path, env: Mapping[str, str]) -> None:
         command = ssh_command.remote(argv, cwd, self._changes(env), guarded=True)
         last: list[str] = []

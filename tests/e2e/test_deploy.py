@@ -2,84 +2,27 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import os
-import re
-import shutil
 import ssl
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.installed import Answer, Program
-from tests.teamserver import TeamServer, team_server
+from tests.installed import Program
+from tests.teamserver import Team, program_of
 from tests.tls_client import Client
 
-SEARCH = "/api/2.0/mlflow/experiments/search"
+API = "/api/2.0/mlflow"
+SEARCH = f"{API}/experiments/search"
 QUERY = {"max_results": 1}
+PIPELINE = """\
+from kedro.pipeline import node, pipeline
 
 
-@dataclass
-class Team:
-    """The server, and the admin's `provision` on this machine."""
-
-    server: TeamServer
-    program: Program
-
-    @property
-    def settings(self) -> dict[str, object]:
-        return dict(yaml.safe_load((self.program.stack / "provision.yml").read_text()))
-
-    def deploy(self, *arguments: str) -> Answer:
-        answer = self.program("deploy", *arguments)
-        assert answer.code == 0, self.program.report()
-        return answer
-
-    def client(self, **options: object) -> Client:
-        login = ("admin", self.server.run("cat", f"{self.server.stack()}/secrets/mlflow_admin_password"))
-        ca = self.program.stack / "ca.crt"
-        return Client(443, self.server.address, **{"address": self.server.address, "ca": ca, "login": login, **options})  # type: ignore[arg-type]
-
-
-def program_of(installed: Path, server: TeamServer, stack: Path) -> Program:
-    """The admin's program, whose `ssh` is the one that knows the server."""
-    path = f"{server.client.folder / 'bin'}:{installed / 'bin'}:{os.environ['PATH']}"
-    return Program(installed, stack, "docker", {"PATH": path})
-
-
-def make_server_image(program: Program) -> str:
-    """The server image of this program, made by this machine's engine where it is not there yet."""
-    scratch = program.changed(stack=program.stack.parent / "scratch")
-    scratch.settings()
-    assert scratch("render").code == 0, scratch.report()
-    image = yaml.safe_load((scratch.stack / "docker-compose.yml").read_text())["services"]["mlflow"]["image"]
-    there = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode == 0
-    if not there:
-        subprocess.run(["docker", "compose", "build"], cwd=scratch.stack, check=True, capture_output=True)
-    shutil.rmtree(scratch.stack)
-    return str(image)
-
-
-@pytest.fixture(scope="module")
-def server(docker: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamServer]:
-    with team_server(tmp_path_factory.mktemp("admin")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def team(installed: Path, server: TeamServer, stacks: Path) -> Team:
-    """A deployed stack that the tests of this file share."""
-    program = program_of(installed, server, stacks / "team" / "stack")
-    program.settings()
-    server.load(make_server_image(program))
-    made = Team(server, program)
-    made.deploy(server.destination)
-    return made
+def register_pipelines():
+    return {"__default__": pipeline([node(lambda: 1, None, "one", name="one")])}
+"""
 
 
 def test_one_command_makes_a_server_with_tls_and_login(team: Team) -> None:
@@ -199,14 +142,51 @@ def test_a_stack_is_never_moved(team: Team, installed: Path, stacks: Path) -> No
     assert "ssh" not in (local.stack / "provision.yml").read_text()
 
 
-def test_a_member_needs_the_address_the_certificate_and_a_login_alone(team: Team) -> None:
-    ca = (team.program.stack / "ca.crt").read_bytes()
-    assert re.findall(rb"BEGIN ([A-Z ]+)-", ca) == [b"CERTIFICATE"]
-    assert base64.b64encode(ca)
-    client = team.client()
-    made = client("POST", "/api/2.0/mlflow/experiments/create", {"name": "team"})
-    assert made.status == 200
-    assert client("GET", f"/api/2.0/mlflow/experiments/get?experiment_id={made.json()['experiment_id']}").status == 200
+def test_a_colleague_with_an_address_a_certificate_and_a_login_has_a_tracked_run(team: Team, installed: Path, stacks: Path) -> None:
+    password = team.program("user", "add", "ben", "--generate").data["password"]
+    ben = Program(installed, stacks / "ben" / "nothing", "docker")
+    ben.stack.mkdir(parents=True)
+    (ben.stack.parent / "ca.crt").write_bytes((team.program.stack / "ca.crt").read_bytes())
+    argv = ["kedro", "new", "--name", "shop", "--tools", "none", "--example", "n", "--telemetry", "no"]
+    subprocess.run(argv, cwd=ben.stack.parent, env=ben.env, check=True, capture_output=True)
+    project = ben.stack.parent / "shop"
+    (project / "src/shop/pipeline_registry.py").write_text(PIPELINE)
+    uri, ca = f"https://{team.server.address}", str(ben.stack.parent / "ca.crt")
+    linked = ben("link", str(project), "--uri", uri, "--ca-file", ca, "--user", "ben", "--password-stdin", stdin=password)
+    assert linked.code == 0, ben.report()
+    assert linked.data["proof"]["state"] == "ok"
+    done = subprocess.run(["kedro", "run"], cwd=project, env=ben.env, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    client = team.client(login=("ben", password))
+    experiment = client("GET", f"{API}/experiments/get-by-name?experiment_name=shop").json()["experiment"]["experiment_id"]
+    runs = client("POST", f"{API}/runs/search", {"experiment_ids": [experiment]}).json()["runs"]
+    assert [run["info"]["status"] for run in runs] == ["FINISHED"]
+    last = json.loads(team.server.get(f"{team.server.stack()}/audit.log").splitlines()[-1])
+    assert (last["command"], last["what"]) == ("user add", "ben")
+    assert team.program("user", "remove", "ben").code == 0
+    assert client("POST", SEARCH, QUERY).status == 401
+
+
+def test_missing_images_travel_over_the_same_connection(team: Team, installed: Path, stacks: Path) -> None:
+    tag = "provision-test/caddy:shipped"
+    subprocess.run(["docker", "tag", "provision-test/caddy:2.11", tag], check=True)
+    program = program_of(installed, team.server, stacks / "shipped" / "stack")
+    program.settings("name: shipped\nartifact_store:\n  kind: local\n")
+    settings = program.stack / "provision.yml"
+    settings.write_text(settings.read_text().replace("provision-test/caddy:2.11", tag))
+    try:
+        refused = program("deploy", team.server.destination, "--port", "8443")
+        assert (refused.code, refused.error["what"]) == (4, "an image could not be fetched"), "there is no registry"
+        said = program.text("deploy", "--ship-images", "--stack", str(program.stack))
+        assert said.returncode == 0, said.stderr
+        shipped = [line.split()[2] for line in said.stderr.splitlines() if line.split()[:2] == ["shipped", "image"]]
+        assert shipped == [tag]
+        assert "% of the images sent" in said.stderr
+        assert ("unchanged", "images") in program("deploy", "--ship-images").verbs
+    finally:
+        program("erase", "--yes", "--host", team.server.destination)
+        team.server.sh(f"docker image rm {tag}; rm -rf {team.server.stack('shipped')}", check=False)
+        subprocess.run(["docker", "image", "rm", tag], check=True, capture_output=True)
 
 
 def test_down_and_erase_want_the_hosts_name(team: Team) -> None:
@@ -220,7 +200,7 @@ def test_down_and_erase_want_the_hosts_name(team: Team) -> None:
     assert team.server.containers() == {}
     assert team.program("status").code == 6
     assert team.program("up", "--no-link").code == 0
-    assert team.client()("GET", "/api/2.0/mlflow/experiments/get-by-name?experiment_name=team").status == 200
+    assert team.client()("GET", "/api/2.0/mlflow/experiments/get-by-name?experiment_name=shop").status == 200
     erased = team.program("erase", "--yes", "--host", team.server.destination)
     assert erased.code == 0, erased.document
     assert team.server.containers() == {}
@@ -229,4 +209,4 @@ def test_down_and_erase_want_the_hosts_name(team: Team) -> None:
     commands = [json.loads(line)["command"] for line in team.server.get(f"{team.server.stack()}/audit.log").splitlines()]
     assert commands[-3:] == ["down", "up", "erase"]
     team.deploy()
-    assert team.client()("GET", "/api/2.0/mlflow/experiments/get-by-name?experiment_name=team").status == 404
+    assert team.client()("GET", "/api/2.0/mlflow/experiments/get-by-name?experiment_name=shop").status == 404

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.model.plan import ObservedService
+from provisioner.model.plan import ObservedService, Plan, PlannedStep
+from provisioner.model.settings import Settings
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import build_stack
 from provisioner.render.supervisord import Daemon, render_launcher, render_supervisord
@@ -224,3 +225,12 @@ def test_another_lock_or_interpreter_has_another_environment(tmp_path: Path) -> 
     assert one.path == same.path
     assert len({one.path, *(other.path for other in others)}) == 3
     assert not one.is_complete()
+
+
+def test_a_change_behind_the_front_door_touches_nothing_else() -> None:
+    stack = build_stack(Settings(), "docker")
+    changed = PlannedStep("change", "mlflow", "")
+    assert cli.touched_by(Plan((changed, PlannedStep("start", "minio", ""))), stack) == ["--no-deps", "mlflow", "minio"]
+    wide = [PlannedStep("create", "minio", ""), PlannedStep("remove", "old", ""), PlannedStep("change", "proxy", "")]
+    for other in (*wide, PlannedStep("change", "bootstrap", "")):
+        assert cli.touched_by(Plan((changed, other)), stack) == ["--remove-orphans"]

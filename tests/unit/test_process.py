@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.errors import CommandFailed
-from provisioner.system.process import Completed, Identity, attach, run, stream
+from provisioner.system.process import Completed, Identity, attach, pipe, run, stream
 
 PYTHON = sys.executable
 # Linux has signals without a name; macOS has none.
@@ -167,3 +167,30 @@ def test_a_streamed_program_that_falls_silent_is_ended_and_said() -> None:
     with pytest.raises(CommandFailed, match="wrote nothing for 1 s"):
         stream(python("import time; print('working', flush=True); time.sleep(60)"), seen.append, silence=1)
     assert seen == ["working"]
+
+
+def test_a_pipe_hands_everything_over_changed_on_the_way() -> None:
+    done = pipe(["sh", "-c", "printf abc"], ["tr", "A", "x"], lambda chunks: (chunk.upper() for chunk in chunks))
+    assert done.text == "xBC"
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "said"),
+    [
+        (["sh", "-c", "printf half; echo broken >&2; exit 3"], ["cat"], "sh failed with exit code 3"),
+        (["sh", "-c", "while :; do echo more; done"], ["sh", "-c", "echo full; exit 4"], "sh failed with exit code 4"),
+        (["no-such-program"], ["cat"], "no-such-program is not there"),
+        (["cat", "/dev/null"], ["no-such-program"], "no-such-program is not there"),
+    ],
+)
+def test_whichever_end_of_a_pipe_failed_first_is_named(source: list[str], target: list[str], said: str) -> None:
+    with pytest.raises(CommandFailed, match=said) as caught:
+        pipe(source, target, lambda chunks: chunks)
+    assert caught.value.why in {"broken", "full", ""}
+
+
+def test_a_taker_never_takes_half_for_the_whole(tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    with pytest.raises(CommandFailed):
+        pipe(["sh", "-c", "printf half; exit 3"], ["sh", "-c", f"cat >/dev/null && sleep 0.2 && touch {whole}"], lambda chunks: chunks)
+    assert not whole.exists()

@@ -1,0 +1,54 @@
+"""Images for a server without a registry: this machine's engine has or fetches them, and they travel over the same SSH connection."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from provisioner.actions.stack_directory import OpenStack
+from provisioner.actions.status import size
+from provisioner.model.stack import Stack, build_stack
+from provisioner.output import Reporter
+from provisioner.render.compose import image_references
+from provisioner.runtimes import docker_images as images
+from provisioner.runtimes.base import Place
+from provisioner.runtimes.docker import DockerRuntime
+from provisioner.system.host import LocalHost
+from provisioner.system.ssh import SSHHost
+
+
+def ship_images(opened: OpenStack, host: SSHHost, reporter: Reporter) -> None:
+    """Every image of the stack is in the server's engine; only missing ones travel."""
+    stack, here = build_stack(opened.settings, "docker"), LocalHost()
+    platform = images.platform_of(host.facts["machine"])
+    with tempfile.TemporaryDirectory(prefix="provision-build-") as folder:
+        place = Place(Path(folder), opened.project, 0, opened.source)
+        runtime = DockerRuntime(stack, place, here)
+        server = runtime.server_image()
+        missing = [reference for reference in _references(stack, server) if images.found(host, reference) is None]
+        if not missing:
+            reporter.step("unchanged", "images", "the server has them all")
+            return
+        if server in missing and images.found(here, server) is None and not opened.settings.images.server:
+            for path, file in runtime.files().items():
+                here.put(file.content, place.directory / path, file.mode)
+            runtime.prepare(reporter)
+    total = 0
+    for reference in missing:
+        seen = images.found(here, reference)
+        if seen is None or (seen[0] != platform and reference != server):
+            with reporter.working(f"fetching {reference}"):
+                images.fetch(here, reference, platform)
+            seen = images.found(here, reference)
+        total += images.require(reference, seen, platform)
+    with reporter.working(f"sending {len(missing)} image(s), up to {size(total)}"):
+        sent = images.send(host, missing, total, lambda percent: reporter.line(f"{percent} % of the images sent"))
+    for reference in missing:
+        reporter.step("shipped", "image", reference)
+    reporter.step("shipped", "images", f"{size(sent)} over SSH, for {platform}")
+
+
+def _references(stack: Stack, server: str) -> list[str]:
+    """The images that the stack's services run."""
+    known = image_references(stack.settings.images) | {"server": server}
+    return sorted({known[service.image] for service in stack.services})

@@ -1,0 +1,102 @@
+"""Images of one engine on another: which are missing there, and the bytes of those over SSH."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+
+from provisioner.errors import CommandFailed, PreflightError, ProvisionError
+from provisioner.runtimes import docker_cli as cli
+from provisioner.system import process
+from provisioner.system.host import Host
+from provisioner.system.ssh import SSHHost
+
+# As `uname -m` says it, and as Docker does.
+_PROCESSORS = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+_STEPS = 20
+
+
+def platform_of(machine: str) -> str:
+    """`linux/amd64` for `x86_64`."""
+    return f"linux/{_PROCESSORS.get(machine, machine)}"
+
+
+def inspect(reference: str) -> list[str]:
+    """The argv that prints an image's platform and size; it fails where there is none."""
+    return ["docker", "image", "inspect", "--format", "{{.Os}}/{{.Architecture}} {{.Size}}", reference]
+
+
+def pull(reference: str, platform: str) -> list[str]:
+    """The argv that fetches an image for that processor."""
+    return ["docker", "pull", "--quiet", "--platform", platform, reference]
+
+
+def save(references: Sequence[str]) -> list[str]:
+    """The argv that writes images to standard output; layers that they share are in it once."""
+    return ["docker", "save", *references]
+
+
+def found(host: Host, reference: str) -> tuple[str, int] | None:
+    """The platform and size in bytes of an image of the host's engine; None when it has none."""
+    try:
+        done = host.run(inspect(reference), check=False)
+    except CommandFailed as failure:
+        raise cli.explained(failure) from None
+    if done.code:
+        refused = CommandFailed("docker failed", argv=done.argv, code=done.code, output=done.error_text)
+        if (known := cli.explained(refused)) is not refused:
+            raise known
+        return None
+    platform, _, size = done.text.partition(" ")
+    return platform, int(size)
+
+
+def fetch(host: Host, reference: str, platform: str) -> None:
+    """The image is in the host's engine, for that processor."""
+    try:
+        host.run(pull(reference, platform), timeout=3600)
+    except CommandFailed as failure:
+        raise cli.explained(failure) from None
+
+
+def require(reference: str, seen: tuple[str, int] | None, platform: str) -> int:
+    """The image's size; PreflightError when it would not run on that processor."""
+    if seen is None or seen[0] != platform:
+        raise PreflightError(
+            f"the image {reference} is for {seen[0] if seen else 'nothing'}, the server is {platform}",
+            where="this machine's Docker engine",
+            hint=f"build on such a machine; or, where this engine can emulate one, set DOCKER_DEFAULT_PLATFORM={platform} and deploy again",
+        )
+    return seen[1]
+
+
+def send(host: SSHHost, references: Sequence[str], size: int, show: Callable[[int], None]) -> int:
+    """The bytes that travelled until the host's engine had the images; `show` gets the percentage of `size` as it grows."""
+    sent = 0
+
+    def packed(chunks: Iterator[bytes]) -> Iterator[bytes]:
+        nonlocal sent
+        # Docker unpacks it by itself; a slow link gains more than the processors lose.
+        packer = zlib.compressobj(level=1, wbits=31)
+        taken, shown = 0, 0
+        for chunk in chunks:
+            taken += len(chunk)
+            if (percent := min(99, taken * 100 // max(size, 1))) >= shown + 100 // _STEPS:
+                shown = percent
+                show(percent)
+            if piece := packer.compress(chunk):
+                sent += len(piece)
+                yield piece
+        last = packer.flush()
+        sent += len(last)
+        yield last
+
+    try:
+        process.pipe(save(references), host.command(["docker", "load"]), packed)
+    except CommandFailed as failure:
+        raise host.lost_or(_explained(failure)) from None
+    return sent
+
+
+def _explained(failure: CommandFailed) -> ProvisionError:
+    return cli.explained(failure, "images that had arrived whole are there; nothing else was changed")
