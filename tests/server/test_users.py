@@ -47,7 +47,9 @@ def statuses(team: Deployed, user: str, password: str, count: int = MANY) -> set
     return {front(method, path, body, login).status for _ in range(count // 2) for method, path, body in CALLS}
 
 
-IN, OUT = {200, 404}, {401}
+IN = {200, 404}
+# 429: by then it failed too often.
+OUT = {401, 429}
 
 
 @contextmanager
@@ -82,7 +84,7 @@ def test_a_user_is_added_listed_and_removed_at_once(team: Deployed) -> None:
         removed = program("user", "remove", "ana")
         started = time.monotonic()
         assert removed.code == 0, program.report()
-        assert statuses(team, "ana", password, 20) == OUT
+        assert statuses(team, "ana", password, 20) <= OUT
     assert set(others) == IN
     print(f"\n{team.runtime}: refused {time.monotonic() - started:.1f} s after the removal, {len(others)} calls of others answered")
     assert program("user", "remove", "ana").code == 4
@@ -93,14 +95,14 @@ def test_a_changed_password_counts_at_once_and_the_old_one_no_more(team: Deploye
     first = program("user", "add", "bob", "--generate").data["password"]
     assert statuses(team, "bob", first) == IN
     second = program("user", "passwd", "bob", "--generate").data["password"]
-    assert statuses(team, "bob", first, 8) == OUT
+    assert statuses(team, "bob", first, 8) <= OUT
     assert statuses(team, "bob", second) == IN
     # As MLflow's own page does it: the user, through a worker of the server's choice.
     front, third = Peer(urlsplit(team.uri).netloc), "a third password"
     change = {"username": "bob", "password": third, "current_password": second}
     path = "/ajax-api/2.0/mlflow/users/update-password"
     assert front("PATCH", path, change, {"Authorization": basic("bob", second)}).status == 200
-    assert statuses(team, "bob", second, 8) == OUT
+    assert statuses(team, "bob", second, 8) <= OUT
     assert statuses(team, "bob", third) == IN
 
 
@@ -112,7 +114,7 @@ def test_a_new_password_of_the_admin_is_kept_for_everything_that_needs_it(team: 
     assert changed.code == 0, program.report()
     after = program.secret("mlflow_admin_password")
     assert after == changed.data["password"] != before
-    assert statuses(team, "admin", before, 8) == OUT
+    assert statuses(team, "admin", before, 8) <= OUT
     assert statuses(team, "admin", after) == IN
     assert program("credentials").data["password"] == after
     again = program.up("--no-link")
@@ -221,4 +223,4 @@ def test_while_the_database_is_away_a_login_is_neither_right_nor_wrong(team: Dep
     finally:
         postgres("start")
     eventually(lambda: statuses(team, "emma", password, 2) == IN, "the database is back")
-    assert statuses(team, "emma", "not the password", 2) == OUT
+    assert statuses(team, "emma", "not the password", 2) <= OUT
