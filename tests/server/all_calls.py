@@ -284,7 +284,8 @@ def genai(call: Call, experiment: str) -> None:
     call("POST", "/ajax-api/3.0/jobs/search", {})
     call("POST", "/gateway/none/mlflow/invocations", {})
     call("GET", "/gateway/none")
-    hook = {"name": "recorded-hook", "url": "https://example.com/hook", "events": [{"entity": "REGISTERED_MODEL", "action": "CREATED"}]}
+    # An address, for MLflow looks names up, and a network without a way out answers that late or at once.
+    hook = {"name": "recorded-hook", "url": "https://1.1.1.1/hook", "events": [{"entity": "REGISTERED_MODEL", "action": "CREATED"}]}
     made = call("POST", f"{V2}/webhooks", hook).get("webhook", {}).get("webhook_id", "none")
     for change in (
         {"name": ""},

@@ -389,9 +389,9 @@ def test_what_the_page_asks_in_graphql(deployed: Deployed, client: MlflowClient,
 
 def test_webhooks(client: MlflowClient) -> None:
     hook = client.create_webhook(
-        name=unique("hook").replace(" ", "-"), url="https://example.com/hook", events=["registered_model.created"], secret="s" * 16
+        name=unique("hook").replace(" ", "-"), url="https://1.1.1.1/hook", events=["registered_model.created"], secret="s" * 16
     )
-    assert client.get_webhook(hook.webhook_id).url == "https://example.com/hook"
+    assert client.get_webhook(hook.webhook_id).url == "https://1.1.1.1/hook"
     changed = client.update_webhook(hook.webhook_id, description="changed", status="DISABLED")
     assert (changed.description, str(changed.status)) == ("changed", "DISABLED")
     assert hook.webhook_id in [one.webhook_id for one in client.list_webhooks()]

@@ -71,6 +71,9 @@ KNOWN: dict[str, Callable[[Reply, Reply], bool]] = {
 
 
 def is_known(asked: str, ours: Reply, theirs: Reply) -> bool:
+    # MLflow hands a NUL in an address to the database, or drops it; the front door refuses it.
+    if "%00" in asked and ours.status == 400:
+        return True
     return any(asked.startswith(beginning) and is_right(ours, theirs) for beginning, is_right in KNOWN.items())
 
 
