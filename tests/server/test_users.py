@@ -95,14 +95,15 @@ def test_a_changed_password_counts_at_once_and_the_old_one_no_more(team: Deploye
     first = program("user", "add", "bob", "--generate").data["password"]
     assert statuses(team, "bob", first) == IN
     second = program("user", "passwd", "bob", "--generate").data["password"]
-    assert statuses(team, "bob", first, 8) <= OUT
+    # Few enough that the right one is not limited for the wrong ones.
+    assert statuses(team, "bob", first, 4) <= OUT
     assert statuses(team, "bob", second) == IN
     # As MLflow's own page does it: the user, through a worker of the server's choice.
     front, third = Peer(urlsplit(team.uri).netloc), "a third password"
     change = {"username": "bob", "password": third, "current_password": second}
     path = "/ajax-api/2.0/mlflow/users/update-password"
     assert front("PATCH", path, change, {"Authorization": basic("bob", second)}).status == 200
-    assert statuses(team, "bob", second, 8) <= OUT
+    assert statuses(team, "bob", second, 4) <= OUT
     assert statuses(team, "bob", third) == IN
 
 
