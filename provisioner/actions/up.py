@@ -150,9 +150,11 @@ def _decide_port(opened: OpenStack, observed: Observed, port: int, reporter: Rep
     ours = proxy is not None and proxy.state in {"running", "starting", "ill"} and opened.state.port in {port, None}
     server = opened.settings.server
     bind, redirect = server.bind, redirect_port(server, port)
-    if ours or (opened.host.is_free(bind, port) and (redirect is None or opened.host.is_free(bind, redirect))):
+    if ours:
         return port
-    if opened.host.is_free(bind, port) and redirect is not None:
+    if opened.host.is_free(bind, port):
+        if redirect is None or opened.host.is_free(bind, redirect):
+            return port
         raise _taken(opened, redirect, "proxy (server.http_port in provision.yml)", "server.http_port")
     # Nobody has the address of a stack that was never checked: another may have been quicker to take its port.
     unknown = opened.state.port is None or not opened.state.checked

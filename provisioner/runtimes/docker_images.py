@@ -91,10 +91,11 @@ def send(host: SSHHost, references: Sequence[str], size: int, show: Callable[[in
         sent += len(last)
         yield last
 
+    load = ["docker", "load"]
     try:
-        process.pipe(save(references), host.command(["docker", "load"]), packed)
+        process.pipe(save(references), host.command(load), packed)
     except CommandFailed as failure:
-        raise host.lost_or(_explained(failure)) from None
+        raise host.lost_or(load, _explained(failure)) from None
     return sent
 
 

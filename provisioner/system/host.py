@@ -198,9 +198,16 @@ def _not_written(path: Path, error: OSError) -> ProvisionError:
 
 def _locked(directory: Path, path: Path) -> Locked:
     try:
-        holder = json.loads(path.read_text(encoding="utf-8"))
-        who = f"provision {holder['command']}, process {holder['pid']}, since {holder['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        # It has just taken the lock, and not said yet who it is.
+        who = lock_holder(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         who = ""
     return Locked("another command works on this stack", where=str(directory), why=who, hint="wait for it to end, then try again")
+
+
+def lock_holder(holder: Mapping[str, object]) -> str:
+    """Who holds a lock, and since when; "" when it was just taken, and its holder has not said yet who it is."""
+    try:
+        what = f"provision {holder['command']}, process {holder['pid']}, since {holder['since']}"
+        return f"{what}, by {holder['user']} on {holder['host']}" if "user" in holder else what
+    except KeyError:
+        return ""

@@ -282,12 +282,27 @@ def _signal_name(number: int) -> str:
 
 def _not_started(argv: Sequence[str], cwd: Path | None, error: OSError) -> CommandFailed:
     if cwd is not None and not cwd.is_dir():
-        return failed(argv, f"the directory {cwd} does not exist", "")
+        return no_directory(argv, cwd)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return failed(argv, f"the program {argv[0]} is not there", f"install {argv[0]}, or put it on PATH")
+        return missing(argv)
     if isinstance(error, PermissionError):
-        return failed(argv, f"{argv[0]} may not be executed", "check its permissions")
+        return not_executable(argv)
     return failed(argv, f"{argv[0]} cannot be started: {error.strerror}", "")
+
+
+def no_directory(argv: Sequence[str], cwd: Path | None) -> CommandFailed:
+    """The error of a program whose working directory is not there."""
+    return failed(argv, f"the directory {cwd} does not exist", "")
+
+
+def missing(argv: Sequence[str]) -> CommandFailed:
+    """The error of a program that is not there."""
+    return failed(argv, f"the program {argv[0]} is not there", f"install {argv[0]}, or put it on PATH")
+
+
+def not_executable(argv: Sequence[str], output: str = "") -> CommandFailed:
+    """The error of a program that may not be executed."""
+    return failed(argv, f"{argv[0]} may not be executed", "check its permissions", output)
 
 
 def failed(argv: Sequence[str], what: str, hint: str, output: str = "", left_as: str = "nothing was changed") -> CommandFailed:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from provisioner.errors import CommandFailed, Locked, PreflightError, ProvisionError
 from provisioner.system import listeners, process, ssh_command
+from provisioner.system.host import lock_holder
 from provisioner.system.process import Completed, Held
 
 _CONNECT_DEADLINE = 600.0
@@ -77,9 +78,9 @@ class SSHHost:
         """The argv that runs the program there, for a pipe that ends here."""
         return ssh_command.over(self.name, self._socket(), ssh_command.in_sh(shlex.join(argv)))
 
-    def lost_or(self, error: ProvisionError) -> ProvisionError:
-        """That the connection was lost, where it was; else the error."""
-        return error if self._alive() else self._lost(("docker", "load"))
+    def lost_or(self, argv: Sequence[str], error: ProvisionError) -> ProvisionError:
+        """That the connection was lost while the program ran, where it was; else the error."""
+        return error if self._alive() else self._lost(argv)
 
     def stream(self, argv: Sequence[str], on_line: Callable[[str], None], *, cwd: Path, env: Mapping[str, str]) -> None:
         command = ssh_command.remote(argv, cwd, self._changes(env), guarded=True)
@@ -107,10 +108,7 @@ class SSHHost:
         return process.attach(ssh_command.over(self.name, self._socket(), ssh_command.in_sh(command), terminal=terminal))
 
     def put(self, content: bytes, path: Path, mode: int) -> None:
-        argv = ("put", str(path))
-        done = self._over(ssh_command.put(path, len(content), mode), argv, content, 600)
-        if done.code:
-            raise self._not_done(f"{path} cannot be written", path, done)
+        self._change(path, "written", ssh_command.put(path, len(content), mode), ("put", str(path)), content, 600)
 
     def get(self, path: Path) -> bytes | None:
         return self.read([path])[path]
@@ -128,24 +126,20 @@ class SSHHost:
 
     def make_directory(self, path: Path, mode: int) -> None:
         file = shlex.quote(str(path))
-        done = self._over(ssh_command.in_sh(f"umask 077; mkdir -p -- {file} && chmod {mode:o} {file}"), ("mkdir", str(path)))
-        if done.code:
-            raise self._not_done(f"{path} cannot be made", path, done)
+        script = f"umask 077; mkdir -p -- {file} && chmod {mode:o} {file}"
+        self._change(path, "made", ssh_command.in_sh(script), ("mkdir", str(path)))
 
     def has_directory(self, path: Path) -> bool:
         return self._over(ssh_command.in_sh(f"[ -d {shlex.quote(str(path))} ]"), ("test", str(path))).code == 0
 
     def remove(self, *paths: Path) -> None:
-        done = self._over(ssh_command.in_sh(f"rm -rf -- {shlex.join(map(str, paths))}"), ("rm", *map(str, paths)))
-        if done.code:
-            raise self._not_done(f"{paths[0]} cannot be removed", paths[0], done)
+        files = [str(path) for path in paths]
+        self._change(paths[0], "removed", ssh_command.in_sh(f"rm -rf -- {shlex.join(files)}"), ("rm", *files))
 
     def append(self, line: str, path: Path, mode: int) -> None:
         file = shlex.quote(str(path))
         script = f"umask 077; cat >>{file} && chmod {mode:o} {file}"
-        done = self._over(ssh_command.in_sh(script), ("append", str(path)), line.encode() + b"\n")
-        if done.code:
-            raise self._not_done(f"{path} cannot be written", path, done)
+        self._change(path, "written", ssh_command.in_sh(script), ("append", str(path)), line.encode() + b"\n")
 
     def is_free(self, address: str, port: int) -> bool:
         tables = self._over(ssh_command.in_sh("cat /proc/net/tcp /proc/net/tcp6 2>/dev/null"), ("cat", "/proc/net/tcp")).text
@@ -190,7 +184,7 @@ class SSHHost:
         holder = _holder(self.get(path) or b"")
         if holder:
             done = self._over(ssh_command.break_lock(path, int(str(holder.get("shell", 0)))), ("break", str(path)))
-            return _who(holder) if done.code == 0 else ""
+            return lock_holder(holder) if done.code == 0 else ""
         return ""
 
     def close(self) -> None:
@@ -258,13 +252,13 @@ class SSHHost:
             raise self._lost(argv)
         with self._named():
             if ssh_command.no_directory(word):
-                raise process.failed(argv, f"the directory {cwd} does not exist", "")
+                raise process.no_directory(argv, cwd)
             code = ssh_command.code_of(word)
             text = said.decode(errors="replace")
             if code == 127 and ("not found" in text or "No such file" in text):
-                raise process.failed(argv, f"the program {argv[0]} is not there", f"install {argv[0]}, or put it on PATH")
+                raise process.missing(argv)
             if code == 126:
-                raise process.failed(argv, f"{argv[0]} may not be executed", "check its permissions", text)
+                raise process.not_executable(argv, text)
             return code
 
     def _changes(self, env: Mapping[str, str] | None) -> dict[str, str | None]:
@@ -284,10 +278,14 @@ class SSHHost:
             failure.where = f"{self.name}: {failure.where}"
             raise
 
-    def _not_done(self, what: str, path: Path, done: Completed) -> ProvisionError:
+    def _change(self, path: Path, done_to_it: str, command: str, argv: Sequence[str], stdin: bytes = b"", timeout: float = 60) -> None:
+        """The shell command has ended well; ProvisionError says of the file what could not be done to it, and why."""
+        done = self._over(command, argv, stdin, timeout)
+        if done.code == 0:
+            return
         reason = done.error_text.splitlines()[-1].rpartition(": ")[2] if done.error_text else "the connection was lost"
         hint = "check the directory's owner, permissions and free space there"
-        return ProvisionError(f"{what}: {reason}", where=f"{self.name}:{path}", hint=hint)
+        raise ProvisionError(f"{path} cannot be {done_to_it}: {reason}", where=f"{self.name}:{path}", hint=hint)
 
     def _not_locked(self, directory: Path, failure: CommandFailed) -> ProvisionError:
         lines = failure.output.splitlines()
@@ -295,7 +293,7 @@ class SSHHost:
             return Locked(
                 "another command works on this stack",
                 where=f"{self.name}:{directory}",
-                why=_who(_holder("\n".join(lines[: lines.index(ssh_command.TAKEN)]).encode())),
+                why=lock_holder(_holder("\n".join(lines[: lines.index(ssh_command.TAKEN)]).encode())),
                 hint="wait for it to end, then try again; if its machine is gone, `provision deploy --break-lock`",
             )
         if "flock" in failure.output and "not found" in failure.output:
@@ -320,12 +318,3 @@ def _holder(content: bytes) -> dict[str, object]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _who(holder: Mapping[str, object]) -> str:
-    """Who holds a lock, and since when; "" when that was not said (yet)."""
-    try:
-        what = f"provision {holder['command']}, process {holder['pid']}, since {holder['since']}"
-        return f"{what}, by {holder['user']} on {holder['host']}"
-    except KeyError:
-        return ""
