@@ -11,6 +11,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -160,6 +162,15 @@ class Program:
         self.stack.mkdir(parents=True, exist_ok=True)
         images = TEST_IMAGES if self.runtime == "docker" else ""
         (self.stack / "provision.yml").write_text(images + text)
+
+    @contextmanager
+    def running(self, settings: str) -> Iterator[Answer]:
+        """The answer of the `up` that made a stack with those settings; nothing of it is left afterwards."""
+        self.settings(settings)
+        try:
+            yield self.up("--no-link")
+        finally:
+            self.remove()
 
     def secret(self, name: str) -> str:
         return (self.stack / "secrets" / name).read_text()

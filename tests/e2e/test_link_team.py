@@ -81,12 +81,8 @@ def server(installed: Path, stacks: Path) -> Iterator[Server]:
     program = Program(installed, stacks / "team" / "stack", "embedded")
     port = free_port()
     tls = f"  bind: 0.0.0.0\n  port: {port}\n  tls: internal\n  public_url: https://{own_address()}:{port}\n"
-    program.settings(f"artifact_store:\n  kind: local\nserver:\n  auth: basic\n{tls}")
-    try:
-        program.up("--no-link")
+    with program.running(f"artifact_store:\n  kind: local\nserver:\n  auth: basic\n{tls}"):
         yield Server(program, port)
-    finally:
-        program.remove()
 
 
 @pytest.fixture(scope="module")

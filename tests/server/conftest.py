@@ -7,13 +7,14 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import RUNTIMES
 from tests.installed import DATA, Program
 from tests.s3_server import free_port
-from tests.server.deployed import Deployed
+from tests.server.deployed import Deployed, unique
 
 # Read when mlflow is imported.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -28,10 +29,32 @@ def deployed(request: pytest.FixtureRequest, installed: Path) -> Iterator[Deploy
     folder = Path(tempfile.mkdtemp(dir=DATA, prefix="t-"))
     folder.chmod(0o755)
     program = Program(installed, folder / "stack", request.param)
-    program.settings(f"server:\n  port: {free_port()}\n")
     try:
-        answer = program.up("--no-link")
-        yield Deployed(program, answer.data["tracking_uri"])
+        with program.running(f"server:\n  port: {free_port()}\n") as answer:
+            yield Deployed(program, answer.data["tracking_uri"])
     finally:
-        program.remove()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def client(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """MLflow's client of the stack, which the fluent functions use too."""
+    import mlflow
+
+    for name in [name for name in os.environ if name.startswith("MLFLOW_") and name != "MLFLOW_DISABLE_TELEMETRY"]:
+        monkeypatch.delenv(name)
+    mlflow.set_tracking_uri(deployed.uri)
+    mlflow.set_registry_uri(deployed.uri)
+    yield mlflow.MlflowClient()
+    while mlflow.active_run():
+        mlflow.end_run()
+    mlflow.set_registry_uri(None)
+    mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture
+def experiment(client: Any) -> str:
+    """The id of a new experiment, which is the active one."""
+    import mlflow
+
+    return str(mlflow.set_experiment(unique("experiment")).experiment_id)

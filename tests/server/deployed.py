@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,11 @@ from tests.installed import ROOT, Program
 
 HERE = Path(__file__).parent
 DEADLINE = 60.0
+
+
+def unique(name: str) -> str:
+    """A name that nothing else has."""
+    return f"{name} {uuid.uuid4().hex[:8]}"
 
 
 @dataclass(frozen=True)

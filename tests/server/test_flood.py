@@ -37,12 +37,8 @@ def door(request: pytest.FixtureRequest, installed: Path, stacks: Path) -> Itera
     port = free_port()
     proxies = "[127.0.0.0/8, 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16]"
     tls = f"  tls: external\n  trusted_proxies: {proxies}\n  public_url: https://{NAME}\n"
-    program.settings(f"artifact_store:\n  kind: local\nserver:\n  auth: basic\n  port: {port}\n{tls}")
-    try:
-        program.up("--no-link")
+    with program.running(f"artifact_store:\n  kind: local\nserver:\n  auth: basic\n  port: {port}\n{tls}"):
         yield Deployed(program, f"http://127.0.0.1:{port}")
-    finally:
-        program.remove()
 
 
 def ask(door: Deployed, user: str, password: str, address: str, path: str = SEARCH) -> Reply:

@@ -78,12 +78,8 @@ def team(request: pytest.FixtureRequest, installed: Path, stacks: Path) -> Itera
     if request.param == "docker":
         request.getfixturevalue("docker")
     program = Program(installed, stacks / f"reach-{request.param}" / "stack", request.param)
-    program.settings(f"server:\n  auth: basic\n  default_permission: NO_PERMISSIONS\n  port: {free_port()}\n")
-    try:
-        deployed = Deployed(program, program.up("--no-link").data["tracking_uri"])
-        yield _made(deployed)
-    finally:
-        program.remove()
+    with program.running(f"server:\n  auth: basic\n  default_permission: NO_PERMISSIONS\n  port: {free_port()}\n") as answer:
+        yield _made(Deployed(program, answer.data["tracking_uri"]))
 
 
 def _made(deployed: Deployed) -> Team:

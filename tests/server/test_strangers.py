@@ -84,12 +84,9 @@ def door(request: pytest.FixtureRequest, installed: Path, stacks: Path) -> Itera
         request.getfixturevalue("docker")
     program = Program(installed, stacks / f"strangers-{request.param}" / "stack", request.param)
     port = free_port()
-    program.settings(f"artifact_store:\n  kind: local\nserver:\n  auth: basic\n  tls: internal\n  public_url: https://{NAME}:{port}\n")
-    try:
-        program.up("--no-link")
+    server = f"server:\n  auth: basic\n  tls: internal\n  public_url: https://{NAME}:{port}\n"
+    with program.running(f"artifact_store:\n  kind: local\n{server}"):
         yield Door(program, port)
-    finally:
-        program.remove()
 
 
 @pytest.fixture(autouse=True)

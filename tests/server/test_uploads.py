@@ -128,11 +128,8 @@ def on_s3(installed: Path, stacks: Path, s3_server: S3Server) -> Iterator[Deploy
     program = Program(installed, stacks / "s3" / "stack", "embedded", {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET})
     s3_server.client().create_bucket(Bucket="uploads")
     store = f"artifact_store:\n  kind: s3\n  bucket: uploads\n  endpoint_url: {s3_server.url}\n"
-    program.settings(f"{store}server:\n  port: {free_port()}\n")
-    try:
-        yield Deployed(program, program.up("--no-link").data["tracking_uri"])
-    finally:
-        program.remove()
+    with program.running(f"{store}server:\n  port: {free_port()}\n") as answer:
+        yield Deployed(program, answer.data["tracking_uri"])
 
 
 @contextmanager

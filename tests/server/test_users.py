@@ -31,13 +31,9 @@ def team(request: pytest.FixtureRequest, installed: Path, stacks: Path) -> Itera
     if request.param == "docker":
         request.getfixturevalue("docker")
     program = Program(installed, stacks / f"users-{request.param}" / "stack", request.param)
-    port = free_port()
-    program.settings(f"artifact_store:\n  kind: local\nserver:\n  auth: basic\n  workers: 3\n  port: {port}\n")
-    try:
-        answer = program.up("--no-link")
+    server = f"server:\n  auth: basic\n  workers: 3\n  port: {free_port()}\n"
+    with program.running(f"artifact_store:\n  kind: local\n{server}") as answer:
         yield Deployed(program, answer.data["tracking_uri"])
-    finally:
-        program.remove()
 
 
 def statuses(team: Deployed, user: str, password: str, count: int = MANY) -> set[int]:
