@@ -45,8 +45,14 @@ def _walk(value: Any) -> Any:
         # An evaluation dataset's digest is made from its id and the time.
         return {key: "DIGEST" if key == "digest" and "dataset_id" in value else _walk(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_walk(item) for item in value]
+        walked = [_walk(item) for item in value]
+        # A run's metrics, parameters and tags come as the database has them; the values of one key keep their order.
+        return sorted(walked, key=lambda item: item["key"]) if all(map(_has_key, walked)) else walked
     if isinstance(value, str):
         return normal(value)
     is_time = isinstance(value, int) and not isinstance(value, bool) and 1_600_000_000_000 < value < 2_000_000_000_000
     return "MILLISECONDS" if is_time else value
+
+
+def _has_key(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("key"), str)

@@ -1,4 +1,4 @@
-"""One stack for each runtime, shared by all tests of the server."""
+"""Stacks for the tests of the server: one for each runtime that all share, and new ones."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from tests.server.deployed import Deployed, unique
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 
-@pytest.fixture(scope="session", params=RUNTIMES)
-def deployed(request: pytest.FixtureRequest, installed: Path) -> Iterator[Deployed]:
+def stack_of(request: pytest.FixtureRequest, installed: Path) -> Iterator[Deployed]:
     """A running stack with its default settings: Docker with MinIO, embedded with a local artifact store."""
     if request.param == "docker":
         request.getfixturevalue("docker")
@@ -34,6 +33,18 @@ def deployed(request: pytest.FixtureRequest, installed: Path) -> Iterator[Deploy
             yield Deployed(program, answer.data["tracking_uri"])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", params=RUNTIMES)
+def deployed(request: pytest.FixtureRequest, installed: Path) -> Iterator[Deployed]:
+    """The stack that the tests share."""
+    yield from stack_of(request, installed)
+
+
+@pytest.fixture(scope="module", params=RUNTIMES)
+def untouched(request: pytest.FixtureRequest, installed: Path) -> Iterator[Deployed]:
+    """A stack that no other test has written to."""
+    yield from stack_of(request, installed)
 
 
 @pytest.fixture

@@ -37,10 +37,10 @@ class Recorder:
 
 
 @pytest.fixture(scope="module")
-def recorded(deployed: Deployed) -> tuple[Recorder, Recorder]:
+def recorded(untouched: Deployed) -> tuple[Recorder, Recorder]:
     """The stack's answers and the reference's."""
-    ours, theirs = Recorder(deployed.front), Recorder(deployed.front)
-    with reference(deployed) as peer:
+    ours, theirs = Recorder(untouched.front), Recorder(untouched.front)
+    with reference(untouched) as peer:
         theirs.peer = peer
         with ThreadPoolExecutor(2) as threads:
             list(threads.map(play, (ours, theirs)))
@@ -77,7 +77,7 @@ def is_known(asked: str, ours: Reply, theirs: Reply) -> bool:
     return any(asked.startswith(beginning) and is_right(ours, theirs) for beginning, is_right in KNOWN.items())
 
 
-def test_status_and_body_are_the_same(deployed: Deployed, recorded: tuple[Recorder, Recorder]) -> None:
+def test_status_and_body_are_the_same(untouched: Deployed, recorded: tuple[Recorder, Recorder]) -> None:
     ours, theirs = recorded
     assert len(ours.replies) == len(theirs.replies) >= 200
     other = [
@@ -89,4 +89,4 @@ def test_status_and_body_are_the_same(deployed: Deployed, recorded: tuple[Record
     statuses = Counter(reply.status for reply in ours.replies)
     assert sum(count for status, count in statuses.items() if status < 300) >= 100
     assert sum(count for status, count in statuses.items() if status >= 400) >= 100
-    print(f"\n{deployed.runtime}: {len(ours.replies)} calls compared; statuses {dict(sorted(statuses.items()))}")
+    print(f"\n{untouched.runtime}: {len(ours.replies)} calls compared; statuses {dict(sorted(statuses.items()))}")
