@@ -17,7 +17,7 @@ from bench.rows import Row, Samples
 from bench.stores import Stores
 
 REFERENCE, TUNED, REFERENCE_AUTH = "reference", "reference-tuned", "reference-auth"
-OURS, OURS_AUTH = "ours", "ours-auth"
+OURS, OURS_AUTH, OURS_TLS = "ours", "ours-auth", "ours-auth-tls"
 # The reference's job processes work for half a minute after its first answer.
 SETTLE_SECONDS = 60
 
@@ -112,9 +112,9 @@ class Field:
             competitor.remove()
 
     def _make(self, name: str) -> Competitor:
-        login = name.endswith("-auth")
+        login = "-auth" in name
         if name.startswith(OURS):
-            return Ours(name, self.stores, self.installed, self.runtime, login=login)
+            return Ours(name, self.stores, self.installed, self.runtime, login=login, tls=name == OURS_TLS)
         # As many as ours on this machine: one for each core, and one for FastAPI's routes.
         workers = (psutil.cpu_count() or 1) + 1 if name == TUNED else None
         return Reference(name, self.stores, self.reference_packages, login=login, workers=workers)

@@ -27,6 +27,7 @@ class Ours:
     installed: Path
     runtime: str
     login: bool = False
+    tls: bool = False
     own_stores: bool = False
     port: int = field(default_factory=free_port)
 
@@ -37,7 +38,12 @@ class Ours:
     @property
     def api(self) -> Api:
         password = self.program.secret("mlflow_admin_password") if self.login else ""
-        return Api(f"http://127.0.0.1:{self.port}", basic_authorization("admin", password) if self.login else "")
+        authorization = basic_authorization("admin", password) if self.login else ""
+        return Api(self.url, authorization, self.program.stack / "ca.crt" if self.tls else None)
+
+    @property
+    def url(self) -> str:
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
 
     @property
     def program(self) -> Program:
@@ -84,6 +90,7 @@ class Ours:
 
     def _settings(self) -> str:
         text = f"server:\n  port: {self.port}\n" + ("  auth: basic\n" if self.login else "")
+        text += f"  tls: internal\n  public_url: {self.url}\n" if self.tls else ""
         if self.own_stores:
             return text
         uri = f"postgresql+psycopg2://{self.database}@127.0.0.1:{self.stores.postgres.port}/{self.database}"

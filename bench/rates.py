@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench import loaded_runs
-from bench.field import OURS, OURS_AUTH, REFERENCE, REFERENCE_AUTH, TUNED, Field
+from bench.field import OURS, OURS_AUTH, OURS_TLS, REFERENCE, REFERENCE_AUTH, TUNED, Field
 from bench.load import CONNECTIONS, Load, first_step, make_runs, run_wrk
 from bench.rows import Goal, Row
 
@@ -20,6 +20,9 @@ SEARCH = Row("search of 10,000 runs, first page of 100", "requests/s", Goal("at 
 GET_RUN = Row("get run, of 10,000", "requests/s", Goal("at least", 2), beside=(TUNED,))
 LOGIN = Row("log-metric, with login", "requests/s", Goal("at least", 70), REFERENCE_AUTH, OURS_AUTH)
 LOGIN_COST = Row("ours: log-metric with login against without", "requests/s", Goal("at least", 0.7), OURS, OURS_AUTH)
+TLS_COST = Row("ours: log-metric with TLS and login against neither", "requests/s", None, OURS, OURS_TLS)
+LATENCY_LOGIN = Row("ours: log-metric by one client, with login against without, half are answered in", "ms", None, OURS, OURS_AUTH)
+LATENCY_TLS = Row("ours: log-metric by one client, with TLS and login against neither, half are answered in", "ms", None, OURS, OURS_TLS)
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,22 @@ def measure_get_run(field: Field) -> None:
 
 
 def measure_login(field: Field) -> None:
-    """log-metric with a login; ours without beside it."""
-    names = (REFERENCE_AUTH, OURS_AUTH, OURS)
+    """log-metric with a login; beside it ours without, and ours with TLS too; then what one client waits for an answer."""
+    names = (REFERENCE_AUTH, OURS_AUTH, OURS_TLS, OURS)
     _compare(field, LOGIN, names, lambda name: logging(field, name, "log_metric.lua", 1))
     values = field.samples.values[LOGIN.name]
-    for name in (OURS_AUTH, OURS):
-        for value in values[name]:
-            field.add(LOGIN_COST, name, value)
+    for row in (LOGIN_COST, TLS_COST):
+        for name in (row.reference, row.ours):
+            for value in values[name]:
+                field.add(row, name, value)
+    field.stop(REFERENCE_AUTH)
+    for turn in range(field.rounds):
+        for name in field.order((OURS, OURS_AUTH, OURS_TLS), turn):
+            asked = logging(field, name, "log_metric.lua", 1)
+            milliseconds = ask_for(field, name, asked, field.seconds, connections=1).p50_ms
+            for row in (LATENCY_LOGIN, LATENCY_TLS):
+                if name in (row.reference, row.ours):
+                    field.add(row, name, milliseconds)
 
 
 def logging(field: Field, name: str, script: str, metrics: int) -> Asked:
@@ -90,7 +102,7 @@ def _compare(field: Field, row: Row, names: tuple[str, ...], ask: Callable[[str]
             field.add(row, name, ask_for(field, name, asked[name], field.seconds).rate)
 
 
-def ask_for(field: Field, name: str, asked: Asked, seconds: float, *, may_be_silent: bool = False) -> Load:
+def ask_for(field: Field, name: str, asked: Asked, seconds: float, *, connections: int = CONNECTIONS, may_be_silent: bool = False) -> Load:
     """What wrk saw; RuntimeError when the database has not exactly what was answered for."""
     competitor, postgres = field.get(name), field.stores.postgres
 
@@ -100,8 +112,8 @@ def ask_for(field: Field, name: str, asked: Asked, seconds: float, *, may_be_sil
         return int(postgres.query(competitor.database, "SELECT count(*) FROM metrics")[0][0])
 
     before = stored()
-    load = run_wrk(competitor.api, asked.script, asked.arguments(), seconds, may_be_silent=may_be_silent)
+    load = run_wrk(competitor.api, asked.script, asked.arguments(), seconds, connections=connections, may_be_silent=may_be_silent)
     found = stored() - before
-    if not load.requests * asked.metrics <= found <= (load.requests + CONNECTIONS) * asked.metrics:
+    if not load.requests * asked.metrics <= found <= (load.requests + connections) * asked.metrics:
         raise RuntimeError(f"{name}: {load.requests} requests of {asked.metrics} metrics were answered, {found} are stored")
     return load

@@ -6,9 +6,11 @@ import base64
 import contextlib
 import http.client
 import json
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,10 +25,11 @@ def basic_authorization(user: str, password: str) -> str:
 
 @dataclass(frozen=True)
 class Api:
-    """A server's API; `authorization` is the header's value, or empty."""
+    """A server's API; `authorization` is the header's value, or empty; `ca` the root of a private certificate."""
 
     url: str
     authorization: str = ""
+    ca: Path | None = None
 
     def get(self, path: str) -> Any:
         """The answer to a GET below the API."""
@@ -57,8 +60,13 @@ class Api:
 
     def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         headers = {"Content-Type": "application/json"} | ({"Authorization": self.authorization} if self.authorization else {})
-        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=60)
-        with contextlib.closing(connection):
+        with contextlib.closing(self._connection()) as connection:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
             return response.status, response.read()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        place = urlsplit(self.url)
+        if place.scheme == "http":
+            return http.client.HTTPConnection(place.netloc, timeout=60)
+        return http.client.HTTPSConnection(place.netloc, timeout=60, context=ssl.create_default_context(cafile=self.ca))

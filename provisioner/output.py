@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -96,7 +97,9 @@ class TerminalReporter(Recorder):
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__()
         self._out = stream or sys.stderr
-        self._live = self._out.isatty()
+        self._live = self._out.isatty() and os.environ.get("TERM") != "dumb"
+        # https://no-color.org
+        self._coloured = self._live and not os.environ.get("NO_COLOR")
         self._lock = threading.Lock()
 
     def note(self, label: str, text: str) -> None:
@@ -150,7 +153,7 @@ class TerminalReporter(Recorder):
             self._out.flush()
 
     def _colour(self, verb: str, text: str) -> str:
-        if not self._live:
+        if not self._coloured:
             return text
         code = {"failed": 31, "changed": 33, "stopped": 33, "removed": 33, "unchanged": 2}.get(verb, 32)
         return f"\x1b[{code}m{text}\x1b[0m"

@@ -232,3 +232,18 @@ def kill_all(processes: Iterable[psutil.Process]) -> None:
         with contextlib.suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(chosen, 10)
+
+
+def may_do_little(facts: Any, service: str) -> None:
+    """`docker inspect` of that service's container shows no right that it does not need."""
+    host = facts["HostConfig"]
+    assert facts["Config"]["User"].split(":")[0] not in {"", "0", "root"}, service
+    assert not host["Privileged"], service
+    assert host["ReadonlyRootfs"], service
+    assert host["CapDrop"] == ["ALL"], service
+    assert host["CapAdd"] in ([None, ["CAP_NET_BIND_SERVICE"], ["NET_BIND_SERVICE"]] if service == "proxy" else [None]), service
+    assert host["SecurityOpt"] == ["no-new-privileges:true"], service
+    assert host["Memory"] > 0, service
+    assert 0 < host["PidsLimit"] <= 1024, service
+    assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}, service
+    assert not [mount for mount in facts["Mounts"] if "docker.sock" in mount["Source"]], service

@@ -1,4 +1,4 @@
-"""A real ACME server of a test's own: Pebble, with a DNS server that leads every name to this machine."""
+"""A real ACME server of a test's own: Pebble, with a DNS server that leads every name to one address."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def programs() -> tuple[str, str] | None:
 
 
 @contextlib.contextmanager
-def pebble(address: str, http_port: int, tls_port: int) -> Iterator[Acme]:
-    """The server at that address of this machine; its challenges come to these ports of 127.0.0.1."""
+def pebble(address: str, http_port: int, tls_port: int, leads_to: str = "127.0.0.1") -> Iterator[Acme]:
+    """The server at that address of this machine; its challenges come to these ports of that other address."""
     known = programs()
     assert known, "Pebble is missing: go install github.com/letsencrypt/pebble/v2/cmd/{pebble,pebble-challtestsrv}@latest"
     folder = Path(tempfile.mkdtemp(prefix="pebble-"))
@@ -54,7 +54,7 @@ def pebble(address: str, http_port: int, tls_port: int) -> Iterator[Acme]:
         "externalAccountBindingRequired": False,
     }
     (folder / "config.json").write_text(json.dumps({"pebble": config}))
-    names = [known[1], "-defaultIPv4", "127.0.0.1", "-defaultIPv6", "", "-dnsserver", f"127.0.0.1:{dns}"]
+    names = [known[1], "-defaultIPv4", leads_to, "-defaultIPv6", "", "-dnsserver", f"127.0.0.1:{dns}"]
     names += ["-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "", "-management", f"127.0.0.1:{free_port()}"]
     server = [known[0], "-config", str(folder / "config.json"), "-dnsserver", f"127.0.0.1:{dns}"]
     env = {**os.environ, "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"}

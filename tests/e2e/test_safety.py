@@ -17,6 +17,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from tests.checks import may_do_little
 from tests.installed import Program
 from tests.s3_server import free_port
 
@@ -180,16 +181,7 @@ def test_containers_may_do_nothing_they_do_not_need(program: Program) -> None:
         return
     for service in program.services():
         facts = json.loads(subprocess.run(["docker", "inspect", program.container(service)], check=True, capture_output=True).stdout)[0]
-        host = facts["HostConfig"]
-        assert facts["Config"]["User"].split(":")[0] not in {"", "0", "root"}, service
-        assert host["ReadonlyRootfs"], service
-        assert host["CapDrop"] == ["ALL"], service
-        assert host["CapAdd"] in ([None, ["CAP_NET_BIND_SERVICE"], ["NET_BIND_SERVICE"]] if service == "proxy" else [None]), service
-        assert host["SecurityOpt"] == ["no-new-privileges:true"], service
-        assert host["Memory"] > 0, service
-        assert 0 < host["PidsLimit"] <= 1024, service
-        assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}, service
-        assert not [mount for mount in facts["Mounts"] if "docker.sock" in mount["Source"]], service
+        may_do_little(facts, service)
 
 
 def test_server_and_stores_have_no_route_out(program: Program) -> None:

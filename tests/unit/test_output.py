@@ -21,6 +21,12 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.fixture(autouse=True)
+def _a_terminal_with_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
 def work(reporter: Reporter) -> None:
     """What an action says."""
     reporter.note("stack", "/s (--stack)")
@@ -116,6 +122,21 @@ def test_lines_on_a_terminal_are_coloured_by_what_they_mean() -> None:
     assert "\x1b[32mcreated   \x1b[0m secrets" in text
     assert "\x1b[2munchanged \x1b[0m proxy" in text
     assert "\x1b[31mfailed    \x1b[0m artifact store" in text
+
+
+def test_no_colour_where_the_user_wants_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    out = Terminal()
+    work(TerminalReporter(out))
+    assert "  created    secrets" in out.getvalue()
+
+
+def test_a_terminal_that_moves_no_cursor_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    out = Terminal()
+    work(TerminalReporter(out))
+    assert "\x1b" not in out.getvalue()
+    assert "\r" not in out.getvalue()
 
 
 def test_a_line_of_long_work_stands_on_a_terminal_only_until_the_next() -> None:
