@@ -18,6 +18,7 @@ from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.model.state import parse_state
 from provisioner.output import Reporter, Result
+from provisioner.runtimes.docker import OVERRIDE_FILE
 from provisioner.system.host import LocalHost
 from provisioner.system.paths import data_directory
 from provisioner.system.rest import Rest, RestError
@@ -53,6 +54,8 @@ def deploy(options: DeployOptions, reporter: Reporter) -> Result:
     opened = opened_as(source, reason, parse_settings(content.decode()), host)
     reporter.note("host", opened.place)
     check_server(opened, host, options.domain_elsewhere, reporter)
+    if LocalHost().get(source / OVERRIDE_FILE) is not None:
+        reporter.step("warning", OVERRIDE_FILE, f"the one here is not used; Compose reads the one in {opened.place}")
     for key, value in changes.items():
         reporter.step("would set" if options.dry_run else "set", key, value)
     if not options.dry_run:

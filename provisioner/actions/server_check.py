@@ -20,7 +20,7 @@ def check_server(opened: OpenStack, host: SSHHost, domain_elsewhere: bool, repor
     with reporter.working("looking at the server"):
         script = ["/bin/sh", "-c", server_facts.script(), "sh", str(opened.directory)]
         facts = server_facts.parse(host.run(script, timeout=120, check=False).text)
-    found = list(server_facts.findings(facts, _wanted(opened)))
+        found = [*server_facts.findings(facts, _wanted(opened)), *_forwarding(host)]
     name = public_host(opened.settings.server)
     if opened.settings.server.tls == "acme" and not domain_elsewhere:
         found += _domain(name, {*server_facts.addresses(facts), *_addresses_of(host.resolved().get("hostname", ""))})
@@ -40,6 +40,14 @@ def _wanted(opened: OpenStack) -> Wanted:
         # Its own: what it listened on when it was made, and the redirect that goes with it.
         wanted -= {opened.state.port, redirect_port(server, opened.state.port or port) or 0}
     return Wanted(server.bind, tuple(sorted(wanted)), not made)
+
+
+def _forwarding(host: SSHHost) -> list[Finding]:
+    """Checks and logins go to the front door through the SSH connection."""
+    if host.reaches():
+        return []
+    hint = "let it: `AllowTcpForwarding local` in the server's sshd_config, and no `no-port-forwarding` at the account's key"
+    return [Finding("its SSH server lets no connection through", "its front door is asked over the SSH connection", hint)]
 
 
 def _domain(name: str, own: set[str]) -> list[Finding]:

@@ -159,6 +159,14 @@ class SSHHost:
             self._forwards[address] = f"127.0.0.1:{port}"
         return self._forwards[address]
 
+    def reaches(self) -> bool:
+        """Whether the server lets connections through, as `reach` needs: its own SSH server answers through one."""
+        *_, address, port = self.facts["connection"].split()
+        near, near_port = self.reach(f"[{address}]:{port}" if ":" in address else f"{address}:{port}").split(":")
+        with contextlib.suppress(OSError), socket.create_connection((near, int(near_port)), timeout=20) as connection:
+            return connection.recv(4) == b"SSH-"
+        return False
+
     @contextlib.contextmanager
     def lock(self, directory: Path, reason: str) -> Iterator[None]:
         """Held there by a process that ends with the connection."""

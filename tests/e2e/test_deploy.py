@@ -50,7 +50,11 @@ def test_a_second_deploy_and_up_restart_nothing(team: Team) -> None:
 def test_a_dry_run_changes_nothing_here_or_there(team: Team) -> None:
     listing = f"find {team.server.stack()} -type f -printf '%p %T@\\n' | sort"
     before = team.server.sh(listing), (team.program.stack / "provision.yml").read_bytes()
+    override = team.program.stack / "compose.override.yml"
+    override.touch()
     answer = team.deploy("--dry-run", "--port", "8443")
+    override.unlink()
+    assert ("warning", "compose.override.yml") in answer.verbs, "it would have to be on the server"
     assert ("would change", "proxy") in answer.verbs
     assert ("would set", "server.public_url") in answer.verbs
     assert (team.server.sh(listing), (team.program.stack / "provision.yml").read_bytes()) == before

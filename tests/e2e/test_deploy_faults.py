@@ -210,10 +210,10 @@ def test_a_host_key_that_changed_ends_everything_before_it_begins(team: Team, tm
 
 @pytest.fixture
 def stranger(team: Team, installed: Path, tmp_path: Path) -> Iterator[Program]:
-    """An admin whose account may not use the server's engine."""
+    """An admin whose account may not use the server's engine, by a key that forwards nothing."""
     program = program_of(installed, team.server, tmp_path / "stack")
     program.settings()
-    authorize(team.server, "stranger", Path(f"{team.server.client.key}.pub").read_text())
+    authorize(team.server, "stranger", "no-port-forwarding " + Path(f"{team.server.client.key}.pub").read_text())
     yield program
     team.server.sh("rm -rf ~stranger/.ssh")
 
@@ -227,6 +227,7 @@ def test_everything_that_a_server_lacks_is_told_at_once_and_nothing_is_changed(t
         "this account may not use the Docker engine",
         "port 80 is already in use",
         "port 443 is already in use",
+        "its SSH server lets no connection through",
         "the domain mlflow.no-such-domain.example.com leads nowhere",
     ]
     assert all(error["hint"] for error in answer.document["errors"])
