@@ -8,12 +8,14 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.s3_server import S3Server, start_minio
 
 RUNTIMES = ("docker", "embedded")
+TEAM_FILES = ("/test_deploy.py", "/test_deploy_faults.py", "/test_team_page.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,6 +41,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _applies(item: pytest.Item) -> bool:
     marker = item.get_closest_marker("only")
     return marker is None or any(runtime in item.callspec.params.values() for runtime in marker.args)  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `pytest -n`: tests that share something are run by one process."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByWhatTheyShare(LoadScopeScheduling):  # type: ignore[misc, unused-ignore]
+        def _split_scope(self, nodeid: str) -> str:
+            return group(nodeid)
+
+    return ByWhatTheyShare(config, log)
+
+
+def group(nodeid: str) -> str:
+    """Tests of one group share a stack, the team's server, a user, or the default port."""
+    file, _, name = nodeid.partition("::")
+    if "/faults/" in file or file.endswith("/test_main_job.py"):
+        return "default port"
+    if file.endswith(TEAM_FILES):
+        return "team's server"
+    runtime = next((runtime for runtime in RUNTIMES if runtime in name.partition("[")[2]), "")
+    return f"server {runtime}" if "/server/" in file else f"{file} {runtime}"
 
 
 def docker_problem() -> str:

@@ -38,8 +38,13 @@ def installed_environment(base: str = sys.executable, cache: Path = CACHE, extra
     name = hashlib.sha256(f"{sys.version}\n{extra}\n{declared}".encode()).hexdigest()[:12]
     cache.mkdir(parents=True, exist_ok=True)
     directory = cache / f"installed-{name}"
+    # The processes of one `pytest -n` share it.
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
     with open(cache / f"installed-{name}.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        made_by = directory / ".run"
+        if run and made_by.exists() and made_by.read_text() == run:
+            return directory
         python = str(directory / "bin/python")
         if not (directory / ".complete").exists():
             _uv("venv", "--quiet", "--clear", "--python", base, str(directory))
@@ -50,6 +55,7 @@ def installed_environment(base: str = sys.executable, cache: Path = CACHE, extra
         _uv("build", "--quiet", "--wheel", "--out-dir", str(dist), str(ROOT))
         wheel = next(dist.glob("*.whl"))
         _uv("pip", "install", "--quiet", "--no-deps", "--reinstall", "--python", python, str(wheel))
+        made_by.write_text(run or "")
     return directory
 
 

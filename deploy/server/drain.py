@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -16,6 +17,7 @@ BLOCK = 1 << 16
 BUFFERED = 256_000
 MOST = 64 << 20
 SECONDS = 2.0
+NO_SPACE = 507
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -55,7 +57,8 @@ def drained_asgi(application: Callable[..., Awaitable[None]]) -> Callable[..., A
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                await body.drain()
+                # Only who may upload learns that the disk is full, and an upload has any size.
+                await body.drain(sys.maxsize if message["status"] == NO_SPACE else MOST)
             await send(message)
 
         await application(scope, body.receive, sending)
@@ -77,9 +80,9 @@ class _Body:
         async with self._one:
             return await self._take()
 
-    async def drain(self) -> None:
-        """What the application left of it is taken and forgotten."""
-        left = MOST
+    async def drain(self, most: int) -> None:
+        """What the application left of it is taken and forgotten, so many bytes at most."""
+        left = most
         with contextlib.suppress(asyncio.TimeoutError):
             while not self._ended and left > 0:
                 async with self._one:

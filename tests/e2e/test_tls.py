@@ -261,6 +261,8 @@ def test_doctor_explains_a_name_without_certificate_and_one_of_somebody_unknown(
         assert next(env["server"]["hint"] for env in doctor.data["environments"] if env["default"])
 
 
+# One runtime: it waits for the certificate's end, and nothing of that is the runtime's.
+@pytest.mark.only("embedded")
 def test_doctor_explains_an_expired_certificate(front: Front) -> None:
     authority = Authority("Company CA")
     certificate, key = authority.issue(PUBLIC, lasts=timedelta(seconds=75))

@@ -122,6 +122,16 @@ def make_things(admin: Caller) -> Things:
     return Things(number, run, _trace(admin, number), logged, dataset, webhook)
 
 
+def make_endpoint(admin: Caller) -> None:
+    """A provider's key, a model and an endpoint of the gateway, marked."""
+    key = {"secret_name": f"{HIDDEN}-key", "secret_value": {"api_key": f"sk-{HIDDEN}"}, "provider": "openai"}
+    secret = admin.good("POST", f"{API3}/gateway/secrets/create", key)["secret"]["secret_id"]
+    model = {"name": f"{HIDDEN}-model", "secret_id": secret, "provider": "openai", "model_name": "gpt-4o"}
+    made = admin.good("POST", f"{API3}/gateway/model-definitions/create", model)["model_definition"]["model_definition_id"]
+    models = [{"model_definition_id": made, "linkage_type": "PRIMARY", "weight": 1.0}]
+    admin.good("POST", f"{API3}/gateway/endpoints/create", {"name": f"{HIDDEN}-endpoint", "model_configs": models})
+
+
 def _trace(admin: Caller, experiment: str) -> str:
     trace = f"tr-{time.time_ns():032x}"
     info = {

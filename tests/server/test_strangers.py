@@ -84,7 +84,9 @@ def door(request: pytest.FixtureRequest, installed: Path, stacks: Path) -> Itera
         request.getfixturevalue("docker")
     program = Program(installed, stacks / f"strangers-{request.param}" / "stack", request.param)
     port = free_port()
-    server = f"server:\n  auth: basic\n  tls: internal\n  public_url: https://{NAME}:{port}\n"
+    # With jobs and the gateway more routes have something behind them.
+    genai = str(request.param == "docker").lower()
+    server = f"server:\n  auth: basic\n  tls: internal\n  genai: {genai}\n  public_url: https://{NAME}:{port}\n"
     with program.running(f"artifact_store:\n  kind: local\n{server}"):
         yield Door(program, port)
 

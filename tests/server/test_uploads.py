@@ -89,7 +89,8 @@ def test_four_large_uploads_at_once(deployed: Deployed) -> None:
         took = [at_once(up), at_once(down)]
         assert {number: reply.status for number, reply in uploads.items()} == dict.fromkeys(range(FOUR), 200)
         assert downloads == dict.fromkeys(range(FOUR), True)
-        assert deployed.processes() == before
+        # Flask's workers are renewed after so many requests; what takes the files is one process.
+        assert (deployed.processes().master, deployed.processes().asgi) == (before.master, before.asgi)
         if not deployed.embedded:
             assert killed_for_memory(deployed) == 0
         eventually(lambda: left_behind(deployed) == {}, "no temporary file is left", left_behind(deployed))
@@ -169,7 +170,7 @@ def test_a_full_artifact_directory_is_a_clear_error_and_frees_itself(deployed: D
 
 def refused_for_want_of_space(deployed: Deployed, path: str, directory: Path) -> None:
     """A file that does not fit is refused with the reason, nothing of it stays, and one that fits is then taken."""
-    reply = upload(deployed.front, path, Content(100, 1))
+    reply = upload(deployed.front, path, Content(300, 1))
     assert reply.status == 507, reply
     assert "No space left on device" in reply.document["message"]
 
