@@ -39,7 +39,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started, facts = time.monotonic(), {"machine": machine()}
     failed = []
-    with start_stores() as stores:
+    with start_stores(options.runtime) as stores:
         installed = options.installed or installed_environment()
         with open_field(stores, installed, options.runtime, options.rounds, options.seconds) as field:
             for name in options.only or PARTS:

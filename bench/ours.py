@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -84,16 +85,24 @@ class Ours:
         self.program.remove()
 
     def processes(self) -> list[psutil.Process]:
+        if self.runtime == "docker":
+            return [process for container in self.program.services() for process in self._processes_of(container)]
         memory = json.loads((self.program.stack / "data/runtime.json").read_text())
         supervisor = psutil.Process(memory["supervisor"]["pid"])
         return [supervisor, *supervisor.children(recursive=True)]
+
+    def _processes_of(self, service: str) -> list[psutil.Process]:
+        argv = ["docker", "inspect", "--format", "{{.State.Pid}}", self.program.container(service)]
+        # What ran once and has ended has number 0.
+        pid = int(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
+        return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)] if pid else []
 
     def _settings(self) -> str:
         text = f"server:\n  port: {self.port}\n" + ("  auth: basic\n" if self.login else "")
         text += f"  tls: internal\n  public_url: {self.url}\n" if self.tls else ""
         if self.own_stores:
             return text
-        uri = f"postgresql+psycopg2://{self.database}@127.0.0.1:{self.stores.postgres.port}/{self.database}"
+        uri = f"postgresql+psycopg2://{self.database}@{self.stores.address}:{self.stores.postgres.port}/{self.database}"
         return (
             f"{text}backend_store:\n  kind: external\n  uri: {uri}\n"
             f"artifact_store:\n  kind: s3\n  bucket: {self.name}\n  endpoint_url: {self.stores.s3.url}\n"

@@ -68,24 +68,29 @@ class Postgres:
 
 @dataclass(frozen=True)
 class Stores:
-    """Both stores, the environment that ours runs from, and a folder that the account of its services can reach."""
+    """Both stores at that address, the environment that ours runs from, and a folder that the account of its services can reach."""
 
     postgres: Postgres
     s3: S3Server
     environment: ServerEnvironment
     folder: Path
+    address: str
 
 
 @contextlib.contextmanager
-def start_stores() -> Iterator[Stores]:
-    """The stores, until the caller is done."""
+def start_stores(runtime: str = "embedded") -> Iterator[Stores]:
+    """The stores where that runtime's services reach them, until the caller is done."""
+    address = "127.0.0.1" if runtime == "embedded" else _bridge()
     account, environment = server_environment()
     DATA.mkdir(parents=True, exist_ok=True, mode=0o755)
     folder = Path(tempfile.mkdtemp(dir=DATA, prefix="bench-"))
     folder.chmod(0o755)
     try:
-        with _start_postgres(environment, account, folder / "postgres") as postgres, contextlib.contextmanager(start_minio)() as s3:
-            yield Stores(postgres, s3, environment, folder)
+        with (
+            _start_postgres(environment, account, folder / "postgres", address) as postgres,
+            contextlib.contextmanager(start_minio)(address=address) as s3,
+        ):
+            yield Stores(postgres, s3, environment, folder, address)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -99,8 +104,14 @@ def server_environment() -> tuple[Account, ServerEnvironment]:
     return account, environment
 
 
+def _bridge() -> str:
+    """This machine's address for containers."""
+    argv = ["docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+
+
 @contextlib.contextmanager
-def _start_postgres(environment: ServerEnvironment, account: Account, folder: Path) -> Iterator[Postgres]:
+def _start_postgres(environment: ServerEnvironment, account: Account, folder: Path, address: str) -> Iterator[Postgres]:
     folder.mkdir(mode=0o700)
     password_file = folder / "password"
     postgres = Postgres(free_port(), secrets.token_hex(16))
@@ -113,8 +124,10 @@ def _start_postgres(environment: ServerEnvironment, account: Account, folder: Pa
     initdb = [environment.programs.path("initdb"), f"--pgdata={data}", f"--username={SUPERUSER}", f"--pwfile={password_file}"]
     initdb += ["--auth=scram-sha-256", "--locale-provider=builtin", "--locale=C.UTF-8", "--encoding=UTF8"]
     subprocess.run(initdb, check=True, capture_output=True, cwd=folder, **identity)
+    with open(data / "pg_hba.conf", "a", encoding="utf-8") as rules:
+        rules.write("host all all 172.16.0.0/12 scram-sha-256\n")
     settings = {
-        "listen_addresses": "127.0.0.1",
+        "listen_addresses": f"127.0.0.1,{address}" if address != "127.0.0.1" else address,
         "port": postgres.port,
         "unix_socket_directories": "",
         "max_connections": MAX_CONNECTIONS,

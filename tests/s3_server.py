@@ -43,17 +43,17 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_minio(key: str = KEY, secret: str = SECRET) -> Iterator[S3Server]:
+def start_minio(key: str = KEY, secret: str = SECRET, address: str = "127.0.0.1") -> Iterator[S3Server]:
     """The server, until the caller is done."""
     program = shutil.which("minio") or str(Path.home() / "go/bin/minio")
     assert Path(program).exists(), "MinIO is missing: go install github.com/minio/minio@latest"
     folder = tempfile.mkdtemp(prefix="minio-")
     port = free_port()
-    argv = [program, "server", folder, "--address", f"127.0.0.1:{port}", "--quiet"]
+    argv = [program, "server", folder, "--address", f"{address}:{port}", "--quiet"]
     env = {"MINIO_ROOT_USER": key, "MINIO_ROOT_PASSWORD": secret, "MINIO_BROWSER": "off", "HOME": folder}
     with open(f"{folder}.log", "wb") as log, subprocess.Popen(argv, env=env, stdout=log, stderr=log) as process:
         try:
-            server = S3Server(f"http://127.0.0.1:{port}", key, secret)
+            server = S3Server(f"http://{address}:{port}", key, secret)
             _wait(server)
             yield server
         finally:
