@@ -148,13 +148,14 @@ def write_files(opened: OpenStack, files: Mapping[str, RenderedFile]) -> None:
 
 def refuse_others_files(opened: OpenStack, files: Mapping[str, RenderedFile], kind: RuntimeKind) -> None:
     """WouldLoseData when a file of somebody else stands where one of ours goes, or would be taken for ours by Compose."""
-    looked_at = opened.host.read([opened.directory / path for path in {*PREFERRED_COMPOSE_FILES, COMPOSE_FILE, *files}])
+    looked_at = opened.host.read([opened.directory / path for path in {*PREFERRED_COMPOSE_FILES, COMPOSE_FILE, ".gitignore", *files}])
     if kind == "docker":
         for name in PREFERRED_COMPOSE_FILES:
             if looked_at[opened.directory / name] is not None:
                 raise _others_file(opened, name)
-    made = looked_at[opened.directory / COMPOSE_FILE]
-    if opened.state.project or (made is not None and made.startswith(MARK)):
+    # An erased stack has left these two: one of them on each runtime.
+    left = [looked_at[opened.directory / name] or b"" for name in (COMPOSE_FILE, ".gitignore")]
+    if opened.state.project or any(content.startswith(MARK) for content in left):
         return
     for path, file in files.items():
         there = looked_at[opened.directory / path]

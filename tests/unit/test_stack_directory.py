@@ -141,3 +141,9 @@ def test_files_of_a_stack_that_was_made_here_are_ours_to_overwrite(tmp_path: Pat
     opened = open_stack(tmp_path, "", LocalHost()).save(State(project="mlflow-abc123"))
     write_files(opened, RENDERED)
     assert (tmp_path / "Dockerfile").read_text() == "FROM x\n"
+
+
+def test_files_that_an_erased_stack_has_left_are_ours_to_overwrite(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("an older version\n")
+    (tmp_path / ".gitignore").write_bytes(GITIGNORE)
+    refuse_others_files(open_stack(tmp_path, "", LocalHost()), RENDERED, "embedded")
