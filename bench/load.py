@@ -39,15 +39,8 @@ def run_wrk(
     api: Api, script: str, arguments: list[str], seconds: float, *, connections: int = CONNECTIONS, may_be_silent: bool = False
 ) -> Load:
     """What wrk saw; RuntimeError when an answer was not good, a connection failed, or no answer came."""
-    argv = [
-        "wrk",
-        "--threads",
-        str(min(THREADS, connections)),
-        "--connections",
-        str(connections),
-        "--duration",
-        f"{max(1, round(seconds))}s",
-    ]
+    argv = ["wrk", "--threads", str(min(THREADS, connections)), "--connections", str(connections)]
+    argv += ["--duration", f"{max(1, round(seconds))}s"]
     # A request in the reference's first minute may take longer than wrk's 2 seconds.
     argv += ["--timeout", "30s", "--script", str(SCRIPTS / script), api.url, "--", *arguments]
     # The login travels in the environment: command lines are for everybody to see.

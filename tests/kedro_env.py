@@ -7,6 +7,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 REQUIREMENTS = (
@@ -16,6 +17,13 @@ REQUIREMENTS = (
     "scikit-learn>=1.4",
     "matplotlib>=3.8",
 )
+ONE_NODE = """\
+from kedro.pipeline import node, pipeline
+
+
+def register_pipelines():
+    return {"__default__": pipeline([node(lambda: 1, None, "one", name="one")])}
+"""
 
 
 def kedro_environment() -> Path:
@@ -34,9 +42,19 @@ def kedro_environment() -> Path:
 
 def new_project(parent: Path, name: str = "demo") -> Path:
     """A fresh project of `kedro new`, without tools, example or telemetry."""
-    kedro = kedro_environment() / "bin" / "kedro"
-    argv = [str(kedro), "new", "--name", name, "--tools", "none", "--example", "n", "--telemetry", "no"]
-    subprocess.run(argv, cwd=parent, check=True, capture_output=True, env=kedro_variables())
+    return _kedro_new(str(kedro_environment() / "bin" / "kedro"), parent, name, kedro_variables())
+
+
+def new_shop(parent: Path, env: Mapping[str, str]) -> Path:
+    """A fresh project `shop` with one node, made by the `kedro` of that environment's PATH."""
+    project = _kedro_new("kedro", parent, "shop", env)
+    (project / "src/shop/pipeline_registry.py").write_text(ONE_NODE)
+    return project
+
+
+def _kedro_new(kedro: str, parent: Path, name: str, env: Mapping[str, str]) -> Path:
+    argv = [kedro, "new", "--name", name, "--tools", "none", "--example", "n", "--telemetry", "no"]
+    subprocess.run(argv, cwd=parent, check=True, capture_output=True, env=env)
     return parent / name
 
 

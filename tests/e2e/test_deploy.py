@@ -10,19 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.installed import Program
+from tests.kedro_env import new_shop
 from tests.teamserver import Team, program_of
 from tests.tls_client import Client
 
 API = "/api/2.0/mlflow"
 SEARCH = f"{API}/experiments/search"
 QUERY = {"max_results": 1}
-PIPELINE = """\
-from kedro.pipeline import node, pipeline
-
-
-def register_pipelines():
-    return {"__default__": pipeline([node(lambda: 1, None, "one", name="one")])}
-"""
 
 
 def test_one_command_makes_a_server_with_tls_and_login(team: Team) -> None:
@@ -151,10 +145,7 @@ def test_a_colleague_with_an_address_a_certificate_and_a_login_has_a_tracked_run
     ben = Program(installed, stacks / "ben" / "nothing", "docker")
     ben.stack.mkdir(parents=True)
     (ben.stack.parent / "ca.crt").write_bytes((team.program.stack / "ca.crt").read_bytes())
-    argv = ["kedro", "new", "--name", "shop", "--tools", "none", "--example", "n", "--telemetry", "no"]
-    subprocess.run(argv, cwd=ben.stack.parent, env=ben.env, check=True, capture_output=True)
-    project = ben.stack.parent / "shop"
-    (project / "src/shop/pipeline_registry.py").write_text(PIPELINE)
+    project = new_shop(ben.stack.parent, ben.env)
     uri, ca = f"https://{team.server.address}", str(ben.stack.parent / "ca.crt")
     linked = ben("link", str(project), "--uri", uri, "--ca-file", ca, "--user", "ben", "--password-stdin", stdin=password)
     assert linked.code == 0, ben.report()

@@ -14,13 +14,9 @@ from typing import Any
 import pytest
 
 from tests.installed import Answer, Program
+from tests.kedro_env import new_shop
 from tests.s3_server import free_port
 from tests.tls_client import Client, own_address
-
-PIPELINE = (
-    "from kedro.pipeline import node, pipeline\n\n\n"
-    "def register_pipelines():\n    return {'__default__': pipeline([node(lambda: 1, None, 'one', name='one')])}\n"
-)
 
 
 @dataclass
@@ -88,12 +84,7 @@ def server(installed: Path, stacks: Path) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def repository(installed: Path, stacks: Path) -> Path:
     """The team's project, as git has it."""
-    program = Program(installed, stacks / "none", "embedded")
-    argv = [f"{installed}/bin/kedro", "new", "--name", "shop", "--tools", "none", "--example", "n", "--telemetry", "no"]
-    subprocess.run(argv, cwd=stacks, check=True, capture_output=True, env=program.env)
-    project = stacks / "shop"
-    (project / "src/shop/pipeline_registry.py").write_text(PIPELINE)
-    return project
+    return new_shop(stacks, Program(installed, stacks / "none", "embedded").env)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import shutil
 import ssl
 import subprocess
@@ -20,6 +19,7 @@ import pytest
 
 from tests.checks import may_do_little
 from tests.installed import DATA, ROOT, TEST_IMAGES
+from tests.kedro_env import new_shop
 from tests.pebble import pebble, programs
 from tests.teamserver import ADMIN, TeamServer, make_server_image, program_of
 from tests.tls_client import Client
@@ -30,13 +30,6 @@ README = (ROOT / "README.md").read_text()
 PAGE = README.partition("\n## A team's server\n")[2].partition("\n## ")[0]
 LINKING = README.partition("\n### Link to a team's server\n")[2].partition("\n## ")[0]
 PASSWORD = "ben's own password"
-PIPELINE = """\
-from kedro.pipeline import node, pipeline
-
-
-def register_pipelines():
-    return {"__default__": pipeline([node(lambda: 1, None, "one", name="one")])}
-"""
 
 
 @dataclass
@@ -165,14 +158,7 @@ def test_the_page_leads_from_a_bare_server_to_a_working_team_and_back(desk: Desk
 
 def colleague_runs(desk: Desk) -> None:
     """Ben links his project, from his own shell, and runs it."""
-    subprocess.run(
-        shlex.split("kedro new --name shop --tools none --example n --telemetry no"),
-        cwd=desk.folder,
-        env=desk.env,
-        check=True,
-        capture_output=True,
-    )
-    (desk.folder / "shop/src/shop/pipeline_registry.py").write_text(PIPELINE)
+    new_shop(desk.folder, desk.env)
     line = f"provision link --uri https://{DOMAIN} --user ana"
     assert line in LINKING
     desk.type(line.replace("ana", "ben"), ("Password of ben", PASSWORD), page=line.replace("ana", "ben"), cwd="shop")

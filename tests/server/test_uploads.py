@@ -91,7 +91,8 @@ def test_four_large_uploads_at_once(deployed: Deployed) -> None:
         assert {number: reply.status for number, reply in uploads.items()} == dict.fromkeys(range(FOUR), 200)
         assert downloads == dict.fromkeys(range(FOUR), True)
         # Flask's workers are renewed after so many requests; what takes the files is one process.
-        assert (deployed.processes().master, deployed.processes().asgi) == (before.master, before.asgi)
+        after = deployed.processes()
+        assert (after.master, after.asgi) == (before.master, before.asgi)
         if not deployed.embedded:
             assert killed_for_memory(deployed) == 0
         eventually(lambda: set(left_behind(deployed)) <= before_files, "no temporary file is left", left_behind(deployed))
