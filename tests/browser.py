@@ -18,6 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 
 DEADLINE = 60.0
 QUIET = 2.0
+ATTEMPTS = 10
 ARGUMENTS = (
     "--headless=new",
     "--no-sandbox",
@@ -59,6 +60,10 @@ class Visit:
         """Bytes over the wire from the front door."""
         return sum(request.size for request in self.ours(uri))
 
+    def disturbed(self) -> bool:
+        """Whether the machine's network changed, as when a container starts: Chromium then fails every request under way."""
+        return any(request.failure == "net::ERR_NETWORK_CHANGED" for request in self.requests.values())
+
 
 class Browser:
     """One browser with an empty cache at first."""
@@ -69,14 +74,28 @@ class Browser:
         for domain in ("Page", "Network", "Runtime", "Log"):
             self._ask(f"{domain}.enable")
 
-    def visit(self, url: str, shown: Callable[[str], bool]) -> Visit:
-        """Open the address; returns once its text is as wanted and no request is under way."""
+    def visit(self, url: str, shown: Callable[[str], bool], *, cache: bool = True) -> Visit:
+        """Open the address; returns once its text is as wanted and no request is under way. Without `cache` nothing is kept from before."""
+        for _ in range(ATTEMPTS):
+            if not cache:
+                self._ask("Network.clearBrowserCache")
+            visit = Visit()
+            try:
+                self._visit(visit, url, shown)
+            except AssertionError:
+                if not visit.disturbed():
+                    raise
+            if not visit.disturbed():
+                return visit
+        raise AssertionError(f"{url}: the machine's network changed during each of {ATTEMPTS} visits")
+
+    def _visit(self, visit: Visit, url: str, shown: Callable[[str], bool]) -> None:
         # A change of the part behind `#` alone would load nothing.
         self._ask("Page.navigate", url="about:blank")
-        visit, started = Visit(), time.monotonic()
+        started = time.monotonic()
         self._ask("Page.navigate", visit, url=url)
         last, waiting = time.monotonic(), [url]
-        while time.monotonic() < started + DEADLINE:
+        while time.monotonic() < started + DEADLINE and not visit.disturbed():
             if self._listen(visit, 0.5):
                 last = time.monotonic()
                 continue
@@ -85,7 +104,7 @@ class Browser:
             waiting = [url for url in loading if not url.endswith(".worker.js")]
             if not waiting and time.monotonic() > last + QUIET and shown(self.text(visit)):
                 visit.seconds = last - started
-                return visit
+                return
         raise AssertionError(
             f"{url} does not show what is wanted after {DEADLINE:.0f} s, or still asks for {waiting}: {self.text(visit)[:2000]!r}"
         )

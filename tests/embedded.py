@@ -44,16 +44,17 @@ class Postgres:
         """As the stack's services get it, without a password."""
         return f"postgresql+psycopg2://{user}@/{database}?host={self.socket}"
 
+    def connect(self, database: str = "postgres", user: str = SUPERUSER, password: str = PASSWORD) -> contextlib.closing[Any]:
+        """A connection as that user, until the caller is done."""
+        return contextlib.closing(psycopg2.connect(host=str(self.socket), dbname=database, user=user, password=password))
+
     def query(self, text: str, database: str = "postgres", user: str = SUPERUSER, password: str = PASSWORD) -> list[tuple[Any, ...]]:
         """The rows of the statement, as that user."""
-        connection = psycopg2.connect(host=str(self.socket), dbname=database, user=user, password=password)
-        try:
+        with self.connect(database, user, password) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute(text)
                 return list(cursor.fetchall()) if cursor.description else []
-        finally:
-            connection.close()
 
 
 def start_postgres() -> Iterator[Postgres]:

@@ -17,6 +17,11 @@ def bootstrap(settings: Settings) -> None:
     """Roles, databases, bucket, key and schema are there; Fault says what is in the way."""
     password = settings.secret("backend_store_password")
     if settings.postgres_admin:
+        turn = postgres.connect(settings.postgres_admin, settings.secret("postgres_password"), settings.deadline)
+    else:
+        turn = postgres.connect(settings.backend_store, password, settings.deadline)
+    postgres.wait_for_turn(turn, settings.deadline)
+    if settings.postgres_admin:
         _make_role_and_databases(settings, password)
     # From here on libpq takes the password from the environment of this process, and no URI holds it.
     os.environ["PGPASSWORD"] = password
@@ -25,6 +30,7 @@ def bootstrap(settings: Settings) -> None:
     _prepare_tracking(settings, password)
     if settings.login:
         _prepare_login(settings, password)
+    turn.close()
 
 
 def say(verb: str, subject: str) -> None:

@@ -25,6 +25,9 @@ _PASSING = (
     "Network is unreachable",
 )
 
+# Names the lock of bootstrap; each database has its own.
+_TURN = 0x70726F76
+
 
 def connect(uri: str, password: str, deadline: float, wait_for: Callable[[str], bool] = lambda _: False) -> Any:
     """An autocommitting connection; Fault at the deadline, or at once for an error that time does not mend."""
@@ -56,3 +59,19 @@ def query(connection: Any, text: Any, values: tuple[Any, ...] = ()) -> list[tupl
     with connection.cursor() as cursor:
         cursor.execute(text, values)
         return list(cursor.fetchall()) if cursor.description else []
+
+
+def wait_for_turn(connection: Any, deadline: float) -> None:
+    """No other bootstrap works on these stores until the connection is closed; Fault when one still does at the deadline.
+
+    A `provision up` that was killed leaves its bootstrap at work, and the next `up` starts another.
+    """
+    # A transaction keeps its session, also behind a pooler; a lock of the session would stay with whoever comes next.
+    connection.autocommit = False
+    try:
+        query(connection, "SELECT set_config('lock_timeout', %s, true)", (f"{deadline:.0f}s",))
+        query(connection, "SELECT pg_advisory_xact_lock(%s)", (_TURN,))
+    except psycopg2.errors.LockNotAvailable:
+        raise Fault(
+            f"another bootstrap has been at work on these stores for more than {deadline:.0f} s; let it end, then try again"
+        ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from tests.embedded import PASSWORD, Postgres, server_environment, start_postgre
 from tests.s3_server import KEY, SECRET, S3Server, start_minio
 
 SERVER = Path(__file__).parents[2] / "deploy" / "server"
+# The number of bootstrap's lock in deploy/server/postgres.py.
+TURN = 0x70726F76
 ROOT_USER, ROOT_PASSWORD = "provision", "root-of-the-tests-0123456789"
 BUCKET_ALONE = (
     "import sys; sys.path.insert(0, sys.argv[1])\n"
@@ -45,6 +48,11 @@ class Server:
     def bootstrap(self) -> subprocess.CompletedProcess[str]:
         """All of it."""
         return self._run(str(SERVER / "entrypoint.py"), "bootstrap")
+
+    def bootstraps_at_once(self, number: int) -> list[subprocess.CompletedProcess[str]]:
+        """All of it, so often side by side."""
+        with ThreadPoolExecutor(number) as pool:
+            return list(pool.map(lambda _: self.bootstrap(), range(number)))
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {
@@ -228,6 +236,25 @@ def test_role_database_and_schema_are_made_once_and_found_the_second_time(backed
     assert postgres.query("SELECT * FROM experiments", "first") == before
     locations = postgres.query("SELECT experiment_id, artifact_location FROM experiments", "first")
     assert locations == [(0, "mlflow-artifacts:/0")]
+
+
+def test_of_two_at_once_one_makes_everything_and_the_other_finds_it(backed: Server, postgres: Postgres) -> None:
+    """As after an `up` that was killed while its bootstrap worked, and the next `up`."""
+    backed.variables |= {"PROVISION_BACKEND_STORE": postgres.uri("twice", "twice"), "PROVISION_DEADLINE": "60"}
+    verbs = sorted([line.split()[0] for line in lines(done)] for done in backed.bootstraps_at_once(2))
+    assert verbs == [["created"] * 3, ["unchanged"] * 3]
+    # With a role and a database that are somebody else's, as an external backend store has them.
+    postgres.query("CREATE DATABASE alone OWNER twice")
+    backed.variables |= {"PROVISION_BACKEND_STORE": postgres.uri("twice", "alone"), "PROVISION_POSTGRES_ADMIN": ""}
+    verbs = sorted([line.split()[0] for line in lines(done)] for done in backed.bootstraps_at_once(2))
+    assert verbs == [["created"], ["unchanged"]]
+
+
+def test_one_that_never_ends_is_named_at_the_deadline(backed: Server, postgres: Postgres) -> None:
+    with postgres.connect() as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (TURN,))
+        one_line(backed.bootstrap(), "another bootstrap has been at work on these stores for more than 2 s")
+    lines(backed.bootstrap())
 
 
 def test_the_servers_role_may_use_its_database_and_nothing_else(made: Server, postgres: Postgres) -> None:

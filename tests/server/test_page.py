@@ -54,7 +54,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def pages(deployed: Deployed, metrics: tuple[str, str, str], browser: Browser) -> Pages:
     name, experiment, run = metrics
-    first = browser.visit(f"{deployed.uri}/#/experiments", lambda text: name in text)
+    first = browser.visit(f"{deployed.uri}/#/experiments", lambda text: name in text, cache=False)
     again = browser.visit(f"{deployed.uri}/#/experiments", lambda text: name in text)
     shown = browser.visit(f"{deployed.uri}/#/experiments/{experiment}/runs/{run}", lambda text: "metric-07" in text and "7.125" in text)
     return Pages(first, again, shown, browser.text())
