@@ -20,7 +20,11 @@ TEAM_FILES = ("/test_deploy.py", "/test_deploy_faults.py", "/test_team_page.py")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--require-runtime", action="append", default=[], choices=RUNTIMES, help="fail where this runtime's tests would be skipped"
+        "--require-runtime",
+        action="append",
+        default=[],
+        choices=RUNTIMES,
+        help="fail where a test of this runtime, or of none, would be skipped",
     )
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files; read the diff")
 
@@ -57,13 +61,29 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def group(nodeid: str) -> str:
     """Tests of one group share a stack, the team's server, a user, or the default port."""
-    file, _, name = nodeid.partition("::")
+    file = nodeid.partition("::")[0]
     if "/faults/" in file or file.endswith("/test_main_job.py"):
         return "default port"
     if file.endswith(TEAM_FILES):
         return "team's server"
-    runtime = next((runtime for runtime in RUNTIMES if runtime in name.partition("[")[2]), "")
+    runtime = _runtime(nodeid)
     return f"server {runtime}" if "/server/" in file else f"{file} {runtime}"
+
+
+def _runtime(nodeid: str) -> str:
+    """The runtime that the test has as a parameter, or ""."""
+    parameters = nodeid.partition("[")[2]
+    return next((runtime for runtime in RUNTIMES if runtime in parameters), "")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """With `--require-runtime` a skip is a failure, whatever was missing; only the other runtime's tests may."""
+    report = yield
+    required = item.config.getoption("--require-runtime")
+    if report.skipped and required and _runtime(item.nodeid) in {"", *required}:
+        report.outcome, report.longrepr = "failed", f"skipped, which --require-runtime does not allow: {report.longrepr[2]}"
+    return report
 
 
 def docker_problem() -> str:
@@ -78,11 +98,9 @@ def docker_problem() -> str:
 
 
 @pytest.fixture(scope="session")
-def docker(request: pytest.FixtureRequest) -> None:
+def docker() -> None:
     """The test needs a Docker engine and the test images."""
     if problem := docker_problem():
-        if "docker" in request.config.getoption("--require-runtime"):
-            pytest.fail(problem)
         pytest.skip(problem)
 
 
