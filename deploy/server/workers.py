@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import os
+import shutil
+import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -38,8 +43,7 @@ class Server(BaseApplication):  # type: ignore[misc, unused-ignore]
         for name, value in self._options.items():
             self.cfg.set(name, value)
         self.cfg.set("worker_class", self._worker_class())
-        # A gunicorn that was killed would leave the event loop running, on sockets that its successor takes.
-        self.cfg.set("post_fork", lambda arbiter, worker: end_with_parent("SIGKILL", worker.ppid))
+        self.cfg.set("post_fork", self._begin_worker)
         self.cfg.set("on_reload", self._begin_generation)
         self.cfg.set("child_exit", self._forget_worker)
 
@@ -72,6 +76,21 @@ class Server(BaseApplication):  # type: ignore[misc, unused-ignore]
     def _begin_generation(self, arbiter: Any) -> None:
         self._asgi_worker = None
 
+    def _begin_worker(self, arbiter: Any, worker: Any) -> None:
+        # A gunicorn that was killed would leave the event loop running, on sockets that its successor takes.
+        end_with_parent("SIGKILL", worker.ppid)
+        own = self._temporary_directory(worker)
+        # Without room for it the worker still serves all that needs no room.
+        with contextlib.suppress(OSError):
+            own.mkdir(mode=0o700, exist_ok=True)
+            tempfile.tempdir = os.environ["TMPDIR"] = str(own)
+
     def _forget_worker(self, arbiter: Any, worker: Any) -> None:
         if worker is self._asgi_worker:
             self._asgi_worker = None
+        # A worker that was killed has left there what it had under way.
+        shutil.rmtree(self._temporary_directory(worker), ignore_errors=True)
+
+    def _temporary_directory(self, worker: Any) -> Path:
+        """The worker's own; the caller is gunicorn itself or a worker that has only begun."""
+        return Path(tempfile.gettempdir(), f"worker-{worker.pid}")
