@@ -16,7 +16,8 @@ RUN if [ -s build-ca.pem ]; then export SSL_CERT_FILE=/build/build-ca.pem PIP_CE
     /opt/uv/bin/uv venv --python "$(command -v python3)" /opt/venv; \
     /opt/uv/bin/uv pip install --python /opt/venv/bin/python --no-cache --no-deps --require-hashes --compile-bytecode \
       -r requirements.txt; \
-    find /opt/venv -name tests -type d -prune -exec rm -rf {} +; \
+    find /opt/venv -type d \( -name tests -o -name SelfTest \) -prune -exec rm -rf {} +; \
+    find /opt/venv -name '*.pyi' -delete; \
     rm -f /opt/venv/.lock
 COPY deploy/server /opt/provision
 RUN /opt/venv/bin/python -m compileall -q /opt/provision

