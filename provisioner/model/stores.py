@@ -86,6 +86,8 @@ def service_environment(stack: Stack, service: str, addresses: Addresses) -> dic
             "MINIO_ROOT_USER": MINIO_ROOT_USER,
             "MINIO_ROOT_PASSWORD_FILE": f"{addresses.secrets}/minio_root_password",
             "MINIO_BROWSER": "off",
+            # Go's default lets garbage double the heap: 90 MB more after one large file, for hardly less CPU.
+            "GOGC": "25",
             "MINIO_UPDATE": "off",
         }
     if service in {"bootstrap", "mlflow"}:
