@@ -63,8 +63,8 @@ def _options(settings: Settings, size: Sizing) -> dict[str, Any]:
         # Of the worker's heartbeat, not of a request.
         "timeout": 60,
         "graceful_timeout": 45,
-        # The front door closes a connection that it has not used for 2 seconds: never the server.
-        "keepalive": 30,
+        # The front door opens a connection for each request: one that is kept could be closed just as it is used again.
+        "keepalive": 0,
         "backlog": 512,
         # The front door has limits for both; gunicorn's own refuse what MLflow's page asks for a hundred runs.
         "limit_request_line": 0,

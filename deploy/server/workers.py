@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import selectors
 import shutil
 import tempfile
-import time
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -20,31 +17,11 @@ from gunicorn.workers.gthread import ThreadWorker
 from launcher import end_with_parent
 from uvicorn_worker import UvicornWorker
 
-REFUSED_BODY_SECONDS = 0.1
-
 
 class AsgiWorker(UvicornWorker):  # type: ignore[misc, unused-ignore]
     """uvicorn under gunicorn's watch: replaced when it ends or hangs."""
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {"proxy_headers": False, "server_header": False, "timeout_graceful_shutdown": 45}
-
-
-class FlaskWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
-    """gunicorn's, on connections that the front door keeps open between calls: none of these is closed just as it is used again."""
-
-    def finish_request(self, conn: Any, fs: Any) -> None:
-        """A connection that the answer has promised to keep stays open also in a worker that ends, for one call more."""
-        if self.alive or fs.cancelled() or fs.exception() or fs.result() is not True:
-            super().finish_request(conn, fs)
-            return
-        conn.sock.setblocking(False)
-        conn.set_timeout()
-        self.keepalived_conns.append(conn)
-        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_client_socket_readable, conn))
-
-    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
-        """Whether the next call may come on it. gunicorn would wait 5 seconds for a body that its application has refused."""
-        return bool(keepalive and conn.parser.finish_body(deadline=time.monotonic() + REFUSED_BODY_SECONDS))
 
 
 class Server(BaseApplication):  # type: ignore[misc, unused-ignore]
@@ -94,7 +71,7 @@ class Server(BaseApplication):  # type: ignore[misc, unused-ignore]
         if self._asgi_worker is None:
             self._asgi_worker = AsgiWorker(age, ppid, sockets[1:], self._asgi, *others)
             return self._asgi_worker
-        return FlaskWorker(age, ppid, sockets[:1], self, *others)
+        return ThreadWorker(age, ppid, sockets[:1], self, *others)
 
     def _begin_generation(self, arbiter: Any) -> None:
         self._asgi_worker = None

@@ -65,16 +65,16 @@ _ACCESS_LOG = """\
 
 # The tracking server counts failed logins by the client's address, and believes no other word for it.
 # Uploads and downloads have no size limit, and the store may be silent before the first byte. A call that meets a restart
-# of the tracking server waits for it. Flask's workers keep a connection until the front door closes it; FastAPI's could
-# close one just as it is used again, so there each call has its own. Flask's workers have few threads: they meet a body
-# only when all of it (of a large one, the beginning) is here.
+# of the tracking server waits for it. Each call has a connection of its own: one that is kept could be closed by the server
+# just as it is used again. Flask's workers have few threads: they meet a body only when all of it (of a large one, the
+# beginning) is here.
 _TRACKING_SERVER = """\
 (tracking_server) {
 	lb_try_duration 30s
 	lb_try_interval 100ms
 	flush_interval -1
 	transport http {
-		keepalive {args[0]}
+		keepalive off
 		compression off
 	}
 	header_up X-Provision-Address {client_ip}
@@ -114,12 +114,12 @@ _SITE = """\
 	# What only MLflow's FastAPI application answers, or answers better.
 	@asgi path {asgi_paths}
 	reverse_proxy @asgi {upstream_asgi} {{
-		import tracking_server off
+		import tracking_server
 	}}
 
 	reverse_proxy {upstream} {{
 		request_buffers 256KB
-		import tracking_server 2s
+		import tracking_server
 	}}
 }}
 """
