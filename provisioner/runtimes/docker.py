@@ -74,7 +74,16 @@ class DockerRuntime:
         with ThreadPoolExecutor() as pool:
             containers = pool.submit(self._docker, cli.list_containers(self._place.project), in_directory=False)
             volumes = pool.submit(self._docker, cli.list_volumes(self._place.project), in_directory=False)
-            return Observed(cli.parse_containers(containers.result().text), bool(volumes.result().text))
+            text = containers.result().text
+            services = cli.parse_containers(text)
+            for name, network in self._half_made(text).items():
+                services[name] = replace(services[name], state="ill", detail=f"is not in the network {network}")
+            return Observed(services, bool(volumes.result().text))
+
+    def _half_made(self, containers: str) -> dict[str, str]:
+        found = cli.half_made(containers, self._place.project, self._stack)
+        # With an override the networks are the user's.
+        return {} if found and self._host.get(self._place.directory / OVERRIDE_FILE) is not None else found
 
     def prepare(self, reporter: Reporter) -> None:
         image = self.server_image()
@@ -114,11 +123,16 @@ class DockerRuntime:
         report_done(plan, self._stack, reporter)
 
     def _end_what_starts_anew(self, plan: Plan) -> None:
-        """Compose leaves a container alone that runs, be it ill or restarting over and over."""
+        """Compose leaves a container alone that runs, be it ill or restarting over and over, and one that was half made."""
         lasting = {service.name for service in self._stack.lasting}
         names = [step.subject for step in plan.steps if step.verb == "start" and step.subject in lasting]
-        if names:
-            self._docker(cli.compose(self._place.project, "stop", *names), timeout=300)
+        if not names:
+            return
+        containers = self._docker(cli.list_containers(self._place.project), in_directory=False).text
+        anew = [name for name in self._half_made(containers) if name in names]
+        if anew:
+            self._docker(cli.compose(self._place.project, "rm", "--stop", "--force", *anew), timeout=300)
+        self._docker(cli.compose(self._place.project, "stop", *names), timeout=300)
 
     def probe(self, *arguments: str) -> str:
         program = ("/opt/venv/bin/python", "/opt/provision/entrypoint.py", "probe")

@@ -23,6 +23,7 @@ _ROW = "\t".join(
         '{{.Label "com.docker.compose.service"}}',
         '{{.Label "com.docker.compose.config-hash"}}',
         '{{.Label "com.docker.compose.oneoff"}}',
+        "{{.Networks}}",
     ]
 )
 
@@ -80,10 +81,26 @@ def parse_containers(text: str) -> dict[str, ObservedService]:
     """The project's services by name, from the rows of `list_containers`."""
     services: dict[str, ObservedService] = {}
     for row in text.splitlines():
-        identifier, state, status, name, fingerprint, one_off = row.split("\t")
+        identifier, state, status, name, fingerprint, one_off, _ = row.split("\t")
         if name and one_off != "True":
             services[name] = ObservedService(name, _state(state, status), fingerprint, status, identifier)
     return services
+
+
+def half_made(text: str, project: str, stack: Stack) -> dict[str, str]:
+    """The services that lack a network of theirs, and which, from the rows of `list_containers`.
+
+    With an engine before 25, Compose makes a container with one network and connects it to the others afterwards. Killed in between it
+    leaves one that Compose (5.6 at least) starts as it is from then on.
+    """
+    lacking = {}
+    wanted = {service.name: service.networks for service in stack.services}
+    for row in text.splitlines():
+        _, _, _, name, _, one_off, networks = row.split("\t")
+        missing = {f"{project}_{network}" for network in wanted.get(name, ())} - set(networks.split(","))
+        if missing and one_off != "True":
+            lacking[name] = min(missing)
+    return lacking
 
 
 def parse_hashes(text: str) -> dict[str, str]:

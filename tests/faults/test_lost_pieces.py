@@ -36,6 +36,23 @@ def test_up_heals_one_service_that_was_ended_by_hand(program: Program, how: str)
     run.all_there()
 
 
+@pytest.mark.only("docker")
+@pytest.mark.parametrize("service", ["mlflow", "proxy"])
+def test_up_heals_a_container_that_lacks_a_network(program: Program, service: str) -> None:
+    """As Compose leaves it that was killed between making the container and connecting it, which is two calls to an older engine."""
+    run = run_logged(program("status").data["tracking_uri"])
+    network = f"{program.project}_web"
+    subprocess.run(["docker", "network", "disconnect", network, program.container(service)], check=True, capture_output=True)
+    status = program("status")
+    assert status.code == 6
+    assert f"is not in the network {network}" in json.dumps(status.document)
+    with service_not_restarted(program, "postgres", "minio"):
+        answer = program.up("--no-link")
+    assert [subject for verb, subject in answer.verbs if verb in {"started", "created"}] == [service]
+    run.all_there()
+    healthy(program)
+
+
 def test_up_heals_rendered_files_that_were_removed(program: Program) -> None:
     shutil.rmtree(program.stack / "deploy")
     (program.stack / "docker-compose.yml").unlink(missing_ok=True)

@@ -75,7 +75,7 @@ def test_a_killed_flask_worker_is_replaced_and_fails_no_call(deployed: Deployed)
 
 def test_a_killed_asgi_worker_is_replaced_in_its_role(deployed: Deployed) -> None:
     before = deployed.processes()
-    with logging_metrics(deployed) as load, moving_artifacts(deployed) as files:
+    with logging_metrics(deployed) as load, moving_artifacts(deployed, killed=True) as files:
         deployed.signal(before.asgi[0], signal.SIGKILL)
         after = replaced(deployed, before, before.asgi)
         load.goes_on()
@@ -88,7 +88,7 @@ def test_a_killed_asgi_worker_is_replaced_in_its_role(deployed: Deployed) -> Non
 
 def test_all_workers_killed_at_once_come_back_in_their_roles(deployed: Deployed) -> None:
     before = deployed.processes()
-    with logging_metrics(deployed) as load, moving_artifacts(deployed) as files:
+    with logging_metrics(deployed) as load, moving_artifacts(deployed, killed=True) as files:
         deployed.python(f"import os\nfor pid in {list(before.workers)}: os.kill(pid, 9)")
         replaced(deployed, before, before.workers)
         load.goes_on()
@@ -97,7 +97,7 @@ def test_all_workers_killed_at_once_come_back_in_their_roles(deployed: Deployed)
 
 def test_a_worker_killed_during_a_reload_leaves_every_role_filled(deployed: Deployed) -> None:
     before = deployed.processes()
-    with logging_metrics(deployed) as load, moving_artifacts(deployed) as files:
+    with logging_metrics(deployed) as load, moving_artifacts(deployed, killed=True) as files:
         deployed.python(f"import os\nos.kill({before.master}, 1)\nos.kill({before.asgi[0]}, 9)")
         replaced(deployed, before, before.workers)
         load.goes_on()
@@ -108,7 +108,7 @@ def test_a_worker_killed_during_a_reload_leaves_every_role_filled(deployed: Depl
 def test_hung_workers_are_replaced(deployed: Deployed) -> None:
     before = deployed.processes()
     hung = (before.flask[0], before.asgi[0])
-    with logging_metrics(deployed) as load, moving_artifacts(deployed) as files:
+    with logging_metrics(deployed) as load, moving_artifacts(deployed, killed=True) as files:
         started = time.monotonic()
         for pid in hung:
             deployed.signal(pid, signal.SIGSTOP)

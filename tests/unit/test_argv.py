@@ -23,7 +23,7 @@ PLACE = Place(Path("/stack"), "mlflow-abc123", 5001)
 PROGRAMS = Programs(Path("/env/bin"))
 PORCELAIN = (
     '{{.ID}}\t{{.State}}\t{{.Status}}\t{{.Label "com.docker.compose.service"}}\t'
-    '{{.Label "com.docker.compose.config-hash"}}\t{{.Label "com.docker.compose.oneoff"}}'
+    '{{.Label "com.docker.compose.config-hash"}}\t{{.Label "com.docker.compose.oneoff"}}\t{{.Networks}}'
 )
 
 
@@ -42,16 +42,16 @@ def test_docker_is_asked_for_what_belongs_to_the_project() -> None:
 
 def test_containers_are_services_in_our_words() -> None:
     rows = [
-        ("1", "running", "Up 2 hours (healthy)", "postgres", "h1", "False"),
-        ("2", "running", "Up 3 seconds (health: starting)", "mlflow", "h2", "False"),
-        ("3", "running", "Up 5 minutes (unhealthy)", "minio", "h3", "False"),
-        ("4", "running", "Up 5 minutes", "proxy", "h4", "False"),
-        ("5", "exited", "Exited (0) 3 minutes ago", "bootstrap", "h5", "False"),
-        ("6", "exited", "Exited (137) 3 minutes ago", "volumes", "h6", "False"),
-        ("7", "restarting", "Restarting (1) 2 seconds ago", "mine", "h7", "False"),
-        ("8", "created", "Created", "other", "h8", "False"),
-        ("9", "running", "Up 1 second", "mlflow", "h2", "True"),
-        ("10", "running", "Up 1 second", "", "", ""),
+        ("1", "running", "Up 2 hours (healthy)", "postgres", "h1", "False", "p_data"),
+        ("2", "running", "Up 3 seconds (health: starting)", "mlflow", "h2", "False", "p_data"),
+        ("3", "running", "Up 5 minutes (unhealthy)", "minio", "h3", "False", "p_data"),
+        ("4", "running", "Up 5 minutes", "proxy", "h4", "False", "p_data"),
+        ("5", "exited", "Exited (0) 3 minutes ago", "bootstrap", "h5", "False", "p_data"),
+        ("6", "exited", "Exited (137) 3 minutes ago", "volumes", "h6", "False", "p_data"),
+        ("7", "restarting", "Restarting (1) 2 seconds ago", "mine", "h7", "False", "p_data"),
+        ("8", "created", "Created", "other", "h8", "False", "p_data"),
+        ("9", "running", "Up 1 second", "mlflow", "h2", "True", "p_data"),
+        ("10", "running", "Up 1 second", "", "", "", "p_data"),
     ]
     found = cli.parse_containers("\n".join("\t".join(row) for row in rows) + "\n")
     assert {name: service.state for name, service in found.items()} == {
@@ -66,6 +66,20 @@ def test_containers_are_services_in_our_words() -> None:
     }
     assert found["postgres"] == ObservedService("postgres", "running", "h1", "Up 2 hours (healthy)", "1")
     assert cli.parse_containers("") == {}
+
+
+def test_a_container_that_compose_was_killed_over_lacks_a_network() -> None:
+    stack = build_stack(Settings(), "docker")
+    rows = [
+        ("1", "created", "Created", "mlflow", "h1", "False", "p_data"),
+        ("2", "running", "Up 1 second", "proxy", "h2", "False", "p_edge,p_web,mine"),
+        ("3", "running", "Up 1 second", "postgres", "h3", "False", "p_data"),
+        ("4", "exited", "Exited (0) 3 minutes ago", "volumes", "h4", "False", "none"),
+        ("5", "running", "Up 1 second", "mlflow", "h1", "True", ""),
+        ("6", "running", "Up 1 second", "of-the-user", "h5", "False", ""),
+    ]
+    assert cli.half_made("\n".join("\t".join(row) for row in rows) + "\n", "p", stack) == {"mlflow": "p_web"}
+    assert cli.half_made("", "p", stack) == {}
 
 
 def test_hashes_are_by_service() -> None:
