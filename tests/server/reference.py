@@ -49,7 +49,8 @@ def _variables(deployed: Deployed) -> dict[str, str]:
 def _arguments(host: str, port: int, database: str, at: str, artifacts: str) -> list[str]:
     store = f"postgresql+psycopg2://mlflow@/{database}?host={at}" if at.startswith("/") else f"postgresql+psycopg2://mlflow@{at}/{database}"
     listen = ["--host", host, "--port", str(port), "--workers", "1"]
-    return ["server", *listen, "--backend-store-uri", store, "--artifacts-destination", artifacts]
+    # MLflow's own requirements have no httptools, which uvicorn would take where it is there.
+    return ["server", *listen, "--uvicorn-opts", "--http h11", "--backend-store-uri", store, "--artifacts-destination", artifacts]
 
 
 @contextmanager
