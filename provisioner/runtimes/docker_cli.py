@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from provisioner.errors import CommandFailed, PreflightError, ProvisionError
@@ -79,12 +79,10 @@ def list_volumes(project: str) -> list[str]:
 
 def parse_containers(text: str) -> dict[str, ObservedService]:
     """The project's services by name, from the rows of `list_containers`."""
-    services: dict[str, ObservedService] = {}
-    for row in text.splitlines():
-        identifier, state, status, name, fingerprint, one_off, _ = row.split("\t")
-        if name and one_off != "True":
-            services[name] = ObservedService(name, _state(state, status), fingerprint, status, identifier)
-    return services
+    return {
+        name: ObservedService(name, _state(state, status), fingerprint, status, identifier)
+        for identifier, state, status, name, fingerprint, _ in _services(text)
+    }
 
 
 def half_made(text: str, project: str, stack: Stack) -> dict[str, str]:
@@ -95,12 +93,18 @@ def half_made(text: str, project: str, stack: Stack) -> dict[str, str]:
     """
     lacking = {}
     wanted = {service.name: service.networks for service in stack.services}
-    for row in text.splitlines():
-        _, _, _, name, _, one_off, networks = row.split("\t")
-        missing = {f"{project}_{network}" for network in wanted.get(name, ())} - set(networks.split(","))
-        if missing and one_off != "True":
+    for _, _, _, name, _, networks in _services(text):
+        if missing := {f"{project}_{network}" for network in wanted.get(name, ())} - set(networks.split(",")):
             lacking[name] = min(missing)
     return lacking
+
+
+def _services(text: str) -> Iterator[tuple[str, str, str, str, str, str]]:
+    """Identifier, state, status, name, fingerprint and networks of each service, without what `docker compose run` made."""
+    for row in text.splitlines():
+        identifier, state, status, name, fingerprint, one_off, networks = row.split("\t")
+        if name and one_off != "True":
+            yield identifier, state, status, name, fingerprint, networks
 
 
 def parse_hashes(text: str) -> dict[str, str]:

@@ -40,6 +40,11 @@ def test_docker_is_asked_for_what_belongs_to_the_project() -> None:
     assert cli.list_volumes("p") == ["docker", "volume", "ls", "-q", "--filter", label]
 
 
+def listing(rows: list[tuple[str, ...]]) -> str:
+    """What `docker ps` prints for them."""
+    return "\n".join("\t".join(row) for row in rows) + "\n"
+
+
 def test_containers_are_services_in_our_words() -> None:
     rows = [
         ("1", "running", "Up 2 hours (healthy)", "postgres", "h1", "False", "p_data"),
@@ -53,7 +58,7 @@ def test_containers_are_services_in_our_words() -> None:
         ("9", "running", "Up 1 second", "mlflow", "h2", "True", "p_data"),
         ("10", "running", "Up 1 second", "", "", "", "p_data"),
     ]
-    found = cli.parse_containers("\n".join("\t".join(row) for row in rows) + "\n")
+    found = cli.parse_containers(listing(rows))
     assert {name: service.state for name, service in found.items()} == {
         "postgres": "running",
         "mlflow": "starting",
@@ -78,7 +83,7 @@ def test_a_container_that_compose_was_killed_over_lacks_a_network() -> None:
         ("5", "running", "Up 1 second", "mlflow", "h1", "True", ""),
         ("6", "running", "Up 1 second", "of-the-user", "h5", "False", ""),
     ]
-    assert cli.half_made("\n".join("\t".join(row) for row in rows) + "\n", "p", stack) == {"mlflow": "p_web"}
+    assert cli.half_made(listing(rows), "p", stack) == {"mlflow": "p_web"}
     assert cli.half_made("", "p", stack) == {}
 
 
