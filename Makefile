@@ -2,6 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+# Processes that run tests; `auto` decides by cores and memory.
+JOBS ?= auto
+SECONDS ?= 600
+SEED ?= $(shell od -An -N4 -tx4 /dev/urandom | tr -d ' ')
+RUNTIME ?= embedded
 BENCH_ARGS ?=
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
@@ -9,7 +14,7 @@ UV := $(BIN)/uv
 # Without bytecode every command would compile its imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up test check lint golden lock bench clean
+.PHONY: help demo up test campaign check lint golden lock bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 12
@@ -21,8 +26,11 @@ demo: $(VENV)/.demo ## set up, bring a stack up, run a Kedro project against it
 up: $(VENV)/.demo ## set up and bring the default stack up
 	$(BIN)/provision up
 
-test: $(VENV)/.dev ## set up and run all tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(VENV)/.dev ## set up and run all tests, each that fails once more by itself at the end
+	$(BIN)/python -m pytest -n $(JOBS) --rerun-failed $(PYTEST_ARGS)
+
+campaign: $(VENV)/.dev ## do to a stack what happens to one, at random: SECONDS, SEED, RUNTIME
+	$(BIN)/python -m pytest -s tests/campaign -k $(RUNTIME) --campaign $(SECONDS) --seed $(SEED) $(PYTEST_ARGS)
 
 check: lint ## linters, types and unit tests, under a minute
 	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
@@ -45,7 +53,7 @@ bench: $(VENV)/.dev ## measure the server beside `mlflow server`, in ten minutes
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
 clean: ## remove what make made here (no stack, no data)
-	rm -rf $(VENV) demo-project dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) demo-project dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .failures
 
 $(VENV)/.uv:
 	$(PYTHON) -m venv $(VENV)

@@ -14,7 +14,8 @@ import psutil
 from bench.rest import Api, basic_authorization
 from bench.stores import Stores
 from tests.installed import Program
-from tests.s3_server import KEY, SECRET, free_port
+from tests.s3_server import KEY, SECRET
+from tests.support.ports import free_port
 
 START_SECONDS = 180
 

@@ -20,7 +20,8 @@ from bench.stores import Stores
 from provisioner.model.stack import MLFLOW_VERSION
 from provisioner.runtimes.server_environment import ServerEnvironment
 from tests.installed import CACHE
-from tests.s3_server import KEY, SECRET, free_port
+from tests.s3_server import KEY, SECRET
+from tests.support.ports import free_port
 
 PACKAGES = (f"mlflow[auth]=={MLFLOW_VERSION}", "psycopg2-binary", "boto3")
 # In the environment of each of its processes, so that they are found wherever they went.

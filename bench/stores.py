@@ -21,7 +21,8 @@ from provisioner.runtimes.account import Account, current_account, make_account
 from provisioner.runtimes.interpreter import choose_interpreter
 from provisioner.runtimes.server_environment import LOCK_FILE, ServerEnvironment, make_environment
 from tests.installed import DATA
-from tests.s3_server import S3Server, free_port, start_minio
+from tests.s3_server import S3Server, start_minio
+from tests.support.ports import free_port
 
 SUPERUSER = "postgres"
 # PostgreSQL's defaults, but for this: the servers of all competitors are connected at once.

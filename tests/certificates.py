@@ -10,7 +10,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
 
@@ -40,12 +40,13 @@ class Authority:
         builder = builder.add_extension(usage, critical=True)
         self.root = builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
-    def issue(self, *names: str, lasts: timedelta = timedelta(days=7)) -> tuple[bytes, bytes]:
-        """A certificate for these names and addresses, and its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        builder = self._builder(_name(names[0]), key, lasts)
+    def issue(self, *names: str, lasts: timedelta = timedelta(days=7), key: bytes = b"") -> tuple[bytes, bytes]:
+        """A certificate for these names and addresses, and its key; a new one, unless it is given."""
+        own = load_pem_private_key(key, None) if key else ec.generate_private_key(ec.SECP256R1())
+        assert isinstance(own, ec.EllipticCurvePrivateKey)
+        builder = self._builder(_name(names[0]), own, lasts)
         builder = builder.add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
-        return builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM), key_pem(key)
+        return builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM), key_pem(own)
 
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, lasts: timedelta) -> x509.CertificateBuilder:
         builder = x509.CertificateBuilder().subject_name(subject).issuer_name(_name(self.name)).public_key(key.public_key())

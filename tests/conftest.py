@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -12,10 +14,14 @@ from typing import Any
 
 import pytest
 
+from tests.images.build import build_lock, missing_images
 from tests.s3_server import S3Server, start_minio
-
-RUNTIMES = ("docker", "embedded")
-TEAM_FILES = ("/test_deploy.py", "/test_deploy_faults.py", "/test_team_page.py")
+from tests.support.evidence import VARIABLE as FAILURES
+from tests.support.evidence import keep_report, keep_stacks
+from tests.support.go_programs import needed
+from tests.support.reruns import Reruns, new_folder
+from tests.support.scheduling import RUNTIMES, in_order, processes, runtime_of, scheduler
+from tests.support.summary import Summary
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,6 +32,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=RUNTIMES,
         help="fail where a test of this runtime, or of none, would be skipped",
     )
+    parser.addoption("--rerun-failed", action="store_true", help="run failed tests once more by themselves, at the end")
+    parser.addoption("--failures", metavar="DIR", help="what failed tests leave goes there; a folder of this run's own in .failures")
+    parser.addoption("--campaign", type=int, metavar="SECONDS", help="run the long random part too, for so long on each runtime")
+    parser.addoption("--seed", default=secrets.token_hex(4), help="what the campaign does, and in which order; without it, something new")
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files; read the diff")
 
 
@@ -33,13 +43,24 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell's background job ignores Ctrl-C, and so would every command that a test starts and interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "only(runtime): what is tested exists on that runtime alone")
+    config.addinivalue_line("markers", "campaign: long and random; runs with --campaign")
+    if hasattr(config, "workerinput"):
+        return
+    os.environ[FAILURES] = config.getoption("--failures") or str(new_folder(config.rootpath))
+    config.pluginmanager.register(Summary())
+    if config.getoption("--rerun-failed"):
+        config.pluginmanager.register(Reruns(config))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What one runtime alone has is no test of the other."""
+    """What one runtime alone has is no test of the other; the campaign runs when it is asked for."""
     elsewhere = [item for item in items if not _applies(item)]
+    if not config.getoption("--campaign"):
+        elsewhere += [item for item in items if item.get_closest_marker("campaign")]
     config.hook.pytest_deselected(items=elsewhere)
     items[:] = [item for item in items if item not in elsewhere]
+    if hasattr(config, "workerinput"):
+        items[:] = in_order(items)
 
 
 def _applies(item: pytest.Item) -> bool:
@@ -48,53 +69,39 @@ def _applies(item: pytest.Item) -> bool:
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    return processes()
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `pytest -n`: tests that share something are run by one process."""
-    from xdist.scheduler import LoadScopeScheduling
-
-    class ByWhatTheyShare(LoadScopeScheduling):  # type: ignore[misc, unused-ignore]
-        def _split_scope(self, nodeid: str) -> str:
-            return group(nodeid)
-
-    return ByWhatTheyShare(config, log)
-
-
-def group(nodeid: str) -> str:
-    """Tests of one group share a stack, the team's server, a user, or the default port."""
-    file = nodeid.partition("::")[0]
-    if "/faults/" in file or file.endswith("/test_main_job.py"):
-        return "default port"
-    if file.endswith(TEAM_FILES):
-        return "team's server"
-    runtime = _runtime(nodeid)
-    return f"server {runtime}" if "/server/" in file else f"{file} {runtime}"
-
-
-def _runtime(nodeid: str) -> str:
-    """The runtime that the test has as a parameter, or ""."""
-    parameters = nodeid.partition("[")[2]
-    return next((runtime for runtime in RUNTIMES if runtime in parameters), "")
+    return scheduler(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """With `--require-runtime` a skip is a failure, whatever was missing; only the other runtime's tests may."""
+    """With `--require-runtime` a skip is a failure, but for the other runtime's tests; what a failure leaves is kept."""
     report = yield
     required = item.config.getoption("--require-runtime")
-    if report.skipped and required and _runtime(item.nodeid) in {"", *required}:
+    if report.skipped and required and runtime_of(item.nodeid) in {"", *required}:
         report.outcome, report.longrepr = "failed", f"skipped, which --require-runtime does not allow: {report.longrepr[2]}"
+    if report.failed:
+        keep_report(report, getattr(item, "funcargs", {}).get("tmp_path"))
+        if report.when != "teardown":
+            keep_stacks()
     return report
 
 
 def docker_problem() -> str:
-    """Why the Docker runtime cannot be tested here; "" when it can."""
+    """Why the Docker runtime cannot be tested here; "" when it can, once images that are being built are there."""
     try:
         subprocess.run(["docker", "version"], check=True, capture_output=True, timeout=20)
         subprocess.run(["docker", "compose", "version"], check=True, capture_output=True, timeout=20)
     except (OSError, subprocess.SubprocessError) as error:
-        return f"no Docker engine with Compose answers: {error}"
-    images = subprocess.run(["docker", "image", "ls", "-q", "provision-test/postgres:18"], capture_output=True, check=True)
-    return "" if images.stdout else "the images of tests/images/build.py are not built"
+        return f"the Docker runtime: no engine with Compose answers ({error})"
+    with build_lock():
+        missing = missing_images()
+    return f"the Docker runtime: {', '.join(missing)} not built (python -m tests.images.build, as root on Debian)" if missing else ""
 
 
 @pytest.fixture(scope="session")
@@ -134,4 +141,5 @@ def stacks() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def s3_server() -> Iterator[S3Server]:
     """A MinIO of the test's own: an S3 that the user has."""
+    needed("minio")
     yield from start_minio()

@@ -19,6 +19,8 @@ from typing import Any
 
 from uv import find_uv_bin
 
+from tests.support.evidence import keep_stack
+
 ROOT = Path(__file__).parent.parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "provision-tests"
 # Root's services run as another user, who could not enter a cache below root's home.
@@ -48,7 +50,9 @@ def installed_environment(base: str = sys.executable, cache: Path = CACHE, extra
         python = str(directory / "bin/python")
         if not (directory / ".complete").exists():
             _uv("venv", "--quiet", "--clear", "--python", base, str(directory))
-            _uv("pip", "install", "--quiet", "--compile-bytecode", "--python", python, f"{ROOT}{extra}")
+            # What is imported is compiled then; who may not write here could not keep it.
+            compiled = ["--compile-bytecode"] if cache != CACHE else []
+            _uv("pip", "install", "--quiet", *compiled, "--python", python, f"{ROOT}{extra}")
             (directory / ".complete").touch()
         dist = directory / "dist"
         shutil.rmtree(dist, ignore_errors=True)
@@ -213,7 +217,9 @@ class Program:
         return "\n".join(self.log[-3:])
 
     def remove(self) -> None:
-        """No container, volume, process or file of the stack is left."""
+        """No container, volume, process or file of the stack is left; what a failed start shows is kept first."""
+        if sys.exc_info()[0]:
+            keep_stack(self)
         if (self.stack / "state.json").exists():
             self("erase", "--yes")
         shutil.rmtree(self.stack, ignore_errors=True)

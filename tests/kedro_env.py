@@ -71,5 +71,5 @@ def _make(directory: Path, version: str) -> None:
     uv = find_uv_bin()
     subprocess.run([uv, "venv", "--quiet", "--clear", "--python", version, str(directory)], check=True)
     python = str(directory / "bin" / "python")
-    subprocess.run([uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python, *REQUIREMENTS], check=True)
+    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *REQUIREMENTS], check=True)
     (directory / ".complete").touch()

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.certificates import Authority, write_pair
-from tests.s3_server import free_port
+from tests.support.go_programs import go_program
+from tests.support.ports import free_port
 
 
 @dataclass(frozen=True)
@@ -27,17 +28,9 @@ class Acme:
     trusted: bytes
 
 
-def programs() -> tuple[str, str] | None:
-    """Pebble and its DNS server, where they are installed."""
-    found = [shutil.which(name) or str(Path.home() / "go/bin" / name) for name in ("pebble", "pebble-challtestsrv")]
-    return (found[0], found[1]) if all(Path(path).exists() for path in found) else None
-
-
 @contextlib.contextmanager
 def pebble(address: str, http_port: int, tls_port: int, leads_to: str = "127.0.0.1") -> Iterator[Acme]:
     """The server at that address of this machine; its challenges come to these ports of that other address."""
-    known = programs()
-    assert known, "Pebble is missing: go install github.com/letsencrypt/pebble/v2/cmd/{pebble,pebble-challtestsrv}@latest"
     folder = Path(tempfile.mkdtemp(prefix="pebble-"))
     authority = Authority("Pebble's own CA")
     write_pair(folder, *authority.issue(address, "localhost"))
@@ -54,9 +47,9 @@ def pebble(address: str, http_port: int, tls_port: int, leads_to: str = "127.0.0
         "externalAccountBindingRequired": False,
     }
     (folder / "config.json").write_text(json.dumps({"pebble": config}))
-    names = [known[1], "-defaultIPv4", leads_to, "-defaultIPv6", "", "-dnsserver", f"127.0.0.1:{dns}"]
+    names = [str(go_program("pebble-challtestsrv")), "-defaultIPv4", leads_to, "-defaultIPv6", "", "-dnsserver", f"127.0.0.1:{dns}"]
     names += ["-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "", "-management", f"127.0.0.1:{free_port()}"]
-    server = [known[0], "-config", str(folder / "config.json"), "-dnsserver", f"127.0.0.1:{dns}"]
+    server = [str(go_program("pebble")), "-config", str(folder / "config.json"), "-dnsserver", f"127.0.0.1:{dns}"]
     env = {**os.environ, "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"}
     with open(folder / "log", "wb") as log:
         running = [subprocess.Popen(argv, env=env, stdout=log, stderr=log) for argv in (names, server)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -13,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
+from tests.support.go_programs import go_program
+from tests.support.ports import free_port
 
 KEY, SECRET = "a-test-of-s3", "its-secret-key-0123456789"
 
@@ -28,6 +28,8 @@ class S3Server:
 
     def client(self, key: str = "", secret: str = "") -> Any:
         """A client with that key, or with the root's."""
+        import boto3
+
         return boto3.client(
             "s3",
             endpoint_url=self.url,
@@ -37,19 +39,11 @@ class S3Server:
         )
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def start_minio(key: str = KEY, secret: str = SECRET, address: str = "127.0.0.1") -> Iterator[S3Server]:
     """The server, until the caller is done."""
-    program = shutil.which("minio") or str(Path.home() / "go/bin/minio")
-    assert Path(program).exists(), "MinIO is missing: go install github.com/minio/minio@latest"
     folder = tempfile.mkdtemp(prefix="minio-")
     port = free_port()
-    argv = [program, "server", folder, "--address", f"{address}:{port}", "--quiet"]
+    argv = [str(go_program("minio")), "server", folder, "--address", f"{address}:{port}", "--quiet"]
     env = {"MINIO_ROOT_USER": key, "MINIO_ROOT_PASSWORD": secret, "MINIO_BROWSER": "off", "HOME": folder}
     with open(f"{folder}.log", "wb") as log, subprocess.Popen(argv, env=env, stdout=log, stderr=log) as process:
         try:

@@ -27,7 +27,7 @@ from provisioner.system.host import LocalHost
 from provisioner.system.rest import Rest, RestError
 from tests.embedded import server_environment
 from tests.installed import TEST_IMAGES
-from tests.s3_server import free_port
+from tests.support.ports import free_port
 
 # The quickest stack of both; the images count under Docker alone.
 LOCAL = TEST_IMAGES + "artifact_store:\n  kind: local\n"

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from tests.embedded import PASSWORD, Postgres, server_environment, start_postgres
 from tests.s3_server import KEY, SECRET, S3Server, start_minio
+from tests.support.go_programs import needed
 
 SERVER = Path(__file__).parents[2] / "deploy" / "server"
 # The number of bootstrap's lock in deploy/server/postgres.py.
@@ -101,6 +102,7 @@ def lines(done: subprocess.CompletedProcess[str]) -> list[str]:
 @pytest.fixture(scope="module")
 def minio() -> Iterator[S3Server]:
     """A MinIO as the stack's own: its root is whom bootstrap logs in as."""
+    needed("minio")
     yield from start_minio(ROOT_USER, ROOT_PASSWORD)
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.checks import healthy
 from tests.installed import Program
-from tests.s3_server import free_port
+from tests.support.ports import free_port
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,13 @@ def compose(program: Program, *arguments: str) -> subprocess.CompletedProcess[st
     return subprocess.run(
         ["docker", "compose", *arguments], cwd=program.stack, env=program.env, capture_output=True, text=True, check=False
     )
+
+
+def up_by_hand(program: Program) -> None:
+    """Start the stack with an override of the user's, as far as it does not run so."""
+    (program.stack / "compose.override.yml").write_text("services:\n  proxy:\n    labels:\n      team: blue\n")
+    done = compose(program, "up", "-d", "--wait")
+    assert done.returncode == 0, done.stderr
 
 
 def call(program: Program, path: str, body: object | None = None) -> dict[str, object]:
@@ -54,14 +61,14 @@ def test_up_wait_down_up_by_hand_keeps_the_data(program: Program) -> None:
 
 
 def test_the_override_file_is_the_users_and_is_honoured(program: Program) -> None:
-    (program.stack / "compose.override.yml").write_text("services:\n  proxy:\n    labels:\n      team: blue\n")
-    assert compose(program, "up", "-d", "--wait").returncode == 0
+    up_by_hand(program)
     container = compose(program, "ps", "-q", "proxy").stdout.strip()
     labels = json.loads(subprocess.run(["docker", "inspect", container], capture_output=True, check=True).stdout)[0]["Config"]["Labels"]
     assert labels["team"] == "blue"
 
 
 def test_provision_takes_a_stack_over_that_was_started_by_hand(program: Program) -> None:
+    up_by_hand(program)
     answer = program.up("--no-link")
     assert [step for step in answer.data["steps"] if step["verb"] in {"created", "changed"} and step["subject"] == "postgres"] == []
     assert all(check["ok"] for check in answer.data["checks"])
@@ -73,10 +80,6 @@ def test_compose_accepts_the_rendered_file(program: Program) -> None:
 
 
 def test_after_a_restart_of_every_container_the_stack_heals_itself(program: Program) -> None:
+    up_by_hand(program)
     assert compose(program, "restart").returncode == 0
-    end = time.monotonic() + 90
-    while time.monotonic() < end:
-        if program("status").code == 0:
-            return
-        time.sleep(1)
-    raise AssertionError(program.report())
+    healthy(program)

@@ -15,7 +15,7 @@ import pytest
 
 from tests.installed import Answer, Program
 from tests.kedro_env import new_shop
-from tests.s3_server import free_port
+from tests.support.ports import free_port
 from tests.tls_client import Client, own_address
 
 

@@ -16,7 +16,8 @@ import psycopg2
 import pytest
 
 from tests.installed import Program
-from tests.s3_server import KEY, SECRET, S3Server, free_port
+from tests.s3_server import KEY, SECRET, S3Server
+from tests.support.ports import free_port
 
 CASES = ("docker-minio", "docker-local", "embedded-local", "embedded-s3")
 BUCKET = "team-bucket"

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from tests.checks import may_do_little
 from tests.installed import Program
-from tests.s3_server import free_port
+from tests.support.ports import free_port
 
 
 @pytest.fixture(scope="module", params=["docker", "embedded"])

@@ -20,7 +20,8 @@ import pytest
 from tests.checks import may_do_little
 from tests.installed import DATA, ROOT, TEST_IMAGES
 from tests.kedro_env import new_shop
-from tests.pebble import pebble, programs
+from tests.pebble import pebble
+from tests.support.go_programs import needed
 from tests.teamserver import ADMIN, TeamServer, make_server_image, program_of
 from tests.tls_client import Client
 
@@ -85,8 +86,7 @@ class Desk:
 
 @pytest.fixture(scope="module")
 def desk(installed: Path, server: TeamServer) -> Iterator[Desk]:
-    if not programs():
-        pytest.skip("Pebble is not installed")
+    needed("pebble"), needed("pebble-challtestsrv")
     if subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode:
         pytest.skip("no name can be given to a server here")
     others = server.sh("docker ps -q").split()

@@ -17,7 +17,7 @@ import pytest
 
 from tests.checks import kill_all, processes_in, remove_containers
 from tests.installed import DATA, Program, installed_environment
-from tests.s3_server import free_port
+from tests.support.ports import free_port
 
 RUNTIMES = ("docker", "embedded")
 # Where names meet a shell, a YAML file, a URI, supervisord or the 107 bytes of a socket's path, this one hurts.

@@ -10,7 +10,8 @@ import pytest
 from tests.checks import containers, refused, run_logged
 from tests.faults.conftest import new_stack
 from tests.installed import TEST_IMAGES, Program
-from tests.s3_server import KEY, SECRET, free_port
+from tests.s3_server import KEY, SECRET
+from tests.support.ports import free_port
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ import pytest
 from tests.checks import commands_in, containers, each_once, eventually, healthy, refused, run_logged, running
 from tests.faults.conftest import new_stack
 from tests.installed import Program
-from tests.s3_server import free_port
+from tests.support.ports import free_port
 
 
 @pytest.fixture(scope="module")
 def program(runtime: str, installed: Path, stacks: Path) -> Iterator[Program]:
-    """A stack that the first of these tests makes, and each leaves up."""
+    """A stack that these tests make, and each leaves up."""
     with new_stack(installed, stacks / f"interrupted-{runtime}", runtime) as program:
         program.settings(f"server:\n  port: {free_port()}\n")
         yield program
@@ -28,6 +28,13 @@ def program(runtime: str, installed: Path, stacks: Path) -> Iterator[Program]:
 
 def remembered(program: Program) -> bool:
     return (program.stack / "state.json").exists()
+
+
+def is_down(program: Program) -> None:
+    """Return once the stack was made and ended."""
+    if not remembered(program):
+        program.up("--no-link")
+    assert program("down").code == 0
 
 
 def store_is_being_made(program: Program) -> bool:
@@ -75,6 +82,11 @@ def whole(program: Program) -> None:
 
 
 def test_an_up_killed_at_any_moment_is_finished_by_the_next(program: Program) -> None:
+    if remembered(program):
+        settings = (program.stack / "provision.yml").read_bytes()
+        program.remove()
+        program.settings()
+        (program.stack / "provision.yml").write_bytes(settings)
     for moment in (remembered, store_is_being_made, server_starts):
         process = up_until(program, moment, signal.SIGKILL)
         process.communicate(timeout=10)
@@ -85,7 +97,7 @@ def test_an_up_killed_at_any_moment_is_finished_by_the_next(program: Program) ->
 
 
 def test_ctrl_c_ends_with_130_and_the_next_up_finishes(program: Program) -> None:
-    assert program("down").code == 0
+    is_down(program)
     process = up_until(program, server_starts, signal.SIGCONT)
     # As a terminal does it: everything that the command started gets the signal too.
     os.killpg(process.pid, signal.SIGINT)
@@ -96,7 +108,7 @@ def test_ctrl_c_ends_with_130_and_the_next_up_finishes(program: Program) -> None
 
 
 def test_a_signal_to_the_command_alone_ends_it_too(program: Program) -> None:
-    assert program("down").code == 0
+    is_down(program)
     process = up_until(program, server_starts, signal.SIGINT)
     refused(program.answer(process, timeout=60), 130, "interrupted")
     program.up("--no-link")
@@ -104,7 +116,7 @@ def test_a_signal_to_the_command_alone_ends_it_too(program: Program) -> None:
 
 
 def test_of_two_ups_at_once_one_works_and_the_other_names_it(program: Program) -> None:
-    assert program("down").code == 0
+    is_down(program)
     first = up_until(program, lock_is_held, signal.SIGCONT)
     second = program("up", "--runtime", program.runtime, "--no-link")
     error = refused(second, 8, "another command works on this stack", "provision up", f"process {first.pid}")

@@ -23,7 +23,7 @@ from provisioner.system.mounts import Mount
 from tests.checks import kill_all, nothing_changed, processes_in, refused, run_logged
 from tests.faults.conftest import ODD
 from tests.installed import DATA, Program
-from tests.s3_server import free_port
+from tests.support.ports import free_port
 
 
 def test_a_stack_in_a_long_path_with_spaces_and_other_letters_works_from_end_to_end(program: Program) -> None:

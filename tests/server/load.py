@@ -37,7 +37,7 @@ class Load:
 
 
 @contextmanager
-def _clients(work: Callable[[int, int], None], count: int) -> Iterator[Load]:
+def _clients(work: Callable[[int, int], None], count: int, pause: float = 0) -> Iterator[Load]:
     load, end = Load([0] * count), threading.Event()
 
     def client(number: int) -> None:
@@ -50,6 +50,7 @@ def _clients(work: Callable[[int, int], None], count: int) -> Iterator[Load]:
             else:
                 load.acknowledged[number] += 1
                 load.longest = max(load.longest, time.monotonic() - started)
+                end.wait(pause)
 
     threads = [threading.Thread(target=client, args=(number,), daemon=True) for number in range(count)]
     for thread in threads:
@@ -64,8 +65,11 @@ def _clients(work: Callable[[int, int], None], count: int) -> Iterator[Load]:
 
 
 @contextmanager
-def logging_metrics(deployed: Deployed, count: int = CLIENTS) -> Iterator[Load]:
-    """Clients that each log a metric to a run of its own, step by step; afterwards every acknowledged step must be there."""
+def logging_metrics(deployed: Deployed, count: int = CLIENTS, pause: float = 0) -> Iterator[Load]:
+    """Clients that each log a metric to a run of its own, step by step; afterwards every acknowledged step must be there.
+
+    `pause` is in seconds between two calls of one client.
+    """
     client = mlflow_client(deployed)
     experiment = client.create_experiment(f"load {time.time_ns()}")
     runs = [client.create_run(experiment).info.run_id for _ in range(count)]
@@ -73,7 +77,7 @@ def logging_metrics(deployed: Deployed, count: int = CLIENTS) -> Iterator[Load]:
     def log(number: int, step: int) -> None:
         client.log_metric(runs[number], "loss", step / 2, timestamp=1_500_000_000_000 + step, step=step)
 
-    with _clients(log, count) as load:
+    with _clients(log, count, pause) as load:
         yield load
     assert load.failed == [], load.failed
     for number, run in enumerate(runs):
@@ -102,7 +106,7 @@ def logging_batches(deployed: Deployed, count: int) -> Iterator[Load]:
 
 
 @contextmanager
-def moving_artifacts(deployed: Deployed, count: int = 3, *, killed: bool = False) -> Iterator[Load]:
+def moving_artifacts(deployed: Deployed, count: int = 3, *, killed: bool = False, pause: float = 0) -> Iterator[Load]:
     """Clients that each upload a file and download it again; every file comes back as it was.
 
     With `killed`, one that a worker's end has cut off is asked for once more: MLflow's client retries no answer that has begun.
@@ -130,7 +134,7 @@ def moving_artifacts(deployed: Deployed, count: int = 3, *, killed: bool = False
             file.unlink()
             assert download(file.name).read_text() == text
 
-        with _clients(move, count) as load:
+        with _clients(move, count, pause) as load:
             yield load
     assert load.failed == [], load.failed
 

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from tests.s3_server import free_port
 from tests.server.deployed import Deployed, Peer, eventually
+from tests.support.ports import free_port
 
 START_DEADLINE = 120.0
 FIRST = 70_000

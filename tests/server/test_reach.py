@@ -15,7 +15,6 @@ import pytest
 
 from tests.conftest import RUNTIMES
 from tests.installed import Program
-from tests.s3_server import free_port
 from tests.server.deployed import Deployed, Reply
 from tests.server.reach import (
     API2,
@@ -33,6 +32,7 @@ from tests.server.reach import (
     picture,
 )
 from tests.server.test_strangers import LISTER, OPEN
+from tests.support.ports import free_port
 from tests.tls_client import basic
 
 # From nobody to everything. `outsider` has a login and no permission; the next three have what is granted to them.

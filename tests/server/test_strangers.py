@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from tests.installed import Program
-from tests.s3_server import free_port
+from tests.support.ports import free_port
 from tests.tls_client import Answer, Client, basic
 
 NAME = "mlflow.lan"

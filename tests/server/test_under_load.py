@@ -7,27 +7,14 @@ import time
 
 import pytest
 
-from tests.server.deployed import Deployed, Processes, eventually
+from tests.server.deployed import Deployed
 from tests.server.load import logging_batches, logging_metrics, moving_artifacts
+from tests.server.roles import replaced
 
 # gunicorn's for a worker's heartbeat, and what it then takes to kill and replace.
 HUNG_DEADLINE = 120.0
 # A thread that waits for a connection that never comes free gives up after so many seconds.
 POOL_TIMEOUT = 30.0
-
-
-def replaced(deployed: Deployed, before: Processes, gone: tuple[int, ...], deadline: float = 60.0) -> Processes:
-    """The processes once those are gone and as many of each role are there as before, under the same master."""
-    found: list[Processes] = []
-
-    def done() -> bool:
-        now = deployed.processes()
-        found[:] = [now]
-        complete = (len(now.flask), len(now.asgi)) == (len(before.flask), len(before.asgi))
-        return complete and not set(gone) & set(now.workers) and now.master == before.master
-
-    eventually(done, f"{gone} replaced, of {before}", found, deadline)
-    return found[0]
 
 
 def test_batches_from_many_clients_never_wait_for_each_others_connections(deployed: Deployed) -> None:
@@ -104,11 +91,14 @@ def test_a_worker_killed_during_a_reload_leaves_every_role_filled(deployed: Depl
         files.goes_on(3)
 
 
+# One runtime: it waits a minute for gunicorn, whose workers are the same on both.
 @pytest.mark.slow
+@pytest.mark.only("embedded")
 def test_hung_workers_are_replaced(deployed: Deployed) -> None:
     before = deployed.processes()
     hung = (before.flask[0], before.asgi[0])
-    with logging_metrics(deployed) as load, moving_artifacts(deployed, killed=True) as files:
+    # They need not hurry for a whole minute.
+    with logging_metrics(deployed, pause=0.5) as load, moving_artifacts(deployed, killed=True, pause=0.5) as files:
         started = time.monotonic()
         for pid in hung:
             deployed.signal(pid, signal.SIGSTOP)

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.installed import Program
-from tests.s3_server import KEY, SECRET, S3Server, free_port
+from tests.s3_server import KEY, SECRET, S3Server
 from tests.server.deployed import Deployed, Peer, Reply, eventually
+from tests.support.ports import free_port
 
 MB = 1 << 20
 FOUR = 4

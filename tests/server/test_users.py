@@ -14,8 +14,8 @@ import pytest
 
 from tests.conftest import RUNTIMES
 from tests.installed import Program
-from tests.s3_server import free_port
 from tests.server.deployed import Deployed, Peer, eventually
+from tests.support.ports import free_port
 from tests.tls_client import basic
 
 SEARCH = "/api/2.0/mlflow/experiments/search"

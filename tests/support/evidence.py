@@ -1,0 +1,79 @@
+"""What a failed test leaves behind to be looked at: its report, and the stacks that it had."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.installed import Program
+
+# Set for each process of a run: where the folders of its failed tests go.
+VARIABLE = "PYTEST_FAILURES"
+LONGEST_NAME = 100
+# A failure is shown to colleagues and kept by CI; data can have gigabytes.
+LEFT_OUT = ("secrets", "data")
+# Where that many have failed, the next ones say nothing new.
+MOST_WITH_STACKS = 10
+
+
+def folder_of(nodeid: str) -> Path | None:
+    """Return the folder for what the test of that id leaves; None where nothing is kept."""
+    root = os.environ.get(VARIABLE)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", nodeid.removeprefix("tests/")).strip("-")
+    return Path(root, name[-LONGEST_NAME:]) if root else None
+
+
+def keep_report(report: pytest.TestReport, tmp_path: Path | None) -> None:
+    """Write down the traceback and everything that was captured, of one phase of a failed test."""
+    if folder := folder_of(report.nodeid):
+        folder.mkdir(parents=True, exist_ok=True)
+        captured = "".join(f"\n--- {name} ---\n{content}" for name, content in report.sections)
+        where = f"\ntemporary files: {tmp_path}\n" if tmp_path else ""
+        (folder / f"{report.when}.txt").write_text(f"{report.nodeid}\n\n{report.longreprtext}\n{where}{captured}", errors="replace")
+
+
+def keep_stacks() -> None:
+    """Keep every stack that this process has at hand, for the test that runs now."""
+    from tests.installed import Program
+
+    # Whatever holds them - a fixture, a helper, the test itself; it is asked for failures only.
+    for program in [thing for thing in gc.get_objects() if isinstance(thing, Program)]:
+        keep_stack(program)
+
+
+def keep_stack(program: Program) -> None:
+    """Copy what the stack has for people - settings, rendered files, logs, the last commands - for the test that runs now."""
+    nodeid = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
+    folder = folder_of(nodeid) if nodeid else None
+    if not folder or not program.stack.exists() or len(list(folder.parent.glob("*/stack-*"))) >= MOST_WITH_STACKS:
+        return
+    target = folder / f"stack-{program.runtime}-{program.stack.parent.name[:LONGEST_NAME]}"
+    if target.exists():
+        return
+    target.mkdir(parents=True)
+    (target / "commands.txt").write_text("\n".join(program.log), errors="replace")
+    for path in program.stack.iterdir():
+        if path.name in LEFT_OUT:
+            continue
+        if path.is_dir():
+            shutil.copytree(path, target / path.name, ignore_dangling_symlinks=True, dirs_exist_ok=True)
+        elif path.is_file():
+            shutil.copy(path, target / path.name)
+    if program.runtime == "docker":
+        _container_logs(program, target)
+
+
+def _container_logs(program: Program, target: Path) -> None:
+    """What the engine has of the stack's containers; a stack that was never applied has none."""
+    for name, arguments in (("containers.txt", ["ps", "-a"]), ("containers.log", ["logs", "--no-color", "--timestamps"])):
+        argv = ["docker", "compose", *arguments]
+        done = subprocess.run(argv, cwd=program.stack, env=program.env, capture_output=True, text=True, check=False, timeout=60)
+        (target / name).write_text(done.stdout + done.stderr, errors="replace")

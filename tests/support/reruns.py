@@ -1,0 +1,112 @@
+"""A failed test runs once more by itself when all others are done: a fault fails it again, a moment of the machine's does not.
+
+More than `LIMIT` failed tests fail the run as they are, and so does one that fails twice. No test is exempt.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.support.evidence import VARIABLE, folder_of
+
+LIMIT = 3
+SUMMARY_KEY = "flaky"
+
+
+def new_folder(root: Path) -> Path:
+    """Return a folder of this run's own for what its failed tests leave; it is made by the first that does."""
+    return root / ".failures" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+
+
+class Reruns:
+    """Registered in the process that reports: with `pytest -n`, the one that runs no test itself."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._failed: dict[str, list[pytest.TestReport]] = {}
+        self._uncollected = 0
+        self._said: list[str] = []
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self._uncollected += report.failed
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._failed.setdefault(report.nodeid, []).append(report)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Iterator[None]:
+        """Run the failed ones again after the last test; the run has failed for those that fail again."""
+        done = yield
+        if not self._failed or self._uncollected:
+            return done
+        if len(self._failed) > LIMIT:
+            self._said.append(f"{len(self._failed)} tests failed, more than {LIMIT}: none was run once more")
+            return done
+        again = [nodeid for nodeid in self._failed if not self._passes(nodeid)]
+        if not again:
+            session.testsfailed = 0
+        return done
+
+    def _passes(self, nodeid: str) -> bool:
+        folder = folder_of(nodeid)
+        assert folder is not None, f"{VARIABLE} is not set"
+        folder.mkdir(parents=True, exist_ok=True)
+        code, counts = _run_alone(self._config, nodeid, folder / "second-run")
+        # Nothing but a test that ran and passed: pytest also ends well when it skips one or finds none.
+        passed = code == 0 and counts == {"tests": 1, "failures": 0, "errors": 0, "skipped": 0}
+        if passed:
+            self._said.append(f"flaky: {nodeid}, first failure in {folder}")
+            self._forgive(nodeid)
+        else:
+            self._said.append(f"failed twice: {nodeid}, both failures in {folder}")
+        return passed
+
+    def _forgive(self, nodeid: str) -> None:
+        """Show the reports of its first run as flaky, not as failures."""
+        stats = self._config.pluginmanager.get_plugin("terminalreporter").stats  # type: ignore[union-attr]
+        for key in ("failed", "error"):
+            stats[key] = [report for report in stats.get(key, []) if report.nodeid != nodeid]
+        stats.setdefault(SUMMARY_KEY, []).append(self._failed[nodeid][0])
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for line in self._said:
+            terminalreporter.write_line(line, yellow=line.startswith(SUMMARY_KEY), red=not line.startswith(SUMMARY_KEY))
+
+
+def _run_alone(config: pytest.Config, nodeid: str, folder: Path) -> tuple[int, dict[str, int]]:
+    """Return the exit code and the counts of a pytest that runs this one test, with stacks of its own."""
+    folder.mkdir()
+    results = folder / "results.xml"
+    argv = [sys.executable, "-m", "pytest", f"{config.rootpath}/{nodeid}", "-vv", "--rootdir", str(config.rootpath), *_options(config)]
+    # Its temporary files are not among pytest's last three folders of them, of which the first failure's is one.
+    argv += ["--junitxml", str(results), "--basetemp", str(folder / "tmp"), "--failures", str(folder), "-p", "no:cacheprovider"]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    with open(folder / "output.txt", "w", encoding="utf-8") as output:
+        streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
+        done = subprocess.run(argv, cwd=config.invocation_params.dir, env=env, check=False, **streams)
+    if not results.exists():
+        return done.returncode, {}
+    suite = ElementTree.parse(results).find("testsuite")  # noqa: S314  pytest wrote it just now
+    assert suite is not None
+    return done.returncode, {name: int(suite.get(name, "0")) for name in ("tests", "failures", "errors", "skipped")}
+
+
+def _options(config: pytest.Config) -> list[str]:
+    """Return those of this run's options that decide what a test does."""
+    given = [("--require-runtime", runtime) for runtime in config.getoption("--require-runtime")]
+    given += [("-p", name) for name in config.option.plugins if name != "xdist"]
+    if seconds := config.getoption("--campaign"):
+        given += [("--campaign", str(seconds)), ("--seed", config.getoption("--seed"))]
+    return [part for option in given for part in option]

@@ -1,0 +1,80 @@
+"""Which tests stay together with `pytest -n`, and which come first."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import psutil
+import pytest
+
+RUNTIMES = ("docker", "embedded")
+TEAM_FILES = ("/test_deploy.py", "/test_deploy_faults.py", "/test_team_page.py")
+# Handed out first, in this order: one that begins late would be at work alone in the end.
+LONGEST = (
+    "/test_campaign.py",
+    *TEAM_FILES,
+    "/test_flood.py",
+    "/test_under_load.py",
+    "/test_link_proof.py",
+    "/test_strangers.py",
+    "/test_link_team.py",
+    "/test_tls.py",
+    "/test_reach.py",
+    "/server/",
+    "/e2e/",
+    "/faults/",
+)
+# Images and programs that may still be being built when the tests begin.
+BUILT = {"docker", "s3_server", "minio"}
+# A stack at work has half a gigabyte, and one with what a test adds to it seldom more than a whole one.
+MEMORY_EACH = 2 * 1024**3
+MOST_PROCESSES = 4
+
+
+def runtime_of(nodeid: str) -> str:
+    """Return the runtime that the test has as a parameter, or ""."""
+    parameters = nodeid.partition("[")[2]
+    return next((runtime for runtime in RUNTIMES if runtime in parameters), "")
+
+
+def group_of(nodeid: str) -> str:
+    """Return the name of the group: its tests share a stack, a server or the default port, so one process runs them."""
+    file = nodeid.partition("::")[0]
+    if file.endswith(TEAM_FILES):
+        return "team's server"
+    return f"{file} {runtime_of(nodeid)}"
+
+
+def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return the tests as processes are to take them: last those whose images and programs are being built meanwhile."""
+    waiting = {group_of(item.nodeid) for item in items if _waits(item)}
+    return sorted(items, key=lambda item: (group_of(item.nodeid) in waiting, _place(item.nodeid)))
+
+
+def _waits(item: pytest.Item) -> bool:
+    parameters = item.nodeid.partition("[")[2]
+    return bool(BUILT & set(getattr(item, "fixturenames", ()))) or "docker" in parameters or "-s3" in parameters
+
+
+def _place(nodeid: str) -> int:
+    return next((place for place, part in enumerate(LONGEST) if part in nodeid), len(LONGEST))
+
+
+def processes() -> int:
+    """Return how many processes `-n auto` means: one process more than there are cores: most of their time tests wait for services."""
+    cores, memory = os.cpu_count() or 1, psutil.virtual_memory().total
+    return max(1, min(cores + 1, memory // MEMORY_EACH, MOST_PROCESSES))
+
+
+def scheduler(config: pytest.Config, log: Any) -> Any:
+    """Return pytest-xdist's scheduler that hands out groups in the order of collection, which is `in_order`'s."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    config.option.loadscopereorder = False
+
+    class ByGroup(LoadScopeScheduling):  # type: ignore[misc, unused-ignore]
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return ByGroup(config, log)

@@ -1,0 +1,128 @@
+"""`pytest --rerun-failed`: what fails runs once more by itself at the end, and nothing that is broken gets green by it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ONCE = """
+import pathlib
+
+def fails_once(name):
+    mark = pathlib.Path({folder!r}, name)
+    if not mark.exists():
+        mark.touch()
+        print("said by the first run of", name)
+        raise AssertionError("the first time")
+"""
+
+
+def run(folder: Path, tests: str, *options: str) -> tuple[int, str]:
+    """The exit code and the output of a pytest with this repo's options that runs those tests."""
+    (folder / "test_some.py").write_text(ONCE.format(folder=str(folder)) + tests)
+    argv = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "--color=no", f"--rootdir={folder}", str(folder), *options]
+    done = subprocess.run(argv, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False, timeout=120)
+    return done.returncode, done.stdout + done.stderr
+
+
+def named(output: str) -> list[tuple[str, str]]:
+    """What the last lines say of each test that ran twice."""
+    return re.findall(r"^(flaky|failed twice): test_some.py::(\w+), ", output, re.MULTILINE)
+
+
+def last_line(output: str) -> str:
+    return output.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("processes", [[], ["-n", "2"]], ids=["one process", "two"])
+def test_one_that_fails_once_passes_with_its_name_and_all_of_its_first_failure(tmp_path: Path, processes: list[str]) -> None:
+    code, output = run(tmp_path, "def test_a():\n    fails_once('a')\ndef test_b():\n    pass\n", "--rerun-failed", *processes)
+    assert code == 0, output
+    assert re.search(r"1 passed, 1 flaky in ", last_line(output)), output
+    (folder,) = re.findall(r"^flaky: test_some.py::test_a, first failure in (.+)$", output, re.MULTILINE)
+    kept = (Path(folder) / "call.txt").read_text()
+    assert "AssertionError: the first time" in kept
+    assert "said by the first run of a" in kept
+    assert "1 passed" in (Path(folder) / "second-run/output.txt").read_text()
+
+
+def test_one_that_fails_twice_fails_the_run(tmp_path: Path) -> None:
+    code, output = run(tmp_path, "def test_a():\n    assert not 'always'\ndef test_b():\n    fails_once('b')\n", "--rerun-failed")
+    assert code == 1, output
+    assert named(output) == [("failed twice", "test_a"), ("flaky", "test_b")]
+    assert "1 failed, 1 flaky in " in last_line(output)
+    assert "assert not 'always'" in output
+
+
+@pytest.mark.parametrize(("count", "code"), [(3, 0), (4, 1)])
+def test_three_that_fail_once_pass_and_four_fail_the_run(tmp_path: Path, count: int, code: int) -> None:
+    tests = "".join(f"def test_{number}():\n    fails_once('{number}')\n" for number in range(count))
+    seen, output = run(tmp_path, tests, "--rerun-failed")
+    assert seen == code, output
+    assert len(named(output)) == (3 if code == 0 else 0)
+    assert ("4 tests failed, more than 3" in output) is bool(code)
+
+
+SET_UP = """
+import pytest
+@pytest.fixture
+def a():
+    fails_once('a')
+def test_a(a):
+    pass
+"""
+TEAR_DOWN = SET_UP.replace("    fails_once", "    yield\n    fails_once")
+SKIPPED = """
+import pytest
+def test_a():
+    fails_once('a')
+    pytest.skip('no')
+"""
+NOT_COLLECTED = "fails_once('a')\ndef test_a():\n    pass\n"
+DIES = """
+import os
+def test_a():
+    try:
+        fails_once('a')
+    except AssertionError:
+        os._exit(9)
+def test_b():
+    pass
+"""
+
+
+@pytest.mark.parametrize(("tests", "code"), [(SET_UP, 0), (TEAR_DOWN, 0), (SKIPPED, 1), (NOT_COLLECTED, 2)])
+def test_whatever_failed_must_pass_in_every_phase(tmp_path: Path, tests: str, code: int) -> None:
+    seen, output = run(tmp_path, tests, "--rerun-failed")
+    assert seen == code, output
+
+
+def test_the_runtimes_that_are_required_are_required_the_second_time_too(tmp_path: Path) -> None:
+    tests = "import pytest\ndef test_a():\n    pytest.skip('no engine')\n"
+    code, output = run(tmp_path, tests, "--rerun-failed", "--require-runtime", "docker")
+    assert code == 1, output
+    assert named(output) == [("failed twice", "test_a")]
+
+
+def test_a_process_that_dies_is_a_failure_that_may_pass_alone(tmp_path: Path) -> None:
+    code, output = run(tmp_path, DIES, "--rerun-failed", "-n", "2")
+    assert code == 0, output
+    assert named(output) == [("flaky", "test_a")]
+
+
+def test_the_last_lines_say_what_took_long_and_what_was_left_out(tmp_path: Path) -> None:
+    tests = (
+        "import time, pytest\ndef test_slow():\n    time.sleep(0.2)\n@pytest.mark.parametrize('runtime', ['docker'])\n"
+        "def test_of(runtime):\n    pytest.skip('the Docker runtime: no engine')\n"
+    )
+    code, output = run(tmp_path, tests)
+    assert code == 0, output
+    lines = output.strip().splitlines()
+    assert "left out: 1 test: the Docker runtime: no engine" in lines[-5:]
+    slowest = lines[lines.index("slowest 2 tests: seconds (set-up + call + tear-down)") + 1]
+    assert re.fullmatch(r" +0\.2  test_some.py::test_slow \(0\.0 \+ 0\.2 \+ 0\.0\)", slowest)
+    assert any(re.fullmatch(r" +0\.\d  \. docker \(1 tests\)", line) for line in lines)
