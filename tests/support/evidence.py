@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 import re
 import shutil
@@ -28,7 +29,9 @@ def folder_of(nodeid: str) -> Path | None:
     """Return the folder for what the test of that id leaves; None where nothing is kept."""
     root = os.environ.get(VARIABLE)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", nodeid.removeprefix("tests/")).strip("-")
-    return Path(root, name[-LONGEST_NAME:]) if root else None
+    if len(name) > LONGEST_NAME:
+        name = f"{name[-LONGEST_NAME:]}-{hashlib.sha256(nodeid.encode()).hexdigest()[:6]}"
+    return Path(root, name) if root else None
 
 
 def keep_report(report: pytest.TestReport, tmp_path: Path | None) -> None:

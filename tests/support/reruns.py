@@ -92,7 +92,7 @@ def _run_alone(config: pytest.Config, nodeid: str, folder: Path) -> tuple[int, d
     argv = [sys.executable, "-m", "pytest", f"{config.rootpath}/{nodeid}", "-vv", "--rootdir", str(config.rootpath), *_options(config)]
     # Its temporary files are not among pytest's last three folders of them, of which the first failure's is one.
     argv += ["--junitxml", str(results), "--basetemp", str(folder / "tmp"), "--failures", str(folder), "-p", "no:cacheprovider"]
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_XDIST", "PYTEST_CURRENT"))}
     with open(folder / "output.txt", "w", encoding="utf-8") as output:
         streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
         done = subprocess.run(argv, cwd=config.invocation_params.dir, env=env, check=False, **streams)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+TWO_PROCESSES = ["-p", "xdist", "-n", "2"]
 ONCE = """
 import pathlib
 
@@ -25,7 +27,9 @@ def run(folder: Path, tests: str, *options: str) -> tuple[int, str]:
     """The exit code and the output of a pytest with this repo's options that runs those tests."""
     (folder / "test_some.py").write_text(ONCE.format(folder=str(folder)) + tests)
     argv = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "--color=no", f"--rootdir={folder}", str(folder), *options]
-    done = subprocess.run(argv, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False, timeout=120)
+    # Plugins that happen to be installed cost half of the time.
+    env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run(argv, cwd=Path(__file__).parents[2], env=env, capture_output=True, text=True, check=False, timeout=120)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -38,7 +42,7 @@ def last_line(output: str) -> str:
     return output.strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize("processes", [[], ["-n", "2"]], ids=["one process", "two"])
+@pytest.mark.parametrize("processes", [[], TWO_PROCESSES], ids=["one process", "two"])
 def test_one_that_fails_once_passes_with_its_name_and_all_of_its_first_failure(tmp_path: Path, processes: list[str]) -> None:
     code, output = run(tmp_path, "def test_a():\n    fails_once('a')\ndef test_b():\n    pass\n", "--rerun-failed", *processes)
     assert code == 0, output
@@ -95,7 +99,11 @@ def test_b():
 """
 
 
-@pytest.mark.parametrize(("tests", "code"), [(SET_UP, 0), (TEAR_DOWN, 0), (SKIPPED, 1), (NOT_COLLECTED, 2)])
+@pytest.mark.parametrize(
+    ("tests", "code"),
+    [(SET_UP, 0), (TEAR_DOWN, 0), (SKIPPED, 1), (NOT_COLLECTED, 2)],
+    ids=["set-up", "tear-down", "skipped", "not collected"],
+)
 def test_whatever_failed_must_pass_in_every_phase(tmp_path: Path, tests: str, code: int) -> None:
     seen, output = run(tmp_path, tests, "--rerun-failed")
     assert seen == code, output
@@ -109,7 +117,7 @@ def test_the_runtimes_that_are_required_are_required_the_second_time_too(tmp_pat
 
 
 def test_a_process_that_dies_is_a_failure_that_may_pass_alone(tmp_path: Path) -> None:
-    code, output = run(tmp_path, DIES, "--rerun-failed", "-n", "2")
+    code, output = run(tmp_path, DIES, "--rerun-failed", *TWO_PROCESSES)
     assert code == 0, output
     assert named(output) == [("flaky", "test_a")]
 
@@ -126,3 +134,26 @@ def test_the_last_lines_say_what_took_long_and_what_was_left_out(tmp_path: Path)
     slowest = lines[lines.index("slowest 2 tests: seconds (set-up + call + tear-down)") + 1]
     assert re.fullmatch(r" +0\.2  test_some.py::test_slow \(0\.0 \+ 0\.2 \+ 0\.0\)", slowest)
     assert any(re.fullmatch(r" +0\.\d  \. docker \(1 tests\)", line) for line in lines)
+
+
+STACK = """
+from tests.installed import Program
+def test_a():
+    stack = pathlib.Path({folder!r}, "of-a/stack")
+    for name, content in (("provision.yml", "{{}}"), ("logs/mlflow.log", "its last words"), ("secrets/key", "hunter2"), ("data/x", "y")):
+        (stack / name).parent.mkdir(parents=True, exist_ok=True)
+        (stack / name).write_text(content)
+    program = Program(pathlib.Path("/nowhere"), stack, "embedded", log=["$ provision up"])
+    assert not program
+"""
+
+
+def test_the_stacks_of_a_failed_test_are_kept_without_secrets_and_data(tmp_path: Path) -> None:
+    code, output = run(tmp_path, STACK.format(folder=str(tmp_path)))
+    assert code == 1, output
+    (kept,) = tmp_path.glob(".failures/*/test_some.py-test_a/stack-embedded-of-a")
+    assert {str(path.relative_to(kept)): path.read_text() for path in kept.rglob("*") if path.is_file()} == {
+        "commands.txt": "$ provision up",
+        "provision.yml": "{}",
+        "logs/mlflow.log": "its last words",
+    }
