@@ -94,14 +94,20 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 def docker_problem() -> str:
     """Why the Docker runtime cannot be tested here; "" when it can, once images that are being built are there."""
-    try:
-        subprocess.run(["docker", "version"], check=True, capture_output=True, timeout=20)
-        subprocess.run(["docker", "compose", "version"], check=True, capture_output=True, timeout=20)
-    except (OSError, subprocess.SubprocessError) as error:
-        return f"the Docker runtime: no engine with Compose answers ({error})"
+    for argv in (["docker", "version"], ["docker", "compose", "version"]):
+        try:
+            subprocess.run(argv, check=True, capture_output=True, text=True, timeout=20)
+        except subprocess.CalledProcessError as error:
+            return f"the Docker runtime: {' '.join(argv)} says: {_last_line(error.stderr)}"
+        except (OSError, subprocess.SubprocessError) as error:
+            return f"the Docker runtime: {error}"
     with build_lock():
         missing = missing_images()
     return f"the Docker runtime: {', '.join(missing)} not built (python -m tests.images.build, as root on Debian)" if missing else ""
+
+
+def _last_line(text: str) -> str:
+    return text.strip().rpartition("\n")[2]
 
 
 @pytest.fixture(scope="session")

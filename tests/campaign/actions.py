@@ -33,7 +33,8 @@ class Campaign:
         self._runs: list[LoggedRun] = []
         self._door: Door | None = None
         self.program = cleanup.enter_context(new_stack(installed, folder / f"campaign-{runtime}", runtime))
-        self.program.settings(f"server:\n  port: {free_port()}\n")
+        self._server = f"server:\n  port: {free_port()}\n"
+        self.program.settings(self._server)
         self.uri = str(self.program.up("--no-link").data["tracking_uri"])
 
     def do(self, step: Step) -> None:
@@ -95,6 +96,23 @@ class Campaign:
             process.kill()
         assert "Traceback" not in said, said
         assert process.returncode in {0, 130, -number, -signal.SIGTERM}, (process.returncode, said)
+
+    def two_ups(self, down: bool, after: float) -> None:
+        if down:
+            assert self.program("down").code == 0
+        first = self.program.start("up", "--no-link")
+        time.sleep(after)
+        second = self.program("up", "--no-link")
+        codes = self.program.answer(first).code, second.code
+        # Whoever comes while the other works is told so.
+        assert set(codes) <= {0, 8}, codes
+        assert 0 in codes, codes
+
+    def change_workers(self, workers: str) -> None:
+        self.program.settings(f"{self._server}  workers: {workers}\n")
+        self.program.up("--no-link")
+        if workers != "auto":
+            assert len(self.deployed.processes().flask) == int(workers)
 
     def kill_workers(self, workers: Sequence[int], reload: bool) -> None:
         deployed = self.deployed

@@ -42,6 +42,15 @@ def stop_up(random: Random, _runtime: str) -> Values:
     return {"signals": tuple((random.randint(0, 10), _moment(random, 1.5), random.choice(SIGNALS)) for _ in range(times))}
 
 
+def two_ups(random: Random, _runtime: str) -> Values:
+    """Draw whether the stack is down before, and how much later than the first the second begins."""
+    return {"down": random.random() < 0.5, "after": _moment(random)}
+
+
+def change_workers(random: Random, _runtime: str) -> Values:
+    return {"workers": random.choice(("1", "2", "3", "auto"))}
+
+
 def kill_workers(random: Random, _runtime: str) -> Values:
     """Draw which of the server's workers end, by their place in the list of them, and whether a reload is under way."""
     return {"workers": tuple(sorted(random.sample(range(6), random.randint(1, 3)))), "reload": random.random() < 0.3}
@@ -70,7 +79,19 @@ def _moment(random: Random, most: float = 1.0) -> float:
 Draw = Callable[[Random, str], Values]
 DRAWS: dict[str, Draw] = {
     draw.__name__: draw
-    for draw in (kill_service, kill_all_services, kill_supervisor, stop_up, kill_workers, reload, restart, log_batches, flood)
+    for draw in (
+        kill_service,
+        kill_all_services,
+        kill_supervisor,
+        stop_up,
+        two_ups,
+        change_workers,
+        kill_workers,
+        reload,
+        restart,
+        log_batches,
+        flood,
+    )
 }
 # Docker's engine keeps its containers alive itself.
 ELSEWHERE = {"docker": {"kill_supervisor"}, "embedded": set[str]()}

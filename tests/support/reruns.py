@@ -1,6 +1,7 @@
 """A failed test runs once more by itself when all others are done: a fault fails it again, a moment of the machine's does not.
 
-More than `LIMIT` failed tests fail the run as they are, and so does one that fails twice. No test is exempt.
+pytest-rerunfailures would run it again at once, in the same process and with the same stacks. More than `LIMIT` failed tests fail the run
+as they are, and so does one that fails twice. No test is exempt.
 """
 
 from __future__ import annotations
