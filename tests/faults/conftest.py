@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pwd
 import shutil
@@ -16,14 +17,15 @@ import psutil
 import pytest
 
 from tests.checks import kill_all, processes_in, remove_containers
-from tests.installed import DATA, Program, installed_environment
+from tests.installed import CACHE, DATA, Program, installed_environment
 from tests.support.ports import free_port
 
 RUNTIMES = ("docker", "embedded")
 # Where names meet a shell, a YAML file, a URI, supervisord or the 107 bytes of a socket's path, this one hurts.
 LONG = "ein sehr langer Ordner " * 4 + "数据"
 ODD = {"docker": f"Frédéric's «stack» & $HOME #1/{LONG}", "embedded": f"Frédéric's «stack» 100% & $HOME #1/{LONG}"}
-TESTER = "provision-tester"
+# Each process of `pytest -n` has a user of its own.
+TESTER = f"provision-tester-{os.environ.get('PYTEST_XDIST_WORKER', 'one')}"
 
 
 @contextlib.contextmanager
@@ -116,13 +118,20 @@ def tester(root: None) -> Iterator[pwd.struct_passwd]:
     """An ordinary user, in no group of its own making, who may not use the Docker engine."""
     with contextlib.suppress(KeyError):
         pwd.getpwnam(TESTER)
-        subprocess.run(["userdel", "--remove", TESTER], check=True, capture_output=True)
-    subprocess.run(["useradd", "--create-home", "--shell", "/bin/sh", TESTER], check=True)
+        _change_users("userdel", "--remove", TESTER)
+    _change_users("useradd", "--create-home", "--shell", "/bin/sh", TESTER)
     try:
         yield pwd.getpwnam(TESTER)
     finally:
         kill_all(process for process in psutil.process_iter(["username"]) if process.info["username"] == TESTER)
-        subprocess.run(["userdel", "--remove", TESTER], check=True, capture_output=True)
+        _change_users("userdel", "--remove", TESTER)
+
+
+def _change_users(*argv: str) -> None:
+    """Run one of shadow's programs, in turn: it fails, in place of waiting, while another changes the users."""
+    with open(CACHE / "users.lock", "w", encoding="utf-8") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        subprocess.run(argv, check=True, capture_output=True)
 
 
 @pytest.fixture(scope="session")
