@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
 import os
@@ -64,14 +65,13 @@ def keep_stack(program: Program) -> None:
     target.mkdir(parents=True)
     (target / "commands.txt").write_text("\n".join(program.log), errors="replace")
     for path in program.stack.iterdir():
-        if path.name in LEFT_OUT:
-            continue
-        if path.is_dir():
-            shutil.copytree(path, target / path.name, ignore_dangling_symlinks=True, dirs_exist_ok=True)
-        elif path.is_file():
-            shutil.copy(path, target / path.name)
+        # Files of a stack at work come and go; whatever cannot be had must not hide the failure.
+        with contextlib.suppress(OSError):
+            if path.name not in LEFT_OUT:
+                (shutil.copytree if path.is_dir() else shutil.copy)(path, target / path.name)
     if program.runtime == "docker":
-        _container_logs(program, target)
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            _container_logs(program, target)
 
 
 def _container_logs(program: Program, target: Path) -> None:
