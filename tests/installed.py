@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -189,7 +190,17 @@ class Program:
         """What runs, by name: container ids or pids, in `detail` and `id`."""
         if self.runtime == "docker":
             return {name: {"id": container} for name, container in self._containers().items()}
-        return {row["name"]: {"id": row["detail"].partition(",")[0]} for row in self("status").data["services"]}
+        return {row["name"]: {"id": row["detail"].partition(",")[0]} for row in self.settled()}
+
+    def settled(self, within: float = 20) -> list[dict[str, str]]:
+        """The rows of `status` once no embedded service is just starting, which has no process id to tell yet."""
+        end = time.monotonic() + within
+        while True:
+            rows: list[dict[str, str]] = self("status").data["services"]
+            if all(row["state"] != "starting" for row in rows):
+                return rows
+            assert time.monotonic() < end, f"still starting after {within:.0f} s: {rows}"
+            time.sleep(0.3)
 
     def _containers(self) -> dict[str, str]:
         rows = _docker("ps", "-a", "--no-trunc", "--filter", f"label=com.docker.compose.project={self.project}", "--format", "{{.ID}}")

@@ -10,6 +10,8 @@ from settings import Fault, Settings
 
 ROOT_USER = "provision"
 POLICY = "provision-mlflow"
+# MinIO answers before it has read its users and policies, and forgets what it was given until then.
+_PASSING = ("NoSuchPolicy", "NoSuchUser", "NotInitialized")
 Say = Callable[[str, str], None]
 
 
@@ -37,7 +39,6 @@ def prepare_bucket(settings: Settings, say: Say) -> None:
 def _make_bucket_and_key(settings: Settings, key: str, secret: str, say: Say) -> None:
     from minio import MinioAdmin
     from minio.credentials.providers import StaticProvider
-    from minio.error import MinioAdminException
 
     bucket, _ = settings.bucket
     root = settings.secret("minio_root_password")
@@ -53,15 +54,26 @@ def _make_bucket_and_key(settings: Settings, key: str, secret: str, say: Say) ->
     else:
         say("unchanged", f"bucket {bucket}")
     admin = MinioAdmin(endpoint=settings.minio_admin, credentials=StaticProvider(ROOT_USER, root), secure=False)
+    end = time.monotonic() + settings.deadline
+    while refusal := _refusal(admin, bucket, key, secret):
+        if time.monotonic() >= end or not any(code in refusal for code in _PASSING):
+            raise Fault(f"the artifact store refused to make the server's key: {refusal}")
+        time.sleep(0.2)
+    say("ok", f"key limited to bucket {bucket}")
+
+
+def _refusal(admin: Any, bucket: str, key: str, secret: str) -> str:
+    """Make the policy and the key that has it; return what the store said against it, "" when nothing."""
+    from minio.error import MinioAdminException
+
     try:
         admin.policy_add(POLICY, policy=_policy(bucket))
         admin.user_add(key, secret)
         admin.attach_policy([POLICY], user=key)
     except MinioAdminException as error:
         # A second attachment is refused with this code, and is what we want.
-        if "PolicyChangeAlreadyApplied" not in str(error):
-            raise Fault(f"the artifact store refused to make the server's key: {error}") from None
-    say("ok", f"key limited to bucket {bucket}")
+        return "" if "PolicyChangeAlreadyApplied" in str(error) else str(error)
+    return ""
 
 
 def _policy(bucket: str) -> dict[str, Any]:

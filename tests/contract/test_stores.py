@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import subprocess
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
@@ -117,6 +122,57 @@ def own(server: Server, minio: S3Server) -> Server:
     }
     server.give(minio_root_password=ROOT_PASSWORD, s3_access_key_id="the-servers-key", s3_secret_access_key="hunter2-hunter2")
     return server
+
+
+@contextlib.contextmanager
+def forgetful(minio: S3Server) -> Iterator[tuple[str, list[str]]]:
+    """The address of a front of that MinIO, and the paths of its requests: its first policy it takes, and forgets.
+
+    So does MinIO itself when it is asked before it has read what it has.
+    """
+    asked: list[str] = []
+
+    class Front(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def forward(self) -> None:
+            asked.append(urlsplit(self.path).path)
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if asked[-1].endswith("/add-canned-policy") and asked.count(asked[-1]) == 1:
+                self.answer(200, b"")
+                return
+            connection = http.client.HTTPConnection(minio.url.removeprefix("http://"), timeout=20)
+            connection.request(self.command, self.path, body, dict(self.headers))
+            reply = connection.getresponse()
+            self.answer(reply.status, reply.read())
+            connection.close()
+
+        def answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+        do_GET = do_PUT = do_POST = do_HEAD = forward
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Front) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_policy_that_a_starting_minio_forgets_is_made_again(own: Server) -> None:
+    with contextlib.contextmanager(start_minio)(ROOT_USER, ROOT_PASSWORD) as fresh, forgetful(fresh) as (address, asked):
+        own.variables |= {"PROVISION_MINIO_ADMIN": address, "MLFLOW_S3_ENDPOINT_URL": fresh.url}
+        assert "ok key limited to bucket artifacts" in lines(own.bucket())
+    assert [path.rpartition("/")[2] for path in asked].count("add-canned-policy") == 2
 
 
 def test_bucket_and_key_are_made_once_and_found_the_second_time(own: Server, minio: S3Server) -> None:

@@ -84,6 +84,7 @@ def test_an_ordinary_user_has_a_stack_in_an_odd_place(theirs: Program, tester: p
 
 
 def test_root_does_not_take_over_the_data_of_an_ordinary_user(theirs: Program, installed: Path) -> None:
+    theirs.up("--no-link")
     assert theirs("down").code == 0
     as_root = theirs.changed(user=None, environment=installed)
     with nothing_changed(theirs.stack / "data"), nothing_changed(theirs.stack):
