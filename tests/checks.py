@@ -181,15 +181,15 @@ def running(program: Program) -> dict[str, psutil.Process]:
         ).stdout
         pids = {name: int(pid) for name, pid in (line.split() for line in text.splitlines())}
     else:
-        rows = eventually(lambda: _settled(program), 20, "every service has run for a while", pause=0.3)
-        pids = {row["name"]: int(row["detail"].split()[1].rstrip(",")) for row in rows if row["state"] == "running"}
+        pids = {row["name"]: int(row["detail"].split()[1].rstrip(",")) for row in program.settled() if row["state"] == "running"}
     return {name: psutil.Process(pid) for name, pid in pids.items() if pid}
 
 
-def _settled(program: Program) -> list[dict[str, str]]:
-    """The rows of `status` once no service is just starting."""
-    rows: list[dict[str, str]] = program("status").data["services"]
-    return rows if all(row["state"] in {"running", "done"} for row in rows) else []
+def has_ended(process: psutil.Process) -> bool:
+    """Whether the process runs no more, its parent having looked or not."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    return True
 
 
 def commands_in(directory: Path) -> list[str]:

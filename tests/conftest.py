@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
-from tests.images.build import build_lock, missing_images
+from tests.images.build import LOCK as BUILDING
+from tests.images.build import missing_images
 from tests.s3_server import S3Server, start_minio
 from tests.support.evidence import VARIABLE as FAILURES
 from tests.support.evidence import keep_report, keep_stacks
 from tests.support.go_programs import needed
+from tests.support.locks import alone
 from tests.support.reruns import Reruns, new_folder
 from tests.support.scheduling import RUNTIMES, in_order, processes, runtime_of, scheduler
 from tests.support.summary import Summary
@@ -101,7 +103,7 @@ def docker_problem() -> str:
             return f"the Docker runtime: {' '.join(argv)} says: {_last_line(error.stderr)}"
         except (OSError, subprocess.SubprocessError) as error:
             return f"the Docker runtime: {error}"
-    with build_lock():
+    with alone(BUILDING):
         missing = missing_images()
     return f"the Docker runtime: {', '.join(missing)} not built (python -m tests.images.build, as root on Debian)" if missing else ""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ from typing import Any
 from uv import find_uv_bin
 
 from tests.support.evidence import keep_stack
+from tests.support.locks import alone
 
 ROOT = Path(__file__).parent.parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "provision-tests"
@@ -39,12 +39,10 @@ def installed_environment(base: str = sys.executable, cache: Path = CACHE, extra
     """A virtual environment with the wheel of this tree and its demo extra; the packages are made once, the wheel is always new."""
     declared = (ROOT / "pyproject.toml").read_text().partition("[project.scripts]")[0]
     name = hashlib.sha256(f"{sys.version}\n{extra}\n{declared}".encode()).hexdigest()[:12]
-    cache.mkdir(parents=True, exist_ok=True)
     directory = cache / f"installed-{name}"
     # The processes of one `pytest -n` share it.
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
-    with open(cache / f"installed-{name}.lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(cache / f"installed-{name}.lock"):
         made_by = directory / ".run"
         if run and made_by.exists() and made_by.read_text() == run:
             return directory
@@ -193,13 +191,13 @@ class Program:
         return {row["name"]: {"id": row["detail"].partition(",")[0]} for row in self.settled()}
 
     def settled(self, within: float = 20) -> list[dict[str, str]]:
-        """The rows of `status` once no embedded service is just starting, which has no process id to tell yet."""
+        """The rows of `status` once every embedded service has run for a while: one that just starts has no process id to tell yet."""
         end = time.monotonic() + within
         while True:
             rows: list[dict[str, str]] = self("status").data["services"]
-            if all(row["state"] != "starting" for row in rows):
+            if all(row["state"] in {"running", "done"} for row in rows):
                 return rows
-            assert time.monotonic() < end, f"still starting after {within:.0f} s: {rows}"
+            assert time.monotonic() < end, f"not within {within:.0f} s: every service runs; last seen: {rows}"
             time.sleep(0.3)
 
     def _containers(self) -> dict[str, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+from tests.support.locks import alone
 
 REQUIREMENTS = (
     "kedro>=1.0,<2",
@@ -31,10 +32,8 @@ def kedro_environment() -> Path:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     name = hashlib.sha256("\n".join((version, *REQUIREMENTS)).encode()).hexdigest()[:12]
     base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "provision-tests"
-    base.mkdir(parents=True, exist_ok=True)
     directory = base / f"kedro-{name}"
-    with open(base / f"kedro-{name}.lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(base / f"kedro-{name}.lock"):
         if not (directory / ".complete").exists():
             _make(directory, version)
     return directory

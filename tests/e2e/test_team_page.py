@@ -86,7 +86,7 @@ class Desk:
 
 @pytest.fixture(scope="module")
 def desk(installed: Path, server: TeamServer) -> Iterator[Desk]:
-    needed("pebble"), needed("pebble-challtestsrv")
+    needed("pebble", "pebble-challtestsrv")
     if subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode:
         pytest.skip("no name can be given to a server here")
     others = server.sh("docker ps -q").split()

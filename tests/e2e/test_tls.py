@@ -326,7 +326,7 @@ def test_doctor_explains_an_expired_certificate(front: Front) -> None:
 
 
 def test_acme_gets_its_certificate_from_a_real_server(front: Front) -> None:
-    needed("pebble"), needed("pebble-challtestsrv")
+    needed("pebble", "pebble-challtestsrv")
     with pebble(own_address(), front.http_port, front.port) as acme:
         (front.program.stack / "acme.pem").write_bytes(acme.trusted)
         text = f"  tls: acme\n  public_url: https://{PUBLIC}:{front.port}\n  acme_ca: {acme.directory}\n  acme_ca_file: acme.pem\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import pwd
 import shutil
@@ -18,6 +17,7 @@ import pytest
 
 from tests.checks import kill_all, processes_in, remove_containers
 from tests.installed import CACHE, DATA, Program, installed_environment
+from tests.support.locks import alone
 from tests.support.ports import free_port
 
 RUNTIMES = ("docker", "embedded")
@@ -129,8 +129,7 @@ def tester(root: None) -> Iterator[pwd.struct_passwd]:
 
 def _change_users(*argv: str) -> None:
     """Run one of shadow's programs, in turn: it fails, in place of waiting, while another changes the users."""
-    with open(CACHE / "users.lock", "w", encoding="utf-8") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
+    with alone(CACHE / "users.lock"):
         subprocess.run(argv, check=True, capture_output=True)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import psutil
 import pytest
 
-from tests.checks import Tracking, each_once, eventually, healthy, processes_in, run_logged, running, service_not_restarted
+from tests.checks import Tracking, each_once, eventually, has_ended, healthy, processes_in, run_logged, running, service_not_restarted
 from tests.installed import Program
 
 
@@ -20,7 +19,7 @@ def test_a_killed_service_comes_back_by_itself_with_everything_acknowledged(prog
         run.log_metrics(20)
         run.log_file()
         processes[victim].kill()
-        eventually(lambda: not processes[victim].is_running() or processes[victim].status() == psutil.STATUS_ZOMBIE, 10, "the end")
+        eventually(lambda: has_ended(processes[victim]), 10, "the end")
         healthy(program)
     assert running(program)[victim].pid != processes[victim].pid
     run.all_there()

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from tests.installed import CACHE
 from tests.support.go_programs import build
+from tests.support.locks import alone
 
+# Whoever asks for images waits for those who build.
+LOCK = CACHE / "images.lock"
 LABEL = "provision-test.recipe"
 BASE = "provision-test/python:3.13"
 POSTGRES = "provision-test/postgres:18"
@@ -100,15 +100,6 @@ CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile
 """
 
 
-@contextlib.contextmanager
-def build_lock() -> Iterator[None]:
-    """Hold the lock of those who build: whoever asks for images waits until they are done."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with open(CACHE / "images.lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def missing_images() -> list[str]:
     """Return the names of the images that the engine does not have."""
     return [image for image in (BASE, POSTGRES, MINIO, CADDY, TEAM_SERVER) if not _output("docker", "image", "ls", "-q", image)]
@@ -116,7 +107,7 @@ def missing_images() -> list[str]:
 
 def main() -> None:
     """Build what is missing or made from another recipe."""
-    with build_lock():
+    with alone(LOCK):
         _build_all()
 
 

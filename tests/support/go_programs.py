@@ -5,22 +5,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.installed import CACHE
+from tests.support.locks import alone
 
 PEBBLE = "github.com/letsencrypt/pebble/v2/cmd"
+LOCK = CACHE / "go/.lock"
 # The quick ones first.
 MODULES = {
     "pebble": f"{PEBBLE}/pebble@v2.10.3",
@@ -33,7 +32,7 @@ def go_program(name: str) -> Path:
     """Return the program, once whoever builds programs now is done with it; RuntimeError where it is not built."""
     program = _path(name)
     if not program.exists():
-        with _lock():
+        with alone(LOCK):
             pass
     if not program.exists():
         raise RuntimeError(f"{name} is not built (make programs)")
@@ -42,31 +41,24 @@ def go_program(name: str) -> Path:
 
 def build(*names: str) -> list[Path]:
     """Return the programs, built now unless they were before; minutes for MinIO. RuntimeError where there is no Go, or it fails."""
-    with _lock():
+    with alone(LOCK):
         for name in names:
             if not _path(name).exists():
                 _build(name)
     return [_path(name) for name in names]
 
 
-def needed(name: str) -> Path:
-    """Return the program; the test is left out where it is not built."""
+def needed(*names: str) -> None:
+    """Leave the test out where one of the programs is not built."""
     try:
-        return go_program(name)
+        for name in names:
+            go_program(name)
     except RuntimeError as error:
         pytest.skip(str(error))
 
 
 def _path(name: str) -> Path:
     return CACHE / "go" / hashlib.sha256(MODULES[name].encode()).hexdigest()[:12] / name
-
-
-@contextlib.contextmanager
-def _lock() -> Iterator[None]:
-    (CACHE / "go").mkdir(parents=True, exist_ok=True)
-    with open(CACHE / "go/.lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _build(name: str) -> None:

@@ -40,11 +40,11 @@ def slowest(reports: Iterable[pytest.TestReport]) -> Iterator[str]:
 
 def by_folder(reports: Iterable[pytest.TestReport]) -> Iterator[str]:
     """Yield each folder's tests and seconds; with `-n`, seconds of all processes added up."""
-    seconds: Counter[tuple[str, str]] = Counter()
+    seconds: dict[tuple[str, str], float] = defaultdict(float)
     tests: dict[tuple[str, str], set[str]] = defaultdict(set)
     for report in reports:
         key = (str(PurePosixPath(report.nodeid.partition("::")[0]).parent), runtime_of(report.nodeid) or "-")
-        seconds[key] += report.duration  # type: ignore[assignment]  # Counter counts in float as well
+        seconds[key] += report.duration
         tests[key].add(report.nodeid)
     if seconds:
         yield "seconds by folder and runtime"
