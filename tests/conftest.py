@@ -48,10 +48,19 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "campaign: long and random; runs with --campaign")
     if hasattr(config, "workerinput"):
         return
+    _refuse_missing(config)
     os.environ[FAILURES] = config.getoption("--failures") or str(new_folder(config.rootpath))
     config.pluginmanager.register(Summary())
     if config.getoption("--rerun-failed"):
         config.pluginmanager.register(Reruns(config))
+
+
+def _refuse_missing(config: pytest.Config) -> None:
+    """UsageError for a file that is not there; the processes of `-n` would say nothing."""
+    for argument in config.args:
+        path = config.invocation_params.dir / argument.partition("::")[0]
+        if not path.exists() and "[" not in str(path):
+            raise pytest.UsageError(f"file or directory not found: {argument}")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

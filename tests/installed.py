@@ -95,7 +95,7 @@ class Program:
     stack: Path
     runtime: str
     variables: dict[str, str] = field(default_factory=dict)
-    log: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list, repr=False)
     user: pwd.struct_passwd | None = None
     """Whom the program runs as; None for ourselves."""
 

@@ -11,6 +11,7 @@ import pytest
 from tests.campaign.actions import Campaign
 from tests.campaign.steps import sequence
 from tests.support.scheduling import RUNTIMES
+from tests.support.summary import counted
 
 
 @pytest.mark.campaign
@@ -32,4 +33,4 @@ def test_whatever_happens_the_stack_comes_back_with_everything_acknowledged(
             started = time.monotonic()
             campaign.do(step)
             print(f"step {step.number} held, {time.monotonic() - started:.1f} s", flush=True)
-        print(f"{step.number - 1} steps held")
+        print(f"{counted(step.number - 1, 'step')} held")

@@ -24,13 +24,18 @@ LONGEST_NAME = 100
 LEFT_OUT = ("secrets", "data")
 # Where that many have failed, the next ones say nothing new.
 MOST_WITH_STACKS = 10
+MASK = "********"
+SHORTEST_SECRET = 8
+# In JSON and Python's form of it; in a shell and in YAML.
+PASSWORD = re.compile(r"""(?:password['"]\s*:\s*['"]|MLFLOW_TRACKING_PASSWORD['"]?\s*[:=]\s*['"]?)([^\s'",\\$]{8,})""")
 
 
 def folder_of(nodeid: str) -> Path | None:
     """Return the folder for what the test of that id leaves; None where nothing is kept."""
     root = os.environ.get(VARIABLE)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", nodeid.removeprefix("tests/")).strip("-")
-    if len(name) > LONGEST_NAME:
+    if len(name) > LONGEST_NAME or "[" in nodeid:
+        # Parameters may differ in nothing but what no file's name can have.
         name = f"{name[-LONGEST_NAME:]}-{hashlib.sha256(nodeid.encode()).hexdigest()[:6]}"
     return Path(root, name) if root else None
 
@@ -41,16 +46,33 @@ def keep_report(report: pytest.TestReport, tmp_path: Path | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         captured = "".join(f"\n--- {name} ---\n{content}" for name, content in report.sections)
         where = f"\ntemporary files: {tmp_path}\n" if tmp_path else ""
-        (folder / f"{report.when}.txt").write_text(f"{report.nodeid}\n\n{report.longreprtext}\n{where}{captured}", errors="replace")
+        text = masked(f"{report.nodeid}\n\n{report.longreprtext}\n{where}{captured}")
+        (folder / f"{report.when}.txt").write_text(text, errors="replace")
+
+
+def masked(text: str) -> str:
+    """Return the text without the secrets of the stacks at hand, and without what is called a password in it."""
+    for program in _programs():
+        for path in program.stack.glob("secrets/*"):
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                if len(secret := path.read_text().strip()) >= SHORTEST_SECRET:
+                    text = text.replace(secret, MASK)
+    for password in set(PASSWORD.findall(text)):
+        text = text.replace(password, MASK)
+    return text
 
 
 def keep_stacks() -> None:
     """Keep every stack that this process has at hand, for the test that runs now."""
+    for program in _programs():
+        keep_stack(program)
+
+
+def _programs() -> list[Program]:
+    """Whatever holds them: a fixture, a helper, the test itself; it is asked for failures only."""
     from tests.installed import Program
 
-    # Whatever holds them - a fixture, a helper, the test itself; it is asked for failures only.
-    for program in [thing for thing in gc.get_objects() if isinstance(thing, Program)]:
-        keep_stack(program)
+    return [thing for thing in gc.get_objects() if isinstance(thing, Program)]
 
 
 def keep_stack(program: Program) -> None:
@@ -63,7 +85,7 @@ def keep_stack(program: Program) -> None:
     if target.exists():
         return
     target.mkdir(parents=True)
-    (target / "commands.txt").write_text("\n".join(program.log), errors="replace")
+    (target / "commands.txt").write_text(masked("\n".join(program.log)), errors="replace")
     for path in program.stack.iterdir():
         # Files of a stack at work come and go; whatever cannot be had must not hide the failure.
         with contextlib.suppress(OSError):

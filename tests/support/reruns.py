@@ -6,9 +6,13 @@ as they are, and so does one that fails twice. No test is exempt.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +21,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.support.evidence import VARIABLE, folder_of
+from tests.support.evidence import VARIABLE, folder_of, masked
 
 LIMIT = 3
 SUMMARY_KEY = "flaky"
+TEARDOWN_SECONDS = 120
 
 
 def new_folder(root: Path) -> Path:
@@ -63,6 +68,7 @@ class Reruns:
         folder = folder_of(nodeid)
         assert folder is not None, f"{VARIABLE} is not set"
         folder.mkdir(parents=True, exist_ok=True)
+        self._terminal.write_line(f"once more: {nodeid}")
         code, counts = _run_alone(self._config, nodeid, folder / "second-run")
         # Nothing but a test that ran and passed: pytest also ends well when it skips one or finds none.
         passed = code == 0 and counts == {"tests": 1, "failures": 0, "errors": 0, "skipped": 0}
@@ -70,12 +76,19 @@ class Reruns:
             self._said.append(f"flaky: {nodeid}, first failure in {folder}")
             self._forgive(nodeid)
         else:
-            self._said.append(f"failed twice: {nodeid}, both failures in {folder}")
+            failed = counts.get("failures", 0) + counts.get("errors", 0)
+            what = "failed twice" if failed else "failed, and did not run once more"
+            self._said.append(f"{what}: {nodeid}, see {folder}")
         return passed
+
+    @property
+    def _terminal(self) -> pytest.TerminalReporter:
+        terminal: pytest.TerminalReporter = self._config.pluginmanager.get_plugin("terminalreporter")  # type: ignore[assignment]
+        return terminal
 
     def _forgive(self, nodeid: str) -> None:
         """Show the reports of its first run as flaky, not as failures."""
-        stats = self._config.pluginmanager.get_plugin("terminalreporter").stats  # type: ignore[union-attr]
+        stats = self._terminal.stats
         for key in ("failed", "error"):
             stats[key] = [report for report in stats.get(key, []) if report.nodeid != nodeid]
         stats.setdefault(SUMMARY_KEY, []).append(self._failed[nodeid][0])
@@ -89,19 +102,41 @@ class Reruns:
 def _run_alone(config: pytest.Config, nodeid: str, folder: Path) -> tuple[int, dict[str, int]]:
     """Return the exit code and the counts of a pytest that runs this one test, with stacks of its own."""
     folder.mkdir()
-    results = folder / "results.xml"
-    argv = [sys.executable, "-m", "pytest", f"{config.rootpath}/{nodeid}", "-vv", "--rootdir", str(config.rootpath), *_options(config)]
+    results, output = folder / "results.xml", folder / "output.txt"
     # Its temporary files are not among pytest's last three folders of them, of which the first failure's is one.
-    argv += ["--junitxml", str(results), "--basetemp", str(folder / "tmp"), "--failures", str(folder), "-p", "no:cacheprovider"]
+    temporary = tempfile.mkdtemp(prefix="pytest-second-run-")
+    # The folder may have brackets in its name, which pytest takes for parameters.
+    argv = [sys.executable, "-m", "pytest", nodeid, "-vv", "--rootdir", str(config.rootpath), *_options(config)]
+    argv += ["--junitxml", str(results), "--basetemp", temporary, "--failures", str(folder), "-p", "no:cacheprovider"]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_XDIST", "PYTEST_CURRENT"))}
-    with open(folder / "output.txt", "w", encoding="utf-8") as output:
-        streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
-        done = subprocess.run(argv, cwd=config.invocation_params.dir, env=env, check=False, **streams)
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(config.invocation_params.dir), env.get("PYTHONPATH")]))
+    code = _run(argv, config.rootpath, env, output)
+    output.write_text(masked(output.read_text(errors="replace")))
+    if code == 0:
+        shutil.rmtree(temporary, ignore_errors=True)
     if not results.exists():
-        return done.returncode, {}
+        return code, {}
     suite = ElementTree.parse(results).find("testsuite")  # noqa: S314  pytest wrote it just now
+    # All of it is in the output too, without secrets.
+    results.unlink()
     assert suite is not None
-    return done.returncode, {name: int(suite.get(name, "0")) for name in ("tests", "failures", "errors", "skipped")}
+    return code, {name: int(suite.get(name, "0")) for name in ("tests", "failures", "errors", "skipped")}
+
+
+def _run(argv: list[str], cwd: Path, env: dict[str, str], output: Path) -> int:
+    """Return the exit code; Ctrl-C reaches it once, and it has the time to end its stacks."""
+    with open(output, "w", encoding="utf-8") as file:
+        streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": file, "stderr": file}
+        # Not in the terminal's group: a second Ctrl-C would end it in the middle of its tear-down.
+        process = subprocess.Popen(argv, cwd=cwd, env=env, start_new_session=True, **streams)
+        try:
+            return process.wait()
+        except BaseException:
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(TEARDOWN_SECONDS)
+            process.kill()
+            raise
 
 
 def _options(config: pytest.Config) -> list[str]:

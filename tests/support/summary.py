@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 
+from tests.support.evidence import VARIABLE as FAILURES
 from tests.support.scheduling import runtime_of
 
 SLOWEST = 10
@@ -17,10 +19,14 @@ class Summary:
     """Registered in the process that reports."""
 
     @pytest.hookimpl(trylast=True)
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
         reports = [report for kind in terminalreporter.stats.values() for report in kind if isinstance(report, pytest.TestReport)]
         skipped = [report for report in terminalreporter.stats.get("skipped", []) if isinstance(report, pytest.TestReport)]
         lines = [*slowest(reports), *by_folder(reports), *left_out(skipped)]
+        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+            lines.append("no test was selected")
+        if (folder := Path(os.environ[FAILURES])).exists():
+            lines.append(f"what failed tests left: {folder}")
         for line in lines:
             terminalreporter.write_line(line)
 
@@ -32,7 +38,7 @@ def slowest(reports: Iterable[pytest.TestReport]) -> Iterator[str]:
         phases[report.nodeid][report.when or ""] += report.duration
     ranked = sorted(phases.items(), key=lambda item: -sum(item[1].values()))[:SLOWEST]
     if ranked:
-        yield f"slowest {len(ranked)} tests: seconds (set-up + call + tear-down)"
+        yield f"slowest {counted(len(ranked), 'test')}: seconds (set-up + call + tear-down)"
     for nodeid, seconds in ranked:
         parts = " + ".join(f"{seconds[phase]:.1f}" for phase in ("setup", "call", "teardown"))
         yield f"{sum(seconds.values()):8.1f}  {nodeid} ({parts})"
@@ -49,7 +55,7 @@ def by_folder(reports: Iterable[pytest.TestReport]) -> Iterator[str]:
     if seconds:
         yield "seconds by folder and runtime"
     for (folder, runtime), total in sorted(seconds.items()):
-        yield f"{total:8.1f}  {folder} {runtime} ({len(tests[folder, runtime])} tests)"
+        yield f"{total:8.1f}  {folder} {runtime} ({counted(len(tests[folder, runtime]), 'test')})"
     if seconds:
         yield f"{sum(seconds.values()):8.1f}  in all"
 
@@ -58,7 +64,12 @@ def left_out(skipped: Iterable[pytest.TestReport]) -> Iterator[str]:
     """Yield each reason for which tests were left out, with their number."""
     reasons = Counter(_reason(report) for report in skipped)
     for reason, count in reasons.most_common():
-        yield f"left out: {count} {'test' if count == 1 else 'tests'}: {reason}"
+        yield f"left out: {counted(count, 'test')}: {reason}"
+
+
+def counted(count: int, what: str) -> str:
+    """Return `1 test` or `2 tests`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _reason(report: pytest.TestReport) -> str:

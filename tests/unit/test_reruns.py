@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.checks import eventually
 
 TWO_PROCESSES = ["-p", "xdist", "-n", "2"]
 ONCE = """
@@ -26,11 +30,18 @@ def fails_once(name):
 def run(folder: Path, tests: str, *options: str) -> tuple[int, str]:
     """The exit code and the output of a pytest with this repo's options that runs those tests."""
     (folder / "test_some.py").write_text(ONCE.format(folder=str(folder)) + tests)
-    argv = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "--color=no", f"--rootdir={folder}", str(folder), *options]
+    with started(folder, *options) as process:
+        output, _ = process.communicate(timeout=120)
+        return process.returncode, output
+
+
+def started(folder: Path, *options: str) -> subprocess.Popen[str]:
+    """A pytest with this repo's options that runs the tests of the folder."""
+    argv = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "--color=no", f"--rootdir={folder}", "test_some.py", *options]
     # Plugins that happen to be installed cost half of the time.
-    env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    done = subprocess.run(argv, cwd=Path(__file__).parents[2], env=env, capture_output=True, text=True, check=False, timeout=120)
-    return done.returncode, done.stdout + done.stderr
+    env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(argv, cwd=folder, env=env, start_new_session=True, **streams)
 
 
 def named(output: str) -> list[tuple[str, str]]:
@@ -69,6 +80,8 @@ def test_three_that_fail_once_pass_and_four_fail_the_run(tmp_path: Path, count: 
     assert seen == code, output
     assert len(named(output)) == (3 if code == 0 else 0)
     assert ("4 tests failed, more than 3" in output) is bool(code)
+    (folder,) = re.findall(r"^what failed tests left: (.+)$", output, re.MULTILINE)
+    assert len(list(Path(folder).iterdir())) == count
 
 
 SET_UP = """
@@ -87,6 +100,12 @@ def test_a():
     pytest.skip('no')
 """
 NOT_COLLECTED = "fails_once('a')\ndef test_a():\n    pass\n"
+ALIKE = """
+import pytest
+@pytest.mark.parametrize("text", ["[]", "{{}}", "()"])
+def test_a(text):
+    fails_once({folder!r} + "/a" + text)
+"""
 DIES = """
 import os
 def test_a():
@@ -107,6 +126,52 @@ def test_b():
 def test_whatever_failed_must_pass_in_every_phase(tmp_path: Path, tests: str, code: int) -> None:
     seen, output = run(tmp_path, tests, "--rerun-failed")
     assert seen == code, output
+
+
+def test_tests_whose_names_are_alike_keep_a_folder_each(tmp_path: Path) -> None:
+    code, output = run(tmp_path, ALIKE.format(folder=str(tmp_path)), "--rerun-failed")
+    assert code == 0, output
+    folders = re.findall(r", first failure in (.+)$", output, re.MULTILINE)
+    assert len(set(folders)) == 3
+    for folder, text in zip(folders, ("[]", "{}", "()"), strict=True):
+        assert f"test_a[{text}]" in (Path(folder) / "call.txt").read_text()
+
+
+def test_a_folder_with_brackets_in_its_name_is_as_good_as_another(tmp_path: Path) -> None:
+    folder = tmp_path / "odd [1] folder"
+    folder.mkdir()
+    code, output = run(folder, "def test_a():\n    fails_once('a')\n", "--rerun-failed")
+    assert code == 0, output
+    assert named(output) == [("flaky", "test_a")]
+
+
+def test_one_that_did_not_run_again_is_not_said_to_have_failed_twice(tmp_path: Path) -> None:
+    code, output = run(tmp_path, SKIPPED, "--rerun-failed")
+    assert code == 1, output
+    assert "failed, and did not run once more: test_some.py::test_a, see " in output
+
+
+@pytest.mark.parametrize("processes", [[], TWO_PROCESSES], ids=["one process", "two"])
+def test_what_is_not_there_and_what_selects_nothing_is_said(tmp_path: Path, processes: list[str]) -> None:
+    code, output = run(tmp_path, "def test_a():\n    pass\n", *processes, str(tmp_path / "test_nope.py"))
+    assert (code, "file or directory not found" in output, "test_nope.py" in output) == (4, True, True), output
+    code, output = run(tmp_path, "def test_a():\n    pass\n", *processes, "-k", "nope")
+    assert (code, "no test was selected" in output) == (5, True), output
+
+
+def test_ctrl_c_leaves_a_test_that_runs_once_more_the_time_to_end_its_stacks(tmp_path: Path) -> None:
+    with_a_stack = (
+        "import pytest, time\n@pytest.fixture\ndef stack():\n    yield\n    time.sleep(1)\n"
+        f"    pathlib.Path({str(tmp_path)!r}, 'ended').touch()\n"
+        f"def test_a(stack):\n    fails_once('a')\n    pathlib.Path({str(tmp_path)!r}, 'again').touch()\n    time.sleep(60)\n"
+    )
+    (tmp_path / "test_some.py").write_text(ONCE.format(folder=str(tmp_path)) + with_a_stack)
+    with started(tmp_path, "--rerun-failed") as process:
+        eventually((tmp_path / "again").exists, 60, "the second run")
+        (tmp_path / "ended").unlink()
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(30) == 2
+    assert (tmp_path / "ended").exists()
 
 
 def test_the_runtimes_that_are_required_are_required_the_second_time_too(tmp_path: Path) -> None:
@@ -130,21 +195,23 @@ def test_the_last_lines_say_what_took_long_and_what_was_left_out(tmp_path: Path)
     code, output = run(tmp_path, tests)
     assert code == 0, output
     lines = output.strip().splitlines()
-    assert "left out: 1 test: the Docker runtime: no engine" in lines[-5:]
+    assert lines[-2] == "left out: 1 test: the Docker runtime: no engine"
     slowest = lines[lines.index("slowest 2 tests: seconds (set-up + call + tear-down)") + 1]
     assert re.fullmatch(r" +0\.2  test_some.py::test_slow \(0\.0 \+ 0\.2 \+ 0\.0\)", slowest)
-    assert any(re.fullmatch(r" +0\.\d  \. docker \(1 tests\)", line) for line in lines)
+    assert any(re.fullmatch(r" +0\.\d  \. docker \(1 test\)", line) for line in lines)
 
 
 STACK = """
 from tests.installed import Program
 def test_a():
     stack = pathlib.Path({folder!r}, "of-a/stack")
-    for name, content in (("provision.yml", "{{}}"), ("logs/mlflow.log", "its last words"), ("secrets/key", "hunter2"), ("data/x", "y")):
+    files = {{"provision.yml": "{{}}", "logs/mlflow.log": "its last words", "secrets/key": "sesame-open-12", "data/x": "y"}}
+    for name, content in files.items():
         (stack / name).parent.mkdir(parents=True, exist_ok=True)
         (stack / name).write_text(content)
-    program = Program(pathlib.Path("/nowhere"), stack, "embedded", log=["$ provision up"])
-    assert not program
+    said = ["$ provision up", '{{"password": "of-another-user"}}', "it said sesame-open-12 and of-another-user"]
+    program = Program(pathlib.Path("/nowhere"), stack, "embedded", log=said)
+    assert "sesame-open-12" == program
 """
 
 
@@ -153,7 +220,8 @@ def test_the_stacks_of_a_failed_test_are_kept_without_secrets_and_data(tmp_path:
     assert code == 1, output
     (kept,) = tmp_path.glob(".failures/*/test_some.py-test_a/stack-embedded-of-a")
     assert {str(path.relative_to(kept)): path.read_text() for path in kept.rglob("*") if path.is_file()} == {
-        "commands.txt": "$ provision up",
+        "commands.txt": '$ provision up\n{"password": "********"}\nit said ******** and ********',
         "provision.yml": "{}",
         "logs/mlflow.log": "its last words",
     }
+    assert "sesame-open-12" not in (kept.parent / "call.txt").read_text()
