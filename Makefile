@@ -33,7 +33,7 @@ programs: $(VENV)/.dev ## build MinIO and Pebble for the tests, with Go, in some
 	$(BIN)/python -m tests.support.go_programs
 
 campaign: $(VENV)/.dev ## do to a stack what happens to one, at random: SECONDS, SEED, RUNTIME
-	$(BIN)/python -m pytest -s tests/campaign -k "$(RUNTIME)" --campaign $(SECONDS) --seed $(SEED) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/campaign -k "$(RUNTIME)" --require-runtime $(RUNTIME) --campaign $(SECONDS) --seed $(SEED) $(PYTEST_ARGS)
 
 check: lint ## linters, types and unit tests, under a minute
 	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)

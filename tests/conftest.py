@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,19 @@ from tests.support.evidence import VARIABLE as FAILURES
 from tests.support.evidence import keep_report, keep_stacks
 from tests.support.go_programs import needed
 from tests.support.locks import alone
-from tests.support.reruns import Reruns, new_folder
+from tests.support.reruns import TEARDOWN_SECONDS, Reruns, new_folder
 from tests.support.scheduling import RUNTIMES, in_order, processes, runtime_of, scheduler
 from tests.support.summary import Summary
+
+# Their assertions show values too.
+pytest.register_assert_rewrite("tests.checks", "tests.campaign.actions")
+
+
+def _seconds(text: str) -> int:
+    seconds = int(text)
+    if seconds <= 0:
+        raise ValueError(text)
+    return seconds
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,8 +46,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="fail where a test of this runtime, or of none, would be skipped",
     )
     parser.addoption("--rerun-failed", action="store_true", help="run failed tests once more by themselves, at the end")
+    parser.addoption("--no-rerun-failed", action="store_false", dest="rerun_failed", help="do not, whatever was said before")
     parser.addoption("--failures", metavar="DIR", help="what failed tests leave goes there; a folder of this run's own in .failures")
-    parser.addoption("--campaign", type=int, metavar="SECONDS", help="run the long random part too, for so long on each runtime")
+    parser.addoption("--campaign", type=_seconds, metavar="SECONDS", help="run the long random part too, for so long on each runtime")
     parser.addoption("--seed", default=secrets.token_hex(4), help="what the campaign does, and in which order; without it, something new")
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files; read the diff")
 
@@ -44,6 +56,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # A shell's background job ignores Ctrl-C, and so would every command that a test starts and interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Whoever ends the run ends its stacks.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.addinivalue_line("markers", "only(runtime): what is tested exists on that runtime alone")
     config.addinivalue_line("markers", "campaign: long and random; runs with --campaign")
     if hasattr(config, "workerinput"):
@@ -51,7 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
     _refuse_missing(config)
     os.environ[FAILURES] = config.getoption("--failures") or str(new_folder(config.rootpath))
     config.pluginmanager.register(Summary())
-    if config.getoption("--rerun-failed"):
+    if config.option.rerun_failed:
         config.pluginmanager.register(Reruns(config))
 
 
@@ -86,6 +100,10 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.workermanage import NodeManager
+
+    # After Ctrl-C a process has stacks to end; ten seconds, which xdist gives, are not always enough.
+    NodeManager.EXIT_TIMEOUT = TEARDOWN_SECONDS
     return scheduler(config, log)
 
 
@@ -94,12 +112,17 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """With `--require-runtime` a skip is a failure, but for the other runtime's tests; what a failure leaves is kept."""
     report = yield
     required = item.config.getoption("--require-runtime")
-    if report.skipped and required and runtime_of(item.nodeid) in {"", *required}:
+    skipped = report.skipped and isinstance(report.longrepr, tuple)
+    if skipped and required and runtime_of(item.nodeid) in {"", *required}:
         report.outcome, report.longrepr = "failed", f"skipped, which --require-runtime does not allow: {report.longrepr[2]}"
     if report.failed:
-        keep_report(report, getattr(item, "funcargs", {}).get("tmp_path"))
-        if report.when != "teardown":
-            keep_stacks()
+        try:
+            keep_report(report, getattr(item, "funcargs", {}).get("tmp_path"))
+            if report.when != "teardown":
+                keep_stacks()
+        except Exception:
+            # A full disk, for one; the failure itself is what counts.
+            report.sections.append(("not all of it could be kept", traceback.format_exc()))
     return report
 
 

@@ -36,15 +36,14 @@ images:
 
 
 def installed_environment(base: str = sys.executable, cache: Path = CACHE, extra: str = "[demo]") -> Path:
-    """A virtual environment with the wheel of this tree and its demo extra; the packages are made once, the wheel is always new."""
+    """A virtual environment with the wheel of this tree and its demo extra: the packages are made once, the wheel when the tree changed."""
     declared = (ROOT / "pyproject.toml").read_text().partition("[project.scripts]")[0]
-    name = hashlib.sha256(f"{sys.version}\n{extra}\n{declared}".encode()).hexdigest()[:12]
+    # Each checkout has one of its own, or the tests of one would run the program of another.
+    name = hashlib.sha256(f"{ROOT}\n{sys.version}\n{extra}\n{declared}".encode()).hexdigest()[:12]
     directory = cache / f"installed-{name}"
-    # The processes of one `pytest -n` share it.
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
     with alone(cache / f"installed-{name}.lock"):
-        made_by = directory / ".run"
-        if run and made_by.exists() and made_by.read_text() == run:
+        made_from, tree = directory / ".tree", _tree()
+        if made_from.exists() and made_from.read_text() == tree:
             return directory
         python = str(directory / "bin/python")
         if not (directory / ".complete").exists():
@@ -58,8 +57,18 @@ def installed_environment(base: str = sys.executable, cache: Path = CACHE, extra
         _uv("build", "--quiet", "--wheel", "--out-dir", str(dist), str(ROOT))
         wheel = next(dist.glob("*.whl"))
         _uv("pip", "install", "--quiet", "--no-deps", "--reinstall", "--python", python, str(wheel))
-        made_by.write_text(run or "")
+        made_from.write_text(tree)
     return directory
+
+
+def _tree() -> str:
+    """A hash of every file that may be in the wheel."""
+    folders = [path for name in ("provisioner", "deploy") for path in (ROOT / name).rglob("*") if "__pycache__" not in path.parts]
+    digest = hashlib.sha256()
+    for path in sorted(path for path in [*ROOT.iterdir(), *folders] if path.is_file()):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(ROOT)} {path.stat().st_mode} {len(content)}\0".encode() + content)
+    return digest.hexdigest()
 
 
 def _uv(*arguments: str) -> None:

@@ -18,8 +18,8 @@ from tests.server.load import logging_batches, logging_metrics, moving_artifacts
 from tests.server.roles import replaced
 from tests.support.ports import free_port
 
-# A run for each step, whose every value must be there ever after; more would make the looking longer than the doing.
-RUNS_KEPT = 5
+# A run for each step, whose every value must be there ever after; to look at more each time would take longer than the doing.
+RUNS_LOOKED_AT = 5
 
 
 class Campaign:
@@ -38,14 +38,19 @@ class Campaign:
     def do(self, step: Step) -> None:
         """Take the step; AssertionError when the stack does not come back whole, or anything acknowledged is gone."""
         run = run_logged(self.uri)
-        self._runs = [*self._runs, run][-RUNS_KEPT:]
+        self._runs.append(run)
         action: Callable[..., None] = getattr(self, step.action)
         action(**step.values)
         healthy(self.program)
         if self._runtime == "embedded":
             each_once(self.program.stack)
-        for kept in self._runs:
+        for kept in self._runs[-RUNS_LOOKED_AT:]:
             kept.all_there()
+
+    def all_there(self) -> None:
+        """AssertionError when anything is gone of all that was ever acknowledged."""
+        for run in self._runs:
+            run.all_there()
 
     @property
     def deployed(self) -> Deployed:
@@ -170,7 +175,7 @@ class Campaign:
         return self._door
 
     def _log_for(self, seconds: float) -> None:
-        """Write acknowledged values for so long, so that what happens next happens in the middle of work."""
+        """Write acknowledged values for so long: what happens next comes right after them."""
         end = time.monotonic() + seconds
         self._runs[-1].log_metrics(1)
         while time.monotonic() < end:

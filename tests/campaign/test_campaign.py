@@ -23,9 +23,9 @@ def test_whatever_happens_the_stack_comes_back_with_everything_acknowledged(
         request.getfixturevalue("docker")
     seed, seconds = request.config.getoption("--seed"), request.config.getoption("--campaign")
     print(f"\nseed {seed}, {seconds} s, {runtime}; the same again: make campaign SEED={seed} SECONDS={seconds} RUNTIME={runtime}")
-    end = time.monotonic() + seconds
     with contextlib.ExitStack() as cleanup:
         campaign = Campaign(installed, stacks, runtime, cleanup)
+        end = time.monotonic() + seconds
         for step in sequence(seed, runtime):
             if time.monotonic() >= end:
                 break
@@ -33,4 +33,5 @@ def test_whatever_happens_the_stack_comes_back_with_everything_acknowledged(
             started = time.monotonic()
             campaign.do(step)
             print(f"step {step.number} held, {time.monotonic() - started:.1f} s", flush=True)
+        campaign.all_there()
         print(f"{counted(step.number - 1, 'step')} held")

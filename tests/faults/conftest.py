@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import pwd
 import shutil
@@ -16,7 +17,7 @@ import psutil
 import pytest
 
 from tests.checks import kill_all, processes_in, remove_containers
-from tests.installed import CACHE, DATA, Program, installed_environment
+from tests.installed import CACHE, DATA, ROOT, Program, installed_environment
 from tests.support.locks import alone
 from tests.support.ports import free_port
 
@@ -24,8 +25,9 @@ RUNTIMES = ("docker", "embedded")
 # Where names meet a shell, a YAML file, a URI, supervisord or the 107 bytes of a socket's path, this one hurts.
 LONG = "ein sehr langer Ordner " * 4 + "数据"
 ODD = {"docker": f"Frédéric's «stack» & $HOME #1/{LONG}", "embedded": f"Frédéric's «stack» 100% & $HOME #1/{LONG}"}
-# Each process of `pytest -n` has a user of its own.
-TESTER = f"provision-tester-{os.environ.get('PYTEST_XDIST_WORKER', 'one')}"
+# Each checkout and home has users of its own, one for each process of `pytest -n`.
+OURS = hashlib.sha256(f"{ROOT}\n{CACHE}".encode()).hexdigest()[:6]
+TESTER = f"provision-test-{OURS}-{os.environ.get('PYTEST_XDIST_WORKER', 'one')}"
 
 
 @contextlib.contextmanager
@@ -129,7 +131,7 @@ def tester(root: None) -> Iterator[pwd.struct_passwd]:
 
 def _change_users(*argv: str) -> None:
     """Run one of shadow's programs, in turn: it fails, in place of waiting, while another changes the users."""
-    with alone(CACHE / "users.lock"):
+    with alone(DATA / "users.lock"):
         subprocess.run(argv, check=True, capture_output=True)
 
 

@@ -47,7 +47,8 @@ def keep_report(report: pytest.TestReport, tmp_path: Path | None) -> None:
         captured = "".join(f"\n--- {name} ---\n{content}" for name, content in report.sections)
         where = f"\ntemporary files: {tmp_path}\n" if tmp_path else ""
         text = masked(f"{report.nodeid}\n\n{report.longreprtext}\n{where}{captured}")
-        (folder / f"{report.when}.txt").write_text(text, errors="replace")
+        name = report.when if report.when in {"setup", "call", "teardown"} else "process"
+        (folder / f"{name}.txt").write_text(text, errors="replace")
 
 
 def masked(text: str) -> str:
@@ -72,7 +73,8 @@ def _programs() -> list[Program]:
     """Whatever holds them: a fixture, a helper, the test itself; it is asked for failures only."""
     from tests.installed import Program
 
-    return [thing for thing in gc.get_objects() if isinstance(thing, Program)]
+    # Not isinstance, which asks what a dead weak reference refers to.
+    return [thing for thing in gc.get_objects() if issubclass(type(thing), Program)]
 
 
 def keep_stack(program: Program) -> None:
@@ -89,8 +91,13 @@ def keep_stack(program: Program) -> None:
     for path in program.stack.iterdir():
         # Files of a stack at work come and go; whatever cannot be had must not hide the failure.
         with contextlib.suppress(OSError):
-            if path.name not in LEFT_OUT:
-                (shutil.copytree if path.is_dir() else shutil.copy)(path, target / path.name)
+            # A link may lead to what is left out, or to itself.
+            if path.name in LEFT_OUT or path.is_symlink():
+                continue
+            if path.is_dir():
+                shutil.copytree(path, target / path.name, symlinks=True)
+            else:
+                shutil.copy(path, target / path.name)
     if program.runtime == "docker":
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             _container_logs(program, target)

@@ -31,10 +31,10 @@ MODULES = {
 def go_program(name: str) -> Path:
     """Return the program, once whoever builds programs now is done with it; RuntimeError where it is not built."""
     program = _path(name)
-    if not program.exists():
+    if not _is_whole(program):
         with alone(LOCK):
             pass
-    if not program.exists():
+    if not _is_whole(program):
         raise RuntimeError(f"{name} is not built (make programs)")
     return program
 
@@ -43,7 +43,7 @@ def build(*names: str) -> list[Path]:
     """Return the programs, built now unless they were before; minutes for MinIO. RuntimeError where there is no Go, or it fails."""
     with alone(LOCK):
         for name in names:
-            if not _path(name).exists():
+            if not _is_whole(_path(name)):
                 _build(name)
     return [_path(name) for name in names]
 
@@ -61,11 +61,17 @@ def _path(name: str) -> Path:
     return CACHE / "go" / hashlib.sha256(MODULES[name].encode()).hexdigest()[:12] / name
 
 
+def _is_whole(program: Path) -> bool:
+    return program.is_file() and program.stat().st_size > 0 and os.access(program, os.X_OK)
+
+
 def _build(name: str) -> None:
     if not shutil.which("go"):
         raise RuntimeError(f"{name} is built with Go, which is not installed")
     program, module = _path(name), MODULES[name]
-    program.parent.mkdir(exist_ok=True)
+    # With what a build that was killed has left.
+    shutil.rmtree(program.parent, ignore_errors=True)
+    program.parent.mkdir()
     with tempfile.TemporaryDirectory(dir=program.parent) as made:
         env = {**os.environ, "GOBIN": made}
         done = subprocess.run(["go", "install", module], env=env, cwd=made, capture_output=True, text=True, check=False)

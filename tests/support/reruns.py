@@ -21,7 +21,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.support.evidence import VARIABLE, folder_of, masked
+from tests.support.evidence import VARIABLE, folder_of, keep_report, masked
+from tests.support.summary import counted
 
 LIMIT = 3
 SUMMARY_KEY = "flaky"
@@ -40,20 +41,37 @@ class Reruns:
         self._config = config
         self._failed: dict[str, list[pytest.TestReport]] = {}
         self._uncollected = 0
+        self._collected: set[str] = set()
+        self._reported: set[str] = set()
         self._said: list[str] = []
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         self._uncollected += report.failed
 
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self._collected.update(item.nodeid for item in session.items)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        self._collected.update(ids)
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._reported.add(report.nodeid)
         if report.failed:
             self._failed.setdefault(report.nodeid, []).append(report)
+        if report.failed and report.when not in {"setup", "call", "teardown"}:
+            # Its process died, and could keep nothing.
+            keep_report(report, None)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Iterator[None]:
         """Run the failed ones again after the last test; the run has failed for those that fail again."""
         done = yield
+        if lost := self._collected - self._reported:
+            self._said.append(f"{counted(len(lost), 'test')} never ran, such as {min(lost)}")
+            session.testsfailed += len(lost)
+            return done
         if not self._failed or self._uncollected:
             return done
         if len(self._failed) > LIMIT:
@@ -108,6 +126,8 @@ def _run_alone(config: pytest.Config, nodeid: str, folder: Path) -> tuple[int, d
     # The folder may have brackets in its name, which pytest takes for parameters.
     argv = [sys.executable, "-m", "pytest", nodeid, "-vv", "--rootdir", str(config.rootpath), *_options(config)]
     argv += ["--junitxml", str(results), "--basetemp", temporary, "--failures", str(folder), "-p", "no:cacheprovider"]
+    # The last one counts: PYTEST_ADDOPTS may ask for second runs.
+    argv.append("--no-rerun-failed")
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_XDIST", "PYTEST_CURRENT"))}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(config.invocation_params.dir), env.get("PYTHONPATH")]))
     code = _run(argv, config.rootpath, env, output)
@@ -143,6 +163,8 @@ def _options(config: pytest.Config) -> list[str]:
     """Return those of this run's options that decide what a test does."""
     given = [("--require-runtime", runtime) for runtime in config.getoption("--require-runtime")]
     given += [("-p", name) for name in config.option.plugins if name != "xdist"]
+    given += [("-W", warning) for warning in config.option.pythonwarnings or ()]
+    given += [("-o", setting) for setting in config.option.override_ini or ()]
     if seconds := config.getoption("--campaign"):
         given += [("--campaign", str(seconds)), ("--seed", config.getoption("--seed"))]
     return [part for option in given for part in option]

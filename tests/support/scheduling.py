@@ -92,4 +92,13 @@ def scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             return group_of(nodeid)
 
+        def remove_node(self, node: Any) -> str | None:
+            """Return the test that the process died of, which xdist would give to the next process, and the next, until none is left."""
+            pending = [(unit, nodeid) for unit in self.assigned_work[node].values() for nodeid, done in unit.items() if not done]
+            if pending:
+                unit, nodeid = pending[0]
+                unit[nodeid] = True
+            super().remove_node(node)
+            return pending[0][1] if pending else None
+
     return ByGroup(config, log)

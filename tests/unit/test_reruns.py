@@ -187,6 +187,68 @@ def test_a_process_that_dies_is_a_failure_that_may_pass_alone(tmp_path: Path) ->
     assert named(output) == [("flaky", "test_a")]
 
 
+KILLS = """
+import os
+def test_a():
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os._exit(9)
+"""
+
+
+def test_a_test_that_ends_its_process_does_so_once_and_the_others_run(tmp_path: Path) -> None:
+    code, output = run(tmp_path, KILLS + "def test_b():\n    pass\n", "--rerun-failed", *TWO_PROCESSES)
+    assert code == 0, output
+    assert output.count("replacing crashed worker") == 1, output
+    assert "1 passed, 1 flaky in " in last_line(output)
+    (folder,) = re.findall(r"^flaky: test_some.py::test_a, first failure in (.+)$", output, re.MULTILINE)
+    assert "crashed while running" in (Path(folder) / "process.txt").read_text()
+
+
+def test_tests_that_never_ran_fail_the_run(tmp_path: Path) -> None:
+    options = ["--rerun-failed", "-p", "xdist", "-n", "1", "--max-worker-restart", "0"]
+    code, output = run(tmp_path, KILLS + "def test_b():\n    pass\n", *options)
+    assert code == 1, output
+    assert "1 test never ran, such as test_some.py::test_b" in output
+
+
+@pytest.mark.parametrize(
+    ("tests", "option", "value"),
+    [
+        ("import warnings\ndef test_a():\n    warnings.warn('old')\n", "-W", "error"),
+        ("import pytest\n@pytest.mark.xfail\ndef test_a():\n    pass\n", "-o", "xfail_strict=true"),
+    ],
+    ids=["warnings", "settings"],
+)
+def test_what_made_a_test_fail_holds_for_its_second_run(tmp_path: Path, tests: str, option: str, value: str) -> None:
+    assert run(tmp_path, tests)[0] == 0
+    code, output = run(tmp_path, tests, "--rerun-failed", option, value)
+    assert code == 1, output
+    assert named(output) == [("failed twice", "test_a")]
+
+
+def test_a_second_run_has_none_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--rerun-failed")
+    code, output = run(tmp_path, "def test_a():\n    assert not 'always'\n")
+    assert code == 1, output
+    assert len(list(tmp_path.rglob("second-run"))) == 1
+
+
+@pytest.mark.parametrize("processes", [[], TWO_PROCESSES], ids=["one process", "two"])
+def test_a_failure_is_shown_though_nothing_of_it_can_be_kept(tmp_path: Path, processes: list[str]) -> None:
+    (tmp_path / ".failures").touch()
+    code, output = run(tmp_path, "def test_a():\n    assert not 'true'\ndef test_b():\n    pass\n", *processes)
+    assert code == 1, output
+    assert "assert not 'true'" in output
+    assert "not all of it could be kept" in output
+    assert "1 failed, 1 passed in " in last_line(output)
+
+
+def test_a_known_failure_is_no_skip(tmp_path: Path) -> None:
+    tests = "import pytest\n@pytest.mark.xfail\ndef test_a():\n    assert not 'yet'\n"
+    code, output = run(tmp_path, tests, "--require-runtime", "docker")
+    assert (code, "1 xfailed in " in last_line(output)) == (0, True), output
+
+
 def test_the_last_lines_say_what_took_long_and_what_was_left_out(tmp_path: Path) -> None:
     tests = (
         "import time, pytest\ndef test_slow():\n    time.sleep(0.2)\n@pytest.mark.parametrize('runtime', ['docker'])\n"
