@@ -55,6 +55,11 @@ class PreflightError(ProvisionError):
 
 
 @dataclass
+class PortTaken(PreflightError):
+    """Another program has the front door's port."""
+
+
+@dataclass
 class CommandFailed(ProvisionError):
     """A program was missing, failed, was killed or took too long."""
 

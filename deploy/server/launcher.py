@@ -1,5 +1,7 @@
 """Become one service of the embedded runtime: take its environment from a JSON file, end with the parent, exec.
 
+One that listens on TCP stays a program of this process, which keeps its sockets.
+
 `launcher.py NAME` runs the service's own command; `launcher.py NAME PROGRAM ARGUMENTS...` another one in its environment.
 Started in the stack directory; PROVISION_RUN names the directory of unix sockets.
 """
@@ -14,6 +16,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from listening import Listener, PortTaken
 
 SERVICES = Path("deploy/embedded/services.json")
 RUN = "/@RUN@"
@@ -34,13 +38,36 @@ def main(arguments: list[str]) -> None:
     end_with_parent(service["parent_death_signal"], parent)
     if "log" in service and not other:
         write_to(service["log"])
-    if not other:
-        remember_start(Path(run) / f"{name}.starts")
     argv, environment = command(service, run, other)
     try:
+        if "listen" in service and not other:
+            sys.exit(serve(name, service["listen"], argv, environment))
+        if not other:
+            remember_start(Path(run) / f"{name}.starts")
         os.execvpe(argv[0], argv, environment)
     except OSError as error:
         sys.exit(f"{name}: {argv[0]} cannot be run: {error.strerror}; `provision up` makes the server environment anew")
+
+
+def serve(name: str, addresses: list[tuple[str, int]], argv: list[str], environment: dict[str, str]) -> int:
+    """The exit code of the program, which is given sockets that listen; it cannot outlive this process, which has its port."""
+    run, parent = Path(environment["PROVISION_RUN"]), os.getpid()
+    taken = run / f"{name}.taken"
+    try:
+        listener = Listener(name, addresses)
+    except PortTaken as error:
+        # `up` and `status` read it: supervisord tells nobody why a program did not start.
+        taken.write_text(f"{error}\n")
+        sys.exit(f"{name}: {error}")
+    except OSError as error:
+        sys.exit(f"{name}: {error.strerror}")
+    taken.unlink(missing_ok=True)
+
+    def prepare() -> None:
+        end_with_parent("SIGKILL", parent)
+        remember_start(run / f"{name}.starts")
+
+    return listener.run(argv, environment, prepare)
 
 
 def command(service: dict[str, Any], run: str, other: list[str]) -> tuple[list[str], dict[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from provisioner.actions.secrets import make_secrets, missing_secrets, read_secr
 from provisioner.actions.stack_directory import OpenStack, changed_files, find_stack, refuse_others_files, write_files
 from provisioner.actions.status import service_rows
 from provisioner.actions.work import Work
-from provisioner.errors import UNCHANGED, PreflightError, ProvisionError, WouldLoseData
+from provisioner.errors import UNCHANGED, PortTaken, PreflightError, ProvisionError, WouldLoseData
 from provisioner.model.front_door import DEFAULT_PORT, ends_tls, redirect_port
 from provisioner.model.plan import Observed, make_plan
 from provisioner.model.stack import MLFLOW_VERSION, RuntimeKind, Stack, build_stack
@@ -61,18 +62,32 @@ def bring_up(opened: OpenStack, options: UpOptions, reporter: Reporter, command:
         return _shown_only(work, result, reporter)
     with opened.host.lock(opened.directory, command):
         # Another command may have ended just before the lock was ours.
-        opened = opened.again()
-        work = _decide(opened, choice.kind, reporter)
-        with changing(opened, command, work, reporter):
-            opened = _carry_out(opened, work, reporter)
-            _check(opened, work, reporter)
+        opened, work = _make(opened.again(), choice.kind, reporter, command)
         rows = service_rows(work.stack, work.runtime.observe())
     result.data = {"tracking_uri": tracking_uri(opened, work.port), "project": opened.project, "services": rows}
     return result
 
 
-def _decide(opened: OpenStack, kind: RuntimeKind, reporter: Reporter) -> Work:
-    """Observe and plan; changes nothing."""
+def _make(opened: OpenStack, kind: RuntimeKind, reporter: Reporter, command: str) -> tuple[OpenStack, Work]:
+    """The stack decided, made and checked; with another port when its own was taken before the front door listened."""
+    taken: set[int] = set()
+    while True:
+        work = _decide(opened, kind, reporter, taken)
+        try:
+            with changing(opened, command, work, reporter):
+                opened = _carry_out(opened, work, reporter)
+                _check(opened, work, reporter)
+        except PortTaken:
+            if work.port in taken or not _may_choose_port(opened):
+                raise
+            taken.add(work.port)
+            opened = opened.again()
+        else:
+            return opened, work
+
+
+def _decide(opened: OpenStack, kind: RuntimeKind, reporter: Reporter, taken: Container[int] = ()) -> Work:
+    """Observe and plan; changes nothing. `taken` has ports of which it is known."""
     stack = build_stack(opened.settings, kind)
     port = stack_port(opened)
     runtime = make_runtime(opened, stack, port)
@@ -83,7 +98,7 @@ def _decide(opened: OpenStack, kind: RuntimeKind, reporter: Reporter) -> Work:
     missing = missing_secrets(opened, stack)
     refuse_lost_secrets(opened, missing, observed.has_data)
     refuse_ungiven(opened, missing, os.environ)
-    free = _decide_port(opened, observed, port, reporter)
+    free = _decide_port(opened, observed, port, taken, reporter)
     if free != port:
         runtime = make_runtime(opened, stack, free)
     wanted = runtime.wanted()
@@ -143,28 +158,33 @@ def _check(opened: OpenStack, work: Work, reporter: Reporter) -> None:
     opened.save(opened.state.with_(checked=wanted))
 
 
-def _decide_port(opened: OpenStack, observed: Observed, port: int, reporter: Reporter) -> int:
+def _decide_port(opened: OpenStack, observed: Observed, port: int, taken: Container[int], reporter: Reporter) -> int:
     """The front door's port: kept while ours answers there, else free, else the next free one where the user named none."""
     proxy = observed.services.get("proxy")
     # Started by hand from the rendered files, it listens where those say, and nothing was remembered yet.
     ours = proxy is not None and proxy.state in {"running", "starting", "ill"} and opened.state.port in {port, None}
     server = opened.settings.server
     bind, redirect = server.bind, redirect_port(server, port)
-    if ours:
+    if ours and port not in taken:
         return port
-    if opened.host.is_free(bind, port):
+    if port not in taken and opened.host.is_free(bind, port):
         if redirect is None or opened.host.is_free(bind, redirect):
             return port
         raise _taken(opened, redirect, "proxy (server.http_port in provision.yml)", "server.http_port")
-    # Nobody has the address of a stack that was never checked: another may have been quicker to take its port.
-    unknown = opened.state.port is None or not opened.state.checked
-    if server.port is None and unknown and not ends_tls(server) and not opened.host.name:
+    if _may_choose_port(opened):
         held_by = opened.host.holder(port)
-        free = ports.next_free(bind, DEFAULT_PORT + 1)
+        free = ports.next_free(bind, max(port, DEFAULT_PORT) + 1)
         if free:
             reporter.step("chosen", "port", f"{free}, since {port} is taken" + (f" by {held_by}" if held_by else ""))
             return free
     raise _taken(opened, port, "proxy (server.port in provision.yml)" if server.port else "proxy (this stack's port)", "server.port")
+
+
+def _may_choose_port(opened: OpenStack) -> bool:
+    """Whether the user named no port, and nobody has the address: the stack was never checked."""
+    server = opened.settings.server
+    unknown = opened.state.port is None or not opened.state.checked
+    return server.port is None and unknown and not ends_tls(server) and not opened.host.name
 
 
 def _taken(opened: OpenStack, port: int, where: str, setting: str) -> PreflightError:

@@ -47,6 +47,8 @@ class Addresses:
     """The directory of a local artifact store."""
     secrets: str
     """The directory of secret files."""
+    front_sockets: tuple[str, ...] = ()
+    """What the front door binds in place of `front` and `front_http`, in Caddy's words: sockets that it is given."""
 
 
 IN_CONTAINERS = Addresses(

@@ -151,12 +151,13 @@ _REDIRECT = """
 def render_caddyfile(stack: Stack, addresses: Addresses, asgi_paths: Sequence[str]) -> str:
     """The Caddyfile of the stack's front door; without TLS it answers to every Host header, and MLflow decides which it accepts."""
     server = stack.settings.server
-    host, port = _split(addresses.front)
+    bind, bind_http = addresses.front_sockets or (_host(addresses.front), _host(addresses.front_http))
+    port = _port(addresses.front)
     secure = ends_tls(server)
     name = in_url(public_host(server))
     site = _SITE.format(
         address=f"https://{name}:{port}" if secure else f"http://:{port}",
-        bind=_bind(host),
+        bind=f"bind {bind}",
         tls=_tls(server, addresses),
         demo=_NO_DEMO if stack.login else "",
         asgi_paths=" ".join(asgi_paths),
@@ -165,10 +166,10 @@ def render_caddyfile(stack: Stack, addresses: Addresses, asgi_paths: Sequence[st
     )
     text = _HEAD + _options(stack, addresses) + "\n" + _ACCESS_LOG + _TRACKING_SERVER + site
     if secure:
-        text += _OTHER_NAMES.format(address=f"https://:{port}", bind=_bind(host))
+        text += _OTHER_NAMES.format(address=f"https://:{port}", bind=f"bind {bind}")
     if secure and addresses.front_http:
-        host, port = _split(addresses.front_http)
-        text += _REDIRECT.format(address=f"http://:{port}", bind=_bind(host), public_url=server.public_url)
+        address = f"http://:{_port(addresses.front_http)}"
+        text += _REDIRECT.format(address=address, bind=f"bind {bind_http}", public_url=server.public_url)
     return text
 
 
@@ -176,9 +177,9 @@ def _options(stack: Stack, addresses: Addresses) -> str:
     server = stack.settings.server
     lines = ["admin off", f"auto_https {'disable_redirects' if ends_tls(server) else 'off'}", "persist_config off", "grace_period 30s"]
     if ends_tls(server):
-        lines.append(f"https_port {_split(addresses.front)[1]}")
+        lines.append(f"https_port {_port(addresses.front)}")
         # Without a listener of ours the one for ACME's challenge is opened when it is needed.
-        lines.append(f"http_port {_split(addresses.front_http)[1] if addresses.front_http else 80}")
+        lines.append(f"http_port {_port(addresses.front_http) if addresses.front_http else 80}")
         if is_address(public_host(server)):
             # A client that uses an address names no server.
             lines.append(f"default_sni {public_host(server)}")
@@ -215,10 +216,9 @@ def _issuer(server: ServerSettings, addresses: Addresses) -> str:
     return "\t\tissuer acme {\n" + "".join(f"\t\t\t{option}\n" for option in options) + "\t\t}\n"
 
 
-def _split(address: str) -> tuple[str, str]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), port
+def _host(address: str) -> str:
+    return address.rpartition(":")[0].strip("[]") or "0.0.0.0"  # noqa: S104
 
 
-def _bind(host: str) -> str:
-    return f"bind {host or '0.0.0.0'}"  # noqa: S104
+def _port(address: str) -> str:
+    return address.rpartition(":")[2]

@@ -66,6 +66,8 @@ class Daemon:
     lasting: bool = True
     log: str = ""
     """A file that the process writes itself, since nobody takes its output."""
+    listen: tuple[tuple[str, int], ...] = ()
+    """The addresses and ports that it is given as sockets which listen, from file descriptor 3 on."""
     reads: tuple[str, ...] = field(default=())
     """The rendered files that it reads: another content makes it another configuration."""
 
@@ -99,4 +101,8 @@ def _entry(daemon: Daemon) -> dict[str, object]:
         "environment": daemon.environment,
         "parent_death_signal": f"SIG{daemon.stop_signal}",
     }
-    return entry | ({"log": daemon.log} if daemon.log else {})
+    if daemon.log:
+        entry["log"] = daemon.log
+    if daemon.listen:
+        entry["listen"] = [list(address) for address in daemon.listen]
+    return entry

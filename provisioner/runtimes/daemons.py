@@ -47,8 +47,7 @@ class Programs:
 def embedded_addresses(stack: Stack, place: Place) -> Addresses:
     """Where the parts find each other: unix sockets in the run directory, and only the front door on TCP."""
     server = stack.settings.server
-    host = in_url(server.bind)
-    redirect = redirect_port(server, place.port)
+    front, *redirects = (f"{in_url(host)}:{port}" for host, port in listening(stack, place))
     return Addresses(
         postgres=RUN,
         minio="",
@@ -56,14 +55,23 @@ def embedded_addresses(stack: Stack, place: Place) -> Addresses:
         listen_asgi=f"unix:{RUN}/mlflow-asgi.sock",
         upstream=f"unix/{{${RUN_VARIABLE}}}/mlflow.sock",
         upstream_asgi=f"unix/{{${RUN_VARIABLE}}}/mlflow-asgi.sock",
-        front=f"{host}:{place.port}",
-        front_http=f"{host}:{redirect}" if redirect else "",
+        front=front,
+        front_http="".join(redirects),
+        front_sockets=("fd/3", "fd/4"),
         front_files=str(Path(CADDYFILE).parent),
         front_key=f"{SECRETS}/{TLS_KEY}",
         jobs=f"http://{local_address(server.bind)}:{place.port}",
         artifacts=str(place.directory / ARTIFACTS),
         secrets=str(place.directory / SECRETS),
     )
+
+
+def listening(stack: Stack, place: Place) -> tuple[tuple[str, int], ...]:
+    """The addresses and ports of the front door: its own, and the one that redirects."""
+    server = stack.settings.server
+    redirect = redirect_port(server, place.port)
+    ports = (place.port, redirect) if redirect else (place.port,)
+    return tuple((server.bind, port) for port in ports)
 
 
 def daemons(stack: Stack, place: Place, programs: Programs, host_memory_mb: int) -> tuple[Daemon, ...]:
@@ -159,6 +167,7 @@ def _proxy(stack: Stack, place: Place, programs: Programs, base: Mapping[str, st
         (programs.path("caddy"), "run", "--config", CADDYFILE, "--adapter", "caddyfile"),
         {**base, "XDG_CONFIG_HOME": home, "XDG_DATA_HOME": home},
         grace_seconds=stack.service("proxy").grace_seconds,
+        listen=listening(stack, place),
         # Its certificate, where that is the user's, lies beside it.
         reads=(str(Path(CADDYFILE).parent),),
     )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from provisioner.errors import CommandFailed, PreflightError, ProvisionError
+from provisioner.errors import CommandFailed, PortTaken, PreflightError, ProvisionError
 from provisioner.model.plan import ObservedService, Plan, State
 from provisioner.model.stack import Stack
 
@@ -118,7 +118,8 @@ def explained(failure: CommandFailed, left_as: str = "nothing was changed") -> P
     for pattern, what, hint in _KNOWN:
         for line in seen.splitlines():
             if re.search(pattern, line, re.IGNORECASE):
-                return PreflightError(what, where=failure.where, why=line.strip(), hint=hint, left_as=left_as)
+                kind = PortTaken if pattern == _PORT_TAKEN else PreflightError
+                return kind(what, where=failure.where, why=line.strip(), hint=hint, left_as=left_as)
     if failure.code is None and not seen and failure.argv[:1] == ("docker",) and "is not there" in failure.what:
         return PreflightError(
             "Docker is not installed",
@@ -128,6 +129,7 @@ def explained(failure: CommandFailed, left_as: str = "nothing was changed") -> P
     return failure
 
 
+_PORT_TAKEN = r"port is already allocated|address already in use"
 _KNOWN = (
     (
         r"permission denied.*(docker.sock|docker daemon|docker API)",
@@ -146,7 +148,7 @@ _KNOWN = (
         "install the package docker-compose-plugin (Compose 2.20 or later)",
     ),
     (
-        r"port is already allocated|address already in use",
+        _PORT_TAKEN,
         "the front door's port is taken",
         "stop what holds the port, or set another server.port in provision.yml",
     ),

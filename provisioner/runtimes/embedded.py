@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from provisioner.assets import asgi_paths, asset_path, server_code
-from provisioner.errors import CommandFailed, PreflightError, Unhealthy
+from provisioner.errors import CommandFailed, PortTaken, PreflightError, Unhealthy
 from provisioner.model.front_door import ends_tls, redirect_port
 from provisioner.model.plan import Observed, ObservedService, Plan
 from provisioner.model.stack import RuntimeKind, Stack
@@ -44,7 +45,7 @@ from provisioner.runtimes.daemons import (
 from provisioner.runtimes.interpreter import choose_interpreter
 from provisioner.runtimes.memory import Machine, Memory, read_memory, this_machine, write_memory
 from provisioner.runtimes.server_environment import LOCK_FILE, ServerEnvironment, check_space, make_environment
-from provisioner.runtimes.supervision import Supervision, forget_starts, tail
+from provisioner.runtimes.supervision import Supervision, forget_starts, read_starts, read_taken, tail
 from provisioner.runtimes.supervisor_client import Supervisor, Unreachable
 from provisioner.system import mounts, process
 from provisioner.system.host import LocalHost, host_memory_mb
@@ -55,6 +56,8 @@ from provisioner.system.ports import first_unprivileged
 NEEDED_BYTES = 500_000_000
 BOOTSTRAP_DEADLINE = 300.0
 BOOTSTRAP = "bootstrap"
+PROXY = "proxy"
+PORT_DEADLINE = 10.0
 
 
 class EmbeddedRuntime:
@@ -148,6 +151,8 @@ class EmbeddedRuntime:
                 client, memory = self._start_supervisor(memory)
             wanted = self.wanted()
             memory = self._carry_out(plan, client, memory, wanted)
+            if any(step.subject == PROXY and step.verb != "remove" for step in plan.steps):
+                self._wait_for_port(memory)
             if any(step.subject == BOOTSTRAP and step.verb != "remove" for step in plan.steps):
                 self._bootstrap(memory, wanted[BOOTSTRAP])
         report_done(plan, self._stack, reporter)
@@ -309,6 +314,20 @@ class EmbeddedRuntime:
                 forget_starts(memory, step.subject)
                 client.start(step.subject)
         return memory
+
+    def _wait_for_port(self, memory: Memory) -> None:
+        """Return when the front door listens, or may never; PortTaken when another program was quicker."""
+        until = time.monotonic() + PORT_DEADLINE
+        while time.monotonic() < until and not read_starts(memory, PROXY):
+            if taken := read_taken(memory, PROXY):
+                raise PortTaken(
+                    "the front door's port is taken",
+                    where="proxy",
+                    why=taken,
+                    hint="stop what holds the port, or set another server.port in provision.yml",
+                    left_as="the other services run; no data was removed",
+                )
+            time.sleep(0.02)
 
     def _bootstrap(self, memory: Memory, fingerprint: str) -> None:
         """The one-shot bootstrap has ended well; Unhealthy with its last lines when it did not."""

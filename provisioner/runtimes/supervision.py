@@ -98,6 +98,8 @@ class Supervision:
         starts = read_starts(memory, daemon.name)
         if info is not None:
             state, detail = _state(info, starts)
+            if state in {"ill", "failed"}:
+                detail = read_taken(memory, daemon.name) or detail
             return ObservedService(daemon.name, state, fingerprint, detail, str(info.pid or ""))
         if starts and liveness.is_alive(starts[-1].mark):
             return ObservedService(daemon.name, "ill", fingerprint, "it runs, but supervisord, which keeps it alive, is gone")
@@ -162,10 +164,19 @@ def read_starts(memory: Memory, name: str) -> list[Start]:
     return starts
 
 
+def read_taken(memory: Memory, name: str) -> str:
+    """Which port of that service another program had when it was last started, in the launcher's words; "" for none."""
+    try:
+        return (Path(memory.run) / f"{name}.taken").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
 def forget_starts(memory: Memory, name: str) -> None:
     """Starts that somebody asked for are no sign of illness."""
-    with suppress(OSError):
-        (Path(memory.run) / f"{name}.starts").unlink()
+    for kind in ("starts", "taken"):
+        with suppress(OSError):
+            (Path(memory.run) / f"{name}.{kind}").unlink()
 
 
 def tail(path: Path, lines: int) -> str:

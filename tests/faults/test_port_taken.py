@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Iterator
+from pathlib import Path
 
-from tests.checks import containers, nothing_changed, refused
-from tests.faults.conftest import held
-from tests.installed import Program
+import pytest
+
+from tests.checks import Tracking, containers, eventually, nothing_changed, refused
+from tests.faults.conftest import held, new_stack
+from tests.installed import Answer, Program
+from tests.support.ports import free_port
 
 
 def test_the_next_free_port_is_taken_in_place_of_the_default_and_kept(fresh: Program) -> None:
@@ -53,3 +58,53 @@ def test_a_port_that_the_user_named_is_not_replaced_and_nothing_is_started(fresh
     assert error["left_as"] == "nothing was changed"
     if fresh.runtime == "docker":
         assert containers(fresh.stack) == []
+
+
+def test_a_port_that_is_taken_after_it_was_chosen_is_chosen_anew(fresh: Program) -> None:
+    """While an image is built and the stores start, minutes may pass before the front door listens."""
+    process = fresh.start("up", "--runtime", fresh.runtime, "--no-link")
+    state = fresh.stack / "state.json"
+    chosen = eventually(lambda: state.exists() and json.loads(state.read_text())["port"], 60, "a port", 0.01)
+    with held(chosen):
+        answer = fresh.answer(process, "", 300)
+    assert answer.code == 0, answer.document
+    port = int(answer.data["tracking_uri"].rpartition(":")[2])
+    assert port > chosen
+    said = [step["detail"] for step in answer.data["steps"] if step["verb"] == "chosen"]
+    assert said[-1].startswith(f"{port}, since {chosen} is taken by")
+    assert fresh("status").code == 0
+
+
+@pytest.fixture
+def pair(fresh: Program, installed: Path) -> Iterator[tuple[Program, Program]]:
+    """Two stacks that were never brought up."""
+    with new_stack(installed, fresh.stack.parent.with_name(f"{fresh.stack.parent.name}-b"), fresh.runtime) as other:
+        yield fresh, other
+
+
+def both_up(pair: tuple[Program, Program]) -> list[Answer]:
+    """What `up` said of two stacks at once."""
+    processes = [program.start("up", "--runtime", program.runtime, "--no-link") for program in pair]
+    return [program.answer(process, "", 300) for program, process in zip(pair, processes, strict=True)]
+
+
+def test_two_stacks_that_are_made_at_once_have_a_port_each(pair: tuple[Program, Program]) -> None:
+    answers = both_up(pair)
+    assert [answer.code for answer in answers] == [0, 0], [answer.document for answer in answers]
+    first, second = (Tracking(answer.data["tracking_uri"]) for answer in answers)
+    assert first.uri != second.uri
+    experiment = first.call("/experiments/create", {"name": "only here"})["experiment_id"]
+    for _ in range(20):
+        assert first.call(f"/experiments/get?experiment_id={experiment}")["experiment"]["name"] == "only here"
+
+
+def test_of_two_stacks_with_one_port_the_second_is_refused(pair: tuple[Program, Program]) -> None:
+    port = free_port()
+    for program in pair:
+        program.settings(f"server:\n  port: {port}\n")
+    answers = both_up(pair)
+    assert sorted(answer.code for answer in answers) == [0, 4], [answer.document for answer in answers]
+    (loser,) = [answer for answer in answers if answer.code]
+    refused(loser, 4, "port", "taken", "server.port")
+    statuses = [program("status").code for program in pair]
+    assert statuses == [answer.code and 6 for answer in answers]

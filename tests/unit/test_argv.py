@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from provisioner.model.plan import ObservedService, Plan, PlannedStep
 from provisioner.model.settings import Settings
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import build_stack
+from provisioner.render.caddyfile import render_caddyfile
 from provisioner.render.supervisord import Daemon, render_launcher, render_supervisord
 from provisioner.runtimes import docker_cli as cli
 from provisioner.runtimes.base import Place
@@ -162,7 +164,17 @@ def test_only_the_front_door_is_on_tcp() -> None:
     stack = build_stack(parse_settings('server: {bind: "::1"}\n'), "embedded")
     addresses = embedded_addresses(stack, PLACE)
     assert addresses.front == "[::1]:5001"
+    assert [daemon.name for daemon in daemons(stack, PLACE, PROGRAMS, 8000) if daemon.listen] == ["proxy"]
     assert (addresses.postgres, addresses.listen, addresses.minio) == ("/@RUN@", "unix:/@RUN@/mlflow.sock", "")
+
+
+def test_the_front_door_is_given_sockets_that_have_their_ports_for_themselves() -> None:
+    secure = "server: {tls: internal, auth: basic, public_url: 'https://mlflow.test:8443', http_port: 8080}\n"
+    stack, place = build_stack(parse_settings(secure), "embedded"), replace(PLACE, port=8443)
+    (proxy,) = [daemon for daemon in daemons(stack, place, PROGRAMS, 8000) if daemon.listen]
+    assert json.loads(render_launcher([proxy]))["proxy"]["listen"] == [["127.0.0.1", 8443], ["127.0.0.1", 8080]]
+    caddyfile = render_caddyfile(stack, embedded_addresses(stack, place), [])
+    assert [line.split()[1] for line in caddyfile.splitlines() if line.strip().startswith("bind ")] == ["fd/3", "fd/3", "fd/4"]
 
 
 def test_no_process_gets_the_users_environment_or_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,6 +85,7 @@ def test_the_exit_codes_are_these() -> None:
         "ProvisionError": 1,
         "SettingsError": 3,
         "PreflightError": 4,
+        "PortTaken": 4,
         "CommandFailed": 5,
         "Unhealthy": 6,
         "WouldLoseData": 7,

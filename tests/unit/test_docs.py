@@ -96,7 +96,7 @@ def setting_codes(text: str) -> set[str]:
 
 def error_kinds() -> dict[int, str]:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ProvisionError)]
-    return {kind.exit_code: kind.__name__ for kind in kinds}
+    return {kind.exit_code: kind.__name__ for kind in kinds if "exit_code" in vars(kind)}
 
 
 def repository_files() -> list[Path]:
