@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from provisioner.actions.health import API, client
+from provisioner.actions.health import API
 from provisioner.actions.projects import link_projects
 from provisioner.actions.runtime import front_door, never_made, stack_port, tracking_uri
 from provisioner.actions.secrets import read_secret
+from provisioner.actions.stack_client import client
 from provisioner.actions.stack_directory import OpenStack, find_stack
 from provisioner.errors import PreflightError, ProvisionError, Unhealthy, WouldLoseData
 from provisioner.output import Reporter, Result

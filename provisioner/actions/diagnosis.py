@@ -8,13 +8,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from provisioner.actions.doctor import EnvironmentReport, ProjectReport, project_report
-from provisioner.actions.health import client
 from provisioner.actions.kedro_project import NotAProject
 from provisioner.actions.runtime import existing_runtime, front_door, stack_port, tracking_uri
+from provisioner.actions.stack_client import client
 from provisioner.actions.stack_directory import OpenStack, find_stack
 from provisioner.actions.status import service_problem, service_rows
 from provisioner.errors import PreflightError, ProvisionError, Unhealthy
-from provisioner.model.front_door import ends_tls, public_host
+from provisioner.model.front_door import public_host
 from provisioner.output import CheckResult, Reporter, Result
 from provisioner.system.certificates import ends_at, names_of, shown_certificate
 from provisioner.system.rest import RestError
@@ -68,20 +68,23 @@ def _diagnose_stack(opened: OpenStack, result: Result, reporter: Reporter) -> No
         problem = error
     uri = tracking_uri(opened, stack_port(opened))
     reporter.check(CheckResult("stack", problem is None, problem.what if problem else f"runs at {uri}"))
-    if problem is None and ends_tls(opened.settings.server):
-        problem = _diagnose_certificate(opened, uri, reporter)
+    if problem is None:
+        problem = _diagnose_front_door(opened, uri, reporter)
     if problem:
         result.errors.append(problem)
 
 
-def _diagnose_certificate(opened: OpenStack, uri: str, reporter: Reporter) -> ProvisionError | None:
-    """Whether clients believe the front door's certificate, and how long they will."""
+def _diagnose_front_door(opened: OpenStack, uri: str, reporter: Reporter) -> ProvisionError | None:
+    """Whether this stack answers there; where it ends TLS, whether clients believe its certificate, and how long they will."""
     door = front_door(opened, stack_port(opened))
     try:
         client(door, uri, None).get_bytes("/health")
     except RestError as error:
-        reporter.check(CheckResult("certificate", False, str(error), error.hint))
-        return Unhealthy("clients do not reach the front door by TLS", where=uri, why=str(error), hint=error.hint or LOGS_HINT, left_as="")
+        reporter.check(CheckResult("certificate" if door.tls else "front door", False, str(error), error.hint))
+        what = "clients do not reach the front door" + (" by TLS" if door.tls else "")
+        return Unhealthy(what, where=uri, why=str(error), hint=error.hint or LOGS_HINT, left_as="")
+    if not door.tls:
+        return None
     address = urlsplit(f"//{door.address}")
     shown = shown_certificate(public_host(opened.settings.server), (address.hostname or "", address.port or 0))
     if shown:

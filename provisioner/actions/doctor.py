@@ -14,7 +14,9 @@ from provisioner.actions.kedro_layers import Effective, effective, read_layer
 from provisioner.actions.kedro_project import KedroProject, environments, find_project
 from provisioner.actions.kedro_proof import Answer, Loaded, ask, certain_project, choose_interpreter
 from provisioner.actions.link_plan import PASSWORD, USERNAME
-from provisioner.errors import LinkRefused
+from provisioner.actions.link_record import LinkRecord, load_record, record_folder
+from provisioner.actions.stack_client import StackRest
+from provisioner.errors import LinkRefused, ProvisionError
 from provisioner.system.certificates import CERT_PATH, clients_ca_file
 from provisioner.system.files import read_file
 from provisioner.system.proxies import swallowing_proxy
@@ -23,6 +25,7 @@ from provisioner.system.rest import Rest, RestError
 _SEARCH = "/api/2.0/mlflow/experiments/search"
 _PAGE = 1000
 _TIMEOUT = 3.0
+_OTHER_SERVER = "start the server that the project was linked to (`provision up`), or link it anew (`provision link`)"
 _VARIABLE = re.compile(r"\$\{oc\.env:\s*(\w+)\s*\}")
 
 
@@ -95,6 +98,7 @@ def project_report(project: Path, *, python: Path | None = None, timeout: float 
     found = certain_project(found, interpreter)
     names = environments(found)
     answer = ask(found, interpreter.path, names) if interpreter.path else Answer(error=interpreter.reason)
+    linked = _linked(found)
     servers: dict[tuple[str, ...], ServerReport] = {}
     reports = []
     for env in names:
@@ -102,17 +106,31 @@ def project_report(project: Path, *, python: Path | None = None, timeout: float 
         if report.uri.startswith(("http://", "https://")):
             key = (report.uri, *_login(found, env, entry))
             if key not in servers:
-                servers[key] = server_report(*key, timeout=timeout)
+                servers[key] = server_report(*key, identity=linked.identity if linked and linked.uri == report.uri else "", timeout=timeout)
             report = _with_server(report, servers[key])
         reports.append(report)
     asked = f"{interpreter.path} ({interpreter.reason})" if interpreter.path else interpreter.reason
     return ProjectReport(found.path, asked, answer.error or answer.versions, tuple(reports))
 
 
-def server_report(uri: str, username: str = "", password: str = "", ca_file: str = "", *, timeout: float = _TIMEOUT) -> ServerReport:
-    """The server at the URI, reached directly, its certificate believed as MLflow does; a proxy that clients would take is named."""
+def _linked(project: KedroProject) -> LinkRecord | None:
+    """What a link of this account remembers; a damaged record is no reason to say nothing else."""
+    try:
+        return load_record(record_folder(project.path))
+    except ProvisionError:
+        return None
+
+
+def server_report(
+    uri: str, username: str = "", password: str = "", ca_file: str = "", *, identity: str = "", timeout: float = _TIMEOUT
+) -> ServerReport:
+    """The server at the URI, reached directly, its certificate believed as MLflow does; a proxy that clients would take is named.
+
+    `identity` is that of the stack which answered there when the project was linked: another one gets no login.
+    """
     proxy = swallowing_proxy(uri, os.environ)
-    rest = Rest(uri, username=username, password=password, timeout=timeout, trusted=clients_ca_file(ca_file))
+    login = {"username": username, "password": password}
+    rest = StackRest(uri, identity=identity, hint=_OTHER_SERVER, timeout=timeout, trusted=clients_ca_file(ca_file), **login)
     started = time.monotonic()
     try:
         rest.get_bytes("/health")

@@ -9,13 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from provisioner.actions.runtime import FrontDoor
 from provisioner.errors import PreflightError, ProvisionError, Unhealthy
-from provisioner.model.secret import Secret
-from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import CheckResult, Reporter
 from provisioner.runtimes.base import Runtime
-from provisioner.system.certificates import clients_ca_file
 from provisioner.system.rest import Rest, RestError
 
 EXPERIMENT = "provision-checks"
@@ -28,20 +24,6 @@ LONGEST_DEADLINE = 86_400.0
 DEADLINE_VARIABLE = "PROVISION_START_DEADLINE"
 LOG_LINES = 20
 WAIT_TIMEOUT = 2.0
-
-
-def client(door: FrontDoor, public_url: str, password: Secret | None, timeout: float = 10) -> Rest:
-    """A client that reaches the front door here, names it as everybody else does, and believes its certificate as they do."""
-    return Rest(
-        public_url if door.tls else f"http://{door.address}",
-        connect=door.address,
-        host=urlsplit(public_url).netloc,
-        origin=public_url,
-        username=ADMIN_LOGIN if password else "",
-        password=password.reveal() if password else "",
-        timeout=timeout,
-        trusted=door.ca or clients_ca_file(""),
-    )
 
 
 def start_deadline(environ: Mapping[str, str]) -> float:

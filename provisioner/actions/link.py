@@ -70,12 +70,13 @@ def link(
     env: str | None = None,
     python: Path | None = None,
     stack: str = "",
+    identity: str = "",
     dry_run: bool = False,
     reporter: Reporter,
 ) -> LinkReport:
     """The project at the path (or above it) uses the URI, and its own Kedro says so; LinkRefused leaves every byte.
 
-    `credentials` go into the project, `home` into MLflow's own file of this account.
+    `credentials` go into the project, `home` into MLflow's own file of this account; `identity` is what the server there says it is.
     """
     uri = checked_uri(uri)
     found = find_project(project)
@@ -96,7 +97,7 @@ def link(
                 refuse_visible(found, file.path)
         if dry_run:
             return _shown(found, uri, plan, files, reporter)
-        work = _Work(found, folder, record, plan, files, uri, stack, client, ca)
+        work = _Work(found, folder, record, plan, files, uri, stack, identity, client, ca)
         return _carry_out(work, interpreter, reporter)
 
 
@@ -134,6 +135,7 @@ class _Work:
     files: Sequence[DraftFile]
     uri: str
     stack: str
+    identity: str
     client: ClientEntry
     ca: bytes | None
 
@@ -171,7 +173,7 @@ def _new_record(work: _Work) -> LinkRecord:
     files = tuple(file.record for file in work.files if file.record.marks)
     folders = work.record.folders if work.record else ()
     proved = work.record.proved if work.record else ""
-    return LinkRecord(str(work.project.path), work.stack, work.uri, work.plan.env, files, folders, proved)
+    return LinkRecord(str(work.project.path), work.stack, work.uri, work.plan.env, files, folders, proved, work.identity)
 
 
 def _write(project: KedroProject, file: DraftFile) -> list[Path]:

@@ -58,6 +58,8 @@ class LinkRecord:
     files: tuple[FileRecord, ...] = ()
     folders: tuple[str, ...] = ()
     proved: str = ""
+    identity: str = ""
+    """Which stack answered there; "" where none said."""
 
 
 def digest(content: bytes) -> str:
@@ -181,4 +183,5 @@ def _parse(document: dict[str, Any]) -> LinkRecord:
         files,
         tuple(document["folders"]),
         document["proved"],
+        document.get("identity", ""),
     )

@@ -13,14 +13,16 @@ from provisioner.actions.kedro_project import NotAProject, find_project
 from provisioner.actions.link import Credentials, LinkReport, link, unlink
 from provisioner.actions.link_login import check_server, shell_login
 from provisioner.actions.link_plan import checked_uri, is_loopback
-from provisioner.actions.runtime import never_made, stack_port, tracking_uri
+from provisioner.actions.runtime import front_door, never_made, stack_port, tracking_uri
 from provisioner.actions.secrets import FOLDER, read_secret
+from provisioner.actions.stack_client import OtherServer, client, identity_of
 from provisioner.actions.stack_directory import OpenStack, clients_ca, find_stack
-from provisioner.errors import PreflightError
+from provisioner.errors import PreflightError, Unhealthy
 from provisioner.model.secret import Secret
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import Reporter, Result
-from provisioner.system.certificates import CERT_PATH, read_chain
+from provisioner.system.certificates import CERT_PATH, clients_ca_file, read_chain
+from provisioner.system.rest import Rest, RestError
 
 Login = Literal["credentials", "environment", "file"]
 
@@ -66,6 +68,7 @@ def link_project(option: Path | None, options: LinkOptions, reporter: Reporter) 
         env=options.env,
         python=options.python,
         stack=result.stack,
+        identity=server.identity,
         dry_run=options.dry_run,
         reporter=reporter,
     )
@@ -100,17 +103,39 @@ class _Server:
     uri: str
     credentials: Credentials | None = None
     ca: bytes | None = None
+    identity: str = ""
 
 
 def _server(option: Path | None, options: LinkOptions, result: Result, reporter: Reporter) -> _Server:
     """The one that the user names, else this stack's, with its admin's login."""
     ca = _certificates(options.ca_file) if options.ca_file else None
     if options.uri is not None:
-        return _Server(options.uri, ca=ca)
+        return _Server(options.uri, ca=ca, identity=_identity_there(checked_uri(options.uri), ca) if options.check else "")
     opened = _made_stack(option)
     opened.announce(reporter)
     result.stack, result.runtime = str(opened.source), opened.state.runtime or ""
-    return _Server(tracking_uri(opened, stack_port(opened)), stack_credentials(opened), ca or clients_ca(opened))
+    _refuse_other_server(opened)
+    uri = tracking_uri(opened, stack_port(opened))
+    return _Server(uri, stack_credentials(opened), ca or clients_ca(opened), opened.state.identity)
+
+
+def _identity_there(uri: str, ca: bytes | None) -> str:
+    """Which stack answers at the address; "" when it is none, or nothing answers."""
+    try:
+        return identity_of(Rest(uri, timeout=5, trusted=ca or clients_ca_file("")))
+    except RestError:
+        return ""
+
+
+def _refuse_other_server(opened: OpenStack) -> None:
+    """Unhealthy when another server has this stack's address; one that is down may be linked to."""
+    uri = tracking_uri(opened, stack_port(opened))
+    try:
+        client(front_door(opened, stack_port(opened)), uri, None, timeout=5).get_bytes("/health")
+    except OtherServer as error:
+        raise Unhealthy("this stack's address is another server's", where=uri, why=str(error), hint=error.hint) from None
+    except RestError:
+        return
 
 
 def _colleagues(options: LinkOptions, report: LinkReport, credentials: Credentials | None) -> list[str]:
@@ -142,6 +167,7 @@ def link_projects(opened: OpenStack, uri: str, named: tuple[Path, ...], wanted: 
             credentials=stack_credentials(opened),
             ca=clients_ca(opened),
             stack=str(opened.source),
+            identity=opened.state.identity,
             reporter=reporter,
         )
     return projects

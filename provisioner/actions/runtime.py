@@ -19,6 +19,8 @@ class FrontDoor:
     address: str
     tls: bool = False
     ca: bytes | None = None
+    identity: str = ""
+    """Which stack answers there; "" where that is not known."""
 
 
 def stack_port(opened: OpenStack) -> int:
@@ -27,9 +29,9 @@ def stack_port(opened: OpenStack) -> int:
     return server.port or (default_port(server) if ends_tls(server) else opened.state.port or default_port(server))
 
 
-def make_runtime(opened: OpenStack, stack: Stack, port: int) -> Runtime:
-    """The runtime of that kind on the stack's directory and host."""
-    place = Place(opened.directory, opened.project, port, opened.here)
+def make_runtime(opened: OpenStack, stack: Stack, port: int, identity: str = "") -> Runtime:
+    """The runtime of that kind on the stack's directory and host; `identity` for a stack that has none yet."""
+    place = Place(opened.directory, opened.project, port, opened.here, opened.state.identity or identity)
     if stack.runtime == "docker":
         from provisioner.runtimes.docker import DockerRuntime
 
@@ -86,4 +88,4 @@ def tracking_uri(opened: OpenStack, port: int) -> str:
 def front_door(opened: OpenStack, port: int) -> FrontDoor:
     """Where this machine reaches the front door, and how."""
     server = opened.settings.server
-    return FrontDoor(opened.host.reach(f"{local_address(server.bind)}:{port}"), ends_tls(server), clients_ca(opened))
+    return FrontDoor(opened.host.reach(f"{local_address(server.bind)}:{port}"), ends_tls(server), clients_ca(opened), opened.state.identity)

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from provisioner.actions.health import client, light_checks
+from provisioner.actions.health import light_checks
 from provisioner.actions.link import linked_projects
 from provisioner.actions.runtime import front_door, made_runtime, stack_port, tracking_uri
 from provisioner.actions.secrets import read_secret
+from provisioner.actions.stack_client import client
 from provisioner.actions.stack_directory import OpenStack, find_stack
 from provisioner.errors import ProvisionError, Unhealthy
 from provisioner.model.plan import Observed
@@ -65,11 +66,12 @@ def service_problem(rows: list[dict[str, str]]) -> Unhealthy | None:
 
 def _look_inside(opened: OpenStack, stack: Stack, runtime: Runtime, uri: str, result: Result, reporter: Reporter) -> Unhealthy | None:
     password = read_secret(opened, "mlflow_admin_password") if stack.login else None
-    failed = []
+    failed, hint = [], ""
     for check in light_checks(client(front_door(opened, stack_port(opened)), uri, password), stack.login):
         reporter.check(check)
         if not check.ok:
             failed.append(check.seen)
+            hint = hint or check.hint
     facts: dict[str, Any] = {}
     for topic in ("versions", "usage"):
         try:
@@ -78,7 +80,7 @@ def _look_inside(opened: OpenStack, stack: Stack, runtime: Runtime, uri: str, re
             failed.append(f"{topic}: {error}")
     result.data |= facts
     result.lines += _facts_lines(stack, facts, uri)
-    return Unhealthy("; ".join(failed), hint="`provision logs` shows what the services say", left_as="") if failed else None
+    return Unhealthy("; ".join(failed), hint=hint or "`provision logs` shows what the services say", left_as="") if failed else None
 
 
 def _facts_lines(stack: Stack, facts: dict[str, Any], uri: str) -> list[str]:

@@ -6,14 +6,16 @@ import os
 from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 
 import provisioner
 from provisioner.actions.changes import changing
 from provisioner.actions.clients_ca import keep_clients_ca
-from provisioner.actions.health import WAIT_TIMEOUT, client, full_checks, light_checks, report, start_deadline, wait_until_answering
+from provisioner.actions.health import WAIT_TIMEOUT, full_checks, light_checks, report, start_deadline, wait_until_answering
 from provisioner.actions.projects import link_projects, next_step
 from provisioner.actions.runtime import choose, front_door, make_runtime, stack_port, tracking_uri
 from provisioner.actions.secrets import make_secrets, missing_secrets, read_secret, refuse_lost_secrets, refuse_ungiven
+from provisioner.actions.stack_client import client
 from provisioner.actions.stack_directory import OpenStack, changed_files, find_stack, refuse_others_files, write_files
 from provisioner.actions.status import service_rows
 from provisioner.actions.work import Work
@@ -90,7 +92,8 @@ def _decide(opened: OpenStack, kind: RuntimeKind, reporter: Reporter, taken: Con
     """Observe and plan; changes nothing. `taken` has ports of which it is known."""
     stack = build_stack(opened.settings, kind)
     port = stack_port(opened)
-    runtime = make_runtime(opened, stack, port)
+    identity = opened.state.identity or new_identity()
+    runtime = make_runtime(opened, stack, port, identity)
     if opened.state.runtime is None:
         runtime.preflight()
     observed = runtime.observe()
@@ -100,13 +103,18 @@ def _decide(opened: OpenStack, kind: RuntimeKind, reporter: Reporter, taken: Con
     refuse_ungiven(opened, missing, os.environ)
     free = _decide_port(opened, observed, port, taken, reporter)
     if free != port:
-        runtime = make_runtime(opened, stack, free)
+        runtime = make_runtime(opened, stack, free, identity)
     wanted = runtime.wanted()
     one_shots = [service.name for service in stack.services if service.one_shot]
     plan = make_plan(wanted, one_shots, observed)
     files = changed_files(opened, runtime.files())
     refuse_others_files(opened, files, kind)
-    return Work(stack, runtime, free, observed, wanted, plan, files, missing, start_deadline(os.environ))
+    return Work(stack, runtime, free, identity, observed, wanted, plan, files, missing, start_deadline(os.environ))
+
+
+def new_identity() -> str:
+    """A name for a stack that no other has."""
+    return token_hex(8)
 
 
 def _carry_out(opened: OpenStack, work: Work, reporter: Reporter) -> OpenStack:
@@ -115,6 +123,7 @@ def _carry_out(opened: OpenStack, work: Work, reporter: Reporter) -> OpenStack:
         project=opened.project,
         runtime=work.stack.runtime,
         port=work.port,
+        identity=work.identity,
         mlflow=opened.state.mlflow or MLFLOW_VERSION,
         artifacts=_stores(work.stack),
         made_by=opened.state.made_by or provisioner.__version__,

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from provisioner.actions.health import API, client
+from provisioner.actions.health import API
 from provisioner.actions.runtime import front_door, made_runtime, stack_port, tracking_uri
 from provisioner.actions.secrets import FILE_MODE, FOLDER, read_secret
+from provisioner.actions.stack_client import client
 from provisioner.actions.stack_directory import OpenStack, find_stack
 from provisioner.errors import PreflightError, ProvisionError, Unhealthy
 from provisioner.model.secret import Secret

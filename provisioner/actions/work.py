@@ -18,6 +18,7 @@ class Work:
     stack: Stack
     runtime: Runtime
     port: int
+    identity: str
     observed: Observed
     wanted: Mapping[str, str]
     plan: Plan

@@ -22,6 +22,8 @@ class State:
     artifacts: str = ""
     secrets: tuple[str, ...] = ()
     made_by: str = ""
+    identity: str = ""
+    """What the stack's front door tells who asks which stack it is; no secret."""
     checked: dict[str, str] = field(default_factory=dict)
     """The fingerprints with which the full checks passed."""
 

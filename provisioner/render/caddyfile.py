@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 
 from provisioner.model.front_door import ends_tls, in_url, is_address, is_public_name, public_host
 from provisioner.model.settings import ServerSettings
 from provisioner.model.stack import Stack
 from provisioner.model.stores import Addresses
 
+IDENTITY_FILE = "deploy/caddy/identity.json"
+# Which stack answers, so that nobody takes another server for it; an id that is no secret.
+IDENTITY_PATH = "/.well-known/provision"
 CERTIFICATE = "tls.crt"
 ACME_CA = "acme-ca.crt"
 
@@ -100,6 +105,10 @@ _SITE = """\
 	@data not path /static-files/*
 	encode @data zstd gzip
 
+	@identity path {identity_path}
+	header @identity Content-Type application/json
+	respond @identity "{{file.{front_files}/{identity}}}"
+
 	# PostgreSQL's texts hold no NUL, and no file's name does.
 	@nul vars_regexp {{http.request.orig_uri}} (?i)%00
 	respond @nul "A NUL in the address." 400
@@ -159,6 +168,9 @@ def render_caddyfile(stack: Stack, addresses: Addresses, asgi_paths: Sequence[st
         address=f"https://{name}:{port}" if secure else f"http://:{port}",
         bind=f"bind {bind}",
         tls=_tls(server, addresses),
+        identity_path=IDENTITY_PATH,
+        front_files=addresses.front_files,
+        identity=PurePosixPath(IDENTITY_FILE).name,
         demo=_NO_DEMO if stack.login else "",
         asgi_paths=" ".join(asgi_paths),
         upstream=addresses.upstream,
@@ -171,6 +183,11 @@ def render_caddyfile(stack: Stack, addresses: Addresses, asgi_paths: Sequence[st
         address = f"http://:{_port(addresses.front_http)}"
         text += _REDIRECT.format(address=address, bind=f"bind {bind_http}", public_url=server.public_url)
     return text
+
+
+def identity_files(identity: str) -> dict[str, bytes]:
+    """What the front door answers to who asks which stack it is, by path; nothing for a stack that was never brought up."""
+    return {IDENTITY_FILE: (json.dumps({"stack": identity}) + "\n").encode()} if identity else {}
 
 
 def _options(stack: Stack, addresses: Addresses) -> str:

@@ -21,6 +21,8 @@ class Place:
     port: int
     here: Path | None = None
     """The directory of this machine that has the settings of a stack on another."""
+    identity: str = ""
+    """Which stack it is, for who asks its front door; "" for one that was never brought up."""
 
     @property
     def source(self) -> Path:

@@ -17,7 +17,7 @@ from provisioner.model.plan import Observed, Plan
 from provisioner.model.stack import RuntimeKind, Stack
 from provisioner.model.stores import IN_CONTAINERS, Addresses
 from provisioner.output import Reporter
-from provisioner.render.caddyfile import render_caddyfile
+from provisioner.render.caddyfile import identity_files, render_caddyfile
 from provisioner.render.compose import BUILD_CA, CADDYFILE, render_compose, render_env, server_image
 from provisioner.runtimes import docker_cli as cli
 from provisioner.runtimes.base import Place, RenderedFile, report_done
@@ -57,6 +57,8 @@ class DockerRuntime:
             COMPOSE_FILE: render_compose(self._stack, built_from, front_door).encode(),
             ".env": render_env(self._place.project, self._place.port).encode(),
             **front_door,
+            # It is read when somebody asks: the front door runs on.
+            **identity_files(self._place.identity),
             **built_from,
         }
         return {path: RenderedFile(content) for path, content in texts.items()}

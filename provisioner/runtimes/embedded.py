@@ -14,7 +14,7 @@ from provisioner.model.front_door import ends_tls, redirect_port
 from provisioner.model.plan import Observed, ObservedService, Plan
 from provisioner.model.stack import RuntimeKind, Stack
 from provisioner.output import Reporter
-from provisioner.render.caddyfile import render_caddyfile
+from provisioner.render.caddyfile import identity_files, render_caddyfile
 from provisioner.render.compose import CADDYFILE
 from provisioner.render.supervisord import (
     LAUNCHER,
@@ -110,7 +110,7 @@ class EmbeddedRuntime:
             CADDYFILE: render_caddyfile(self._stack, embedded_addresses(self._stack, self._place), asgi_paths()),
         }
         contents = {path: text.encode() for path, text in texts.items()} | server_code()
-        contents |= certificate_files(self._stack, self._directory)
+        contents |= certificate_files(self._stack, self._directory) | identity_files(self._place.identity)
         return {path: RenderedFile(content) for path, content in contents.items()}
 
     def wanted(self) -> Mapping[str, str]:
