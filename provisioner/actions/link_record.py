@@ -144,7 +144,12 @@ def first_bytes(folder: Path, file: FileRecord) -> bytes | None:
 
 def linked_projects(stack: str) -> list[Path]:
     """The projects linked to that stack that are still there."""
-    return sorted(Path(record.project) for record in _records() if record.stack == stack and Path(record.project).is_dir())
+    return sorted(Path(record.project) for record in records_of(stack))
+
+
+def records_of(stack: str) -> list[LinkRecord]:
+    """The links to that stack of projects that are still there."""
+    return [record for record in _records() if record.stack == stack and Path(record.project).is_dir()]
 
 
 def used_elsewhere(project: Path, file: FileRecord) -> bool:

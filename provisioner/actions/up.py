@@ -13,6 +13,7 @@ from provisioner.actions.changes import changing
 from provisioner.actions.clients_ca import keep_clients_ca
 from provisioner.actions.health import WAIT_TIMEOUT, full_checks, light_checks, report, start_deadline, wait_until_answering
 from provisioner.actions.projects import link_projects, next_step
+from provisioner.actions.relink import Ask, relink
 from provisioner.actions.runtime import choose, front_door, make_runtime, stack_port, tracking_uri
 from provisioner.actions.secrets import make_secrets, missing_secrets, read_secret, refuse_lost_secrets, refuse_ungiven
 from provisioner.actions.stack_client import client
@@ -37,6 +38,7 @@ class UpOptions:
     projects: tuple[Path, ...] = ()
     link: bool = True
     dry_run: bool = False
+    ask: Ask | None = None
 
 
 def up(options: UpOptions, reporter: Reporter) -> Result:
@@ -47,7 +49,10 @@ def up(options: UpOptions, reporter: Reporter) -> Result:
     if options.dry_run:
         return result
     uri = result.data["tracking_uri"]
+    # With what `up` has made of it: another port, an identity.
+    opened = opened.again()
     linked = link_projects(opened, uri, options.projects, options.link, reporter)
+    linked += relink(opened, uri, linked, options.ask if options.link else None, reporter)
     result.data["linked"] = [str(path) for path in linked]
     result.lines = [f"tracking URI  {uri}", f"next          {next_step(linked, options.link)}"]
     return result
@@ -133,6 +138,8 @@ def _carry_out(opened: OpenStack, work: Work, reporter: Reporter) -> OpenStack:
         reporter.step("unchanged", "services", ", ".join(service.name for service in work.stack.lasting))
         # A stack that was started by hand is remembered from here on.
         return opened.save(state)
+    if opened.state.checked and opened.state.port not in {None, work.port}:
+        reporter.step("moved", "port", f"{work.port}, was {opened.state.port}: whoever has the old address needs the new one")
     if work.plan:
         reporter.note("plan", work.plan.summary)
     work.runtime.preflight()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -38,7 +39,8 @@ def up(
     from provisioner.actions.up import up as action
 
     kind = runtime.value if runtime else None
-    options = UpOptions(stack, kind, tuple(project or ()), not no_link, dry_run)  # type: ignore[arg-type]
+    ask = _ask if output is Output.text and sys.stdin.isatty() else None
+    options = UpOptions(stack, kind, tuple(project or ()), not no_link, dry_run, ask)  # type: ignore[arg-type]
     run("up", output, lambda reporter: action(options, reporter))
 
 

@@ -1,0 +1,63 @@
+"""Projects that have an address which the stack had before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from provisioner.actions.link import link
+from provisioner.actions.link_plan import USERNAME
+from provisioner.actions.link_record import LinkRecord, records_of, value_digest
+from provisioner.actions.projects import stack_credentials
+from provisioner.actions.stack_directory import OpenStack, clients_ca
+from provisioner.errors import ProvisionError
+from provisioner.model.stack import ADMIN_LOGIN
+from provisioner.output import Reporter
+
+Ask = Callable[[str], bool]
+
+
+def relink(opened: OpenStack, uri: str, linked: Collection[Path], ask: Ask | None, reporter: Reporter) -> list[Path]:
+    """Name the projects whose link has another address than this, but for those linked just now; with the user's yes link them anew."""
+    stale = [record for record in records_of(str(opened.source)) if record.uri != uri and Path(record.project) not in linked]
+    for record in stale:
+        reporter.step("warning", record.project, f"it is linked to {record.uri}, where this stack was before: {_command(record)}")
+    by_us = [record for record in stale if _login(record) != _SOMEBODY]
+    if not by_us or ask is None or not ask(f"Link {', '.join(record.project for record in by_us)} to {uri}?"):
+        return []
+    return [Path(record.project) for record in by_us if _link(opened, uri, record, reporter)]
+
+
+_NOBODY, _ADMIN, _SOMEBODY = "", ADMIN_LOGIN, "NAME"
+
+
+def _login(record: LinkRecord) -> str:
+    """Whose login the link wrote; a name is remembered by its hash only."""
+    digests = {mark.sha256 for file in record.files for mark in file.marks if mark.path[-1] == USERNAME}
+    if not digests:
+        return _NOBODY
+    return _ADMIN if digests == {value_digest(ADMIN_LOGIN)} else _SOMEBODY
+
+
+def _command(record: LinkRecord) -> str:
+    user = " --user NAME" if _login(record) == _SOMEBODY else ""
+    return f"`provision link {record.project}{user}`"
+
+
+def _link(opened: OpenStack, uri: str, record: LinkRecord, reporter: Reporter) -> bool:
+    """Whether it could be; a project whose files cannot be changed keeps the others from nothing."""
+    try:
+        link(
+            Path(record.project),
+            uri,
+            credentials=stack_credentials(opened) if _login(record) == _ADMIN else None,
+            ca=clients_ca(opened),
+            env=record.env,
+            stack=str(opened.source),
+            identity=opened.state.identity,
+            reporter=reporter,
+        )
+    except ProvisionError as error:
+        reporter.step("warning", record.project, f"{error.what}: {error.why}; {error.hint}")
+        return False
+    return True
