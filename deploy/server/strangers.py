@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from authorization import GATEWAY, Login, Malformed, Values, handed_on, login_of
 from logins import Judge, Verdict
 
 _BODY = "You are not authenticated."
@@ -19,12 +18,7 @@ _TOO_MANY = "Too many failed logins; try again later."
 _CHALLENGE = 'Basic realm="mlflow"'
 # Set by the front door, over whatever a client claims.
 ADDRESS = "X-Provision-Address"
-# There a client's own key for a provider may stand in Authorization, and its login in the other header.
-_GATEWAY, _GATEWAY_LOGIN = "/gateway/", "X-MLflow-Authorization"
 _GATEWAY_TOKEN = "_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN"  # noqa: S105
-
-Login = tuple[str, str]
-Header = Callable[[str], "str | None"]
 
 
 @dataclass(frozen=True)
@@ -42,23 +36,9 @@ class Refusal:
 
 
 _NOT_IN = Refusal(401, _BODY, (("WWW-Authenticate", _CHALLENGE),))
+_MALFORMED = Refusal(401, "The login is not one Authorization header of the scheme Basic.", (("WWW-Authenticate", _CHALLENGE),))
 _AWAY = Refusal(503, "The login could not be checked; try again.", (("Retry-After", "1"),))
 _REASONS = {401: "401 Unauthorized", 429: "429 Too Many Requests", 503: "503 Service Unavailable"}
-
-
-def login_of(authorization: str) -> tuple[str, str] | None:
-    """User and password as MLflow reads them: Basic, in base64, text without a NUL; None when the header is no login."""
-    scheme, _, token = authorization.strip().partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    try:
-        login = base64.b64decode(token.strip(), validate=True).decode("utf-8")
-    except (binascii.Error, ValueError):
-        return None
-    if ":" not in login or "\0" in login:
-        return None
-    user, _, password = login.partition(":")
-    return user, password
 
 
 def refuse_strangers(flask: Any, asgi: Any, judge: Judge) -> Any:
@@ -75,26 +55,24 @@ def _told(response: Any, judge: Judge) -> Any:
     return response
 
 
-def _login(path: str, header: Header) -> Login | Refusal | None:
-    """The login that is to be judged; the refusal of what is none; None for MLflow to answer the request as it is."""
+def _read(path: str, values: Values, *, gateway: bool) -> tuple[Login | None, Refusal | None, bool]:
+    """The login, or the refusal of what is none; and whether the login is to be judged."""
     from mlflow.server.auth import is_unprotected_route
 
-    name = _GATEWAY_LOGIN if path.startswith(_GATEWAY) and header(_GATEWAY_LOGIN) else "Authorization"
-    text = header(name)
-    if text is None:
-        return None
-    login = login_of(text)
-    if login is None:
-        # A provider's key may stand there.
-        return None if path.startswith(_GATEWAY) and name != _GATEWAY_LOGIN else _NOT_IN
-    # MLflow's own jobs have a token, which it compares itself.
-    is_job = path.startswith(_GATEWAY) and login[1] == os.environ.get(_GATEWAY_TOKEN)
-    return None if is_job or is_unprotected_route(path) else login
-
-
-def _judged(login: Login, header: Header, judge: Judge) -> Refusal | None:
     try:
-        verdict, wait = judge.judge(header(ADDRESS) or "", *login)
+        login = login_of(path, values, gateway=gateway)
+    except Malformed:
+        return None, _MALFORMED, False
+    if login is None or is_unprotected_route(path):
+        return None, None, False
+    # MLflow's own jobs have a token, which it compares itself.
+    is_job = gateway and path.startswith(GATEWAY) and login.password == os.environ.get(_GATEWAY_TOKEN)
+    return login, None, not is_job
+
+
+def _judged(login: Login, values: Values, judge: Judge) -> Refusal | None:
+    try:
+        verdict, wait = judge.judge("".join(values(ADDRESS)), login.user, login.password)
     except Exception as error:
         # The database is away, as a rule. Neither right nor wrong: MLflow's clients come again after this answer.
         print(f"server: a login could not be judged: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
@@ -108,17 +86,27 @@ def _guarded(application: Callable[..., Iterable[bytes]], judge: Judge) -> Calla
     """The WSGI application that is asked only for what `_refusal` leaves to it: before Flask begins, which costs more than a refusal."""
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        def header(name: str) -> str | None:
-            return environ.get(f"HTTP_{name.upper().replace('-', '_')}")
+        def values(name: str) -> list[str]:
+            # Of several headers the server makes one text with commas, which no login has.
+            return [environ[key]] if (key := _key(name)) in environ else []
 
-        found = _login(environ.get("PATH_INFO", ""), header)
-        refused = _judged(found, header, judge) if isinstance(found, tuple) else found
+        login, refused, to_judge = _read(environ.get("PATH_INFO", ""), values, gateway=False)
+        if login and to_judge:
+            refused = _judged(login, values, judge)
         if refused is None:
+            for name, value in handed_on(login).items():
+                environ.pop(_key(name), None)
+                if value is not None:
+                    environ[_key(name)] = value
             return application(environ, start_response)
         start_response(_REASONS[refused.status], refused.all_headers)
         return [refused.body.encode()]
 
     return answer
+
+
+def _key(name: str) -> str:
+    return f"HTTP_{name.upper().replace('-', '_')}"
 
 
 class _Guard:
@@ -129,24 +117,27 @@ class _Guard:
         self._judge = judge
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        refused = await self._refusal(scope) if scope["type"] == "http" else None
-        if refused is None:
+        if scope["type"] != "http":
             await self._application(scope, receive, send)
+            return
+
+        def values(name: str) -> list[str]:
+            return [value.decode("latin-1") for known, value in scope["headers"] if known.lower() == name.lower().encode()]
+
+        login, refused, to_judge = _read(scope["path"], values, gateway=True)
+        if login and to_judge and not self._judge.remembers(login.user, login.password):
+            # A password that has to be hashed would stop the event loop.
+            refused = await asyncio.to_thread(_judged, login, values, self._judge)
+        if refused is None:
+            await self._application({**scope, "headers": _with(scope["headers"], handed_on(login))}, receive, send)
             return
         headers = [(name.lower().encode(), value.encode()) for name, value in refused.all_headers]
         await send({"type": "http.response.start", "status": refused.status, "headers": headers})
         await send({"type": "http.response.body", "body": refused.body.encode()})
 
-    async def _refusal(self, scope: Any) -> Refusal | None:
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
 
-        def header(name: str) -> str | None:
-            return headers.get(name.lower().encode())
-
-        found = _login(scope["path"], header)
-        if not isinstance(found, tuple):
-            return found
-        if self._judge.remembers(*found):
-            return None
-        # A password that has to be hashed would stop the event loop.
-        return await asyncio.to_thread(_judged, found, header, self._judge)
+def _with(headers: Iterable[tuple[bytes, bytes]], changes: Mapping[str, str | None]) -> list[tuple[bytes, bytes]]:
+    """The headers with these values in place of their own."""
+    names = {name.lower().encode() for name in changes}
+    kept = [(name, value) for name, value in headers if name.lower() not in names]
+    return kept + [(name.lower().encode(), value.encode()) for name, value in changes.items() if value is not None]
