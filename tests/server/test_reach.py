@@ -31,7 +31,7 @@ from tests.server.reach import (
     make_things,
     picture,
 )
-from tests.server.test_strangers import LISTER, OPEN
+from tests.server.test_strangers import OPEN, script
 from tests.support.ports import free_port
 from tests.tls_client import basic
 
@@ -94,7 +94,7 @@ class Team:
         else:
             argv = [f"{self.deployed.memory['environment']}/bin/python"]
         argv += ["-W", "ignore", "-", json.dumps(self.things.in_paths())]
-        done = subprocess.run(argv, input=LISTER.read_bytes(), capture_output=True, check=True, cwd="/", timeout=120)
+        done = subprocess.run(argv, input=script("list_routes.py"), capture_output=True, check=True, cwd="/", timeout=120)
         return [(method, path) for method, path in json.loads(done.stdout) if not path.endswith(ASKS_THE_INTERNET)]
 
 

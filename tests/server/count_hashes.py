@@ -1,0 +1,110 @@
+# ruff: noqa: F821  the names are those of every_route.py, which stands before this
+"""Runs under a server's own interpreter, after `every_route.py`: how many passwords MLflow hashes while the guard lets nobody in.
+
+Every route of both applications is called with several forms of login headers; the one argument is the folder of the server's code.
+"""
+
+import asyncio
+import base64
+import json
+import sys
+import types
+from collections import Counter
+
+sys.path.insert(0, sys.argv[1])
+
+from mlflow.server import auth
+from mlflow.server.auth import sqlalchemy_store
+
+AUTHORIZATION, GATEWAY_LOGIN = "Authorization", "X-MLflow-Authorization"
+LOGIN = "Basic " + base64.b64encode(b"admin:a guess").decode()
+KEY = "Bearer a key of a provider"
+ODD = [
+    LOGIN + "*",
+    LOGIN[:9] + "!" + LOGIN[9:],
+    LOGIN.replace(" ", "\t"),
+    LOGIN + "\t",
+    "\x0b" + LOGIN,
+    LOGIN.lower().replace("basic", "Basic"),
+]
+ODD += [LOGIN.rstrip("=") + "=" * padding for padding in range(4)] + [LOGIN[:9] + "\n" + LOGIN[9:], f"{LOGIN} x", f"{LOGIN},{KEY}"]
+FORMS = [[], [(AUTHORIZATION, LOGIN)], [(GATEWAY_LOGIN, LOGIN)], [(GATEWAY_LOGIN, ""), (AUTHORIZATION, LOGIN)]]
+FORMS += [[(name, value)] for name in (AUTHORIZATION, GATEWAY_LOGIN) for value in ODD]
+FORMS += [[(AUTHORIZATION, one), (AUTHORIZATION, other)] for one, other in [(LOGIN, KEY), (KEY, LOGIN), (LOGIN, LOGIN), (LOGIN, "")]]
+FORMS += [[(GATEWAY_LOGIN, one), (AUTHORIZATION, other)] for one, other in [(KEY, LOGIN), (LOGIN, KEY), (LOGIN, LOGIN), (ODD[0], LOGIN)]]
+FORMS += [[(GATEWAY_LOGIN, LOGIN), (AUTHORIZATION, LOGIN), (AUTHORIZATION, KEY)], [(GATEWAY_LOGIN, LOGIN), (GATEWAY_LOGIN, KEY)]]
+
+hashed = []
+check = sqlalchemy_store.check_password_hash
+sqlalchemy_store.check_password_hash = lambda *arguments: hashed.append(1) or check(*arguments)
+
+
+class NobodyGetsIn:
+    """A judge who says no."""
+
+    changes = types.SimpleNamespace(tell=lambda *_: None)
+
+    def remembers(self, user, password):
+        return False
+
+    def judge(self, address, user, password):
+        from logins import Verdict
+
+        return Verdict.wrong, 1.0
+
+
+def ask_flask(application, method, path, lines):
+    """The status of a call whose headers are as gunicorn hands them over."""
+    from werkzeug.test import EnvironBuilder, run_wsgi_app
+
+    environ = EnvironBuilder(path=path, method=method).get_environ()
+    for name, value in lines:
+        key = f"HTTP_{name.upper().replace('-', '_')}"
+        environ[key] = f"{environ[key]},{value}" if key in environ else value
+    body, status, _ = run_wsgi_app(application, environ)
+    body.close() if hasattr(body, "close") else None
+    return int(status.split()[0])
+
+
+def ask_asgi(application, method, path, lines):
+    statuses = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    headers = [(b"host", b"localhost:5000"), *((name.lower().encode(), value.encode()) for name, value in lines)]
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http", "path": path}
+    scope |= {"raw_path": path.encode(), "query_string": b"", "root_path": "", "headers": headers}
+    scope |= {"client": ("127.0.0.1", 1), "server": ("localhost", 5000)}
+    asyncio.run(application(scope, receive, send))
+    return statuses[0] if statuses else 0
+
+
+def count():
+    import strangers
+
+    flask, asgi = applications()
+    auth.store.create_user("admin", "the password that nobody guesses", is_admin=True)
+    routes = pairs(flask, asgi)
+    # Unguarded, MLflow hashes: a count of none would mean nothing.
+    search = next(path for method, path in routes if path.endswith("/experiments/search"))
+    chat = next((path for method, path in routes if path.startswith("/gateway/") and method == "POST"))
+    unguarded, guarded = flask.wsgi_app, strangers.refuse_strangers(flask, asgi, NobodyGetsIn())
+    assert ask_flask(unguarded, "POST", search, FORMS[1]) == 401
+    assert ask_asgi(asgi, "POST", chat, [(AUTHORIZATION, LOGIN), (AUTHORIZATION, KEY)]) == 401
+    control = len(hashed)
+    hashed.clear()
+    statuses = Counter()
+    for number, (method, path) in enumerate(routes):
+        # The usual ones each time, the others in turns.
+        for lines in FORMS[:4] + FORMS[4 + number % 6 :: 6]:
+            statuses[ask_flask(flask.wsgi_app, method, path, lines)] += 1
+            statuses[ask_asgi(guarded, method, path, lines)] += 1
+    json.dump({"control": control, "routes": len(routes), "forms": len(FORMS), "hashed": len(hashed), "statuses": statuses}, sys.stdout)
+
+
+count()
