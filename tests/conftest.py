@@ -22,7 +22,7 @@ from tests.support.evidence import VARIABLE as FAILURES
 from tests.support.evidence import keep_report, keep_stacks
 from tests.support.go_programs import needed
 from tests.support.locks import alone
-from tests.support.reruns import TEARDOWN_SECONDS, Reruns, new_folder
+from tests.support.reruns import Reruns, new_folder
 from tests.support.scheduling import RUNTIMES, in_order, processes, runtime_of, scheduler
 from tests.support.summary import Summary
 
@@ -100,10 +100,6 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    from xdist.workermanage import NodeManager
-
-    # After Ctrl-C a process has stacks to end; ten seconds, which xdist gives, are not always enough.
-    NodeManager.EXIT_TIMEOUT = TEARDOWN_SECONDS
     return scheduler(config, log)
 
 
