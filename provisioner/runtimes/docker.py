@@ -80,6 +80,9 @@ class DockerRuntime:
             services = cli.parse_containers(text)
             for name, network in self._half_made(text).items():
                 services[name] = replace(services[name], state="ill", detail=f"is not in the network {network}")
+            if "proxy" in services and services["proxy"].state == "running" and self._host.get(self._place.directory / CADDYFILE) is None:
+                # Its mount is the directory that was there: what is written in its place it sees when it is started anew.
+                services["proxy"] = replace(services["proxy"], state="ill", detail=f"{CADDYFILE} was removed")
             return Observed(services, bool(volumes.result().text))
 
     def _half_made(self, containers: str) -> dict[str, str]:
