@@ -55,19 +55,12 @@ def _told(response: Any, judge: Judge) -> Any:
     return response
 
 
-def _read(path: str, values: Values, *, gateway: bool) -> tuple[Login | None, Refusal | None, bool]:
-    """The login, or the refusal of what is none; and whether the login is to be judged."""
+def _login(path: str, values: Values, *, gateway: bool) -> Login | None:
+    """The login, None where there is none, or the route asks for none; Malformed for what is no login."""
     from mlflow.server.auth import is_unprotected_route
 
-    try:
-        login = login_of(path, values, gateway=gateway)
-    except Malformed:
-        return None, _MALFORMED, False
-    if login is None or is_unprotected_route(path):
-        return None, None, False
-    # MLflow's own jobs have a token, which it compares itself.
-    is_job = gateway and path.startswith(GATEWAY) and login.password == os.environ.get(_GATEWAY_TOKEN)
-    return login, None, not is_job
+    login = login_of(path, values, gateway=gateway)
+    return None if is_unprotected_route(path) else login
 
 
 def _judged(login: Login, values: Values, judge: Judge) -> Refusal | None:
@@ -90,9 +83,11 @@ def _guarded(application: Callable[..., Iterable[bytes]], judge: Judge) -> Calla
             # Of several headers the server makes one text with commas, which no login has.
             return [environ[key]] if (key := _key(name)) in environ else []
 
-        login, refused, to_judge = _read(environ.get("PATH_INFO", ""), values, gateway=False)
-        if login and to_judge:
-            refused = _judged(login, values, judge)
+        try:
+            login = _login(environ.get("PATH_INFO", ""), values, gateway=False)
+            refused = _judged(login, values, judge) if login else None
+        except Malformed:
+            login, refused = None, _MALFORMED
         if refused is None:
             for name, value in handed_on(login).items():
                 environ.pop(_key(name), None)
@@ -124,16 +119,25 @@ class _Guard:
         def values(name: str) -> list[str]:
             return [value.decode("latin-1") for known, value in scope["headers"] if known.lower() == name.lower().encode()]
 
-        login, refused, to_judge = _read(scope["path"], values, gateway=True)
-        if login and to_judge and not self._judge.remembers(login.user, login.password):
-            # A password that has to be hashed would stop the event loop.
-            refused = await asyncio.to_thread(_judged, login, values, self._judge)
+        try:
+            login = _login(scope["path"], values, gateway=True)
+            refused = await self._judged(scope["path"], login, values) if login else None
+        except Malformed:
+            login, refused = None, _MALFORMED
         if refused is None:
             await self._application({**scope, "headers": _with(scope["headers"], handed_on(login))}, receive, send)
             return
         headers = [(name.lower().encode(), value.encode()) for name, value in refused.all_headers]
         await send({"type": "http.response.start", "status": refused.status, "headers": headers})
         await send({"type": "http.response.body", "body": refused.body.encode()})
+
+    async def _judged(self, path: str, login: Login, values: Values) -> Refusal | None:
+        # MLflow's own jobs have a token, which it compares itself.
+        is_job = path.startswith(GATEWAY) and login.password == os.environ.get(_GATEWAY_TOKEN)
+        if is_job or self._judge.remembers(login.user, login.password):
+            return None
+        # A password that has to be hashed would stop the event loop.
+        return await asyncio.to_thread(_judged, login, values, self._judge)
 
 
 def _with(headers: Iterable[tuple[bytes, bytes]], changes: Mapping[str, str | None]) -> list[tuple[bytes, bytes]]:
