@@ -73,7 +73,7 @@ def _refuse_missing(config: pytest.Config) -> None:
     """UsageError for a file that is not there; the processes of `-n` would say nothing."""
     for argument in config.args:
         path = config.invocation_params.dir / argument.partition("::")[0]
-        if not path.exists() and "[" not in str(path):
+        if not path.exists():
             raise pytest.UsageError(f"file or directory not found: {argument}")
 
 

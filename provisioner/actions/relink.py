@@ -22,26 +22,24 @@ def relink(opened: OpenStack, uri: str, linked: Collection[Path], ask: Ask | Non
     stale = [record for record in records_of(str(opened.source)) if record.uri != uri and Path(record.project) not in linked]
     for record in stale:
         reporter.step("warning", record.project, f"it is linked to {record.uri}, where this stack was before: {_command(record)}")
-    by_us = [record for record in stale if _login(record) != _SOMEBODY]
+    by_us = [record for record in stale if not _has_anothers_login(record)]
     if not by_us or ask is None or not ask(f"Link {', '.join(record.project for record in by_us)} to {uri}?"):
         return []
     return [Path(record.project) for record in by_us if _link(opened, uri, record, reporter)]
 
 
-_NOBODY, _ADMIN, _SOMEBODY = "", ADMIN_LOGIN, "NAME"
+def _users(record: LinkRecord) -> set[str]:
+    """Whose login the link wrote: a name is remembered by its hash only."""
+    return {mark.sha256 for file in record.files for mark in file.marks if mark.path[-1] == USERNAME}
 
 
-def _login(record: LinkRecord) -> str:
-    """Whose login the link wrote; a name is remembered by its hash only."""
-    digests = {mark.sha256 for file in record.files for mark in file.marks if mark.path[-1] == USERNAME}
-    if not digests:
-        return _NOBODY
-    return _ADMIN if digests == {value_digest(ADMIN_LOGIN)} else _SOMEBODY
+def _has_anothers_login(record: LinkRecord) -> bool:
+    """Whether somebody other than the admin has to type a password for a new link."""
+    return bool(_users(record) - {value_digest(ADMIN_LOGIN)})
 
 
 def _command(record: LinkRecord) -> str:
-    user = " --user NAME" if _login(record) == _SOMEBODY else ""
-    return f"`provision link {record.project}{user}`"
+    return f"`provision link {record.project}{' --user NAME' if _has_anothers_login(record) else ''}`"
 
 
 def _link(opened: OpenStack, uri: str, record: LinkRecord, reporter: Reporter) -> bool:
@@ -50,7 +48,7 @@ def _link(opened: OpenStack, uri: str, record: LinkRecord, reporter: Reporter) -
         link(
             Path(record.project),
             uri,
-            credentials=stack_credentials(opened) if _login(record) == _ADMIN else None,
+            credentials=stack_credentials(opened) if _users(record) else None,
             ca=clients_ca(opened),
             env=record.env,
             stack=str(opened.source),

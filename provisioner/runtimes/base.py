@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from provisioner.errors import PortTaken
 from provisioner.model.plan import Observed, Plan
 from provisioner.model.stack import RuntimeKind, Stack
 from provisioner.output import Reporter
@@ -86,6 +87,12 @@ class RuntimeChoice:
 
     kind: RuntimeKind
     reason: str
+
+
+def port_taken(where: str, why: str, left_as: str) -> PortTaken:
+    """The error of a front door whose port another program has."""
+    hint = "stop what holds the port, or set another server.port in provision.yml"
+    return PortTaken("the front door's port is taken", where=where, why=why, hint=hint, left_as=left_as)
 
 
 _DONE = {"create": "created", "start": "started", "change": "changed", "remove": "removed"}

@@ -7,9 +7,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from provisioner.errors import CommandFailed, PortTaken, PreflightError, ProvisionError
+from provisioner.errors import CommandFailed, PreflightError, ProvisionError
 from provisioner.model.plan import ObservedService, Plan, State
 from provisioner.model.stack import Stack
+from provisioner.runtimes.base import port_taken
 
 MINIMUM_ENGINE = (20, 10)
 MINIMUM_COMPOSE = (2, 20)
@@ -115,11 +116,13 @@ def parse_hashes(text: str) -> dict[str, str]:
 def explained(failure: CommandFailed, left_as: str = "nothing was changed") -> ProvisionError:
     """Docker's failure as what the user has to mend; the failure itself when it is none of the known ones."""
     seen = failure.output or failure.why
+    for line in seen.splitlines():
+        if re.search(_PORT_TAKEN, line, re.IGNORECASE):
+            return port_taken(failure.where, line.strip(), left_as)
     for pattern, what, hint in _KNOWN:
         for line in seen.splitlines():
             if re.search(pattern, line, re.IGNORECASE):
-                kind = PortTaken if pattern == _PORT_TAKEN else PreflightError
-                return kind(what, where=failure.where, why=line.strip(), hint=hint, left_as=left_as)
+                return PreflightError(what, where=failure.where, why=line.strip(), hint=hint, left_as=left_as)
     if failure.code is None and not seen and failure.argv[:1] == ("docker",) and "is not there" in failure.what:
         return PreflightError(
             "Docker is not installed",
@@ -146,11 +149,6 @@ _KNOWN = (
         r"'compose' is not a docker command|unknown (shorthand )?flag.*|unknown command.*compose",
         "Docker's Compose plugin is missing",
         "install the package docker-compose-plugin (Compose 2.20 or later)",
-    ),
-    (
-        _PORT_TAKEN,
-        "the front door's port is taken",
-        "stop what holds the port, or set another server.port in provision.yml",
     ),
     (
         r"cannot assign requested address",

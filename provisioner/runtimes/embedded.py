@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from provisioner.assets import asgi_paths, asset_path, server_code
-from provisioner.errors import CommandFailed, PortTaken, PreflightError, Unhealthy
+from provisioner.errors import CommandFailed, PreflightError, Unhealthy
 from provisioner.model.front_door import ends_tls, redirect_port
 from provisioner.model.plan import Observed, ObservedService, Plan
 from provisioner.model.stack import RuntimeKind, Stack
@@ -28,7 +28,7 @@ from provisioner.render.supervisord import (
 )
 from provisioner.runtimes import places
 from provisioner.runtimes.account import Account, check_account, check_reachable, current_account, make_account
-from provisioner.runtimes.base import Place, RenderedFile, report_done
+from provisioner.runtimes.base import Place, RenderedFile, port_taken, report_done
 from provisioner.runtimes.certificates import ROOT_CERTIFICATE, certificate_files
 from provisioner.runtimes.daemons import (
     ARTIFACTS,
@@ -320,13 +320,7 @@ class EmbeddedRuntime:
         until = time.monotonic() + PORT_DEADLINE
         while time.monotonic() < until and not read_starts(memory, PROXY):
             if taken := read_taken(memory, PROXY):
-                raise PortTaken(
-                    "the front door's port is taken",
-                    where="proxy",
-                    why=taken,
-                    hint="stop what holds the port, or set another server.port in provision.yml",
-                    left_as="the other services run; no data was removed",
-                )
+                raise port_taken(PROXY, taken, "the other services run; no data was removed")
             time.sleep(0.02)
 
     def _bootstrap(self, memory: Memory, fingerprint: str) -> None:

@@ -24,6 +24,8 @@ LONGEST_NAME = 100
 LEFT_OUT = ("secrets", "data")
 # Where that many have failed, the next ones say nothing new.
 MOST_WITH_STACKS = 10
+# A test whose process died is reported with none of them.
+PHASES = ("setup", "call", "teardown")
 MASK = "********"
 SHORTEST_SECRET = 8
 # In JSON and Python's form of it; in a shell and in YAML.
@@ -47,7 +49,7 @@ def keep_report(report: pytest.TestReport, tmp_path: Path | None) -> None:
         captured = "".join(f"\n--- {name} ---\n{content}" for name, content in report.sections)
         where = f"\ntemporary files: {tmp_path}\n" if tmp_path else ""
         text = masked(f"{report.nodeid}\n\n{report.longreprtext}\n{where}{captured}")
-        name = report.when if report.when in {"setup", "call", "teardown"} else "process"
+        name = report.when if report.when in PHASES else "process"
         (folder / f"{name}.txt").write_text(text, errors="replace")
 
 

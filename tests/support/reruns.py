@@ -21,7 +21,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.support.evidence import VARIABLE, folder_of, keep_report, masked
+from tests.support.evidence import PHASES, VARIABLE, folder_of, keep_report, masked
 from tests.support.summary import counted
 
 LIMIT = 3
@@ -60,7 +60,7 @@ class Reruns:
         self._reported.add(report.nodeid)
         if report.failed:
             self._failed.setdefault(report.nodeid, []).append(report)
-        if report.failed and report.when not in {"setup", "call", "teardown"}:
+        if report.failed and report.when not in PHASES:
             # Its process died, and could keep nothing.
             keep_report(report, None)
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from tests.support.evidence import PHASES
 from tests.support.evidence import VARIABLE as FAILURES
 from tests.support.scheduling import runtime_of
 
@@ -40,7 +41,7 @@ def slowest(reports: Iterable[pytest.TestReport]) -> Iterator[str]:
     if ranked:
         yield f"slowest {counted(len(ranked), 'test')}: seconds (set-up + call + tear-down)"
     for nodeid, seconds in ranked:
-        parts = " + ".join(f"{seconds[phase]:.1f}" for phase in ("setup", "call", "teardown"))
+        parts = " + ".join(f"{seconds[phase]:.1f}" for phase in PHASES)
         yield f"{sum(seconds.values()):8.1f}  {nodeid} ({parts})"
 
 
