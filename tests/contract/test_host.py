@@ -89,13 +89,13 @@ def test_a_failed_program_is_an_error_unless_its_code_is_an_answer(host: Host) -
 
 
 def test_a_program_that_is_missing_killed_or_late_is_always_an_error(host: Host) -> None:
-    for argv, said in (
-        (["no-such-program"], "is not there"),
-        (["/bin/sh", "-c", "kill -9 $$"], "killed by SIGKILL"),
-        (["sleep", "60"], "did not end within"),
+    for argv, timeout, said in (
+        (["no-such-program"], 60, "is not there"),
+        (["/bin/sh", "-c", "kill -9 $$"], 60, "killed by SIGKILL"),
+        (["sleep", "60"], 0.5, "did not end within"),
     ):
         with pytest.raises(CommandFailed, match=said):
-            host.run(argv, check=False, timeout=0.5)
+            host.run(argv, check=False, timeout=timeout)
 
 
 def test_lines_come_one_by_one_while_the_program_runs(host: Host, tmp_path: Path) -> None:
