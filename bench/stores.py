@@ -15,11 +15,10 @@ from typing import Any
 
 import psycopg2
 
-from provisioner.assets import asset_path
 from provisioner.output import TerminalReporter
 from provisioner.runtimes.account import Account, current_account, make_account
 from provisioner.runtimes.interpreter import choose_interpreter
-from provisioner.runtimes.server_environment import LOCK_FILE, ServerEnvironment, make_environment
+from provisioner.runtimes.server_environment import ServerEnvironment, make_environment, shipped_recipe
 from tests.installed import DATA
 from tests.s3_server import S3Server, start_minio
 from tests.support.ports import free_port
@@ -100,7 +99,7 @@ def server_environment() -> tuple[Account, ServerEnvironment]:
     """The environment of the embedded runtime, made if it is not there, and whom its programs run as."""
     reporter = TerminalReporter()
     account = make_account(current_account(), DATA, reporter)
-    environment = ServerEnvironment(DATA, asset_path(LOCK_FILE).read_bytes(), choose_interpreter(account, DATA))
+    environment = ServerEnvironment(DATA, shipped_recipe(), choose_interpreter(account, DATA))
     make_environment(environment, account, reporter)
     return account, environment
 

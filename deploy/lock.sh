@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")"
 uv="${UV:-uv}"
-for name in requirements requirements-embedded requirements-build; do
+for name in requirements requirements-embedded requirements-build requirements-compress; do
   "$uv" pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
     --no-emit-find-links --no-annotate --no-header --excludes requirements-excluded.txt \
     --output-file "$name.txt" "$@" "$name.in"

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SERVER_IMAGE = ("Dockerfile", ".dockerignore", "deploy/requirements-build.txt", "deploy/requirements.txt")
+SERVER_IMAGE = (
+    "Dockerfile",
+    ".dockerignore",
+    "deploy/requirements-build.txt",
+    "deploy/requirements-compress.txt",
+    "deploy/requirements.txt",
+)
 SERVER_CODE = "deploy/server"
 
 

@@ -15,11 +15,10 @@ from typing import Any
 
 import psycopg2
 
-from provisioner.assets import asset_path
 from provisioner.output import Recorder
 from provisioner.runtimes.account import Account, current_account, make_account
 from provisioner.runtimes.interpreter import choose_interpreter
-from provisioner.runtimes.server_environment import LOCK_FILE, ServerEnvironment, make_environment
+from provisioner.runtimes.server_environment import ServerEnvironment, make_environment, shipped_recipe
 from tests.installed import DATA
 
 SUPERUSER, PASSWORD = "postgres", "a-superuser-of-tests"
@@ -29,7 +28,7 @@ def server_environment() -> tuple[ServerEnvironment, Account]:
     """The environment of the embedded services, and whom they run as."""
     DATA.mkdir(parents=True, exist_ok=True, mode=0o755)
     account = make_account(current_account(), DATA, Recorder())
-    environment = ServerEnvironment(DATA, asset_path(LOCK_FILE).read_bytes(), choose_interpreter(account, DATA))
+    environment = ServerEnvironment(DATA, shipped_recipe(), choose_interpreter(account, DATA))
     make_environment(environment, account, Recorder())
     return environment, account
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from provisioner.assets import asgi_paths, asset_path, server_code
+from provisioner.assets import asgi_paths, server_code
 from provisioner.errors import CommandFailed, PreflightError, Unhealthy
 from provisioner.model.front_door import ends_tls, redirect_port
 from provisioner.model.plan import Observed, ObservedService, Plan
@@ -44,7 +44,7 @@ from provisioner.runtimes.daemons import (
 )
 from provisioner.runtimes.interpreter import choose_interpreter
 from provisioner.runtimes.memory import Machine, Memory, read_memory, this_machine, write_memory
-from provisioner.runtimes.server_environment import LOCK_FILE, ServerEnvironment, check_space, make_environment
+from provisioner.runtimes.server_environment import ServerEnvironment, check_space, make_environment, shipped_recipe
 from provisioner.runtimes.supervision import Supervision, forget_starts, read_starts, read_taken, tail
 from provisioner.runtimes.supervisor_client import Supervisor, Unreachable
 from provisioner.system import mounts, process
@@ -363,7 +363,7 @@ def embedded_runtime(stack: Stack, place: Place) -> EmbeddedRuntime:
     build = stack.settings.build
     environment = ServerEnvironment(
         data,
-        asset_path(LOCK_FILE).read_bytes(),
+        shipped_recipe(),
         choose_interpreter(account, data),
         index_url=build.index_url or "",
         ca_file=place.directory / build.ca_file if build.ca_file else None,

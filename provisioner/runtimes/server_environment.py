@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from provisioner.assets import asset_path
 from provisioner.errors import Locked, PreflightError, ProvisionError
 from provisioner.output import Reporter
 from provisioner.runtimes.account import Account, open_for_others
@@ -25,10 +26,10 @@ from provisioner.runtimes.interpreter import Interpreter, is_usable, make_interp
 from provisioner.system import process
 from provisioner.system.mounts import free_bytes
 
-LOCK_FILE = "deploy/requirements-embedded.txt"
 MARKER = "complete.json"
 NEEDED_BYTES = 1_500_000_000
 _DEADLINE = 900.0
+_PACKAGES, _COMPRESSOR, _COMPRESSOR_PACKAGES = "requirements.txt", "compress.py", "requirements-compress.txt"
 _OPEN_UMASK = 0o022
 # What would change which packages go where; the user's indexes, proxies, caches and certificates stay.
 _NOT_PASSED = frozenset(
@@ -58,20 +59,43 @@ _PROGRESS = re.compile(r"^(Resolved|Prepared|Installed|Bytecode|Downloading|Down
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """The files that an environment is made from."""
+
+    packages: bytes
+    """The locked requirements of all that is in it."""
+    compressor: bytes
+    """The program that compresses the page's files in it."""
+    compressor_packages: bytes
+    """The locked requirements of that program alone."""
+
+    @property
+    def content(self) -> bytes:
+        """What tells one recipe from another."""
+        return b"\0".join((self.packages, self.compressor, self.compressor_packages))
+
+
+def shipped_recipe() -> Recipe:
+    """The recipe of this program's release."""
+    names = ("requirements-embedded.txt", "server/compress.py", "requirements-compress.txt")
+    return Recipe(*(asset_path(f"deploy/{name}").read_bytes() for name in names))
+
+
+@dataclass(frozen=True)
 class ServerEnvironment:
-    """One environment: its lock, its interpreter, the directory of all environments, and where packages come from."""
+    """One environment: its recipe, its interpreter, the directory of all environments, and where packages come from."""
 
     data: Path
-    lock: bytes
+    recipe: Recipe
     interpreter: Interpreter
     index_url: str = ""
     ca_file: Path | None = None
 
     @property
     def path(self) -> Path:
-        """Its directory; another lock or interpreter version has another one."""
+        """Its directory; another recipe or interpreter version has another one."""
         system = f"{sys.implementation.name} {self.interpreter.version} {sys.platform} {platform.machine()}"
-        digest = hashlib.sha256(self.lock + system.encode()).hexdigest()
+        digest = hashlib.sha256(self.recipe.content + system.encode()).hexdigest()
         return self.data / "environments" / digest[:16]
 
     @property
@@ -117,10 +141,16 @@ def make_environment(environment: ServerEnvironment, account: Account, reporter:
 def _make(environment: ServerEnvironment, account: Account, reporter: Reporter) -> None:
     with tempfile.TemporaryDirectory(dir=environment.path.parent, prefix=".making-") as scratch:
         made = Path(scratch) / "environment"
-        lock = Path(scratch) / "requirements.txt"
-        lock.write_bytes(environment.lock)
+        tools = Path(scratch) / "tools"
+        tools.mkdir()
+        for name, content in (
+            (_PACKAGES, environment.recipe.packages),
+            (_COMPRESSOR, environment.recipe.compressor),
+            (_COMPRESSOR_PACKAGES, environment.recipe.compressor_packages),
+        ):
+            (tools / name).write_bytes(content)
         log = environment.path.parent / f"{environment.path.name}.log"
-        for argv in uv_commands(_uv(), environment, made, lock, copied=account.dropped):
+        for argv in uv_commands(_uv(), environment, made, tools, copied=account.dropped):
             process.stream(
                 argv,
                 lambda line: _show(line, reporter),
@@ -140,14 +170,21 @@ def _make(environment: ServerEnvironment, account: Account, reporter: Reporter) 
         made.rename(environment.path)
 
 
-def uv_commands(uv: str, environment: ServerEnvironment, made: Path, lock: Path, *, copied: bool) -> tuple[list[str], list[str]]:
-    """The command lines that make the environment: the venv, then exactly the locked packages, compiled.
+def uv_commands(uv: str, environment: ServerEnvironment, made: Path, tools: Path, *, copied: bool) -> list[list[str]]:
+    """The command lines that make the environment: the venv, exactly the locked packages, and the page's files compressed.
 
-    `copied` keeps uv from linking files of its cache, since their modes are changed later.
+    `tools` has the recipe's files, and takes the compressor's packages. `copied` keeps uv from linking files of its cache, since
+    their modes are changed later.
     """
+    python = str(made / "bin" / "python")
+    exactly = [uv, "pip", "install", "--python", python, "--no-deps", "--require-hashes"]
     venv = [uv, "venv", "--quiet", "--no-project", "--relocatable", "--python", str(environment.interpreter.executable), str(made)]
-    install = [uv, "pip", "install", "--python", str(made / "bin" / "python"), "--no-deps", "--require-hashes", "--compile-bytecode"]
-    return venv, [*install, *(["--link-mode", "copy"] if copied else []), "-r", str(lock)]
+    return [
+        venv,
+        [*exactly, "--compile-bytecode", *(["--link-mode", "copy"] if copied else []), "-r", str(tools / _PACKAGES)],
+        [*exactly, "--quiet", "--target", str(tools), "-r", str(tools / _COMPRESSOR_PACKAGES)],
+        [python, str(tools / _COMPRESSOR)],
+    ]
 
 
 def uv_environment(environ: Mapping[str, str], environment: ServerEnvironment) -> dict[str, str]:

@@ -18,7 +18,7 @@ from provisioner.runtimes.base import Place
 from provisioner.runtimes.embedded import EmbeddedRuntime
 from provisioner.runtimes.interpreter import base_interpreter
 from provisioner.runtimes.memory import this_machine
-from provisioner.runtimes.server_environment import ServerEnvironment
+from provisioner.runtimes.server_environment import ServerEnvironment, shipped_recipe
 from provisioner.system.mounts import Mount
 from tests.checks import kill_all, nothing_changed, processes_in, refused, run_logged
 from tests.faults.conftest import ODD
@@ -96,7 +96,7 @@ def test_root_does_not_take_over_the_data_of_an_ordinary_user(theirs: Program, i
 @pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs", "lustre"])
 def test_a_network_file_system_is_refused_for_the_database(place: Path, kind: str) -> None:
     stack = build_stack(Settings(), "embedded")
-    environment = ServerEnvironment(place / "environments", b"", base_interpreter())
+    environment = ServerEnvironment(place / "environments", shipped_recipe(), base_interpreter())
     table = [Mount("/", "ext4"), Mount(str(place), kind)]
     runtime = EmbeddedRuntime(
         stack,

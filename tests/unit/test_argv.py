@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from provisioner.runtimes import docker_cli as cli
 from provisioner.runtimes.base import Place
 from provisioner.runtimes.daemons import Programs, daemons, embedded_addresses, entrypoint_argv, launcher_argv, supervisord_argv
 from provisioner.runtimes.interpreter import Interpreter
-from provisioner.runtimes.server_environment import ServerEnvironment, uv_commands, uv_environment
+from provisioner.runtimes.server_environment import Recipe, ServerEnvironment, uv_commands, uv_environment
 
 PLACE = Place(Path("/stack"), "mlflow-abc123", 5001)
 PROGRAMS = Programs(Path("/env/bin"))
@@ -214,17 +214,21 @@ def test_the_launcher_reads_whole_command_lines_whatever_they_hold() -> None:
     assert "log" not in read["mlflow"]
 
 
+RECIPE = Recipe(b"packages", b"compressor", b"its packages")
+
+
 def server_environment(tmp_path: Path, **options: object) -> ServerEnvironment:
-    return ServerEnvironment(tmp_path, b"lock", Interpreter(Path("/usr/bin/python3.11"), "3.11"), **options)  # type: ignore[arg-type]
+    return ServerEnvironment(tmp_path, RECIPE, Interpreter(Path("/usr/bin/python3.11"), "3.11"), **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("copied", "extra"), [(False, []), (True, ["--link-mode", "copy"])])
-def test_the_server_environment_is_made_by_these_two_commands(tmp_path: Path, copied: bool, extra: list[str]) -> None:
-    venv, install = uv_commands("/bin/uv", server_environment(tmp_path), Path("/m"), Path("/r.txt"), copied=copied)
-    assert venv == ["/bin/uv", "venv", "--quiet", "--no-project", "--relocatable", "--python", "/usr/bin/python3.11", "/m"]
-    assert install == [
-        *["/bin/uv", "pip", "install", "--python", "/m/bin/python", "--no-deps", "--require-hashes", "--compile-bytecode"],
-        *[*extra, "-r", "/r.txt"],
+def test_the_server_environment_is_made_by_these_commands(tmp_path: Path, copied: bool, extra: list[str]) -> None:
+    exactly = ["/bin/uv", "pip", "install", "--python", "/m/bin/python", "--no-deps", "--require-hashes"]
+    assert uv_commands("/bin/uv", server_environment(tmp_path), Path("/m"), Path("/t"), copied=copied) == [
+        ["/bin/uv", "venv", "--quiet", "--no-project", "--relocatable", "--python", "/usr/bin/python3.11", "/m"],
+        [*exactly, "--compile-bytecode", *extra, "-r", "/t/requirements.txt"],
+        [*exactly, "--quiet", "--target", "/t", "-r", "/t/requirements-compress.txt"],
+        ["/m/bin/python", "/t/compress.py"],
     ]
 
 
@@ -246,15 +250,14 @@ def test_uv_gets_the_users_network_and_none_of_the_users_choices(
     assert uv_environment(environ, server_environment(tmp_path, **options)) == expected
 
 
-def test_another_lock_or_interpreter_has_another_environment(tmp_path: Path) -> None:
-    one = ServerEnvironment(tmp_path, b"lock", Interpreter(Path("/usr/bin/python3.11"), "3.11"))
-    same = ServerEnvironment(tmp_path, b"lock", Interpreter(Path("/opt/python3.11"), "3.11"))
-    others = [
-        ServerEnvironment(tmp_path, b"lock2", Interpreter(Path("/usr/bin/python3.11"), "3.11")),
-        ServerEnvironment(tmp_path, b"lock", Interpreter(Path("/usr/bin/python3.12"), "3.12")),
-    ]
+def test_another_recipe_or_interpreter_has_another_environment(tmp_path: Path) -> None:
+    one = server_environment(tmp_path)
+    same = ServerEnvironment(tmp_path, RECIPE, Interpreter(Path("/opt/python3.11"), "3.11"))
+    recipes = [replace(RECIPE, **{field.name: b"another"}) for field in fields(RECIPE)]
+    others = [ServerEnvironment(tmp_path, recipe, one.interpreter) for recipe in recipes]
+    others.append(ServerEnvironment(tmp_path, RECIPE, Interpreter(Path("/usr/bin/python3.12"), "3.12")))
     assert one.path == same.path
-    assert len({one.path, *(other.path for other in others)}) == 3
+    assert len({one.path, *(other.path for other in others)}) == 5
     assert not one.is_complete()
 
 
