@@ -11,10 +11,13 @@ import time
 from typing import Any
 
 import postgres
+from artifacts import refuse_wide_deletes
+from bodies import bounded_asgi, bounded_wsgi
 from logins import Judge
 from mlflow.server import app as flask_app
 from mlflow.server.fastapi_app import app as fastapi_app
 from mlflow.server.handlers import initialize_backend_stores
+from page import serve_files
 from settings import Fault, Settings
 from signed_in import tell_front_door
 from sizing import cores_here
@@ -33,6 +36,10 @@ def applications(settings: Settings) -> tuple[Any, Any]:
         # It adds login to Flask's application, and answers another FastAPI around it.
         asgi = create_app(flask_app)
     asgi.add_exception_handler(OSError, _refused_for_want_of_space)
+    serve_files(asgi, str(flask_app.static_folder))
+    refuse_wide_deletes(flask_app)
+    flask_app.wsgi_app = bounded_wsgi(flask_app.wsgi_app)  # type: ignore[method-assign]
+    asgi = bounded_asgi(asgi)
     if settings.login:
         # Half of the cores stay for those who are known.
         asgi = tell_front_door(flask_app, refuse_strangers(flask_app, asgi, Judge(max(1, int(cores_here() / 2)))))

@@ -30,6 +30,7 @@ def drained_wsgi(application: Callable[..., Iterable[bytes]]) -> Callable[..., I
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         refused = False
+        source = environ["wsgi.input"]
 
         def starting(status: str, *rest: Any) -> Any:
             nonlocal refused
@@ -40,8 +41,9 @@ def drained_wsgi(application: Callable[..., Iterable[bytes]]) -> Callable[..., I
         body = application(environ, starting)
         length = environ.get("CONTENT_LENGTH")
         if not refused or (length and int(length) <= BUFFERED):
-            while environ["wsgi.input"].read(BLOCK):
-                pass
+            left = MOST
+            while left > 0 and (part := source.read(BLOCK)):
+                left -= len(part)
         return body
 
     return answer

@@ -9,14 +9,17 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+# The page's files, which our own application sends.
+PAGE_FILES = "/static-files"
+
 
 def asgi_paths(application: Any) -> list[str]:
-    """The fewest matchers that cover every route of its own that the FastAPI application has."""
+    """The fewest matchers that cover every route of its own that the FastAPI application has, and the page's files."""
     from fastapi.routing import iter_route_contexts
     from starlette.routing import Mount
 
     own = [context for context in iter_route_contexts(application.routes) if not isinstance(context.original_route, Mount)]
-    return _fewest(_matcher(str(context.path)) for context in own)
+    return _fewest([f"{PAGE_FILES}/*", *(_matcher(str(context.path)) for context in own)])
 
 
 def _matcher(path: str) -> str:

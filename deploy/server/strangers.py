@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from authorization import GATEWAY, Login, Malformed, Values, handed_on, login_of
+from bodies import USER
 from logins import Judge, Verdict
 
 _BODY = "You are not authenticated."
@@ -93,6 +94,7 @@ def _guarded(application: Callable[..., Iterable[bytes]], judge: Judge) -> Calla
                 environ.pop(_key(name), None)
                 if value is not None:
                     environ[_key(name)] = value
+            environ[USER] = login.user if login else ""
             return application(environ, start_response)
         start_response(_REASONS[refused.status], refused.all_headers)
         return [refused.body.encode()]
@@ -125,7 +127,8 @@ class _Guard:
         except Malformed:
             login, refused = None, _MALFORMED
         if refused is None:
-            await self._application({**scope, "headers": _with(scope["headers"], handed_on(login))}, receive, send)
+            known = {USER: login.user if login else "", "headers": _with(scope["headers"], handed_on(login))}
+            await self._application({**scope, **known}, receive, send)
             return
         headers = [(name.lower().encode(), value.encode()) for name, value in refused.all_headers]
         await send({"type": "http.response.start", "status": refused.status, "headers": headers})

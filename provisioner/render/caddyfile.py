@@ -15,6 +15,9 @@ IDENTITY_FILE = "deploy/caddy/identity.json"
 # Which stack answers, so that nobody takes another server for it; an id that is no secret.
 IDENTITY_PATH = "/.well-known/provision"
 CERTIFICATE = "tls.crt"
+# As the tracking server has it, which is asked beside this front door too (`deploy/server/bodies.py`).
+MOST_OF_A_BODY = 20_000_000
+TOO_LARGE = "The body is larger than 20 MB; send it in several requests, or as an artifact, which has any size."
 ACME_CA = "acme-ca.crt"
 
 _HEAD = "# Made by `provision`; changes here are overwritten.\n"
@@ -96,14 +99,22 @@ _SITE = """\
 	{bind}
 	import access_log
 	log_append user {{http.reverse_proxy.header.X-Provision-User}}
-{tls}	# The page's own files are fetched once a year: a tenth smaller for half a second of effort.
-	@page path /static-files/*
-	encode @page {{
-		zstd best
-		gzip 9
+{tls}	# An artifact has any size; what is read whole has not.
+	@whole not {{
+		method PUT
+		path /api/2.0/mlflow-artifacts/artifacts/* /ajax-api/2.0/mlflow-artifacts/artifacts/*
 	}}
-	@data not path /static-files/*
-	encode @data zstd gzip
+	request_body @whole {{
+		max_size {most_of_a_body}
+	}}
+	handle_errors 413 {{
+		header Content-Type application/json
+		respond `{too_large}` 413
+	}}
+
+	# Compressing takes memory for as long as a client reads. The page's files come compressed, and of transfers there are many.
+	@answers not path /static-files/* /api/2.0/mlflow-artifacts/artifacts/* /ajax-api/2.0/mlflow-artifacts/artifacts/*
+	encode @answers zstd gzip
 
 	@identity path {identity_path}
 	header @identity Content-Type application/json
@@ -172,6 +183,8 @@ def render_caddyfile(stack: Stack, addresses: Addresses, asgi_paths: Sequence[st
         front_files=addresses.front_files,
         identity=PurePosixPath(IDENTITY_FILE).name,
         demo=_NO_DEMO if stack.login else "",
+        most_of_a_body=MOST_OF_A_BODY,
+        too_large=json.dumps({"error_code": "INVALID_PARAMETER_VALUE", "message": TOO_LARGE}),
         asgi_paths=" ".join(asgi_paths),
         upstream=addresses.upstream,
         upstream_asgi=addresses.upstream_asgi,

@@ -17,7 +17,7 @@ DEFAULT_IMAGES = {
     "python": "python:3.13-slim-trixie",
     "postgres": "postgres:18.6-trixie",
     "minio": "pgsty/silo:RELEASE.2026-09-16T00-00-00Z",
-    "caddy": "caddy:2.11.4-alpine",
+    "caddy": "caddy:2.11.7-alpine",
 }
 CADDYFILE = "deploy/caddy/Caddyfile"
 BUILD_CA = "deploy/build-ca.pem"

@@ -183,7 +183,7 @@ def test_a_full_artifact_directory_is_a_clear_error_and_frees_itself(deployed: D
     directory.mkdir(exist_ok=True)
     try:
         with small_volume(deployed, directory):
-            refused_for_want_of_space(deployed, f"{FILES}/full/file.bin", directory)
+            refused_for_want_of_space(deployed, f"{FILES}/full/{'0' * 32}/artifacts/file.bin", directory)
     finally:
         directory.rmdir()
 

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 KEYS_OF_MLFLOW_YML = ("server.mlflow_tracking_uri", "server.mlflow_registry_uri", "server.credentials")
 GROUPS = (["user"],)
 COMMON = {"--stack", "--output", "--help"}
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/commands.md", "docs/json.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/commands.md", "docs/json.md", "docs/explanation/limits.md")
 OUR_FOLDERS = ("docs/", "tests/", "provisioner/", ".ci/")
 
 

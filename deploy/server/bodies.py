@@ -1,0 +1,227 @@
+"""How large a request's body may be, and of how many values once it is read.
+
+MLflow reads any body whole, unpacks it and makes objects of it: a few megabytes can become gigabytes of a process that serves
+everybody. An uploaded artifact has any size, since it goes to its place piece by piece.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import re
+import zlib
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from drain import BLOCK, BUFFERED, Message, Receive, Send
+from traces import NotOpenTelemetry, count_in_json, count_in_protobuf
+
+MOST = 20_000_000
+MOST_VALUES = 1_000_000
+MOST_MESSAGES = 200_000
+MOST_SPANS = 10_000
+TRACES = "/v1/traces"
+_UPLOAD = re.compile(r"/(?:ajax-)?api/2\.0/mlflow-artifacts/artifacts/.+")
+# Its body is a file, at most 10 MB of it.
+_UPLOAD_BY_PAGE = re.compile(r"/(?:ajax-)?api/2\.0/mlflow/upload-artifact")
+_PROTOBUF = "application/x-protobuf"
+# In no coding, and in no form, what a request of traces has.
+_BROKEN = b"\0"
+# zlib's windows: of gzip; of deflate as the standard has it, and as some send it.
+_WINDOWS = {"gzip": (31,), "deflate": (15, -15)}
+_TOO_LARGE = f"The body is larger than {MOST // 1_000_000} MB; send it in several requests, or as an artifact, which has any size."
+_TOO_MANY = f"The body has more than {MOST_VALUES:,} values; send it in several requests."
+_TOO_MANY_SPANS = f"The body has more than {MOST_SPANS:,} spans, or {MOST_MESSAGES:,} attributes and values; send it in several requests."
+_REASONS = {401: "401 Unauthorized", 413: "413 Content Too Large"}
+
+
+# Who asks: an environment's and a scope's key that the guard sets where a login is asked for, "" for a stranger.
+USER = "provision.user"
+_NOT_IN = "You are not authenticated."
+
+
+class Refused(Exception):
+    """The status of the answer, and what it says."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+    @property
+    def answer(self) -> tuple[list[tuple[str, str]], bytes]:
+        """Headers and body, as MLflow's clients read errors."""
+        body = json.dumps({"error_code": "INVALID_PARAMETER_VALUE", "message": str(self)}).encode()
+        return [("Content-Type", "application/json"), ("Content-Length", str(len(body)))], body
+
+
+def check_values(body: bytes) -> None:
+    """Refused when the body, as JSON, has too many values; commas and brackets in its texts are none."""
+    if _marks(body) <= MOST_VALUES:
+        return
+    bare = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    # Each text is a value or the name of one.
+    if bare.count(b'"') > 4 * MOST_VALUES or _marks(b"".join(bare.split(b'"')[::2])) > MOST_VALUES:
+        raise Refused(413, _TOO_MANY)
+
+
+def _marks(text: bytes) -> int:
+    return sum(text.count(mark) for mark in (b",", b"[", b"{"))
+
+
+def check_spans(body: bytes, *, json_coded: bool) -> None:
+    """Refused when the body has too many spans, or its spans too much in them; NotOpenTelemetry when it is broken."""
+    if json_coded:
+        check_values(body)
+        spans, messages = count_in_json(body), 0
+    else:
+        spans, messages = count_in_protobuf(body, MOST_MESSAGES)
+    if spans > MOST_SPANS or messages > MOST_MESSAGES:
+        raise Refused(413, _TOO_MANY_SPANS)
+
+
+def unpacked(body: bytes, coding: str) -> bytes:
+    """The body without its content coding, gzip or deflate; Refused when it is larger than allowed, zlib.error when it is broken."""
+    for window in _WINDOWS[coding]:
+        with contextlib.suppress(zlib.error):
+            return _inflated(body, window)
+    raise zlib.error(f"no {coding}")
+
+
+def _inflated(body: bytes, window: int) -> bytes:
+    parts: list[bytes] = []
+    left = MOST
+    # Several compressed bodies in a row are one, and zeros after them are padding.
+    while body:
+        engine = zlib.decompressobj(window)
+        parts.append(engine.decompress(body, left + 1))
+        left -= len(parts[-1])
+        if left < 0:
+            raise Refused(413, _TOO_LARGE)
+        if not engine.eof:
+            raise zlib.error("cut off")
+        body = engine.unused_data.lstrip(b"\0")
+    return b"".join(parts)
+
+
+def bounded_wsgi(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """The WSGI application that is handed no larger body."""
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        length = environ.get("CONTENT_LENGTH") or "0"
+        small = int(length) <= BUFFERED and "HTTP_TRANSFER_ENCODING" not in environ
+        # MLflow refuses a stranger before it has read the body.
+        if small or environ.get(USER) == "":
+            return application(environ, start_response)
+        try:
+            body = _read(environ["wsgi.input"], int(length))
+            if not _UPLOAD_BY_PAGE.fullmatch(environ.get("PATH_INFO", "")):
+                check_values(body)
+        except Refused as refused:
+            headers, text = refused.answer
+            start_response(_REASONS[refused.status], headers)
+            return [text]
+        environ.pop("HTTP_TRANSFER_ENCODING", None)
+        return application({**environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}, start_response)
+
+    return answer
+
+
+def _read(source: Any, length: int) -> bytes:
+    """The whole body; `length` is 0 where the request does not tell it."""
+    parts = []
+    left = MOST - length
+    while left >= 0 and (part := source.read(BLOCK)):
+        parts.append(part)
+        left -= 0 if length else len(part)
+    if left < 0:
+        raise Refused(413, _TOO_LARGE)
+    return b"".join(parts)
+
+
+def bounded_asgi(application: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """The ASGI application that is handed no larger body, and traces unpacked."""
+
+    async def answer(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or _is_upload(scope):
+            await application(scope, receive, send)
+            return
+        try:
+            body = await _received(scope, receive)
+            if len(body) > BUFFERED or _is_traces(scope):
+                scope, body = await asyncio.to_thread(_checked, scope, body)
+        except _ClientLeft:
+            return
+        except Refused as refused:
+            headers, text = refused.answer
+            raw = [(name.lower().encode(), value.encode()) for name, value in headers]
+            await send({"type": "http.response.start", "status": refused.status, "headers": raw})
+            await send({"type": "http.response.body", "body": text})
+            return
+        await application(scope, _first(body, receive), send)
+
+    return answer
+
+
+def _is_upload(scope: Message) -> bool:
+    return scope["method"] == "PUT" and bool(_UPLOAD.fullmatch(scope["path"]))
+
+
+def _is_traces(scope: Message) -> bool:
+    return bool(scope["path"] == TRACES)
+
+
+def _header(scope: Message, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name]
+
+
+class _ClientLeft(Exception):
+    """The client left before it had sent the whole body."""
+
+
+async def _received(scope: Message, receive: Receive) -> bytes:
+    """The whole body."""
+    if any(value.isdecimal() and int(value) > MOST for value in _header(scope, b"content-length")):
+        raise Refused(413, _TOO_LARGE)
+    is_stranger = scope.get(USER) == ""
+    parts, left, more = [], BUFFERED if is_stranger else MOST, True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise _ClientLeft
+        parts.append(message.get("body", b""))
+        left -= len(parts[-1])
+        if left < 0:
+            raise Refused(401, _NOT_IN) if is_stranger else Refused(413, _TOO_LARGE)
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def _checked(scope: Message, body: bytes) -> tuple[Message, bytes]:
+    """The request as it is handed on; Refused when it may not be."""
+    if not _is_traces(scope):
+        if not _UPLOAD_BY_PAGE.fullmatch(scope["path"]):
+            check_values(body)
+        return scope, body
+    # MLflow takes the first of several; what it does not know it refuses.
+    coding = next(iter(_header(scope, b"content-encoding")), "").lower()
+    try:
+        if coding in _WINDOWS:
+            body = unpacked(body, coding)
+            scope = {**scope, "headers": [(name, value) for name, value in scope["headers"] if name.lower() != b"content-encoding"]}
+        check_spans(body, json_coded=_PROTOBUF not in "".join(_header(scope, b"content-type")))
+    except (zlib.error, NotOpenTelemetry):
+        # MLflow has words for it, and shall not find out for itself at what cost.
+        return scope, _BROKEN
+    return scope, body
+
+
+def _first(body: bytes, receive: Receive) -> Receive:
+    """The body in one message, then whatever the client does."""
+    left = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receiving() -> Message:
+        return left.pop() if left else await receive()
+
+    return receiving

@@ -1,0 +1,319 @@
+"""What a request's body may be once it is unpacked: refused before MLflow makes objects of it."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import json
+import random
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from provisioner.render.caddyfile import MOST_OF_A_BODY, TOO_LARGE
+
+sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
+
+from bodies import (
+    MOST,
+    MOST_MESSAGES,
+    MOST_SPANS,
+    MOST_VALUES,
+    USER,
+    Refused,
+    bounded_asgi,
+    bounded_wsgi,
+    check_spans,
+    check_values,
+    unpacked,
+)
+from drain import BUFFERED
+from traces import NotOpenTelemetry, count_in_protobuf
+
+UPLOAD = "/api/2.0/mlflow-artifacts/artifacts/1/x"
+JSON = {"content-type": "application/json"}
+PROTOBUF = {"content-type": "application/x-protobuf"}
+
+
+def test_the_front_door_has_the_same_limit_and_the_same_words() -> None:
+    with pytest.raises(Refused) as refusal:
+        unpacked(gzip.compress(b"x" * (MOST + 1)), "gzip")
+    assert (MOST, str(refusal.value)) == (MOST_OF_A_BODY, TOO_LARGE)
+
+
+def test_the_page_about_limits_has_these() -> None:
+    page = (Path(__file__).parents[2] / "docs/explanation/limits.md").read_text()
+    for limit in (f"{MOST // 1_000_000} MB", f"{MOST_VALUES:,}", f"{MOST_SPANS:,}, and {MOST_MESSAGES:,}"):
+        assert f"| {limit} |" in page
+
+
+def raw_deflate(body: bytes) -> bytes:
+    engine = zlib.compressobj(wbits=-15)
+    return engine.compress(body) + engine.flush()
+
+
+PACKED = {
+    "gzip": ("gzip", gzip.compress),
+    "several in a row": ("gzip", lambda body: gzip.compress(body[:9]) + gzip.compress(body[9:])),
+    "padded": ("gzip", lambda body: gzip.compress(body) + b"\0" * 8),
+    "deflate": ("deflate", zlib.compress),
+    "raw deflate": ("deflate", raw_deflate),
+}
+
+
+@pytest.mark.parametrize("form", PACKED)
+def test_a_packed_body_is_unpacked_up_to_the_limit_and_no_further(form: str) -> None:
+    coding, pack = PACKED[form]
+    for size in (0, 10, 1_000_000, MOST):
+        assert unpacked(pack(b"x" * size), coding) == b"x" * size
+    with pytest.raises(Refused) as refusal:
+        unpacked(pack(b"x" * (MOST + 1)), coding)
+    assert refusal.value.status == 413
+    assert "20 MB" in str(refusal.value)
+
+
+@pytest.mark.parametrize("form", PACKED)
+def test_a_packed_body_that_is_cut_off_or_broken_is_refused(form: str) -> None:
+    coding, pack = PACKED[form]
+    whole = pack(b"some text of a trace" * 50)
+    for broken in (whole.rstrip(b"\0")[:-3], b"\x01" + whole, b"no gzip", b"\0"):
+        with pytest.raises(zlib.error):
+            unpacked(broken, coding)
+
+
+def test_values_are_counted_outside_of_texts() -> None:
+    check_values(b"[" + b"0," * (MOST_VALUES - 1) + b"0]")
+    check_values(json.dumps({"profile": "1,[{" * MOST_VALUES, "a": '\\",["'}).encode())
+    for many in (b"0,", b"[],", b"{},", b'"a",', b'"\\",",'):
+        with pytest.raises(Refused) as refusal:
+            check_values(b"[" + many * (MOST_VALUES + 1) + b"0]")
+        assert refusal.value.status == 413
+
+
+def exported(spans: int, attributes: int = 0) -> ExportTraceServiceRequest:
+    request = ExportTraceServiceRequest()
+    scope = request.resource_spans.add().scope_spans.add()
+    for _ in range(spans):
+        span = scope.spans.add(name="a span", trace_id=b"t" * 16, span_id=b"s" * 8, start_time_unix_nano=1 << 62)
+        for number in range(attributes):
+            span.attributes.add(key=f"key {number}").value.string_value = "ü" * 100
+    return request
+
+
+def test_spans_and_what_is_in_them_are_counted_on_the_wire() -> None:
+    nested = exported(3, 4)
+    nested.resource_spans[0].resource.attributes.add(key="list").value.array_value.values.add().double_value = 0.5
+    nested.resource_spans[0].scope_spans[0].spans[0].events.add(name="event").attributes.add(key="fixed")
+    # The resource and its attribute, list and item; scope, spans, attributes and their values; an event and its attribute.
+    assert count_in_protobuf(nested.SerializeToString(), 1000) == (3, 1 + 1 + 1 + 1 + 1 + 1 + 1 + 3 + 2 * 12 + 2)
+    assert count_in_protobuf(b"", 1000) == (0, 0)
+
+
+def wrapped(field: int, inner: bytes) -> bytes:
+    size, length = len(inner), b""
+    while size > 127:
+        length += bytes([size & 127 | 128])
+        size >>= 7
+    return bytes([field << 3 | 2]) + length + bytes([size]) + inner
+
+
+def test_a_few_bytes_never_become_many_spans_or_attributes() -> None:
+    check_spans(exported(MOST_SPANS).SerializeToString(), json_coded=False)
+    check_spans(exported(512, 100).SerializeToString(), json_coded=False)
+    empty_spans = wrapped(1, wrapped(2, b"\x12\x00" * (MOST_SPANS + 1)))
+    empty_attributes = wrapped(1, wrapped(2, wrapped(2, b"\x4a\x00" * (MOST_MESSAGES + 1))))
+    in_json = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [{}] * (MOST_SPANS + 1)}]}]}).encode()
+    for body, is_json in ((empty_spans, False), (empty_attributes, False), (in_json, True)):
+        with pytest.raises(Refused) as refusal:
+            check_spans(body, json_coded=is_json)
+        assert refusal.value.status == 413
+
+
+def test_what_the_count_lets_through_is_read_by_protobuf_as_it_was_counted() -> None:
+    rnd = random.Random(7)
+    whole = bytearray(exported(3, 3).SerializeToString())
+    read = 0
+    for _ in range(3000):
+        body = bytearray(whole)
+        for _ in range(rnd.randrange(1, 4)):
+            body[rnd.randrange(len(body))] = rnd.randrange(256)
+        request = ExportTraceServiceRequest()
+        try:
+            check_spans(bytes(body), json_coded=False)
+            request.ParseFromString(bytes(body))
+        except (NotOpenTelemetry, DecodeError):
+            continue
+        read += 1
+        spans = sum(len(scope.spans) for resource in request.resource_spans for scope in resource.scope_spans)
+        assert spans == count_in_protobuf(bytes(body), MOST_MESSAGES)[0]
+    assert read > 200
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"resourceSpans": 3}', b'{"resourceSpans": [3]}', b"[" * 100_000, b"[]"])
+def test_json_that_is_no_trace_is_seen(body: bytes) -> None:
+    with pytest.raises(NotOpenTelemetry):
+        check_spans(body, json_coded=True)
+
+
+def wsgi(body: bytes, path: str = "/api/2.0/mlflow/runs/log-batch", *, chunked: bool = False) -> tuple[str, bytes, bytes | None]:
+    """Status, answer, and the body that the application was handed, None when it was not asked."""
+    handed, statuses = [], []
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        handed.append(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
+        start_response("200 OK", [])
+        return [b"done"]
+
+    length = {"HTTP_TRANSFER_ENCODING": "chunked"} if chunked else {"CONTENT_LENGTH": str(len(body))}
+    environ = {"PATH_INFO": path, "wsgi.input": io.BytesIO(body), **length}
+    answer = b"".join(bounded_wsgi(application)(environ, lambda status, _: statuses.append(status)))
+    return statuses[0], answer, handed[0] if handed else None
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("size", [0, 10, BUFFERED + 1, MOST])
+def test_a_call_of_flask_is_handed_its_whole_body(size: int, chunked: bool) -> None:
+    body = b"x" * size
+    assert wsgi(body, chunked=chunked) == ("200 OK", b"done", body)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_call_of_flask_with_too_large_a_body_is_refused(chunked: bool) -> None:
+    for body in (b"x" * (MOST + 1), b"[" + b"0," * (MOST_VALUES + 1)):
+        status, answer, handed = wsgi(body, chunked=chunked)
+        assert (status, handed) == ("413 Content Too Large", None)
+        assert json.loads(answer)["error_code"] == "INVALID_PARAMETER_VALUE"
+        assert "several requests" in json.loads(answer)["message"]
+
+
+def test_a_file_that_the_page_uploads_may_hold_any_number_of_commas() -> None:
+    body = b"," * (MOST_VALUES + 10)
+    assert wsgi(body, "/ajax-api/2.0/mlflow/upload-artifact") == ("200 OK", b"done", body)
+
+
+def asgi(
+    body: bytes,
+    method: str = "POST",
+    path: str = "/api/3.0/x",
+    headers: dict[str, str] | None = None,
+    told: bool = True,
+    user: str | None = None,
+) -> tuple[int, bytes, tuple[bytes, dict[str, str]] | None]:
+    """Status, answer, and the body and headers that the application was handed, None when it was not asked."""
+    pieces = [body[at : at + BUFFERED] for at in range(0, len(body), BUFFERED)] or [b""]
+    waiting = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces[:-1]]
+    waiting.append({"type": "http.request", "body": pieces[-1], "more_body": False})
+    sent: list[dict[str, Any]] = []
+    handed: list[tuple[bytes, dict[str, str]]] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        parts, more = [], True
+        while more:
+            message = await receive()
+            parts.append(message["body"])
+            more = message["more_body"]
+        handed.append((b"".join(parts), {name.decode(): value.decode() for name, value in scope["headers"]}))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"done"})
+
+    async def receive() -> dict[str, Any]:
+        return waiting.pop(0)
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    length = {"content-length": str(len(body))} if told else {"transfer-encoding": "chunked"}
+    raw = [(name.encode(), value.encode()) for name, value in {**length, **(headers or {})}.items()]
+    scope = {"type": "http", "method": method, "path": path, "headers": raw, **({} if user is None else {USER: user})}
+    asyncio.run(bounded_asgi(application)(scope, receive, send))
+    return sent[0]["status"], sent[1]["body"], handed[0] if handed else None
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_call_of_fastapi_is_handed_its_whole_body_and_no_larger_one(told: bool) -> None:
+    for size in (0, 10, BUFFERED + 1, MOST):
+        status, _, handed = asgi(b"x" * size, told=told)
+        assert handed is not None
+        assert (status, len(handed[0])) == (200, size)
+    for path in ("/gateway/x/mlflow/invocations", "/api/3.0/mlflow/mcp-servers", "/v1/traces", "/nothing"):
+        assert asgi(b"x" * (MOST + 1), path=path, headers=JSON, told=told)[::2] == (413, None)
+    assert asgi(b"[" + b"0," * (MOST_VALUES + 1), told=told)[::2] == (413, None)
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_an_uploaded_artifact_has_any_size(told: bool) -> None:
+    status, _, handed = asgi(b"," * (MOST + 1), "PUT", UPLOAD, told=told)
+    assert handed is not None
+    assert (status, len(handed[0])) == (200, MOST + 1)
+    assert asgi(b"," * (MOST + 1), "DELETE", UPLOAD, told=told)[0] == 413
+
+
+def test_packed_traces_are_handed_on_unpacked() -> None:
+    body = exported(3, 3).SerializeToString()
+    for coding, packed in (("gzip", gzip.compress(body)), ("DEFLATE", zlib.compress(body)), ("gzip", gzip.compress(body * 2000))):
+        status, _, handed = asgi(packed, path="/v1/traces", headers={**PROTOBUF, "content-encoding": coding})
+        assert handed is not None
+        assert status == 200
+        assert handed[0] == (body if len(packed) < 10_000 else body * 2000)
+        assert "content-encoding" not in handed[1]
+    # MLflow says what it takes.
+    assert asgi(body, path="/v1/traces", headers={**PROTOBUF, "content-encoding": "br"})[2] is not None
+
+
+def test_of_broken_traces_mlflow_sees_only_that_they_are() -> None:
+    many = wrapped(1, wrapped(2, b"\x12\x00" * (MOST_SPANS + 1)))
+    for body, headers in (
+        (many + b"\x0f", PROTOBUF),
+        (b"{", JSON),
+        (gzip.compress(many * 50)[:-9], {**PROTOBUF, "content-encoding": "gzip"}),
+        (b"no deflate", {**PROTOBUF, "content-encoding": "deflate"}),
+    ):
+        _, _, handed = asgi(body, path="/v1/traces", headers=headers)
+        assert handed is not None
+        assert handed[0] == b"\0"
+        assert handed[1].get("content-encoding") == headers.get("content-encoding")
+
+
+def test_a_stranger_is_not_waited_for() -> None:
+    for told in (True, False):
+        assert asgi(b"x" * (BUFFERED + 1), told=told, user="")[::2] == (401, None)
+        status, _, handed = asgi(b"x" * BUFFERED, told=told, user="")
+        assert handed is not None
+        assert (status, len(handed[0])) == (200, BUFFERED)
+        assert asgi(b"x" * (BUFFERED + 1), told=told, user="ana")[0] == 200
+    source = io.BytesIO(b"x" * (BUFFERED + 1))
+    environ = {"PATH_INFO": "/x", "wsgi.input": source, "CONTENT_LENGTH": str(BUFFERED + 1), USER: ""}
+    assert list(bounded_wsgi(lambda environ, _: [environ["wsgi.input"]])(environ, print)) == [source]
+    assert source.tell() == 0
+
+
+def test_a_bomb_of_traces_is_refused() -> None:
+    bomb = gzip.compress(b"\0" * 200_000_000, 1)
+    assert len(bomb) < 1_000_000
+    for headers in (PROTOBUF, JSON):
+        assert asgi(bomb, path="/v1/traces", headers={**headers, "content-encoding": "gzip"})[::2] == (413, None)
+    spans = gzip.compress(wrapped(1, wrapped(2, b"\x12\x00" * 9_000_000)))
+    assert asgi(spans, path="/v1/traces", headers={**PROTOBUF, "content-encoding": "gzip"})[::2] == (413, None)
+
+
+def test_a_client_that_leaves_before_its_body_is_whole_is_no_request() -> None:
+    called = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        called.append(scope)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        called.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/x", "headers": [(b"content-length", b"10")]}
+    asyncio.run(bounded_asgi(application)(scope, receive, send))
+    assert called == []

