@@ -22,6 +22,7 @@ sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
 
 from bodies import (
     MOST,
+    MOST_IN_A_ROW,
     MOST_MESSAGES,
     MOST_SPANS,
     MOST_VALUES,
@@ -33,7 +34,7 @@ from bodies import (
     check_values,
     unpacked,
 )
-from drain import BUFFERED
+from drain import BLOCK, BUFFERED
 from traces import NotOpenTelemetry, count_in_protobuf
 
 UPLOAD = "/api/2.0/mlflow-artifacts/artifacts/1/x"
@@ -87,7 +88,17 @@ def test_a_packed_body_that_is_cut_off_or_broken_is_refused(form: str) -> None:
             unpacked(broken, coding)
 
 
+def test_many_packed_bodies_in_a_row_are_none() -> None:
+    one = gzip.compress(b"x")
+    assert unpacked(one * MOST_IN_A_ROW, "gzip") == b"x" * MOST_IN_A_ROW
+    with pytest.raises(zlib.error):
+        unpacked(one * (MOST // len(one)), "gzip")
+
+
 def test_values_are_counted_outside_of_texts() -> None:
+    for size in range(BLOCK - 40, BLOCK + 40):
+        # A text over the border of what is looked at in one go, with quotes on it.
+        check_values(b'["' + b"x" * size + b'\\"",' + b'"' + b",[{" * MOST_VALUES + b'"]')
     check_values(b"[" + b"0," * (MOST_VALUES - 1) + b"0]")
     check_values(json.dumps({"profile": "1,[{" * MOST_VALUES, "a": '\\",["'}).encode())
     for many in (b"0,", b"[],", b"{},", b'"a",', b'"\\",",'):
@@ -128,8 +139,9 @@ def test_a_few_bytes_never_become_many_spans_or_attributes() -> None:
     check_spans(exported(512, 100).SerializeToString(), json_coded=False)
     empty_spans = wrapped(1, wrapped(2, b"\x12\x00" * (MOST_SPANS + 1)))
     empty_attributes = wrapped(1, wrapped(2, wrapped(2, b"\x4a\x00" * (MOST_MESSAGES + 1))))
+    numbers = wrapped(1, wrapped(2, wrapped(2, b"\x80\x01\x00" * 5 * MOST_MESSAGES)))
     in_json = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [{}] * (MOST_SPANS + 1)}]}]}).encode()
-    for body, is_json in ((empty_spans, False), (empty_attributes, False), (in_json, True)):
+    for body, is_json in ((empty_spans, False), (numbers, False), (empty_attributes, False), (in_json, True)):
         with pytest.raises(Refused) as refusal:
             check_spans(body, json_coded=is_json)
         assert refusal.value.status == 413
