@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from tests.server.deployed import Deployed
+from tests.server.deployed import Deployed, eventually
 
 MB = 1_000_000
 SEARCH = "/api/2.0/mlflow/experiments/search"
@@ -59,6 +59,17 @@ def proxy_pid(deployed: Deployed) -> int:
     launcher = int(deployed.program.services()["proxy"]["id"].removeprefix("pid "))
     (caddy,) = psutil.Process(launcher).children()
     return int(caddy.pid)
+
+
+def settled(deployed: Deployed, pid: int) -> None:
+    """Wait until that process of the server has nothing to do any more."""
+    seen = [""]
+
+    def idle() -> bool:
+        seen.append(deployed.python(f"print(open('/proc/{pid}/stat').read().rpartition(')')[2].split()[11:13])"))
+        return seen[-1] == seen[-2]
+
+    eventually(idle, "it has nothing to do", seen)
 
 
 _PEAK = "from pathlib import Path\nimport re\nprint(re.search(r'VmHWM:\\s+(\\d+) kB', Path('/proc/{pid}/status').read_text())[1])"

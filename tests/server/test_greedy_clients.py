@@ -13,7 +13,7 @@ import pytest
 from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
 
 from tests.server.deployed import Deployed, Reply, unique
-from tests.server.greedy import peak_here_mb, peak_mb, proxy_pid, rate, stalled
+from tests.server.greedy import peak_here_mb, peak_mb, proxy_pid, rate, settled, stalled
 
 BROWSERS = 16
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
@@ -54,13 +54,17 @@ def test_many_browsers_at_once_leave_the_front_door_its_memory(deployed: Deploye
 
 def test_who_reads_the_page_slowly_keeps_nobody_waiting(deployed: Deployed, script: str) -> None:
     request = f"GET {script} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: identity\r\n\r\n".encode()
+    (pid,) = deployed.processes().asgi
     rate(deployed, 1)
-    calm = rate(deployed, 3)
-    with stalled(deployed, 64, request, small_window=True):
-        # Filling what lies between the server and those who do not read takes a moment.
-        kept = rate(deployed, 6)
-    assert kept > calm / 2
-    print(f"\n{deployed.runtime}: others {calm:.0f} calls/s, and {kept:.0f} beside 64 who do not read what they asked for")
+    calm, kept = [], []
+    # In turns, so that the machine's moods meet both.
+    for _ in range(3):
+        calm.append(rate(deployed, 2))
+        with stalled(deployed, 64, request, small_window=True):
+            settled(deployed, pid)
+            kept.append(rate(deployed, 2))
+    assert sum(kept) > sum(calm) / 2
+    print(f"\n{deployed.runtime}: others {calm} calls/s, and {kept} beside 64 who do not read what they asked for")
 
 
 def packed(size: int) -> bytes:
@@ -142,8 +146,9 @@ def test_no_call_deletes_the_artifacts_of_several_runs(deployed: Deployed, artif
     assert "one run, model or trace" in refused.document["message"]
 
 
-def test_a_runs_own_artifacts_are_deleted(deployed: Deployed, artifact: str) -> None:
+def test_a_runs_own_artifacts_are_deleted(client: Any, artifact: str) -> None:
     experiment, run, *_ = artifact.split("/")
+    assert [item.path for item in client.list_artifacts(run)] == ["folder"]
     repository = MlflowArtifactsRepository(f"mlflow-artifacts:/{experiment}/{run}/artifacts")
     repository.delete_artifacts("folder")
-    assert kept(deployed, artifact).status == 404
+    assert client.list_artifacts(run) == []

@@ -21,6 +21,8 @@ from tests.support.ports import free_port
 MB = 1 << 20
 FOUR = 4
 FILES = "/api/2.0/mlflow-artifacts/artifacts"
+# As those of a run, which alone are deleted through the server.
+OWNED = f"{'0' * 32}/artifacts"
 # A full volume must show before the whole file could be held in memory.
 SMALL_VOLUME = 32 * MB
 
@@ -77,7 +79,7 @@ def test_four_large_uploads_at_once(deployed: Deployed) -> None:
     megabytes = 200 if deployed.embedded else 1024
     before = deployed.processes()
     contents = [Content(megabytes, number) for number in range(FOUR)]
-    paths = [f"{FILES}/0/large/{time.time_ns()}-{number}.bin" for number in range(FOUR)]
+    paths = [f"{FILES}/0/{OWNED}/{time.time_ns()}-{number}.bin" for number in range(FOUR)]
     uploads: dict[int, Reply] = {}
     downloads: dict[int, bool] = {}
 
@@ -98,8 +100,8 @@ def test_four_large_uploads_at_once(deployed: Deployed) -> None:
             assert killed_for_memory(deployed) == 0
         eventually(lambda: not left_behind(deployed), "no temporary file is left", left_behind(deployed))
     finally:
-        for path in paths:
-            deployed.front("DELETE", path)
+        removed = [deployed.front("DELETE", path).status for path in paths]
+    assert removed == [200] * FOUR
     rates = [f"{FOUR * megabytes / seconds:.0f} MB/s" for seconds in took]
     print(f"\n{deployed.runtime}: four files of {megabytes} MB at once: up {rates[0]}, down {rates[1]}")
 
@@ -153,7 +155,7 @@ def small_volume(deployed: Deployed, directory: Path) -> Iterator[None]:
 
 
 def test_a_full_temporary_volume_is_a_clear_error_and_frees_itself(on_s3: Deployed) -> None:
-    path = f"{FILES}/0/full.bin"
+    path = f"{FILES}/0/{OWNED}/full.bin"
     # All files are taken by one worker, which has a directory of its own there.
     directory = on_s3.scratch / f"worker-{on_s3.processes().asgi[0]}"
     with small_volume(on_s3, directory):
@@ -183,7 +185,7 @@ def test_a_full_artifact_directory_is_a_clear_error_and_frees_itself(deployed: D
     directory.mkdir(exist_ok=True)
     try:
         with small_volume(deployed, directory):
-            refused_for_want_of_space(deployed, f"{FILES}/full/{'0' * 32}/artifacts/file.bin", directory)
+            refused_for_want_of_space(deployed, f"{FILES}/full/{OWNED}/file.bin", directory)
     finally:
         directory.rmdir()
 

@@ -14,6 +14,7 @@ SHARED = {
     "team's server": ("e2e/test_deploy", "e2e/test_team_page"),
     "server": (
         "server/test_client",
+        "server/test_greedy",
         "server/test_image",
         "server/test_page",
         "server/test_refused",
