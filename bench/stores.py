@@ -16,9 +16,9 @@ from typing import Any
 import psycopg2
 
 from provisioner.output import TerminalReporter
-from provisioner.runtimes.account import Account, current_account, make_account
-from provisioner.runtimes.interpreter import choose_interpreter
-from provisioner.runtimes.server_environment import ServerEnvironment, make_environment, shipped_recipe
+from provisioner.runtimes.account import Account
+from provisioner.runtimes.server_environment import ServerEnvironment
+from tests.embedded import server_environment
 from tests.installed import DATA
 from tests.s3_server import S3Server, start_minio
 from tests.support.ports import free_port
@@ -81,7 +81,7 @@ class Stores:
 def start_stores(runtime: str = "embedded") -> Iterator[Stores]:
     """The stores where that runtime's services reach them, until the caller is done."""
     address = "127.0.0.1" if runtime == "embedded" else _bridge()
-    account, environment = server_environment()
+    environment, account = server_environment(TerminalReporter())
     DATA.mkdir(parents=True, exist_ok=True, mode=0o755)
     folder = Path(tempfile.mkdtemp(dir=DATA, prefix="bench-"))
     folder.chmod(0o755)
@@ -93,15 +93,6 @@ def start_stores(runtime: str = "embedded") -> Iterator[Stores]:
             yield Stores(postgres, s3, environment, folder, address)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def server_environment() -> tuple[Account, ServerEnvironment]:
-    """The environment of the embedded runtime, made if it is not there, and whom its programs run as."""
-    reporter = TerminalReporter()
-    account = make_account(current_account(), DATA, reporter)
-    environment = ServerEnvironment(DATA, shipped_recipe(), choose_interpreter(account, DATA))
-    make_environment(environment, account, reporter)
-    return account, environment
 
 
 def _bridge() -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg2
 
-from provisioner.output import Recorder
+from provisioner.output import Recorder, Reporter
 from provisioner.runtimes.account import Account, current_account, make_account
 from provisioner.runtimes.interpreter import choose_interpreter
 from provisioner.runtimes.server_environment import ServerEnvironment, make_environment, shipped_recipe
@@ -24,12 +24,13 @@ from tests.installed import DATA
 SUPERUSER, PASSWORD = "postgres", "a-superuser-of-tests"
 
 
-def server_environment() -> tuple[ServerEnvironment, Account]:
-    """The environment of the embedded services, and whom they run as."""
+def server_environment(reporter: Reporter | None = None) -> tuple[ServerEnvironment, Account]:
+    """The environment of the embedded services, made if it is not there, and whom they run as."""
+    reporter = reporter or Recorder()
     DATA.mkdir(parents=True, exist_ok=True, mode=0o755)
-    account = make_account(current_account(), DATA, Recorder())
+    account = make_account(current_account(), DATA, reporter)
     environment = ServerEnvironment(DATA, shipped_recipe(), choose_interpreter(account, DATA))
-    make_environment(environment, account, Recorder())
+    make_environment(environment, account, reporter)
     return environment, account
 
 

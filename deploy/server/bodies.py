@@ -15,7 +15,8 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from drain import BLOCK, BUFFERED, Message, Receive, Send
+from drain import BLOCK, BUFFERED
+from messages import Message, Receive, Refusal, Send, header_values, not_in, with_headers
 from traces import NotOpenTelemetry, count_in_json, count_in_protobuf
 
 MOST = 20_000_000
@@ -25,7 +26,7 @@ MOST_SPANS = 10_000
 # Each costs a copy of what comes after it.
 MOST_IN_A_ROW = 100
 TRACES = "/v1/traces"
-_UPLOAD = re.compile(r"/(?:ajax-)?api/2\.0/mlflow-artifacts/artifacts/.+")
+_UPLOAD = re.compile(r"/(?:ajax-)?api/2\.0/mlflow-artifacts/artifacts/.+", re.DOTALL)
 # Its body is a file, at most 10 MB of it.
 _UPLOAD_BY_PAGE = re.compile(r"/(?:ajax-)?api/2\.0/mlflow/upload-artifact")
 _PROTOBUF = "application/x-protobuf"
@@ -36,32 +37,28 @@ _WINDOWS = {"gzip": (31,), "deflate": (15, -15)}
 _TOO_LARGE = f"The body is larger than {MOST // 1_000_000} MB; send it in several requests, or as an artifact, which has any size."
 _TOO_MANY = f"The body has more than {MOST_VALUES:,} values; send it in several requests."
 _TOO_MANY_SPANS = f"The body has more than {MOST_SPANS:,} spans, or {MOST_MESSAGES:,} attributes and values; send it in several requests."
-_REASONS = {401: "401 Unauthorized", 413: "413 Content Too Large"}
-
-
 # Who asks: an environment's and a scope's key that the guard sets where a login is asked for, "" for a stranger.
 USER = "provision.user"
-_NOT_IN = "You are not authenticated."
 
 
 class Refused(Exception):
-    """The status of the answer, and what it says."""
+    """The request is answered with this instead."""
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+    def __init__(self, answer: Refusal) -> None:
+        super().__init__(answer.body)
+        self.answer = answer
 
-    @property
-    def answer(self) -> tuple[list[tuple[str, str]], bytes]:
-        """Headers and body, as MLflow's clients read errors."""
-        body = json.dumps({"error_code": "INVALID_PARAMETER_VALUE", "message": str(self)}).encode()
-        return [("Content-Type", "application/json"), ("Content-Length", str(len(body)))], body
+
+def _too_much(message: str) -> Refused:
+    """With the error as MLflow's clients read it."""
+    body = json.dumps({"error_code": "INVALID_PARAMETER_VALUE", "message": message})
+    return Refused(Refusal(413, body, content_type="application/json"))
 
 
 def check_values(body: bytes) -> None:
     """Refused when the body, as JSON, has too many values; commas and brackets in its texts are none."""
     if _marks(body) > MOST_VALUES and _marks_between_texts(body) > MOST_VALUES:
-        raise Refused(413, _TOO_MANY)
+        raise _too_much(_TOO_MANY)
 
 
 def _marks(text: bytes) -> int:
@@ -87,7 +84,7 @@ def check_spans(body: bytes, *, json_coded: bool) -> None:
     else:
         spans, messages = count_in_protobuf(body, MOST_MESSAGES)
     if spans > MOST_SPANS or messages > MOST_MESSAGES:
-        raise Refused(413, _TOO_MANY_SPANS)
+        raise _too_much(_TOO_MANY_SPANS)
 
 
 def unpacked(body: bytes, coding: str) -> bytes:
@@ -107,7 +104,7 @@ def _inflated(body: bytes, window: int) -> bytes:
         parts.append(engine.decompress(body, left + 1))
         left -= len(parts[-1])
         if left < 0:
-            raise Refused(413, _TOO_LARGE)
+            raise _too_much(_TOO_LARGE)
         if not engine.eof:
             raise zlib.error("cut off")
         body = engine.unused_data.lstrip(b"\0")
@@ -130,9 +127,7 @@ def bounded_wsgi(application: Callable[..., Iterable[bytes]]) -> Callable[..., I
             if not _UPLOAD_BY_PAGE.fullmatch(environ.get("PATH_INFO", "")):
                 check_values(body)
         except Refused as refused:
-            headers, text = refused.answer
-            start_response(_REASONS[refused.status], headers)
-            return [text]
+            return refused.answer.by_wsgi(start_response)
         environ.pop("HTTP_TRANSFER_ENCODING", None)
         return application({**environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}, start_response)
 
@@ -141,13 +136,14 @@ def bounded_wsgi(application: Callable[..., Iterable[bytes]]) -> Callable[..., I
 
 def _read(source: Any, length: int) -> bytes:
     """The whole body; `length` is 0 where the request does not tell it."""
-    parts = []
-    left = MOST - length
-    while left >= 0 and (part := source.read(BLOCK)):
+    if length > MOST:
+        raise _too_much(_TOO_LARGE)
+    parts, left = [], MOST
+    while part := source.read(BLOCK):
         parts.append(part)
-        left -= 0 if length else len(part)
-    if left < 0:
-        raise Refused(413, _TOO_LARGE)
+        left -= len(part)
+        if left < 0:
+            raise _too_much(_TOO_LARGE)
     return b"".join(parts)
 
 
@@ -165,10 +161,7 @@ def bounded_asgi(application: Callable[..., Awaitable[None]]) -> Callable[..., A
         except _ClientLeft:
             return
         except Refused as refused:
-            headers, text = refused.answer
-            raw = [(name.lower().encode(), value.encode()) for name, value in headers]
-            await send({"type": "http.response.start", "status": refused.status, "headers": raw})
-            await send({"type": "http.response.body", "body": text})
+            await refused.answer.by_asgi(send)
             return
         await application(scope, _first(body, receive), send)
 
@@ -183,18 +176,14 @@ def _is_traces(scope: Message) -> bool:
     return bool(scope["path"] == TRACES)
 
 
-def _header(scope: Message, name: bytes) -> list[str]:
-    return [value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name]
-
-
 class _ClientLeft(Exception):
     """The client left before it had sent the whole body."""
 
 
 async def _received(scope: Message, receive: Receive) -> bytes:
     """The whole body."""
-    if any(value.isdecimal() and int(value) > MOST for value in _header(scope, b"content-length")):
-        raise Refused(413, _TOO_LARGE)
+    if any(value.isdecimal() and int(value) > MOST for value in header_values(scope, "Content-Length")):
+        raise _too_much(_TOO_LARGE)
     is_stranger = scope.get(USER) == ""
     parts, left, more = [], BUFFERED if is_stranger else MOST, True
     while more:
@@ -204,7 +193,7 @@ async def _received(scope: Message, receive: Receive) -> bytes:
         parts.append(message.get("body", b""))
         left -= len(parts[-1])
         if left < 0:
-            raise Refused(401, _NOT_IN) if is_stranger else Refused(413, _TOO_LARGE)
+            raise Refused(not_in()) if is_stranger else _too_much(_TOO_LARGE)
         more = message.get("more_body", False)
     return b"".join(parts)
 
@@ -216,12 +205,12 @@ def _checked(scope: Message, body: bytes) -> tuple[Message, bytes]:
             check_values(body)
         return scope, body
     # MLflow takes the first of several; what it does not know it refuses.
-    coding = next(iter(_header(scope, b"content-encoding")), "").lower()
+    coding = next(iter(header_values(scope, "Content-Encoding")), "").lower()
     try:
         if coding in _WINDOWS:
             body = unpacked(body, coding)
-            scope = {**scope, "headers": [(name, value) for name, value in scope["headers"] if name.lower() != b"content-encoding"]}
-        check_spans(body, json_coded=_PROTOBUF not in "".join(_header(scope, b"content-type")))
+            scope = {**scope, "headers": with_headers(scope["headers"], {"Content-Encoding": None})}
+        check_spans(body, json_coded=_PROTOBUF not in "".join(header_values(scope, "Content-Type")))
     except (zlib.error, NotOpenTelemetry):
         # MLflow has words for it, and shall not find out for itself at what cost.
         return scope, _BROKEN

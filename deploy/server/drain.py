@@ -12,6 +12,8 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from messages import Message, Receive, Send
+
 BLOCK = 1 << 16
 # A stranger may not keep a thread waiting: of a body without a login no more is taken than the front door has whole before it calls.
 BUFFERED = 256_000
@@ -19,10 +21,6 @@ MOST = 64 << 20
 PIECE = 1 << 20
 SECONDS = 2.0
 NO_SPACE = 507
-
-Message = dict[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 
 def drained_wsgi(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:

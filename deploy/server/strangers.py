@@ -6,40 +6,21 @@ import asyncio
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from authorization import GATEWAY, Login, Malformed, Values, handed_on, login_of
 from bodies import USER
 from logins import Judge, Verdict
+from messages import Refusal, header_values, not_in, with_headers
 
-_BODY = "You are not authenticated."
 _TOO_MANY = "Too many failed logins; try again later."
-_CHALLENGE = 'Basic realm="mlflow"'
 # Set by the front door, over whatever a client claims.
 ADDRESS = "X-Provision-Address"
 _GATEWAY_TOKEN = "_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN"  # noqa: S105
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """What a request is answered in MLflow's place."""
-
-    status: int
-    body: str
-    headers: tuple[tuple[str, str], ...]
-
-    @property
-    def all_headers(self) -> list[tuple[str, str]]:
-        """Those of its own, and those of its body."""
-        return [*self.headers, ("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(self.body)))]
-
-
-_NOT_IN = Refusal(401, _BODY, (("WWW-Authenticate", _CHALLENGE),))
-_MALFORMED = Refusal(401, "The login is not one Authorization header of the scheme Basic.", (("WWW-Authenticate", _CHALLENGE),))
+_MALFORMED = not_in("The login is not one Authorization header of the scheme Basic.")
 _AWAY = Refusal(503, "The login could not be checked; try again.", (("Retry-After", "1"),))
-_REASONS = {401: "401 Unauthorized", 429: "429 Too Many Requests", 503: "503 Service Unavailable"}
 
 
 def refuse_strangers(flask: Any, asgi: Any, judge: Judge) -> Any:
@@ -73,7 +54,7 @@ def _judged(login: Login, values: Values, judge: Judge) -> Refusal | None:
         return _AWAY
     if verdict is Verdict.right:
         return None
-    return _NOT_IN if verdict is Verdict.wrong else Refusal(429, _TOO_MANY, (("Retry-After", str(math.ceil(wait))),))
+    return not_in() if verdict is Verdict.wrong else Refusal(429, _TOO_MANY, (("Retry-After", str(math.ceil(wait))),))
 
 
 def _guarded(application: Callable[..., Iterable[bytes]], judge: Judge) -> Callable[..., Iterable[bytes]]:
@@ -96,8 +77,7 @@ def _guarded(application: Callable[..., Iterable[bytes]], judge: Judge) -> Calla
                     environ[_key(name)] = value
             environ[USER] = login.user if login else ""
             return application(environ, start_response)
-        start_response(_REASONS[refused.status], refused.all_headers)
-        return [refused.body.encode()]
+        return refused.by_wsgi(start_response)
 
     return answer
 
@@ -118,21 +98,17 @@ class _Guard:
             await self._application(scope, receive, send)
             return
 
-        def values(name: str) -> list[str]:
-            return [value.decode("latin-1") for known, value in scope["headers"] if known.lower() == name.lower().encode()]
-
+        values = partial(header_values, scope)
         try:
             login = _login(scope["path"], values, gateway=True)
             refused = await self._judged(scope["path"], login, values) if login else None
         except Malformed:
             login, refused = None, _MALFORMED
         if refused is None:
-            known = {USER: login.user if login else "", "headers": _with(scope["headers"], handed_on(login))}
+            known = {USER: login.user if login else "", "headers": with_headers(scope["headers"], handed_on(login))}
             await self._application({**scope, **known}, receive, send)
             return
-        headers = [(name.lower().encode(), value.encode()) for name, value in refused.all_headers]
-        await send({"type": "http.response.start", "status": refused.status, "headers": headers})
-        await send({"type": "http.response.body", "body": refused.body.encode()})
+        await refused.by_asgi(send)
 
     async def _judged(self, path: str, login: Login, values: Values) -> Refusal | None:
         # MLflow's own jobs have a token, which it compares itself.
@@ -141,10 +117,3 @@ class _Guard:
             return None
         # A password that has to be hashed would stop the event loop.
         return await asyncio.to_thread(_judged, login, values, self._judge)
-
-
-def _with(headers: Iterable[tuple[bytes, bytes]], changes: Mapping[str, str | None]) -> list[tuple[bytes, bytes]]:
-    """The headers with these values in place of their own."""
-    names = {name.lower().encode() for name in changes}
-    kept = [(name, value) for name, value in headers if name.lower() not in names]
-    return kept + [(name.lower().encode(), value.encode()) for name, value in changes.items() if value is not None]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.server.deployed import Deployed, Peer, Reply, eventually
+from tests.server.load import rate
 from tests.tls_client import basic
 
 FLOOD = Path(__file__).with_name("flood_script.py")
@@ -49,17 +48,7 @@ class Door:
 
     def rate(self, seconds: float) -> float:
         """Return the calls that others were answered in a second; one that is refused fails the test."""
-        end = time.monotonic() + seconds
-
-        def work(number: int) -> int:
-            count = 0
-            while time.monotonic() < end:
-                assert self.admin(f"198.51.100.{number}").status == 200
-                count += 1
-            return count
-
-        with ThreadPoolExecutor(OTHERS) as pool:
-            return sum(pool.map(work, range(OTHERS))) / seconds
+        return rate(lambda number: self.admin(f"198.51.100.{number}").status, OTHERS, seconds)
 
     def flood(self, way: str, connections: int, seconds: float) -> subprocess.Popen[str]:
         """Start a flood of wrong passwords; in the end it prints what it was answered, counts by status, as JSON."""

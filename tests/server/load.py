@@ -6,6 +6,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,21 @@ from tests.server.deployed import Deployed, eventually
 
 CLIENTS = 6
 CUT_OFF = ("Connection broken", "Response ended prematurely")
+
+
+def rate(call: Callable[[int], int], clients: int, seconds: float) -> float:
+    """Return the calls a second that so many clients are answered; `call` gives the status of one, which is handed its client's number."""
+    end = time.monotonic() + seconds
+
+    def work(number: int) -> int:
+        count = 0
+        while time.monotonic() < end:
+            assert call(number) == 200
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(clients) as pool:
+        return sum(pool.map(work, range(clients))) / seconds
 
 
 @dataclass

@@ -13,7 +13,7 @@ import pytest
 from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
 
 from tests.server.deployed import Deployed, Reply, unique
-from tests.server.greedy import peak_here_mb, peak_mb, proxy_pid, rate, settled, stalled
+from tests.server.greedy import others, peak_here_mb, peak_mb, proxy_pid, settled, stalled
 
 BROWSERS = 16
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
@@ -55,14 +55,14 @@ def test_many_browsers_at_once_leave_the_front_door_its_memory(deployed: Deploye
 def test_who_reads_the_page_slowly_keeps_nobody_waiting(deployed: Deployed, script: str) -> None:
     request = f"GET {script} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: identity\r\n\r\n".encode()
     (pid,) = deployed.processes().asgi
-    rate(deployed, 1)
+    others(deployed, 1)
     calm, kept = [], []
     # In turns, so that the machine's moods meet both.
     for _ in range(3):
-        calm.append(rate(deployed, 2))
-        with stalled(deployed, 64, request, small_window=True):
+        calm.append(others(deployed, 2))
+        with stalled(deployed, 64, request):
             settled(deployed, pid)
-            kept.append(rate(deployed, 2))
+            kept.append(others(deployed, 2))
     assert sum(kept) > sum(calm) / 2
     print(f"\n{deployed.runtime}: others {calm} calls/s, and {kept} beside 64 who do not read what they asked for")
 

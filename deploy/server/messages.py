@@ -1,0 +1,58 @@
+"""HTTP messages as WSGI and ASGI have them: headers, and the answers that are given in MLflow's place; stdlib only."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+# Python's own phrases differ by its version.
+_REASONS = {401: "Unauthorized", 413: "Content Too Large", 429: "Too Many Requests", 503: "Service Unavailable"}
+_CHALLENGE = ("WWW-Authenticate", 'Basic realm="mlflow"')
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What a request is answered in MLflow's place."""
+
+    status: int
+    body: str
+    headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = "text/plain; charset=utf-8"
+
+    @property
+    def all_headers(self) -> list[tuple[str, str]]:
+        """Those of its own, and those of its body."""
+        return [*self.headers, ("Content-Type", self.content_type), ("Content-Length", str(len(self.body.encode())))]
+
+    def by_wsgi(self, start_response: Callable[..., Any]) -> list[bytes]:
+        """The body, once the answer has begun."""
+        start_response(f"{self.status} {_REASONS[self.status]}", self.all_headers)
+        return [self.body.encode()]
+
+    async def by_asgi(self, send: Send) -> None:
+        """Send the whole answer."""
+        headers = [(name.lower().encode(), value.encode()) for name, value in self.all_headers]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body.encode()})
+
+
+def not_in(body: str = "You are not authenticated.") -> Refusal:
+    """The refusal of a request without a login that counts; a browser asks for one."""
+    return Refusal(401, body, (_CHALLENGE,))
+
+
+def header_values(scope: Message, name: str) -> list[str]:
+    """The values of each header of that name, in the order of the request."""
+    return [value.decode("latin-1") for known, value in scope["headers"] if known.lower() == name.lower().encode()]
+
+
+def with_headers(headers: Iterable[tuple[bytes, bytes]], changes: Mapping[str, str | None]) -> list[tuple[bytes, bytes]]:
+    """The headers with these values in place of their own, None for none."""
+    names = {name.lower().encode() for name in changes}
+    kept = [(name, value) for name, value in headers if name.lower() not in names]
+    return kept + [(name.lower().encode(), value.encode()) for name, value in changes.items() if value is not None]
