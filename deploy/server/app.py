@@ -12,7 +12,7 @@ from typing import Any
 
 import postgres
 from artifacts import refuse_wide_deletes
-from bodies import bounded_asgi, bounded_wsgi
+from bodies import bounded
 from logins import Judge
 from mlflow.server import app as flask_app
 from mlflow.server.fastapi_app import app as fastapi_app
@@ -21,11 +21,12 @@ from page import serve_files
 from settings import Fault, Settings
 from signed_in import tell_front_door
 from sizing import cores_here
-from strangers import refuse_strangers
+from strangers import heed_changes, refuse_strangers
+from threads import Threaded
 
 
-def applications(settings: Settings) -> tuple[Any, Any]:
-    """Flask's and FastAPI's application, ready to be forked."""
+def applications(settings: Settings, threads: int) -> tuple[Any, Any]:
+    """Flask's and FastAPI's application, both as ASGI applications ready to be forked; in each process so many threads do Flask's work."""
     if settings.on_s3:
         _never_send_clients_to_the_store()
     initialize_backend_stores(settings.backend_store, settings.backend_store, "mlflow-artifacts:/")
@@ -36,15 +37,27 @@ def applications(settings: Settings) -> tuple[Any, Any]:
         # It adds login to Flask's application, and answers another FastAPI around it.
         asgi = create_app(flask_app)
     asgi.add_exception_handler(OSError, _refused_for_want_of_space)
-    serve_files(asgi, str(flask_app.static_folder))
     refuse_wide_deletes(flask_app)
-    flask_app.wsgi_app = bounded_wsgi(flask_app.wsgi_app)  # type: ignore[method-assign]
-    asgi = bounded_asgi(asgi)
-    if settings.login:
-        # Half of the cores stay for those who are known.
-        asgi = tell_front_door(flask_app, refuse_strangers(flask_app, asgi, Judge(max(1, int(cores_here() / 2)))))
+    # Half of the cores stay for those who are known.
+    both = guarded(flask_app, asgi, threads, Judge(max(1, int(cores_here() / 2))) if settings.login else None)
     _close_connections()
-    return flask_app, asgi
+    return both
+
+
+def guarded(flask_app: Any, asgi: Any, threads: int, judge: Judge | None) -> tuple[Any, Any]:
+    """Both applications with nothing of theirs unguarded; the FastAPI application has Flask's for every path that is not its own."""
+    flask = Threaded(flask_app, threads)
+    # Flask reads a login in its own way, within the other application too.
+    inner = _strict(flask, judge, gateway=False)
+    serve_files(asgi, str(flask_app.static_folder), inner)
+    if judge:
+        heed_changes(flask_app, judge)
+        asgi = tell_front_door(flask_app, asgi)
+    return _strict(bounded(flask), judge, gateway=False), _strict(bounded(asgi), judge, gateway=True)
+
+
+def _strict(application: Any, judge: Judge | None, *, gateway: bool) -> Any:
+    return refuse_strangers(application, judge, gateway=gateway) if judge else application
 
 
 def _refused_for_want_of_space(_: Any, error: OSError) -> Any:

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import json
 import re
 import zlib
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable
 
-from drain import BLOCK, BUFFERED
-from messages import Message, Receive, Refusal, Send, header_values, not_in, with_headers
+from messages import LATE, USER, Message, Receive, Refusal, Send, header_values, not_in, with_headers
+from shares import NoRoom, Share, Shares, TooLate, client_of
 from traces import NotOpenTelemetry, count_in_json, count_in_protobuf
 
 MOST = 20_000_000
+# What is larger is looked at one at a time.
+SMALL = 256_000
+# A stranger's body.
+MOST_OF_STRANGER = SMALL
 MOST_VALUES = 1_000_000
+BLOCK = 1 << 16
+PIECE = 1 << 20
 MOST_MESSAGES = 200_000
 MOST_SPANS = 10_000
 # Each costs a copy of what comes after it.
@@ -37,8 +41,6 @@ _WINDOWS = {"gzip": (31,), "deflate": (15, -15)}
 _TOO_LARGE = f"The body is larger than {MOST // 1_000_000} MB; send it in several requests, or as an artifact, which has any size."
 _TOO_MANY = f"The body has more than {MOST_VALUES:,} values; send it in several requests."
 _TOO_MANY_SPANS = f"The body has more than {MOST_SPANS:,} spans, or {MOST_MESSAGES:,} attributes and values; send it in several requests."
-# Who asks: an environment's and a scope's key that the guard sets where a login is asked for, "" for a stranger.
-USER = "provision.user"
 
 
 class Refused(Exception):
@@ -113,59 +115,92 @@ def _inflated(body: bytes, window: int) -> bytes:
     raise zlib.error("too many in a row")
 
 
-def bounded_wsgi(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
-    """The WSGI application that is handed no larger body."""
-
-    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        length = environ.get("CONTENT_LENGTH") or "0"
-        small = int(length) <= BUFFERED and "HTTP_TRANSFER_ENCODING" not in environ
-        # MLflow refuses a stranger before it has read the body.
-        if small or environ.get(USER) == "":
-            return application(environ, start_response)
-        try:
-            body = _read(environ["wsgi.input"], int(length))
-            if not _UPLOAD_BY_PAGE.fullmatch(environ.get("PATH_INFO", "")):
-                check_values(body)
-        except Refused as refused:
-            return refused.answer.by_wsgi(start_response)
-        environ.pop("HTTP_TRANSFER_ENCODING", None)
-        return application({**environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}, start_response)
-
-    return answer
+_BUSY = Refusal(
+    503,
+    json.dumps({"error_code": "TEMPORARILY_UNAVAILABLE", "message": "Too much of yours is under way at once; try again."}),
+    (("Retry-After", "1"),),
+    "application/json",
+)
 
 
-def _read(source: Any, length: int) -> bytes:
-    """The whole body; `length` is 0 where the request does not tell it."""
-    if length > MOST:
-        raise _too_much(_TOO_LARGE)
-    parts, left = [], MOST
-    while part := source.read(BLOCK):
-        parts.append(part)
-        left -= len(part)
-        if left < 0:
-            raise _too_much(_TOO_LARGE)
-    return b"".join(parts)
-
-
-def bounded_asgi(application: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    """The ASGI application that is handed no larger body, and traces unpacked."""
+def bounded(application: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """The ASGI application that is handed no larger body, and traces unpacked; what is under way for one client is bounded too."""
+    shares = Shares()
+    one_checked = asyncio.Lock()
 
     async def answer(scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or _is_upload(scope):
+        if scope["type"] != "http":
             await application(scope, receive, send)
             return
+        client = client_of(scope)
+        share = Share(shares, client)
         try:
-            body = await _received(scope, receive)
-            if len(body) > BUFFERED or _is_traces(scope):
-                scope, body = await asyncio.to_thread(_checked, scope, body)
+            if _is_upload(scope):
+                share.take(PIECE)
+                receive = _in_pieces(receive)
+            else:
+                with shares.to_come(client):
+                    body = await _received(scope, receive, share)
+                if len(body) > SMALL or _is_traces(scope):
+                    async with one_checked:
+                        scope, body = await asyncio.to_thread(_checked, scope, body)
+                receive = _first(body, receive)
+            await application(scope, receive, _Sending(send, share).send)
         except _ClientLeft:
-            return
-        except Refused as refused:
-            await refused.answer.by_asgi(send)
-            return
-        await application(scope, _first(body, receive), send)
+            pass
+        except (Refused, NoRoom, TooLate) as error:
+            # Before the answer goes out the rest of the body may have to come.
+            share.end()
+            answer = error.answer if isinstance(error, Refused) else _BUSY if isinstance(error, NoRoom) else LATE
+            await answer.by_asgi(send)
+        finally:
+            share.end()
 
     return answer
+
+
+class _Sending:
+    """An answer on its way to a client that may read it slowly; one that has no room is refused in its place."""
+
+    def __init__(self, send: Send, share: Share) -> None:
+        self._send = send
+        self._share = share
+        self._start: Message | None = None
+        self._is_refused = False
+
+    async def send(self, message: Message) -> None:
+        """The message is sent; the start with the first of the body, which may be all of it. An answer without a length is a stream."""
+        if message["type"] == "http.response.start" and header_values(message, "Content-Length"):
+            self._start = message
+        elif self._start:
+            start, self._start = self._start, None
+            try:
+                self._share.take(len(message.get("body", b"")))
+            except NoRoom:
+                self._is_refused = True
+                await _BUSY.by_asgi(self._send)
+            else:
+                await self._send(start)
+                await self._send(message)
+        elif not self._is_refused:
+            await self._send(message)
+
+
+def _in_pieces(receive: Receive) -> Receive:
+    """Messages with a whole piece of the body each, as MLflow hands each to a thread of its own."""
+
+    async def receiving() -> Message:
+        message = await receive()
+        parts = [message.get("body", b"")]
+        size = len(parts[0])
+        while message.get("more_body") and size < PIECE:
+            message = await receive()
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+        # The client's leaving ends the body too, and is what the application has to see.
+        return message if message["type"] != "http.request" else {**message, "body": b"".join(parts)}
+
+    return receiving
 
 
 def _is_upload(scope: Message) -> bool:
@@ -180,20 +215,22 @@ class _ClientLeft(Exception):
     """The client left before it had sent the whole body."""
 
 
-async def _received(scope: Message, receive: Receive) -> bytes:
-    """The whole body."""
+async def _received(scope: Message, receive: Receive, share: Share) -> bytes:
+    """The whole body; NoRoom when the client has too much under way."""
     if any(value.isdecimal() and int(value) > MOST for value in header_values(scope, "Content-Length")):
         raise _too_much(_TOO_LARGE)
     is_stranger = scope.get(USER) == ""
-    parts, left, more = [], BUFFERED if is_stranger else MOST, True
+    parts, left, more = [], MOST_OF_STRANGER if is_stranger else MOST, True
     while more:
         message = await receive()
         if message["type"] != "http.request":
             raise _ClientLeft
-        parts.append(message.get("body", b""))
-        left -= len(parts[-1])
+        part = message.get("body", b"")
+        parts.append(part)
+        left -= len(part)
         if left < 0:
             raise Refused(not_in()) if is_stranger else _too_much(_TOO_LARGE)
+        share.take(len(part))
         more = message.get("more_body", False)
     return b"".join(parts)
 

@@ -1,4 +1,4 @@
-"""HTTP messages as WSGI and ASGI have them: headers, and the answers that are given in MLflow's place; stdlib only."""
+"""HTTP messages as ASGI has them: headers, and the answers that are given in MLflow's place; stdlib only."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-# Python's own phrases differ by its version.
-_REASONS = {401: "Unauthorized", 413: "Content Too Large", 429: "Too Many Requests", 503: "Service Unavailable"}
+# Who asks: a scope's key that the guard sets where a login is asked for, "" for a stranger.
+USER = "provision.user"
+# Set by the front door, over whatever a client claims.
+ADDRESS = "X-Provision-Address"
 _CHALLENGE = ("WWW-Authenticate", 'Basic realm="mlflow"')
 
 
@@ -29,16 +31,15 @@ class Refusal:
         """Those of its own, and those of its body."""
         return [*self.headers, ("Content-Type", self.content_type), ("Content-Length", str(len(self.body.encode())))]
 
-    def by_wsgi(self, start_response: Callable[..., Any]) -> list[bytes]:
-        """The body, once the answer has begun."""
-        start_response(f"{self.status} {_REASONS[self.status]}", self.all_headers)
-        return [self.body.encode()]
-
     async def by_asgi(self, send: Send) -> None:
         """Send the whole answer."""
         headers = [(name.lower().encode(), value.encode()) for name, value in self.all_headers]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body.encode()})
+
+
+# The front door, which would wait for the rest of the body, knows it by the header: a provider behind the gateway may answer 408 too.
+LATE = Refusal(408, "The body did not come in time.", (("X-Provision-Late", "body"),))
 
 
 def not_in(body: str = "You are not authenticated.") -> Refusal:

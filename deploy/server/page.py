@@ -55,7 +55,7 @@ class _Files(StaticFiles):
         return response
 
 
-def serve_files(application: Any, directory: str) -> None:
-    """Before Flask's application, which the FastAPI application has for every path that is not its own, stand the page's files."""
+def serve_files(application: Any, directory: str, rest: Any) -> None:
+    """What the FastAPI application has no route for is a file of the page, or for `rest`, which is Flask's application."""
     (flask,) = (route for route in application.router.routes if isinstance(route, Mount) and not route.path)
-    flask.app = _Files(flask.app, directory)
+    flask.app = _Files(rest, directory)

@@ -35,7 +35,7 @@ def serve(settings: Settings) -> None:
     kept = min(2 * size.threads, size.pool - 1)
     os.environ["MLFLOW_SQLALCHEMYSTORE_POOL_SIZE"] = str(kept)
     os.environ["MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW"] = str(size.pool - kept)
-    flask, asgi = app.applications(settings)
+    flask, asgi = app.applications(settings, size.threads)
     options = _options(settings, size)
     if settings.genai:
         options["when_ready"] = lambda arbiter: start_jobs(settings, os.getpid())
@@ -58,7 +58,6 @@ def _options(settings: Settings, size: Sizing) -> dict[str, Any]:
     return {
         "bind": [settings.listen, settings.listen_asgi],
         "workers": size.workers + 1,
-        "threads": size.threads,
         "preload_app": True,
         # Of the worker's heartbeat, not of a request.
         "timeout": 60,

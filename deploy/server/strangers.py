@@ -6,28 +6,27 @@ import asyncio
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from authorization import GATEWAY, Login, Malformed, Values, handed_on, login_of
-from bodies import USER
 from logins import Judge, Verdict
-from messages import Refusal, header_values, not_in, with_headers
+from messages import ADDRESS, USER, Refusal, header_values, not_in, with_headers
 
 _TOO_MANY = "Too many failed logins; try again later."
-# Set by the front door, over whatever a client claims.
-ADDRESS = "X-Provision-Address"
 _GATEWAY_TOKEN = "_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN"  # noqa: S105
 _MALFORMED = not_in("The login is not one Authorization header of the scheme Basic.")
 _AWAY = Refusal(503, "The login could not be checked; try again.", (("Retry-After", "1"),))
 
 
-def refuse_strangers(flask: Any, asgi: Any, judge: Judge) -> Any:
-    """The FastAPI application that answers no wrong login; the Flask application does so from here on."""
-    flask.wsgi_app = _guarded(flask.wsgi_app, judge)
+def refuse_strangers(application: Any, judge: Judge, *, gateway: bool) -> Any:
+    """The ASGI application that is asked for nothing with a wrong login; `gateway` for the one that has the gateway's routes."""
+    return _Guard(application, judge, gateway=gateway)
+
+
+def heed_changes(flask: Any, judge: Judge) -> None:
+    """The Flask application tells of each user that it changes."""
     flask.after_request(lambda response: _told(response, judge))
-    return _Guard(asgi, judge)
 
 
 def _told(response: Any, judge: Judge) -> Any:
@@ -57,41 +56,13 @@ def _judged(login: Login, values: Values, judge: Judge) -> Refusal | None:
     return not_in() if verdict is Verdict.wrong else Refusal(429, _TOO_MANY, (("Retry-After", str(math.ceil(wait))),))
 
 
-def _guarded(application: Callable[..., Iterable[bytes]], judge: Judge) -> Callable[..., Iterable[bytes]]:
-    """The WSGI application that is asked only for what `_refusal` leaves to it: before Flask begins, which costs more than a refusal."""
-
-    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        def values(name: str) -> list[str]:
-            # Of several headers the server makes one text with commas, which no login has.
-            return [environ[key]] if (key := _key(name)) in environ else []
-
-        try:
-            login = _login(environ.get("PATH_INFO", ""), values, gateway=False)
-            refused = _judged(login, values, judge) if login else None
-        except Malformed:
-            login, refused = None, _MALFORMED
-        if refused is None:
-            for name, value in handed_on(login).items():
-                environ.pop(_key(name), None)
-                if value is not None:
-                    environ[_key(name)] = value
-            environ[USER] = login.user if login else ""
-            return application(environ, start_response)
-        return refused.by_wsgi(start_response)
-
-    return answer
-
-
-def _key(name: str) -> str:
-    return f"HTTP_{name.upper().replace('-', '_')}"
-
-
 class _Guard:
     """An ASGI application around another one."""
 
-    def __init__(self, application: Any, judge: Judge) -> None:
+    def __init__(self, application: Any, judge: Judge, *, gateway: bool) -> None:
         self._application = application
         self._judge = judge
+        self._gateway = gateway
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -100,7 +71,7 @@ class _Guard:
 
         values = partial(header_values, scope)
         try:
-            login = _login(scope["path"], values, gateway=True)
+            login = _login(scope["path"], values, gateway=self._gateway)
             refused = await self._judged(scope["path"], login, values) if login else None
         except Malformed:
             login, refused = None, _MALFORMED

@@ -1,4 +1,4 @@
-"""The worker processes of one gunicorn: threads for MLflow's Flask application, one event loop for its FastAPI application."""
+"""The worker processes of one gunicorn, each with an event loop: one for MLflow's FastAPI application, the others for its Flask one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-from drain import drained_asgi, drained_wsgi
+from drain import drained
 from gunicorn.app.base import BaseApplication
-from gunicorn.workers.gthread import ThreadWorker
 from launcher import end_with_parent
 from uvicorn_worker import UvicornWorker
 
@@ -31,9 +30,9 @@ class Server(BaseApplication):  # type: ignore[misc, unused-ignore]
     """
 
     def __init__(self, flask: Any, asgi: Any, options: dict[str, Any]) -> None:
-        self._flask = drained_wsgi(flask)
-        drained = drained_asgi(asgi)
-        self._asgi = SimpleNamespace(wsgi=lambda: drained)
+        self._flask = drained(flask)
+        own = drained(asgi)
+        self._asgi = SimpleNamespace(wsgi=lambda: own)
         self._options = options
         self._asgi_worker: AsgiWorker | None = None
         super().__init__()
@@ -57,7 +56,7 @@ class Server(BaseApplication):  # type: ignore[misc, unused-ignore]
     def _worker_class(self) -> type:
         server = self
 
-        class Worker(ThreadWorker):  # type: ignore[misc, unused-ignore]
+        class Worker(AsgiWorker):  # type: ignore[misc, unused-ignore]
             """A worker in whichever role is free."""
 
             def __new__(cls, age: int, ppid: int, sockets: list[Any], *rest: Any) -> Any:
@@ -71,7 +70,7 @@ class Server(BaseApplication):  # type: ignore[misc, unused-ignore]
         if self._asgi_worker is None:
             self._asgi_worker = AsgiWorker(age, ppid, sockets[1:], self._asgi, *others)
             return self._asgi_worker
-        return ThreadWorker(age, ppid, sockets[:1], self, *others)
+        return AsgiWorker(age, ppid, sockets[:1], self, *others)
 
     def _begin_generation(self, arbiter: Any) -> None:
         self._asgi_worker = None

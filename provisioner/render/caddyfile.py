@@ -22,14 +22,14 @@ ACME_CA = "acme-ca.crt"
 
 _HEAD = "# Made by `provision`; changes here are overwritten.\n"
 
-# A request's line and headers have to be there soon. Its body may take as long as it takes, since artifacts have any size; Caddy
-# ends one that stands still for a minute.
+# A request's line and headers have to be there soon. Its body has any size, and time for each byte of it.
 _SERVERS = """\
 	servers {{
 		protocols h1 h2
 		max_header_size 32KB
 		timeouts {{
 			read_header 15s
+			read_body_idle 30s 10000
 			idle 2m
 		}}{trusted}
 	}}
@@ -74,8 +74,8 @@ _ACCESS_LOG = """\
 # The tracking server counts failed logins by the client's address, and believes no other word for it.
 # Uploads and downloads have no size limit, and the store may be silent before the first byte. A call that meets a restart
 # of the tracking server waits for it. Each call has a connection of its own: one that is kept could be closed by the server
-# just as it is used again. Flask's workers have few threads: they meet a body only when all of it (of a large one, the
-# beginning) is here.
+# just as it is used again. Who is told that a request did not come in time still has the rest of it to send: that connection
+# would wait for it, and costs memory.
 _TRACKING_SERVER = """\
 (tracking_server) {
 	lb_try_duration 30s
@@ -87,6 +87,10 @@ _TRACKING_SERVER = """\
 	}
 	header_up X-Provision-Address {client_ip}
 	header_down -X-Provision-User
+	@late header X-Provision-Late *
+	handle_response @late {
+		abort
+	}
 	handle_response {
 		copy_response
 	}
@@ -120,6 +124,11 @@ _SITE = """\
 	header @identity Content-Type application/json
 	respond @identity "{{file.{front_files}/{identity}}}"
 
+	# Of other methods the server only says that it cannot read them.
+	@method not method GET HEAD POST PUT PATCH DELETE OPTIONS
+	header @method Content-Type "text/html; charset=utf-8"
+	respond @method `{not_allowed}` 405
+
 	# PostgreSQL's texts hold no NUL, and no file's name does.
 	@nul vars_regexp {{http.request.orig_uri}} (?i)%00
 	respond @nul "A NUL in the address." 400
@@ -138,10 +147,18 @@ _SITE = """\
 	}}
 
 	reverse_proxy {upstream} {{
-		request_buffers 256KB
 		import tracking_server
 	}}
 }}
+"""
+
+# As Flask says it.
+_NOT_ALLOWED = """\
+<!doctype html>
+<html lang=en>
+<title>405 Method Not Allowed</title>
+<h1>Method Not Allowed</h1>
+<p>The method is not allowed for the requested URL.</p>
 """
 
 _NO_DEMO = """\
@@ -185,6 +202,7 @@ def render_caddyfile(stack: Stack, addresses: Addresses, asgi_paths: Sequence[st
         demo=_NO_DEMO if stack.login else "",
         most_of_a_body=MOST_OF_A_BODY,
         too_large=json.dumps({"error_code": "INVALID_PARAMETER_VALUE", "message": TOO_LARGE}),
+        not_allowed=_NOT_ALLOWED,
         asgi_paths=" ".join(asgi_paths),
         upstream=addresses.upstream,
         upstream_asgi=addresses.upstream_asgi,

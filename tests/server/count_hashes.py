@@ -53,20 +53,7 @@ class NobodyGetsIn:
         return Verdict.wrong, 1.0
 
 
-def ask_flask(application, method, path, lines):
-    """The status of a call whose headers are as gunicorn hands them over."""
-    from werkzeug.test import EnvironBuilder, run_wsgi_app
-
-    environ = EnvironBuilder(path=path, method=method).get_environ()
-    for name, value in lines:
-        key = f"HTTP_{name.upper().replace('-', '_')}"
-        environ[key] = f"{environ[key]},{value}" if key in environ else value
-    body, status, _ = run_wsgi_app(application, environ)
-    body.close() if hasattr(body, "close") else None
-    return int(status.split()[0])
-
-
-def ask_asgi(application, method, path, lines):
+def ask(application, method, path, lines):
     statuses = []
 
     async def receive():
@@ -85,25 +72,26 @@ def ask_asgi(application, method, path, lines):
 
 
 def count():
-    import strangers
+    from app import guarded
+    from threads import Threaded
 
     flask, asgi = applications()
+    both = guarded(flask, asgi, 1, NobodyGetsIn())
     auth.store.create_user("admin", "the password that nobody guesses", is_admin=True)
     routes = pairs(flask, asgi)
     # Unguarded, MLflow hashes: a count of none would mean nothing.
     search = next(path for method, path in routes if path.endswith("/experiments/search"))
     chat = next((path for method, path in routes if path.startswith("/gateway/") and method == "POST"))
-    unguarded, guarded = flask.wsgi_app, strangers.refuse_strangers(flask, asgi, NobodyGetsIn())
-    assert ask_flask(unguarded, "POST", search, FORMS[1]) == 401
-    assert ask_asgi(asgi, "POST", chat, [(AUTHORIZATION, LOGIN), (AUTHORIZATION, KEY)]) == 401
+    assert ask(Threaded(flask, 1), "POST", search, FORMS[1]) == 401
+    assert ask(asgi, "POST", chat, [(AUTHORIZATION, LOGIN), (AUTHORIZATION, KEY)]) == 401
     control = len(hashed)
     hashed.clear()
     statuses = Counter()
     for number, (method, path) in enumerate(routes):
         # The usual ones each time, the others in turns.
         for lines in FORMS[:4] + FORMS[4 + number % 6 :: 6]:
-            statuses[ask_flask(flask.wsgi_app, method, path, lines)] += 1
-            statuses[ask_asgi(guarded, method, path, lines)] += 1
+            for application in both:
+                statuses[ask(application, method, path, lines)] += 1
     json.dump({"control": control, "routes": len(routes), "forms": len(FORMS), "hashed": len(hashed), "statuses": statuses}, sys.stdout)
 
 

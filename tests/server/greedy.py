@@ -47,12 +47,13 @@ def proxy_pid(deployed: Deployed) -> int:
     return int(caddy.pid)
 
 
-def settled(deployed: Deployed, pid: int) -> None:
-    """Wait until that process of the server has nothing to do any more."""
+def settled(deployed: Deployed, pids: tuple[int, ...]) -> None:
+    """Wait until these processes of the server have nothing to do any more."""
     seen = [""]
 
     def idle() -> bool:
-        seen.append(deployed.python(f"print(open('/proc/{pid}/stat').read().rpartition(')')[2].split()[11:13])"))
+        script = f"print([open(f'/proc/{{pid}}/stat').read().rpartition(')')[2].split()[11:13] for pid in {list(pids)}])"
+        seen.append(deployed.python(script))
         return seen[-1] == seen[-2]
 
     eventually(idle, "it has nothing to do", seen)

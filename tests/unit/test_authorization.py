@@ -18,6 +18,7 @@ sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
 
 from authorization import AUTHORIZATION, GATEWAY_LOGIN, Login, Malformed, login_of
 from logins import Verdict
+from messages import USER
 
 REST, CHAT, OPEN = "/api/2.0/mlflow/experiments/search", "/gateway/mlflow/v1/chat/completions", "/health"
 Lines = list[tuple[str, str]]
@@ -147,7 +148,7 @@ def _mlflow() -> Iterable[None]:
         yield
 
 
-def asgi(path: str, lines: Lines) -> tuple[int, Lines, Judge]:
+def ask(path: str, lines: Lines, *, gateway: bool) -> tuple[int, Lines, Judge]:
     """The status, the login headers that the application behind was handed, and who was judged."""
     import strangers
 
@@ -156,6 +157,7 @@ def asgi(path: str, lines: Lines) -> tuple[int, Lines, Judge]:
     judge = Judge()
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
+        assert scope[USER] == (judge.asked[-1][0] if judge.asked else "")
         names = {AUTHORIZATION.lower().encode(): AUTHORIZATION, GATEWAY_LOGIN.lower().encode(): GATEWAY_LOGIN}
         handed.extend((names[name], value.decode("latin-1")) for name, value in scope["headers"] if name in names)
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -166,29 +168,7 @@ def asgi(path: str, lines: Lines) -> tuple[int, Lines, Judge]:
 
     headers = [(name.lower().encode(), value.encode("utf-8", "replace")) for name, value in lines]
     scope = {"type": "http", "path": path, "headers": headers}
-    asyncio.run(strangers._Guard(application, judge)(scope, None, send))  # type: ignore[arg-type]
-    return statuses[0], handed, judge
-
-
-def wsgi(path: str, lines: Lines) -> tuple[int, Lines, Judge]:
-    """The same of a WSGI application; its server joins headers of one name with commas."""
-    import strangers
-
-    handed: Lines = []
-    statuses: list[int] = []
-    judge = Judge()
-
-    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        keys = {"HTTP_AUTHORIZATION": AUTHORIZATION, "HTTP_X_MLFLOW_AUTHORIZATION": GATEWAY_LOGIN}
-        handed.extend((name, environ[key]) for key, name in keys.items() if key in environ)
-        statuses.append(200)
-        return []
-
-    environ: dict[str, Any] = {"PATH_INFO": path}
-    for name, value in lines:
-        key = f"HTTP_{name.upper().replace('-', '_')}"
-        environ[key] = f"{environ[key]},{value}" if key in environ else value
-    strangers._guarded(application, judge)(environ, lambda status, _: statuses.append(int(status.split()[0])))  # type: ignore[arg-type]
+    asyncio.run(strangers.refuse_strangers(application, judge, gateway=gateway)(scope, None, send))  # type: ignore[arg-type]
     return statuses[0], handed, judge
 
 
@@ -203,11 +183,11 @@ FORMS = st.one_of(
 REQUESTS = st.lists(st.tuples(st.sampled_from([AUTHORIZATION, GATEWAY_LOGIN]), FORMS), max_size=4)
 
 
-@pytest.mark.parametrize("kind", [asgi, wsgi])
+@pytest.mark.parametrize("gateway", [False, True])
 @given(path=st.sampled_from([REST, CHAT, OPEN]), lines=REQUESTS)
-def test_what_mlflow_could_hash_was_judged_and_let_in(kind: Any, path: str, lines: Lines) -> None:
+def test_what_mlflow_could_hash_was_judged_and_let_in(gateway: bool, path: str, lines: Lines) -> None:
     """Whatever the headers are: a login reaches MLflow alone, in the one form, after the judge has seen it and said yes."""
-    status, handed, judge = kind(path, lines)
+    status, handed, judge = ask(path, lines, gateway=gateway)
     if status != 200:
         assert handed == []
         return
@@ -217,13 +197,13 @@ def test_what_mlflow_could_hash_was_judged_and_let_in(kind: Any, path: str, line
     assert len(names) == len(set(names))
     for name, value in handed:
         # A provider's key may stand in Authorization, which MLflow does not look at beside the gateway's own header.
-        assert value == ANA or (name == AUTHORIZATION and (GATEWAY_LOGIN, ANA) in handed and kind is asgi)
+        assert value == ANA or (name == AUTHORIZATION and (GATEWAY_LOGIN, ANA) in handed and gateway)
 
 
-@pytest.mark.parametrize("kind", [asgi, wsgi])
-def test_the_guesses_that_went_around_the_guard_are_answered_by_it(kind: Any) -> None:
-    assert kind(CHAT, [(AUTHORIZATION, BOB), (AUTHORIZATION, KEY)])[:2] == (401, [])
-    assert kind(CHAT, [(AUTHORIZATION, f"{BOB[:12]}*{BOB[12:]}")])[:2] == (401, [])
-    status, handed, judge = kind(CHAT, [(AUTHORIZATION, BOB)])
+@pytest.mark.parametrize("gateway", [False, True])
+def test_the_guesses_that_went_around_the_guard_are_answered_by_it(gateway: bool) -> None:
+    assert ask(CHAT, [(AUTHORIZATION, BOB), (AUTHORIZATION, KEY)], gateway=gateway)[:2] == (401, [])
+    assert ask(CHAT, [(AUTHORIZATION, f"{BOB[:12]}*{BOB[12:]}")], gateway=gateway)[:2] == (401, [])
+    status, handed, judge = ask(CHAT, [(AUTHORIZATION, BOB)], gateway=gateway)
     assert (status, handed, judge.asked) == (401, [], [("bob", "a password of bob")])
-    assert kind(OPEN, [(AUTHORIZATION, BOB)])[:2] == (200, [])
+    assert ask(OPEN, [(AUTHORIZATION, BOB)], gateway=gateway)[:2] == (200, [])

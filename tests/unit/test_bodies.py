@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
-import io
 import json
 import random
 import sys
@@ -17,24 +15,26 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from provisioner.render.caddyfile import MOST_OF_A_BODY, TOO_LARGE
+from tests.support.asgi import Answer, asked, pieces, scope_of
 
 sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
 
 from bodies import (
+    BLOCK,
     MOST,
     MOST_IN_A_ROW,
     MOST_MESSAGES,
+    MOST_OF_STRANGER,
     MOST_SPANS,
     MOST_VALUES,
-    USER,
+    SMALL,
     Refused,
-    bounded_asgi,
-    bounded_wsgi,
+    bounded,
     check_spans,
     check_values,
     unpacked,
 )
-from drain import BLOCK, BUFFERED
+from messages import USER
 from traces import NotOpenTelemetry, count_in_protobuf
 
 UPLOAD = "/api/2.0/mlflow-artifacts/artifacts/1/x"
@@ -173,55 +173,15 @@ def test_json_that_is_no_trace_is_seen(body: bytes) -> None:
         check_spans(body, json_coded=True)
 
 
-def wsgi(body: bytes, path: str = "/api/2.0/mlflow/runs/log-batch", *, chunked: bool = False) -> tuple[str, bytes, bytes | None]:
-    """Status, answer, and the body that the application was handed, None when it was not asked."""
-    handed, statuses = [], []
-
-    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        handed.append(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
-        start_response("200 OK", [])
-        return [b"done"]
-
-    length = {"HTTP_TRANSFER_ENCODING": "chunked"} if chunked else {"CONTENT_LENGTH": str(len(body))}
-    environ = {"PATH_INFO": path, "wsgi.input": io.BytesIO(body), **length}
-    answer = b"".join(bounded_wsgi(application)(environ, lambda status, _: statuses.append(status)))
-    return statuses[0], answer, handed[0] if handed else None
-
-
-@pytest.mark.parametrize("chunked", [False, True])
-@pytest.mark.parametrize("size", [0, 10, BUFFERED + 1, MOST])
-def test_a_call_of_flask_is_handed_its_whole_body(size: int, chunked: bool) -> None:
-    body = b"x" * size
-    assert wsgi(body, chunked=chunked) == ("200 OK", b"done", body)
-
-
-@pytest.mark.parametrize("chunked", [False, True])
-def test_a_call_of_flask_with_too_large_a_body_is_refused(chunked: bool) -> None:
-    for body in (b"x" * (MOST + 1), b"[" + b"0," * (MOST_VALUES + 1)):
-        status, answer, handed = wsgi(body, chunked=chunked)
-        assert (status, handed) == ("413 Content Too Large", None)
-        assert json.loads(answer)["error_code"] == "INVALID_PARAMETER_VALUE"
-        assert "several requests" in json.loads(answer)["message"]
-
-
-def test_a_file_that_the_page_uploads_may_hold_any_number_of_commas() -> None:
-    body = b"," * (MOST_VALUES + 10)
-    assert wsgi(body, "/ajax-api/2.0/mlflow/upload-artifact") == ("200 OK", b"done", body)
-
-
-def asgi(
+def ask(
     body: bytes,
     method: str = "POST",
     path: str = "/api/3.0/x",
     headers: dict[str, str] | None = None,
     told: bool = True,
     user: str | None = None,
-) -> tuple[int, bytes, tuple[bytes, dict[str, str]] | None]:
-    """Status, answer, and the body and headers that the application was handed, None when it was not asked."""
-    pieces = [body[at : at + BUFFERED] for at in range(0, len(body), BUFFERED)] or [b""]
-    waiting = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces[:-1]]
-    waiting.append({"type": "http.request", "body": pieces[-1], "more_body": False})
-    sent: list[dict[str, Any]] = []
+) -> tuple[Answer, bytes | None, dict[str, str]]:
+    """The answer, and the body and headers that the application was handed, None when it was not asked."""
     handed: list[tuple[bytes, dict[str, str]]] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -234,49 +194,53 @@ def asgi(
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"done"})
 
-    async def receive() -> dict[str, Any]:
-        return waiting.pop(0)
-
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
-
     length = {"content-length": str(len(body))} if told else {"transfer-encoding": "chunked"}
-    raw = [(name.encode(), value.encode()) for name, value in {**length, **(headers or {})}.items()]
-    scope = {"type": "http", "method": method, "path": path, "headers": raw, **({} if user is None else {USER: user})}
-    asyncio.run(bounded_asgi(application)(scope, receive, send))
-    return sent[0]["status"], sent[1]["body"], handed[0] if handed else None
+    scope = scope_of(method, path, {**length, **(headers or {})}.items(), **({} if user is None else {USER: user}))
+    answer = asked(bounded(application), scope, pieces(body, SMALL))
+    return answer, *(handed[0] if handed else (None, {}))
 
 
 @pytest.mark.parametrize("told", [False, True])
-def test_a_call_of_fastapi_is_handed_its_whole_body_and_no_larger_one(told: bool) -> None:
-    for size in (0, 10, BUFFERED + 1, MOST):
-        status, _, handed = asgi(b"x" * size, told=told)
-        assert handed is not None
-        assert (status, len(handed[0])) == (200, size)
+def test_a_call_is_handed_its_whole_body_and_no_larger_one(told: bool) -> None:
+    for size in (0, 10, SMALL + 1, MOST):
+        answer, handed, _ = ask(b"x" * size, told=told)
+        assert (answer.status, handed) == (200, b"x" * size)
     for path in ("/gateway/x/mlflow/invocations", "/api/3.0/mlflow/mcp-servers", "/v1/traces", "/nothing"):
-        assert asgi(b"x" * (MOST + 1), path=path, headers=JSON, told=told)[::2] == (413, None)
-    assert asgi(b"[" + b"0," * (MOST_VALUES + 1), told=told)[::2] == (413, None)
+        assert_refused(ask(b"x" * (MOST + 1), path=path, headers=JSON, told=told))
+    assert_refused(ask(b"[" + b"0," * (MOST_VALUES + 1), told=told))
+
+
+def assert_refused(asked: tuple[Answer, bytes | None, dict[str, str]]) -> None:
+    answer, handed, _ = asked
+    assert (answer.status, handed) == (413, None)
+    document = json.loads(answer.body)
+    assert document["error_code"] == "INVALID_PARAMETER_VALUE"
+    assert "several requests" in document["message"]
+
+
+def test_a_file_that_the_page_uploads_may_hold_any_number_of_commas() -> None:
+    body = b"," * (MOST_VALUES + 10)
+    assert ask(body, path="/ajax-api/2.0/mlflow/upload-artifact")[1] == body
 
 
 @pytest.mark.parametrize("told", [False, True])
 def test_an_uploaded_artifact_has_any_size(told: bool) -> None:
-    status, _, handed = asgi(b"," * (MOST + 1), "PUT", UPLOAD, told=told)
-    assert handed is not None
-    assert (status, len(handed[0])) == (200, MOST + 1)
-    assert asgi(b"," * (MOST + 1), "PUT", f"{UPLOAD}\n", told=told)[0] == 200
-    assert asgi(b"," * (MOST + 1), "DELETE", UPLOAD, told=told)[0] == 413
+    body = b"," * (MOST + 1)
+    for path in (UPLOAD, f"{UPLOAD}%0A"):
+        answer, handed, _ = ask(body, "PUT", path, told=told)
+        assert (answer.status, handed) == (200, body)
+    assert_refused(ask(body, "DELETE", UPLOAD, told=told))
 
 
 def test_packed_traces_are_handed_on_unpacked() -> None:
     body = exported(3, 3).SerializeToString()
     for coding, packed in (("gzip", gzip.compress(body)), ("DEFLATE", zlib.compress(body)), ("gzip", gzip.compress(body * 2000))):
-        status, _, handed = asgi(packed, path="/v1/traces", headers={**PROTOBUF, "content-encoding": coding})
-        assert handed is not None
-        assert status == 200
-        assert handed[0] == (body if len(packed) < 10_000 else body * 2000)
-        assert "content-encoding" not in handed[1]
+        answer, handed, seen = ask(packed, path="/v1/traces", headers={**PROTOBUF, "content-encoding": coding})
+        assert answer.status == 200
+        assert handed == (body if len(packed) < 10_000 else body * 2000)
+        assert "content-encoding" not in seen
     # MLflow says what it takes.
-    assert asgi(body, path="/v1/traces", headers={**PROTOBUF, "content-encoding": "br"})[2] is not None
+    assert ask(body, path="/v1/traces", headers={**PROTOBUF, "content-encoding": "br"})[1] == body
 
 
 def test_of_broken_traces_mlflow_sees_only_that_they_are() -> None:
@@ -287,32 +251,27 @@ def test_of_broken_traces_mlflow_sees_only_that_they_are() -> None:
         (gzip.compress(many * 50)[:-9], {**PROTOBUF, "content-encoding": "gzip"}),
         (b"no deflate", {**PROTOBUF, "content-encoding": "deflate"}),
     ):
-        _, _, handed = asgi(body, path="/v1/traces", headers=headers)
-        assert handed is not None
-        assert handed[0] == b"\0"
-        assert handed[1].get("content-encoding") == headers.get("content-encoding")
+        _, handed, seen = ask(body, path="/v1/traces", headers=headers)
+        assert handed == b"\0"
+        assert seen.get("content-encoding") == headers.get("content-encoding")
 
 
 def test_a_stranger_is_not_waited_for() -> None:
+    small, larger = b"x" * MOST_OF_STRANGER, b"x" * (MOST_OF_STRANGER + 1)
     for told in (True, False):
-        assert asgi(b"x" * (BUFFERED + 1), told=told, user="")[::2] == (401, None)
-        status, _, handed = asgi(b"x" * BUFFERED, told=told, user="")
-        assert handed is not None
-        assert (status, len(handed[0])) == (200, BUFFERED)
-        assert asgi(b"x" * (BUFFERED + 1), told=told, user="ana")[0] == 200
-    source = io.BytesIO(b"x" * (BUFFERED + 1))
-    environ = {"PATH_INFO": "/x", "wsgi.input": source, "CONTENT_LENGTH": str(BUFFERED + 1), USER: ""}
-    assert list(bounded_wsgi(lambda environ, _: [environ["wsgi.input"]])(environ, print)) == [source]
-    assert source.tell() == 0
+        answer, handed, _ = ask(larger, told=told, user="")
+        assert (answer.status, handed) == (401, None)
+        assert ask(small, told=told, user="")[1] == small
+        assert ask(larger, told=told, user="ana")[1] == larger
 
 
 def test_a_bomb_of_traces_is_refused() -> None:
     bomb = gzip.compress(b"\0" * 200_000_000, 1)
     assert len(bomb) < 1_000_000
     for headers in (PROTOBUF, JSON):
-        assert asgi(bomb, path="/v1/traces", headers={**headers, "content-encoding": "gzip"})[::2] == (413, None)
+        assert_refused(ask(bomb, path="/v1/traces", headers={**headers, "content-encoding": "gzip"}))
     spans = gzip.compress(wrapped(1, wrapped(2, b"\x12\x00" * 9_000_000)))
-    assert asgi(spans, path="/v1/traces", headers={**PROTOBUF, "content-encoding": "gzip"})[::2] == (413, None)
+    assert_refused(ask(spans, path="/v1/traces", headers={**PROTOBUF, "content-encoding": "gzip"}))
 
 
 def test_a_client_that_leaves_before_its_body_is_whole_is_no_request() -> None:
@@ -321,12 +280,5 @@ def test_a_client_that_leaves_before_its_body_is_whole_is_no_request() -> None:
     async def application(scope: Any, receive: Any, send: Any) -> None:
         called.append(scope)
 
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.disconnect"}
-
-    async def send(message: Any) -> None:
-        called.append(message)
-
-    scope = {"type": "http", "method": "POST", "path": "/x", "headers": [(b"content-length", b"10")]}
-    asyncio.run(bounded_asgi(application)(scope, receive, send))
-    assert called == []
+    answer = asked(bounded(application), scope_of("POST", "/x", {"content-length": "10"}.items()), [{"type": "http.disconnect"}])
+    assert (answer.status, called) == (0, [])

@@ -1,4 +1,4 @@
-"""A request's body on its way to FastAPI's application: in whole pieces, and taken to its end before the answer."""
+"""A request's body on its way to an application: waited for within limits, and taken to its end before the answer."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from typing import Any
 
 import pytest
 
+from tests.support.asgi import asked, scope_of
+
 sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
 
-from drain import MOST, PIECE, drained_asgi
+import drain
+from drain import MOST, drained
 
 BLOCK = 1 << 16
+PIECE = 1 << 20
 Application = Callable[[Any, Any, Any], Awaitable[None]]
+CHUNKED = [("transfer-encoding", "chunked")]
 
 
 def part(size: int, *, last: bool = False) -> dict[str, Any]:
@@ -36,41 +41,25 @@ def run(application: Application, messages: list[dict[str, Any]]) -> tuple[list[
             left = len(waiting)
         sent.append(message)
 
-    asyncio.run(asyncio.wait_for(drained_asgi(application)({"type": "http"}, receive, send), 30))
+    asyncio.run(asyncio.wait_for(drained(application)(scope_of("POST", "/x", CHUNKED), receive, send), 30))
     return sent, left
-
-
-async def taking_all(scope: Any, receive: Any, send: Any) -> None:
-    """Answers with the sizes of the pieces in which the body came, -1 for a client that left."""
-    sizes, more = [], True
-    while more:
-        message = await receive()
-        sizes.append(len(message["body"]) if message["type"] == "http.request" else -1)
-        more = message.get("more_body", False)
-    await send({"type": "http.response.start", "status": 200})
-    await send({"type": "http.response.body", "sizes": sizes})
 
 
 async def taking_nothing(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 403})
 
 
-@pytest.mark.parametrize(
-    ("messages", "sizes"),
-    [
-        ([part(0, last=True)], [0]),
-        ([part(10, last=True)], [10]),
-        ([part(10), part(0, last=True)], [10]),
-        ([part(BLOCK)] * 40 + [part(5, last=True)], [PIECE, PIECE, 8 * BLOCK + 5]),
-        ([part(3 * PIECE), part(BLOCK, last=True)], [3 * PIECE, BLOCK]),
-        ([{"type": "http.request", "more_body": True}, {"type": "http.request"}], [0]),
-        ([part(BLOCK), {"type": "http.disconnect"}], [-1]),
-    ],
-)
-def test_a_body_comes_in_whole_pieces(messages: list[dict[str, Any]], sizes: list[int]) -> None:
-    sent, left = run(taking_all, messages)
-    assert sent[1]["sizes"] == sizes
-    assert left == 0
+async def taking_all(scope: Any, receive: Any, send: Any) -> None:
+    """Answers with the size of the body, and with nothing when the client has left."""
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        size += len(message["body"])
+        more = message["more_body"]
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": str(size).encode()})
 
 
 def test_what_was_refused_is_taken_before_the_answer_within_a_limit() -> None:
@@ -85,3 +74,54 @@ def test_a_full_disk_is_told_after_the_whole_body() -> None:
         await send({"type": "http.response.start", "status": 507})
 
     assert run(full, [part(PIECE)] * (MOST // PIECE + 30) + [part(1, last=True)])[1] == 0
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain, "PATIENCE", 0.2)
+    monkeypatch.setattr(drain, "BYTES_A_SECOND", 1_000_000)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("headers", [CHUNKED, [("content-length", "10")]])
+@pytest.mark.parametrize("sent", [0, 1, 20 * PIECE])
+def test_a_body_that_does_not_come_is_not_waited_for(headers: list[tuple[str, str]], sent: int) -> None:
+    answer = asked(drained(taking_all), scope_of("POST", "/x", headers), [part(sent)])
+    assert (answer.status, answer.body) == (408, b"The body did not come in time.")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_slow_body_has_time_for_what_has_come() -> None:
+    def slowly(size: int) -> tuple[int, bytes]:
+        """The answer to twenty parts of that size, which take longer together than the least that a body is given."""
+        left = [part(size)] * 19 + [part(size, last=True)]
+        got: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            await asyncio.sleep(0.03)
+            return left.pop(0)
+
+        async def send(message: dict[str, Any]) -> None:
+            got.append(message)
+
+        asyncio.run(asyncio.wait_for(drained(taking_all)(scope_of("POST", "/x", CHUNKED), receive, send), 30))
+        return got[0]["status"], got[1]["body"]
+
+    assert slowly(100_000) == (200, b"2000000")
+    assert slowly(1)[0] == 408
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_request_without_a_body_waits_for_its_client_as_long_as_it_likes() -> None:
+    async def waiting(scope: Any, receive: Any, send: Any) -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(receive(), 0.5)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def after_its_body(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await waiting(scope, receive, send)
+
+    assert asked(drained(waiting), scope_of("GET", "/x"), ()).status == 200
+    assert asked(drained(waiting), scope_of("GET", "/x", [("content-length", "0")]), ()).status == 200
+    assert asked(drained(after_its_body), scope_of("POST", "/x", CHUNKED), [part(0, last=True)]).status == 200

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from urllib.parse import quote
 
 import pytest
 import zstandard
@@ -20,6 +19,7 @@ from starlette.routing import Mount
 from provisioner.render.compose import DEFAULT_IMAGES
 from tests.images.build import CADDY_BIN
 from tests.installed import ROOT
+from tests.support.asgi import Answer, asked, scope_of
 
 sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
 
@@ -42,40 +42,19 @@ def directory(tmp_path: Path) -> Path:
 
 
 @dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True)
 class Client:
     application: Starlette
 
     def __call__(self, path: str, accepted: str = "", method: str = "GET", **headers: str) -> Answer:
-        sent: list[dict[str, Any]] = []
-        raw = {"accept-encoding": accepted, **{name.replace("_", "-"): value for name, value in headers.items()}}
-
-        async def receive() -> dict[str, Any]:
-            # The client waits for the whole answer.
-            await asyncio.Event().wait()
-            return {}
-
-        async def send(message: dict[str, Any]) -> None:
-            sent.append(message)
-
-        pairs = [(name.encode(), value.encode()) for name, value in raw.items()]
-        scope = {"type": "http", "method": method, "path": path, "root_path": "", "query_string": b"", "headers": pairs}
-        asyncio.run(self.application(scope, receive, send))
-        found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-        return Answer(sent[0]["status"], found, b"".join(message.get("body", b"") for message in sent[1:]))
+        lines = {"accept-encoding": accepted, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        return asked(self.application, scope_of(method, quote(path), lines.items()))
 
 
 @pytest.fixture
 def client(directory: Path) -> Client:
     assert compress.compress_files(directory) == 2
-    application = Starlette(routes=[Mount("/", app=PlainTextResponse("the rest", status_code=418))])
-    serve_files(application, str(directory))
+    application = Starlette(routes=[Mount("/", app=PlainTextResponse("never asked"))])
+    serve_files(application, str(directory), PlainTextResponse("the rest", status_code=418))
     return Client(application)
 
 
