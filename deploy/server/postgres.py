@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +26,9 @@ _PASSING = (
     "Network is unreachable",
 )
 
+# As PgBouncer says it, unless its `ignore_startup_parameters` has `options`.
+_NO_OPTIONS = "unsupported startup parameter"
+
 # Names the lock of bootstrap; each database has its own.
 _TURN = 0x70726F76
 
@@ -39,6 +43,9 @@ def connect(uri: str, password: str, deadline: float, wait_for: Callable[[str], 
             connection = psycopg2.connect(**arguments, password=password, connect_timeout=5, application_name="provision")
         except psycopg2.OperationalError as error:
             seen = str(error).strip().splitlines()[-1]
+            if _NO_OPTIONS in seen and os.environ.pop("PGOPTIONS", ""):
+                print("server: the pooler before PostgreSQL takes no options: statements have no time limit", flush=True)
+                continue
             if "password authentication failed" in seen and not wait_for(seen):
                 raise Fault(
                     f"wrong password for {named}: the secrets are not those that this data was made with; "

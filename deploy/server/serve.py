@@ -12,6 +12,7 @@ from typing import Any
 
 from settings import Fault, Settings, export_s3_key
 from sizing import Sizing, cores_here, memory_here_mb, sizing
+from statements import OPTIONS
 
 AUTH_CACHE_SECONDS = 30
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
@@ -82,6 +83,7 @@ def export_environment(settings: Settings) -> None:
     """What MLflow reads from its environment only; its `_MLFLOW_*` names are private to the pinned version."""
     os.environ.update(
         {
+            "PGOPTIONS": OPTIONS,
             "PGPASSWORD": settings.secret("backend_store_password"),
             "MLFLOW_FLASK_SERVER_SECRET_KEY": settings.secret("flask_secret_key"),
             "MLFLOW_CRYPTO_KEK_PASSPHRASE": settings.secret("crypto_kek_passphrase"),

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from messages import Message, Receive, Send
+from statements import SEARCHES
 
 _T = TypeVar("_T")
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -36,6 +37,8 @@ class Threaded:
         self._pool: Executor | None = None
         # Its objects can take ten times its size.
         self._one_large = asyncio.Lock()
+        # The other threads are for calls that cost little.
+        self._searches = asyncio.Semaphore(max(1, threads // 2))
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -56,7 +59,11 @@ class Threaded:
             return loop.run_in_executor(self._pool, partial(context.run, work))
 
         try:
-            async with self._one_large if len(body) > LARGE else contextlib.nullcontext():
+            async with contextlib.AsyncExitStack() as turns:
+                if len(body) > LARGE:
+                    await turns.enter_async_context(self._one_large)
+                if SEARCHES.fullmatch(scope["path"]):
+                    await turns.enter_async_context(self._searches)
                 piece = await run(answer.begin)
             await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
             left = asyncio.ensure_future(receive()) if not answer.ended else None

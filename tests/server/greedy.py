@@ -19,9 +19,10 @@ SEARCH = "/api/2.0/mlflow/experiments/search"
 OTHERS = 8
 
 
-def others(deployed: Deployed, seconds: float) -> float:
-    """Return the calls that others are answered in a second; one that is refused fails the test."""
-    return rate(lambda _: deployed.front("POST", SEARCH, {"max_results": 1}).status, OTHERS, seconds)
+def others(deployed: Deployed, seconds: float, path: str = "") -> float:
+    """Return the calls, of that path or searches, that others are answered in a second; one that is refused fails the test."""
+    call = ("GET", path) if path else ("POST", SEARCH, {"max_results": 1})
+    return rate(lambda _: deployed.front(*call).status, OTHERS, seconds)
 
 
 @contextmanager

@@ -1,0 +1,105 @@
+"""What a request may ask of the database: how long a statement takes, how many tables it joins, and how much comes of it.
+
+MLflow joins a table for each condition of a filter and each key of an order; PostgreSQL needs memory by the square of their number to
+find the best way through them, and minutes, also for a client that has left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from typing import Any
+
+from attempts import Locks
+
+MOST_JOINS = 50
+# Statements with more joins than this take turns.
+MANY_JOINS = 10
+PATIENCE = 10.0
+MOST_RESULTS = 10_000
+SECONDS = 60
+# As libpq reads them. PostgreSQL weighs every order of so few joins at a time: 50 conditions take 116 MB and 1.2 s where its default
+# of 8 takes 834 MB and 8 s.
+OPTIONS = f"-c statement_timeout={SECONDS}s -c join_collapse_limit=4"
+# Calls that cost what they ask for.
+SEARCHES = re.compile(r".*/(?:search|graphql|get-history|traces/metrics)[^/]*", re.DOTALL)
+# Cancelled, which is what becomes of one that takes too long; out of memory.
+_TOO_MUCH = {"57014", "53200"}
+_JOIN = re.compile(r" JOIN | EXISTS \(")
+_PLACE = "provision_place"
+
+
+def bounded_statements(flask: Any, places: int) -> None:
+    """No engine of this process and its forks runs a larger statement, and so many large ones are run at a time."""
+    from sqlalchemy import Engine, event
+
+    bounds = Bounds(places)
+    event.listen(Engine, "before_cursor_execute", bounds.before)
+    event.listen(Engine, "after_cursor_execute", bounds.after)
+    event.listen(Engine, "handle_error", bounds.failed)
+    flask.before_request(_refuse_large_page)
+
+
+def _error(message: str, code: str = "INVALID_PARAMETER_VALUE") -> Exception:
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import ErrorCode
+
+    return MlflowException(message, error_code=ErrorCode.Value(code))
+
+
+class Bounds:
+    """SQLAlchemy's events, of every connection."""
+
+    def __init__(self, places: int) -> None:
+        self._places = Locks(places)
+
+    def before(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        """A statement that joins too many tables is not run, and one that joins many waits for its turn."""
+        self._leave(connection)
+        joins = len(_JOIN.findall(statement))
+        if joins > MOST_JOINS:
+            raise _error(f"The filter and the order have more than {MOST_JOINS} conditions and keys together; ask for less at once.")
+        if joins > MANY_JOINS:
+            place = contextlib.ExitStack()
+            is_free = place.enter_context(self._places.any(PATIENCE))
+            connection.info[_PLACE] = place, time.monotonic()
+            if not is_free:
+                raise _error("Others search with many conditions; try again.", "TEMPORARILY_UNAVAILABLE")
+
+    def after(self, connection: Any, *_: Any) -> None:
+        """The next one has its turn."""
+        if connection.info.get(_PLACE):
+            # As long again the place does nothing: others need the processor.
+            time.sleep(min(PATIENCE / 2, time.monotonic() - connection.info[_PLACE][1]))
+        self._leave(connection)
+
+    def failed(self, context: Any) -> Exception | None:
+        """What to say of a statement that took too much."""
+        if context.connection is not None:
+            self._leave(context.connection)
+        if getattr(context.original_exception, "pgcode", None) not in _TOO_MUCH:
+            return None
+        return _error(f"The database gave this request up: it took more than {SECONDS} s, or too much memory. Ask for less at once.")
+
+    def _leave(self, connection: Any) -> None:
+        if connection.info.get(_PLACE):
+            connection.info.pop(_PLACE)[0].close()
+
+
+def _refuse_large_page() -> Any:
+    from flask import request
+    from mlflow.server.handlers import catch_mlflow_exception
+
+    if "/search" not in request.path:
+        return None
+    body = request.get_json(force=True, silent=True)
+    wanted = body.get("max_results") if isinstance(body, dict) else request.args.get("max_results")
+    if not str(wanted).isdecimal() or int(str(wanted)) <= MOST_RESULTS:
+        return None
+
+    @catch_mlflow_exception  # type: ignore[untyped-decorator, unused-ignore]
+    def refuse() -> Any:
+        raise _error(f"max_results is {wanted}; at most {MOST_RESULTS:,} come at once, and next_page_token leads to the others.")
+
+    return refuse()
