@@ -18,6 +18,8 @@ MOST_JOINS = 50
 MANY_JOINS = 10
 PATIENCE = 10.0
 MOST_RESULTS = 10_000
+# Pages of more take turns: one of 10,000 runs with 20 metrics each takes 500 MB while it is made.
+MANY_RESULTS = 1_000
 SECONDS = 60
 # As libpq reads them. PostgreSQL weighs every order of so few joins at a time: 50 conditions take 116 MB and 1.2 s where its default
 # of 8 takes 834 MB and 8 s.
@@ -38,7 +40,9 @@ def bounded_statements(flask: Any, places: int) -> None:
     event.listen(Engine, "before_cursor_execute", bounds.before)
     event.listen(Engine, "after_cursor_execute", bounds.after)
     event.listen(Engine, "handle_error", bounds.failed)
-    flask.before_request(_refuse_large_page)
+    pages = _Pages()
+    flask.before_request(pages.begin)
+    flask.teardown_request(pages.end)
 
 
 def _error(message: str, code: str = "INVALID_PARAMETER_VALUE") -> Exception:
@@ -87,19 +91,43 @@ class Bounds:
             connection.info.pop(_PLACE)[0].close()
 
 
-def _refuse_large_page() -> Any:
-    from flask import request
-    from mlflow.server.handlers import catch_mlflow_exception
+class _Pages:
+    """Flask's events, of every request."""
 
+    def __init__(self) -> None:
+        self._large = Locks(1)
+
+    def begin(self) -> Any:
+        """A page of too many results is refused, and one of many waits for its turn."""
+        from flask import g, request
+        from mlflow.server.handlers import catch_mlflow_exception
+
+        wanted = _results_wanted(request)
+        if wanted <= MANY_RESULTS:
+            return None
+
+        @catch_mlflow_exception  # type: ignore[untyped-decorator, unused-ignore]
+        def take_turn() -> Any:
+            if wanted > MOST_RESULTS:
+                raise _error(f"max_results is {wanted}; at most {MOST_RESULTS:,} come at once, and next_page_token leads to the others.")
+            g.provision_turn = contextlib.ExitStack()
+            if not g.provision_turn.enter_context(self._large.any(PATIENCE)):
+                raise _error(f"Another search for more than {MANY_RESULTS:,} results is under way; try again.", "TEMPORARILY_UNAVAILABLE")
+
+        return take_turn()
+
+    def end(self, _: Any) -> None:
+        """The next one has its turn."""
+        from flask import g
+
+        if turn := g.pop("provision_turn", None):
+            turn.close()
+
+
+def _results_wanted(request: Any) -> int:
+    """How many results a search asks for in one page; 0 for all other calls."""
     if "/search" not in request.path:
-        return None
+        return 0
     body = request.get_json(force=True, silent=True)
-    wanted = body.get("max_results") if isinstance(body, dict) else request.args.get("max_results")
-    if not str(wanted).isdecimal() or int(str(wanted)) <= MOST_RESULTS:
-        return None
-
-    @catch_mlflow_exception  # type: ignore[untyped-decorator, unused-ignore]
-    def refuse() -> Any:
-        raise _error(f"max_results is {wanted}; at most {MOST_RESULTS:,} come at once, and next_page_token leads to the others.")
-
-    return refuse()
+    wanted = str(body.get("max_results") if isinstance(body, dict) else request.args.get("max_results"))
+    return int(wanted) if wanted.isdecimal() else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,13 +19,17 @@ sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
 
 import postgres
 import statements
-from statements import MANY_JOINS, MOST_JOINS, MOST_RESULTS, SEARCHES, SECONDS, Bounds
+from statements import MANY_JOINS, MANY_RESULTS, MOST_JOINS, MOST_RESULTS, SEARCHES, SECONDS, Bounds
 
 LIMITS = (Path(__file__).parents[2] / "docs/explanation/limits.md").read_text()
 
 
 def test_the_page_about_limits_has_these() -> None:
-    for text in (f"| {MOST_JOINS}; with more than {MANY_JOINS} ", f"| {SECONDS} s, also", f"| {MOST_RESULTS:,} |"):
+    for text in (
+        f"| {MOST_JOINS}; with more than {MANY_JOINS} ",
+        f"| {SECONDS} s, also",
+        f"| {MOST_RESULTS:,}; those with more than {MANY_RESULTS:,} take turns |",
+    ):
         assert text in LIMITS
 
 
@@ -106,7 +111,9 @@ for engine in (early, sqlalchemy.create_engine("sqlite://")):
 
 def test_a_page_has_only_so_many_results() -> None:
     flask = Flask("test")
-    flask.before_request(statements._refuse_large_page)
+    pages = statements._Pages()
+    flask.before_request(pages.begin)
+    flask.teardown_request(pages.end)
     flask.add_url_rule("/api/2.0/mlflow/runs/search", view_func=lambda: "asked", methods=["GET", "POST"])
     flask.add_url_rule("/api/2.0/mlflow/metrics/get-history", "history", view_func=lambda: "asked")
     client = flask.test_client()
@@ -126,6 +133,34 @@ def test_a_page_has_only_so_many_results() -> None:
         assert reply.json["error_code"] == "INVALID_PARAMETER_VALUE"
         assert "next_page_token" in reply.json["message"]
     assert client.get("/api/2.0/mlflow/metrics/get-history?max_results=50000").text == "asked"
+
+
+def test_large_pages_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statements, "PATIENCE", 0.05)
+    flask, pages = Flask("test"), statements._Pages()
+    flask.before_request(pages.begin)
+    flask.teardown_request(pages.end)
+    client = flask.test_client()
+    path = "/api/2.0/mlflow/runs/search"
+    others: list[Any] = []
+
+    @flask.post(path)
+    def search() -> str:
+        if not others:
+            others.append(None)
+            # Each request has a thread of its own.
+            with ThreadPoolExecutor(1) as pool:
+                others[:] = pool.map(
+                    lambda size: flask.test_client().post(path, json={"max_results": size}), (MANY_RESULTS + 1, MANY_RESULTS)
+                )
+        return "asked"
+
+    for _ in range(2):
+        others.clear()
+        assert client.post(path, json={"max_results": MOST_RESULTS}).text == "asked"
+        busy, small = others
+        assert (busy.status_code, busy.json["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+        assert small.text == "asked"
 
 
 @pytest.mark.parametrize(
