@@ -10,8 +10,9 @@ import contextlib
 import contextvars
 import io
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -58,24 +59,56 @@ class Threaded:
         def run(work: Callable[[], _T]) -> asyncio.Future[_T]:
             return loop.run_in_executor(self._pool, partial(context.run, work))
 
+        left = _Left(receive)
         try:
-            async with contextlib.AsyncExitStack() as turns:
-                if len(body) > LARGE:
-                    await turns.enter_async_context(self._one_large)
-                if SEARCHES.fullmatch(scope["path"]):
-                    await turns.enter_async_context(self._searches)
+            async with self._turn(scope, body, left):
+                if left.is_known():
+                    return
                 piece = await run(answer.begin)
             await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-            left = asyncio.ensure_future(receive()) if not answer.ended else None
-            while not answer.ended and not (left and left.done()):
+            if not answer.ended:
+                left.listen()
+            while not answer.ended and not left.is_known():
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
                 piece = await run(answer.next)
-            if left:
-                left.cancel()
             await send({"type": "http.response.body", "body": piece})
         finally:
+            left.forget()
             if not answer.ended:
                 await run(answer.close)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, scope: Message, body: bytes, left: _Left) -> AsyncIterator[None]:
+        """When it is this call's turn, where those like it have one; its client may leave meanwhile."""
+        turns: list[AbstractAsyncContextManager[Any]] = [self._one_large] if len(body) > LARGE else []
+        if SEARCHES.fullmatch(scope["path"]):
+            turns.append(self._searches)
+        async with contextlib.AsyncExitStack() as taken:
+            for turn in turns:
+                left.listen()
+                await taken.enter_async_context(turn)
+            yield
+
+
+class _Left:
+    """Whether the client has left, which it may while its call waits or its answer is made."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._message: asyncio.Future[Message] | None = None
+
+    def listen(self) -> None:
+        """From here on it is heard."""
+        self._message = self._message or asyncio.ensure_future(self._receive())
+
+    def is_known(self) -> bool:
+        """Whether it was heard to leave."""
+        return self._message is not None and self._message.done()
+
+    def forget(self) -> None:
+        """It is not heard any more."""
+        if self._message:
+            self._message.cancel()
 
 
 async def _whole(receive: Receive) -> bytes | None:

@@ -203,6 +203,34 @@ def test_large_bodies_are_worked_on_one_at_a_time() -> None:
     assert asyncio.run(together(LARGE + 1)) == 1
 
 
+def test_searches_leave_threads_to_others_and_one_whose_client_has_left_is_not_run() -> None:
+    asked: list[str] = []
+    ending = threading.Event()
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        asked.append(environ["QUERY_STRING"])
+        if "slow" in environ["QUERY_STRING"]:
+            ending.wait(30)
+        start_response("200 OK", [])
+        return [b"done"]
+
+    async def all_of_it() -> None:
+        threaded = Threaded(application, 4)
+        leaves = [*pieces(b"", 1), {"type": "http.disconnect"}]
+        slow = [asyncio.ensure_future(ask(threaded, scope_of("GET", f"/runs/search?slow{number}"))) for number in range(3)]
+        gone = asyncio.ensure_future(ask(threaded, scope_of("GET", "/runs/search?gone"), leaves))
+        while len(asked) < 2:
+            await asyncio.sleep(0.01)
+        assert (await ask(threaded, scope_of("GET", "/runs/get?quick"))).status == 200
+        assert sorted(asked) == ["quick", "slow0", "slow1"]
+        ending.set()
+        assert [(await task).status for task in slow] == [200] * 3
+        assert (await gone).status == 0
+        assert "gone" not in asked
+
+    asyncio.run(asyncio.wait_for(all_of_it(), 60))
+
+
 def test_a_websocket_is_refused() -> None:
     sent: list[Any] = []
 
