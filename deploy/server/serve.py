@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import secrets
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ from sizing import Sizing, cores_here, memory_here_mb, sizing
 from statements import OPTIONS
 
 AUTH_CACHE_SECONDS = 30
+FILES = 8192
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
 
@@ -25,6 +27,7 @@ def serve(settings: Settings) -> None:
         clean_directory(Path(directory))
     if not settings.on_s3:
         _check_directory(settings.artifacts)
+    allow_files()
     export_environment(settings)
     # Importing MLflow takes seconds: bootstrap works meanwhile.
     import app
@@ -116,6 +119,14 @@ def start_jobs(settings: Settings, server: int) -> None:
     _launch_job_execution_runner(  # type: ignore[no-untyped-call, unused-ignore]
         {"MLFLOW_BACKEND_STORE_URI": settings.backend_store, "MLFLOW_TRACKING_URI": uri, "MLFLOW_GATEWAY_URI": uri}, server
     )
+
+
+def allow_files() -> None:
+    """This process and its workers may have as many open files as they are let, within reason: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _check_directory(path: str) -> None:
