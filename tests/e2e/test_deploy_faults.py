@@ -33,8 +33,8 @@ class Asking:
 
     statuses: list[int] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
-    refused: list[float] = field(default_factory=list)
-    """When, in seconds from the beginning, an answer was not 200."""
+    refused: list[str] = field(default_factory=list)
+    """Answers that were not 200, and when they came, in seconds from the beginning."""
     slowest: float = 0
     longest_gap: float = 0
 
@@ -49,9 +49,10 @@ def asking(team: Team) -> Iterator[Asking]:
         while not done.is_set():
             started = time.monotonic()
             try:
-                seen.statuses.append(client("GET", f"{API}/experiments/get-by-name?experiment_name=Default").status)
-                if seen.statuses[-1] != 200:
-                    seen.refused.append(time.monotonic() - begun)
+                reply = client("GET", f"{API}/experiments/get-by-name?experiment_name=Default")
+                seen.statuses.append(reply.status)
+                if reply.status != 200:
+                    seen.refused.append(f"{time.monotonic() - begun:.1f} s: {reply.status} {reply.body[:200]!r} {dict(reply.headers)}")
             except OSError as error:
                 seen.lost.append(repr(error))
                 time.sleep(0.1)
