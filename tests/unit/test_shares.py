@@ -15,11 +15,19 @@ from tests.support.asgi import Answer, ask, pieces, scope_of
 sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
 
 import bodies
+from drain import BYTES_A_SECOND, PATIENCE
 from messages import ADDRESS, USER
-from shares import MOST_TO_COME, NOT_COUNTED, NoRoom, Share, Shares, client_of
+from shares import MOST, MOST_OF_ONE, MOST_TO_COME, NOT_COUNTED, NoRoom, Share, Shares, client_of
 
 MB = 1_000_000
 UPLOAD = "/api/2.0/mlflow-artifacts/artifacts/1/x"
+
+
+def test_the_page_about_limits_has_these() -> None:
+    page = (Path(__file__).parents[2] / "docs/explanation/limits.md").read_text()
+    assert f"each over {NOT_COUNTED // 1000} KB | {MOST_OF_ONE // MB} MB in each process of the server, of {MOST // MB} MB for all" in page
+    assert f"| {MOST_TO_COME} in each process" in page
+    assert f"| {PATIENCE:.0f} s without a byte of it; {PATIENCE:.0f} s, and one more for each {BYTES_A_SECOND // 1000} KB" in page
 
 
 def test_a_client_is_a_login_or_an_address() -> None:
