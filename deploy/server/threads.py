@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from itertools import chain
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -164,6 +165,8 @@ class _Answer:
         self._application = application
         self._environ = environ
         self._body: Iterable[bytes] = ()
+        # What goes before the body, by the older of WSGI's two ways.
+        self._written: list[bytes] = []
         self._parts: Iterator[bytes] = iter(())
         self.status = 500
         self.headers: list[tuple[bytes, bytes]] = []
@@ -172,7 +175,7 @@ class _Answer:
     def begin(self) -> bytes:
         """The first piece of the body; status and headers are known then."""
         self._body = self._application(self._environ, self._start)
-        self._parts = iter(self._body)
+        self._parts = chain(self._written, self._body)
         return self.next()
 
     def next(self) -> bytes:
@@ -196,8 +199,4 @@ class _Answer:
     def _start(self, status: str, headers: list[tuple[str, str]], error: Any = None) -> Callable[[bytes], None]:
         self.status = int(status[:3])
         self.headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-
-        def write(_: bytes) -> None:
-            raise NotImplementedError
-
-        return write
+        return self._written.append

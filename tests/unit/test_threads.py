@@ -145,6 +145,16 @@ def test_an_answer_is_closed_once_whatever_becomes_of_its_client() -> None:
     assert broken.closed == 1
 
 
+def test_what_is_written_goes_before_the_body() -> None:
+    def application(_: Any, start_response: Any) -> list[bytes]:
+        write = start_response("200 OK", [])
+        write(b"a")
+        write(b"b")
+        return [b"c"]
+
+    assert get(application, "/").body == b"abc"
+
+
 def test_no_thread_waits_for_who_does_not_read() -> None:
     def application(environ: Any, start_response: Any) -> Body:
         start_response("200 OK", [])
