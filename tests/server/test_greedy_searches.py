@@ -92,14 +92,14 @@ def test_who_searches_without_measure_leaves_others_half(deployed: Deployed, exp
     calm, kept = [], []
     statuses: Counter[int] = Counter()
     for _ in range(3):
-        calm.append(others(deployed, 2, small))
-        with searching(deployed, experiment, 16) as seen:
+        calm.append(others(deployed, 1, small))
+        with searching(deployed, experiment, 8) as seen:
             eventually(lambda: sum(seen.values()) >= 1, "the first search is answered", seen)
-            kept.append(others(deployed, 2, small))
+            kept.append(others(deployed, 1, small))
         statuses += seen
     assert sum(kept) > sum(calm) / 2
     assert set(statuses) <= {200, 503}
-    print(f"\n{deployed.runtime}: others {calm} calls/s, and {kept} beside 16 who search with 50 conditions; {dict(statuses)}")
+    print(f"\n{deployed.runtime}: others {calm} calls/s, and {kept} beside 8 who search with 50 conditions; {dict(statuses)}")
 
 
 def test_what_the_database_gives_up_is_said_without_its_words(deployed: Deployed, experiment: str) -> None:
