@@ -21,7 +21,7 @@ from page import serve_files
 from settings import Fault, Settings
 from signed_in import tell_front_door
 from sizing import cores_here
-from statements import bounded_statements
+from statements import bounded_pages, bounded_statements
 from strangers import heed_changes, refuse_strangers
 from threads import Threaded
 
@@ -32,7 +32,7 @@ def applications(settings: Settings, threads: int) -> tuple[Any, Any]:
         _never_send_clients_to_the_store()
     # Half of the cores stay for those who are known, and who ask for little.
     half = max(1, int(cores_here() / 2))
-    bounded_statements(flask_app, half)
+    bounded_statements(half)
     initialize_backend_stores(settings.backend_store, settings.backend_store, "mlflow-artifacts:/")
     asgi = fastapi_app
     if settings.login:
@@ -42,6 +42,7 @@ def applications(settings: Settings, threads: int) -> tuple[Any, Any]:
         asgi = create_app(flask_app)
     asgi.add_exception_handler(OSError, _refused_for_want_of_space)
     refuse_wide_deletes(flask_app)
+    bounded_pages(flask_app)
     both = guarded(flask_app, asgi, threads, Judge(half) if settings.login else None)
     _close_connections()
     return both

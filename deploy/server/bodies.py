@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import re
 import zlib
 from collections.abc import Awaitable, Callable
 
-from messages import LATE, USER, Message, Receive, Refusal, Send, header_values, not_in, with_headers
-from shares import NoRoom, Share, Shares, TooLate, client_of
+from messages import USER, ClientLeft, Message, Receive, Refused, Send, header_values, mlflow_error, next_part, not_in, with_headers
+from shares import Share, Shares, client_of
 from traces import NotOpenTelemetry, count_in_json, count_in_protobuf
 
 MOST = 20_000_000
@@ -43,18 +42,8 @@ _TOO_MANY = f"The body has more than {MOST_VALUES:,} values; send it in several 
 _TOO_MANY_SPANS = f"The body has more than {MOST_SPANS:,} spans, or {MOST_MESSAGES:,} attributes and values; send it in several requests."
 
 
-class Refused(Exception):
-    """The request is answered with this instead."""
-
-    def __init__(self, answer: Refusal) -> None:
-        super().__init__(answer.body)
-        self.answer = answer
-
-
 def _too_much(message: str) -> Refused:
-    """With the error as MLflow's clients read it."""
-    body = json.dumps({"error_code": "INVALID_PARAMETER_VALUE", "message": message})
-    return Refused(Refusal(413, body, content_type="application/json"))
+    return Refused(mlflow_error(413, "INVALID_PARAMETER_VALUE", message))
 
 
 def check_values(body: bytes) -> None:
@@ -115,14 +104,6 @@ def _inflated(body: bytes, window: int) -> bytes:
     raise zlib.error("too many in a row")
 
 
-_BUSY = Refusal(
-    503,
-    json.dumps({"error_code": "TEMPORARILY_UNAVAILABLE", "message": "Too much of yours is under way at once; try again."}),
-    (("Retry-After", "1"),),
-    "application/json",
-)
-
-
 def bounded(application: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     """The ASGI application that is handed no larger body, and traces unpacked; what is under way for one client is bounded too."""
     shares = Shares()
@@ -146,13 +127,12 @@ def bounded(application: Callable[..., Awaitable[None]]) -> Callable[..., Awaita
                         scope, body = await asyncio.to_thread(_checked, scope, body)
                 receive = _first(body, receive)
             await application(scope, receive, _Sending(send, share).send)
-        except _ClientLeft:
+        except ClientLeft:
             pass
-        except (Refused, NoRoom, TooLate) as error:
+        except Refused as refused:
             # Before the answer goes out the rest of the body may have to come.
             share.end()
-            answer = error.answer if isinstance(error, Refused) else _BUSY if isinstance(error, NoRoom) else LATE
-            await answer.by_asgi(send)
+            await refused.answer.by_asgi(send)
         finally:
             share.end()
 
@@ -176,9 +156,9 @@ class _Sending:
             start, self._start = self._start, None
             try:
                 self._share.take(len(message.get("body", b"")))
-            except NoRoom:
+            except Refused as refused:
                 self._is_refused = True
-                await _BUSY.by_asgi(self._send)
+                await refused.answer.by_asgi(self._send)
             else:
                 await self._send(start)
                 await self._send(message)
@@ -211,27 +191,19 @@ def _is_traces(scope: Message) -> bool:
     return bool(scope["path"] == TRACES)
 
 
-class _ClientLeft(Exception):
-    """The client left before it had sent the whole body."""
-
-
 async def _received(scope: Message, receive: Receive, share: Share) -> bytes:
-    """The whole body; NoRoom when the client has too much under way."""
+    """The whole body; Refused when it is too large, or the client has too much under way."""
     if any(value.isdecimal() and int(value) > MOST for value in header_values(scope, "Content-Length")):
         raise _too_much(_TOO_LARGE)
     is_stranger = scope.get(USER) == ""
     parts, left, more = [], MOST_OF_STRANGER if is_stranger else MOST, True
     while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise _ClientLeft
-        part = message.get("body", b"")
+        part, more = await next_part(receive)
         parts.append(part)
         left -= len(part)
         if left < 0:
             raise Refused(not_in()) if is_stranger else _too_much(_TOO_LARGE)
         share.take(len(part))
-        more = message.get("more_body", False)
     return b"".join(parts)
 
 

@@ -17,7 +17,7 @@ from messages import LATE, Message, Receive, Send, header_values
 MOST = 64 << 20
 SECONDS = 2.0
 # Only who may upload learns that the disk is full, and an upload has any size; a body that was late is waited for no more.
-_AT_MOST = {507: sys.maxsize, 408: 0}
+_AT_MOST = {507: sys.maxsize, LATE.status: 0}
 # Of a body something comes in each so many seconds, and all of it within so many and one more for each so many bytes.
 PATIENCE = 30.0
 BYTES_A_SECOND = 10_000

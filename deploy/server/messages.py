@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,19 @@ class Refusal:
         await send({"type": "http.response.body", "body": self.body.encode()})
 
 
+class Refused(Exception):
+    """The request is answered with this instead."""
+
+    def __init__(self, answer: Refusal) -> None:
+        super().__init__(answer.body)
+        self.answer = answer
+
+
+def mlflow_error(status: int, code: str, message: str, *headers: tuple[str, str]) -> Refusal:
+    """The refusal with an error as MLflow's clients read it."""
+    return Refusal(status, json.dumps({"error_code": code, "message": message}), headers, "application/json")
+
+
 # The front door, which would wait for the rest of the body, knows it by the header: a provider behind the gateway may answer 408 too.
 LATE = Refusal(408, "The body did not come in time.", (("X-Provision-Late", "body"),))
 
@@ -47,9 +61,22 @@ def not_in(body: str = "You are not authenticated.") -> Refusal:
     return Refusal(401, body, (_CHALLENGE,))
 
 
+class ClientLeft(Exception):
+    """The client left before it had sent the whole body."""
+
+
+async def next_part(receive: Receive) -> tuple[bytes, bool]:
+    """The next part of the body, and whether more of it comes; ClientLeft when the client has left."""
+    message = await receive()
+    if message["type"] != "http.request":
+        raise ClientLeft
+    return message.get("body", b""), message.get("more_body", False)
+
+
 def header_values(scope: Message, name: str) -> list[str]:
     """The values of each header of that name, in the order of the request."""
-    return [value.decode("latin-1") for known, value in scope["headers"] if known.lower() == name.lower().encode()]
+    wanted = name.lower().encode()
+    return [value.decode("latin-1") for known, value in scope["headers"] if known.lower() == wanted]
 
 
 def with_headers(headers: Iterable[tuple[bytes, bytes]], changes: Mapping[str, str | None]) -> list[tuple[bytes, bytes]]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import cast
 
 from attempts import network
-from messages import ADDRESS, USER, Message, header_values
+from messages import ADDRESS, LATE, USER, Message, Refused, header_values, mlflow_error
 
 MB = 1_000_000
 MOST = 100 * MB
@@ -23,12 +23,7 @@ MOST_TO_COME = 200
 NOT_COUNTED = 64_000
 
 
-class NoRoom(Exception):
-    """The client has too much under way."""
-
-
-class TooLate(Exception):
-    """The client has too many requests whose body is still to come, and this one has been waited for the longest."""
+_BUSY = mlflow_error(503, "TEMPORARILY_UNAVAILABLE", "Too much of yours is under way at once; try again.", ("Retry-After", "1"))
 
 
 def client_of(scope: Message) -> str:
@@ -53,10 +48,6 @@ class Shares:
         """The client's bytes."""
         return self._bytes[client]
 
-    def clients(self) -> set[str]:
-        """Who has anything."""
-        return {*self._bytes, *self._to_come}
-
     def add(self, client: str, size: int) -> None:
         """So many bytes more are the client's, or less."""
         self._bytes[client] += size
@@ -65,7 +56,7 @@ class Shares:
 
     @contextlib.contextmanager
     def to_come(self, client: str) -> Iterator[None]:
-        """A body is waited for; where too many are, the one that has been for longest is no more: TooLate is raised in its place.
+        """A body is waited for; where too many are, the one that has been for longest is no more: Refused is raised in its place.
 
         So whoever sends at once is served, also beside many of the same address that do not.
         """
@@ -82,7 +73,7 @@ class Shares:
                 raise
             # Python 3.10 does not count who cancelled.
             getattr(task, "uncancel", int)()
-            raise TooLate from None
+            raise Refused(LATE) from None
         finally:
             waiting.pop(task, None)
             if not waiting:
@@ -97,12 +88,12 @@ class Share:
         self._size = self._counted = 0
 
     def take(self, size: int) -> None:
-        """So many bytes more; NoRoom, except that a client's only large request always has it, within limits of its own."""
+        """So many bytes more; Refused, except that a client's only large request always has it, within limits of its own."""
         new = self._size + size
         more = (new if new > NOT_COUNTED else 0) - self._counted
         is_only = self._shares.held(self._client) == self._counted
         if more and not is_only and not self._shares.has_room(self._client, more):
-            raise NoRoom
+            raise Refused(_BUSY)
         self._size = new
         self._counted += more
         self._shares.add(self._client, more)

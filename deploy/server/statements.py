@@ -32,7 +32,7 @@ _JOIN = re.compile(r" JOIN | EXISTS \(")
 _PLACE = "provision_place"
 
 
-def bounded_statements(flask: Any, places: int) -> None:
+def bounded_statements(places: int) -> None:
     """No engine of this process and its forks runs a larger statement, and so many large ones are run at a time."""
     from sqlalchemy import Engine, event
 
@@ -40,6 +40,10 @@ def bounded_statements(flask: Any, places: int) -> None:
     event.listen(Engine, "before_cursor_execute", bounds.before)
     event.listen(Engine, "after_cursor_execute", bounds.after)
     event.listen(Engine, "handle_error", bounds.failed)
+
+
+def bounded_pages(flask: Any) -> None:
+    """The Flask application makes no larger page of a search; after its own check of a login, or strangers would take turns too."""
     pages = _Pages()
     flask.before_request(pages.begin)
     flask.teardown_request(pages.end)
@@ -50,6 +54,15 @@ def _error(message: str, code: str = "INVALID_PARAMETER_VALUE") -> Exception:
     from mlflow.protos.databricks_pb2 import ErrorCode
 
     return MlflowException(message, error_code=ErrorCode.Value(code))
+
+
+def _turn(places: Locks, otherwise: str) -> contextlib.ExitStack:
+    """One of the places, until it is closed; the error that says `otherwise` when none got free."""
+    turn = contextlib.ExitStack()
+    if not turn.enter_context(places.any(PATIENCE)):
+        turn.close()
+        raise _error(otherwise, "TEMPORARILY_UNAVAILABLE")
+    return turn
 
 
 class Bounds:
@@ -65,11 +78,7 @@ class Bounds:
         if joins > MOST_JOINS:
             raise _error(f"The filter and the order have more than {MOST_JOINS} conditions and keys together; ask for less at once.")
         if joins > MANY_JOINS:
-            place = contextlib.ExitStack()
-            is_free = place.enter_context(self._places.any(PATIENCE))
-            connection.info[_PLACE] = place, time.monotonic()
-            if not is_free:
-                raise _error("Others search with many conditions; try again.", "TEMPORARILY_UNAVAILABLE")
+            connection.info[_PLACE] = _turn(self._places, "Others search with many conditions; try again."), time.monotonic()
 
     def after(self, connection: Any, *_: Any) -> None:
         """The next one has its turn."""
@@ -110,9 +119,7 @@ class _Pages:
         def take_turn() -> Any:
             if wanted > MOST_RESULTS:
                 raise _error(f"max_results is {wanted}; at most {MOST_RESULTS:,} come at once, and next_page_token leads to the others.")
-            g.provision_turn = contextlib.ExitStack()
-            if not g.provision_turn.enter_context(self._large.any(PATIENCE)):
-                raise _error(f"Another search for more than {MANY_RESULTS:,} results is under way; try again.", "TEMPORARILY_UNAVAILABLE")
+            g.provision_turn = _turn(self._large, f"Another search for more than {MANY_RESULTS:,} results is under way; try again.")
 
         return take_turn()
 

@@ -18,7 +18,7 @@ from itertools import chain
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from messages import Message, Receive, Send
+from messages import ClientLeft, Message, Receive, Send, next_part
 from statements import SEARCHES
 
 _T = TypeVar("_T")
@@ -51,8 +51,9 @@ class Threaded:
         if self._pool is None:
             # Not before: threads do not outlive the fork of this process.
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="flask")
-        body = await _whole(receive)
-        if body is None:
+        try:
+            body = await _whole(receive)
+        except ClientLeft:
             return
         answer = _Answer(self._application, environ(scope, body))
         loop, context = asyncio.get_running_loop(), contextvars.copy_context()
@@ -112,15 +113,11 @@ class _Left:
             self._message.cancel()
 
 
-async def _whole(receive: Receive) -> bytes | None:
-    """The body; None when the client left before it had sent it."""
+async def _whole(receive: Receive) -> bytes:
     parts, more = [], True
     while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        parts.append(message.get("body", b""))
-        more = message.get("more_body", False)
+        part, more = await next_part(receive)
+        parts.append(part)
     return b"".join(parts)
 
 

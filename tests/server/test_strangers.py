@@ -293,6 +293,12 @@ def test_what_a_stranger_claims_to_be_is_not_believed(door: Door) -> None:
         assert door.client()("POST", SEARCH, {"max_results": 1}, **{claim: "admin"}).status == 401, claim
 
 
+def test_a_stranger_takes_no_turn_among_those_who_ask_for_a_large_page(door: Door) -> None:
+    body = {"experiment_ids": ["0"], "max_results": 10_001}
+    path = "/api/2.0/mlflow/runs/search"
+    assert (door.client()("POST", path, body).status, door.admin("POST", path, body).status) == (401, 400)
+
+
 def test_a_long_query_of_mlflows_page_is_answered(door: Door) -> None:
     query = "&".join(f"run_id={number:032x}" for number in range(200))
     answer = door.admin("GET", f"/ajax-api/2.0/mlflow/metrics/get-history-bulk?metric_key=loss&{query}")

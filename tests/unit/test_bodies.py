@@ -28,13 +28,12 @@ from bodies import (
     MOST_SPANS,
     MOST_VALUES,
     SMALL,
-    Refused,
     bounded,
     check_spans,
     check_values,
     unpacked,
 )
-from messages import USER
+from messages import USER, Refused
 from traces import NotOpenTelemetry, count_in_protobuf
 
 UPLOAD = "/api/2.0/mlflow-artifacts/artifacts/1/x"

@@ -16,8 +16,8 @@ sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
 
 import bodies
 from drain import BYTES_A_SECOND, PATIENCE
-from messages import ADDRESS, USER
-from shares import MOST, MOST_OF_ONE, MOST_TO_COME, NOT_COUNTED, NoRoom, Share, Shares, client_of
+from messages import ADDRESS, USER, Refused
+from shares import MOST, MOST_OF_ONE, MOST_TO_COME, NOT_COUNTED, Share, Shares, client_of
 
 MB = 1_000_000
 UPLOAD = "/api/2.0/mlflow-artifacts/artifacts/1/x"
@@ -55,8 +55,9 @@ def test_what_is_small_is_always_taken() -> None:
 
 
 def assert_no_room(share: Share) -> None:
-    with pytest.raises(NoRoom):
+    with pytest.raises(Refused) as refusal:
         share.take(1)
+    assert refusal.value.answer.status == 503
 
 
 @pytest.mark.usefixtures("_all_counts")
@@ -69,7 +70,7 @@ def test_one_client_has_half_and_all_have_the_whole() -> None:
     assert_no_room(second)
     bob.take(45)
     other = Share(shares, "bob")
-    with pytest.raises(NoRoom):
+    with pytest.raises(Refused):
         other.take(10)
     other.take(5)
     # A client's only request always has room: it has limits of its own.
@@ -92,7 +93,7 @@ def test_nothing_is_kept_of_who_has_nothing() -> None:
             with shares.to_come(str(number)):
                 share.take(1)
             share.end()
-        assert shares.clients() == set()
+        assert (shares._bytes, shares._to_come) == ({}, {})
 
     asyncio.run(all_of_it())
 

@@ -19,7 +19,7 @@ sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
 
 import postgres
 import statements
-from statements import MANY_JOINS, MANY_RESULTS, MOST_JOINS, MOST_RESULTS, SEARCHES, SECONDS, Bounds
+from statements import MANY_JOINS, MANY_RESULTS, MOST_JOINS, MOST_RESULTS, SEARCHES, SECONDS, Bounds, bounded_pages
 
 LIMITS = (Path(__file__).parents[2] / "docs/explanation/limits.md").read_text()
 
@@ -90,10 +90,9 @@ def test_every_engine_has_the_bounds() -> None:
     script = """
 import sys
 import sqlalchemy
-from flask import Flask
 from statements import bounded_statements
 early = sqlalchemy.create_engine("sqlite://")
-bounded_statements(Flask("x"), 1)
+bounded_statements(1)
 for engine in (early, sqlalchemy.create_engine("sqlite://")):
     with engine.connect() as connection:
         assert connection.execute(sqlalchemy.text("SELECT 1")).scalar() == 1
@@ -111,9 +110,7 @@ for engine in (early, sqlalchemy.create_engine("sqlite://")):
 
 def test_a_page_has_only_so_many_results() -> None:
     flask = Flask("test")
-    pages = statements._Pages()
-    flask.before_request(pages.begin)
-    flask.teardown_request(pages.end)
+    bounded_pages(flask)
     flask.add_url_rule("/api/2.0/mlflow/runs/search", view_func=lambda: "asked", methods=["GET", "POST"])
     flask.add_url_rule("/api/2.0/mlflow/metrics/get-history", "history", view_func=lambda: "asked")
     client = flask.test_client()
@@ -137,9 +134,8 @@ def test_a_page_has_only_so_many_results() -> None:
 
 def test_large_pages_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(statements, "PATIENCE", 0.05)
-    flask, pages = Flask("test"), statements._Pages()
-    flask.before_request(pages.begin)
-    flask.teardown_request(pages.end)
+    flask = Flask("test")
+    bounded_pages(flask)
     client = flask.test_client()
     path = "/api/2.0/mlflow/runs/search"
     others: list[Any] = []
