@@ -11,13 +11,15 @@ import time
 from typing import Any
 
 import postgres
-from artifacts import refuse_wide_deletes
+from artifacts import refuse_wide_paths
 from bodies import bounded
+from locations import Root, refuse_locations_outside
 from logins import Judge
 from mlflow.server import app as flask_app
 from mlflow.server.fastapi_app import app as fastapi_app
 from mlflow.server.handlers import initialize_backend_stores
 from page import serve_files
+from parameters import refuse_two_readings
 from settings import Fault, Settings
 from signed_in import tell_front_door
 from sizing import cores_here
@@ -30,6 +32,7 @@ def applications(settings: Settings, threads: int) -> tuple[Any, Any]:
     """Flask's and FastAPI's application, both as ASGI applications ready to be forked; in each process so many threads do Flask's work."""
     if settings.on_s3:
         _never_send_clients_to_the_store()
+    refuse_locations_outside(Root(settings.artifacts, settings.login))
     # Half of the cores stay for those who are known, and who ask for little.
     half = max(1, int(cores_here() / 2))
     bounded_statements(half)
@@ -41,7 +44,6 @@ def applications(settings: Settings, threads: int) -> tuple[Any, Any]:
         # It adds login to Flask's application, and answers another FastAPI around it.
         asgi = create_app(flask_app)
     asgi.add_exception_handler(OSError, _refused_for_want_of_space)
-    refuse_wide_deletes(flask_app)
     bounded_pages(flask_app)
     both = guarded(flask_app, asgi, threads, Judge(half) if settings.login else None)
     _close_connections()
@@ -56,7 +58,9 @@ def guarded(flask_app: Any, asgi: Any, threads: int, judge: Judge | None) -> tup
     serve_files(asgi, str(flask_app.static_folder), inner)
     if judge:
         heed_changes(flask_app, judge)
+        refuse_two_readings(flask_app)
         asgi = tell_front_door(flask_app, asgi)
+    asgi = refuse_wide_paths(flask_app, asgi, login=bool(judge))
     return _strict(bounded(flask), judge, gateway=False), _strict(bounded(asgi), judge, gateway=True)
 
 

@@ -1,17 +1,31 @@
-"""Deleting artifacts stays inside those of one run, model or trace.
+"""The paths that a client may name on the routes which serve the artifact store as it lies there.
 
-MLflow's route takes any path: `.` removes every artifact of every experiment, and a number those of a whole experiment.
+MLflow's routes take any path. Deleting `.` removes every artifact of every experiment, and a number those of a whole experiment. And
+permissions go by the number that a path begins with: for `./5/...`, which is the same folder, it asks for none.
 """
 
 from __future__ import annotations
 
+import asyncio
 import posixpath
 import re
 from typing import Any
 
-_ENDPOINT = "_delete_artifact_mlflow_artifacts"
+from messages import USER, Message, Receive, Refusal, Send, mlflow_error
+
+# FastAPI's own routes; the others are Flask's, which knows more spellings of a path.
+_NATIVE = re.compile(r"/(?:ajax-)?api/2\.0/mlflow-artifacts/artifacts/(.+)", re.DOTALL)
+_FAMILY = "/mlflow-artifacts/"
 # As MLflow names what it stores: a run by 32 digits, a logged model by m- and a trace by tr- before them.
 _OWNED = re.compile(r"(?:.+/)?(?:m-|tr-)?[0-9a-f]{32}/artifacts(?:/.*)?", re.DOTALL)
+_WIDE = mlflow_error(
+    403, "PERMISSION_DENIED", "Only artifacts inside those of one run, model or trace are deleted here: EXPERIMENT/RUN/artifacts/..."
+)
+_ELSEWHERE = mlflow_error(
+    403,
+    "PERMISSION_DENIED",
+    "Artifacts are asked for by their experiment's folder: EXPERIMENT_ID/RUN_ID/artifacts/...; other folders are an admin's.",
+)
 
 
 def is_owned(path: str) -> bool:
@@ -19,25 +33,71 @@ def is_owned(path: str) -> bool:
     return bool(_OWNED.fullmatch(posixpath.normpath(path)))
 
 
-def refuse_wide_deletes(flask: Any) -> None:
-    """The Flask application refuses to delete what belongs to no one run, model or trace."""
-    flask.before_request(_refused)
+def is_of_experiment(path: str) -> bool:
+    """Whether the path plainly lies in one experiment's folder, by which permissions go."""
+    folders = path.split("/")
+    return folders[0].isascii() and folders[0].isdecimal() and "." not in folders
 
 
-def _refused() -> Any:
-    from flask import jsonify, request
+def refuse_wide_paths(flask: Any, asgi: Any, *, login: bool) -> Any:
+    """The FastAPI application whose artifact routes, as the Flask application's from here on, take only paths that have an owner.
+
+    Nothing is deleted but what is one run's, model's or trace's; with a login, each path is of an experiment, whose permission counts.
+    """
+    flask.before_request(lambda: _refused_by_flask(login=login))
+    return _Native(asgi) if login else asgi
+
+
+def _refused_by_flask(*, login: bool) -> Any:
+    from flask import Response, g, request
+
+    if request.url_rule is None or _FAMILY not in request.url_rule.rule:
+        return None
+    named = (request.view_args or {}).get("artifact_path")
+    # Of two MLflow's login reads the first, and of none its handler reads the body.
+    listed = request.args.getlist("path")
+    path = _decoded(named if named is not None else listed[0] if len(listed) == 1 else "")
+    refused: Refusal | None = None
+    if path is None:
+        # MLflow has words of its own for a path that leads out.
+        return None
+    if request.method == "DELETE" and not is_owned(path):
+        refused = _WIDE
+    elif login and not is_of_experiment(path) and not _is_admin(g.get("mlflow_authenticated_user")):
+        refused = _ELSEWHERE
+    return Response(refused.body, refused.status, refused.all_headers) if refused else None
+
+
+class _Native:
+    """The FastAPI application, which the guard stands before."""
+
+    def __init__(self, application: Any) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        found = _NATIVE.fullmatch(scope["path"]) if scope["type"] == "http" else None
+        if found and scope[USER] and await self._is_refused(found[1], scope[USER]):
+            await _ELSEWHERE.by_asgi(send)
+        else:
+            await self._application(scope, receive, send)
+
+    async def _is_refused(self, named: str, user: str) -> bool:
+        path = _decoded(named)
+        return path is not None and not is_of_experiment(path) and not await asyncio.to_thread(_is_admin, user)
+
+
+def _decoded(path: str) -> str | None:
+    """The path as MLflow decodes it, None where it refuses it."""
     from mlflow.exceptions import MlflowException
     from mlflow.utils.uri import validate_path_is_safe
 
-    if request.endpoint != _ENDPOINT or not request.view_args:
-        return None
     try:
-        # As MLflow decodes it.
-        path = validate_path_is_safe(request.view_args["artifact_path"])
+        return str(validate_path_is_safe(path))
     except MlflowException:
-        # It has words of its own for a path that leads out.
         return None
-    if is_owned(path):
-        return None
-    message = "Only artifacts inside those of one run, model or trace are deleted here: EXPERIMENT/RUN/artifacts/..."
-    return jsonify(error_code="PERMISSION_DENIED", message=message), 403
+
+
+def _is_admin(user: str | None) -> bool:
+    from mlflow.server import auth
+
+    return bool(user and auth.store.get_user(user).is_admin)

@@ -96,7 +96,7 @@ def registry(call: Call, run: str) -> None:
         {"name": "recorded-model", "source": "/etc/passwd"},
         {"name": "recorded-model", "source": "file:///etc"},
         {"name": "recorded-model", "source": "../x", "run_id": run},
-        {"name": "recorded-model", "source": "s3://other/place"},
+        {"name": "recorded-model", "source": f"runs:/{run}/model", "run_id": run},
         {"name": "recorded-model", "source": "mlflow-artifacts:/a/../../b"},
         {"name": "recorded-model", "source": "models:/none/1"},
     ):

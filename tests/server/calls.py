@@ -27,9 +27,8 @@ def experiments(call: Call) -> str:
     for name in ("", 5, None, ["x"], {"a": 1}, True, "x" * 257, "x" * 501, UNICODE, NUL, "../up", "a/b", " blank "):
         post("create", name=name)
     post("create")
-    post("create", name="elsewhere", artifact_location="s3://no-such-bucket/x")
+    post("create", name="elsewhere", artifact_location="mlflow-artifacts:/elsewhere/x")
     post("create", name="bad place 1", artifact_location="file:///etc?x=1#y")
-    post("create", name="bad place 2", artifact_location="mlflow-artifacts:/../..")
     post("create", name="bad tags", tags="team")
     post("create", name="bad tag", tags=[{"value": "no key"}])
     post("create", name="unknown field", colour="blue")
