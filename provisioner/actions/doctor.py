@@ -13,10 +13,10 @@ from typing import Any
 from provisioner.actions.kedro_layers import Effective, effective, read_layer
 from provisioner.actions.kedro_project import KedroProject, environments, find_project
 from provisioner.actions.kedro_proof import Answer, Loaded, ask, certain_project, choose_interpreter
-from provisioner.actions.link_plan import PASSWORD, USERNAME
 from provisioner.actions.link_record import LinkRecord, load_record, record_folder
 from provisioner.actions.stack_client import StackRest
 from provisioner.errors import LinkRefused, ProvisionError
+from provisioner.model.login import PASSWORD, USERNAME
 from provisioner.system.certificates import CERT_PATH, clients_ca_file
 from provisioner.system.files import read_file
 from provisioner.system.proxies import swallowing_proxy

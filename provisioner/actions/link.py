@@ -15,7 +15,7 @@ from provisioner.actions.kedro_project import KedroProject, config_files, find_p
 from provisioner.actions.kedro_proof import Interpreter, Loaded, ask, certain_project, choose_interpreter
 from provisioner.actions.link_draft import Draft, DraftFile, is_yaml, without_marks
 from provisioner.actions.link_login import write_home_login
-from provisioner.actions.link_plan import ClientEntry, Credentials, Plan, checked_uri, make_plan, remarks_on_environment
+from provisioner.actions.link_plan import ClientEntry, Credentials, Plan, Wanted, checked_uri, make_plan, remarks_on_environment
 from provisioner.actions.link_record import (
     CA_FILE,
     FileRecord,
@@ -31,7 +31,9 @@ from provisioner.actions.link_record import (
     save_record,
     used_elsewhere,
 )
+from provisioner.actions.old_login import OldLogin, OldLoginRule
 from provisioner.errors import LinkRefused
+from provisioner.model.login import LOGIN
 from provisioner.output import Reporter
 from provisioner.system.files import make_folders, read_file, remove_empty_folder, remove_file, replace_file
 
@@ -66,17 +68,20 @@ def link(
     *,
     credentials: Credentials | None = None,
     home: Credentials | None = None,
+    login_in_shell: bool = False,
     ca: bytes | None = None,
     env: str | None = None,
     python: Path | None = None,
     stack: str = "",
     identity: str = "",
+    old_login: OldLogin | None = None,
     dry_run: bool = False,
     reporter: Reporter,
 ) -> LinkReport:
     """The project at the path (or above it) uses the URI, and its own Kedro says so; LinkRefused leaves every byte.
 
-    `credentials` go into the project, `home` into MLflow's own file of this account; `identity` is what the server there says it is.
+    `credentials` go into the project, `home` into MLflow's own file of this account, or the shell has them; `identity` is what the server
+    there says it is; `old_login` decides about a login that the project has for another server, and OldLoginFound says that nobody has.
     """
     uri = checked_uri(uri)
     found = find_project(project)
@@ -87,18 +92,22 @@ def link(
     with contextlib.nullcontext() if dry_run else holding(folder, "link"):
         record = load_record(folder)
         draft = Draft(found, record, folder)
-        client = ClientEntry(credentials, folder / CA_FILE if ca else None)
-        plan = make_plan(found, draft, uri, client, env)
+        wanted = Wanted(uri, ClientEntry(credentials, folder / CA_FILE if ca else None), bool(credentials or home or login_in_shell), env)
+        plan = make_plan(found, draft, wanted, OldLoginRule(old_login, record, identity))
         if home:
             write_home_login(draft, home)
         files = draft.files()
-        for file in files:
-            if credentials and file.record.private and file.record.marks:
-                refuse_visible(found, file.path)
+        _refuse_what_git_sees(found, files if credentials else ())
         if dry_run:
             return _shown(found, uri, plan, files, reporter)
-        work = _Work(found, folder, record, plan, files, uri, stack, identity, client, ca)
+        work = _Work(found, folder, record, plan, files, wanted, stack, identity, ca)
         return _carry_out(work, interpreter, reporter)
+
+
+def _refuse_what_git_sees(project: KedroProject, files: Sequence[DraftFile]) -> None:
+    for file in files:
+        if file.record.private and file.record.marks:
+            refuse_visible(project, file.path)
 
 
 def unlink(project: Path, reporter: Reporter) -> LinkReport:
@@ -133,11 +142,18 @@ class _Work:
     record: LinkRecord | None
     plan: Plan
     files: Sequence[DraftFile]
-    uri: str
+    wanted: Wanted
     stack: str
     identity: str
-    client: ClientEntry
     ca: bytes | None
+
+    @property
+    def uri(self) -> str:
+        return self.wanted.uri
+
+    @property
+    def client(self) -> ClientEntry:
+        return self.wanted.client
 
     @property
     def changed(self) -> list[DraftFile]:
@@ -173,7 +189,8 @@ def _new_record(work: _Work) -> LinkRecord:
     files = tuple(file.record for file in work.files if file.record.marks)
     folders = work.record.folders if work.record else ()
     proved = work.record.proved if work.record else ""
-    return LinkRecord(str(work.project.path), work.stack, work.uri, work.plan.env, files, folders, proved, work.identity)
+    old_login = work.plan.old_login or ""
+    return LinkRecord(str(work.project.path), work.stack, work.uri, work.plan.env, files, folders, proved, work.identity, old_login)
 
 
 def _write(project: KedroProject, file: DraftFile) -> list[Path]:
@@ -229,6 +246,8 @@ def _refuse_different(work: _Work, loaded: Loaded) -> None:
         wrong = f"Kedro takes the credentials {loaded.credentials or 'of nobody'}, not {work.plan.entry}"
     elif not _same_login(loaded, work.client):
         wrong = f"Kedro takes another login from the credentials {work.plan.entry}"
+    elif work.plan.old_login == "remove" and loaded.credentials != work.plan.entry and LOGIN & loaded.login.keys():
+        wrong = f"Kedro still takes the login {loaded.credentials}, which was made for another server"
     if wrong:
         raise LinkRefused(
             f"a `kedro run` in {env} would not use {work.uri}",
@@ -237,6 +256,11 @@ def _refuse_different(work: _Work, loaded: Loaded) -> None:
             hint="`provision doctor` shows where each environment's value comes from",
             left_as="every file is as it was",
         )
+
+
+def _sends_login(work: _Work) -> bool:
+    """Whether a run has a login in any case, and the user knows."""
+    return work.wanted.has_login or work.plan.old_login == "keep"
 
 
 def _same_login(loaded: Loaded, client: ClientEntry) -> bool:
@@ -267,7 +291,7 @@ def _report(work: _Work, proof: Proof, reporter: Reporter) -> None:
             reporter.step("restored", name, "an earlier link wrote there")
         else:
             reporter.step("changed" if file.now is not None else "created", name, keys)
-    for verb, subject, detail in [*work.plan.remarks, *remarks_on_environment(work.uri)]:
+    for verb, subject, detail in [*work.plan.remarks, *remarks_on_environment(work.uri, has_login=_sends_login(work))]:
         reporter.step(verb, subject, detail)
     reporter.step("ok" if proof.state == "ok" else "not proved", "kedro", proof.detail)
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from provisioner.actions.health import API
 from provisioner.actions.link_draft import Draft
-from provisioner.actions.link_plan import PASSWORD, USERNAME, Credentials
+from provisioner.actions.link_plan import Credentials
 from provisioner.errors import LinkRefused, PreflightError, ProvisionError, Unhealthy
+from provisioner.model.login import PASSWORD, USERNAME
 from provisioner.output import CheckResult
 from provisioner.render.kedro_conf import Change
 from provisioner.system.certificates import clients_ca_file

@@ -13,14 +13,15 @@ from urllib.parse import urlsplit
 from provisioner.actions.kedro_layers import Layer, effective, read_layer, referred_global, resolve_global, server_block
 from provisioner.actions.kedro_project import KedroProject, visible_config
 from provisioner.actions.link_draft import Draft
+from provisioner.actions.old_login import OldLogin, OldLoginRule, is_login, undecided
 from provisioner.errors import LinkRefused
+from provisioner.model.login import LOGIN, PASSWORD, USERNAME
 from provisioner.model.secret import Secret
 from provisioner.render.kedro_conf import CREDENTIALS, REGISTRY_URI, TRACKING_URI, Change, line, refuse_flat
 from provisioner.system.certificates import CERT_PATH
 from provisioner.system.proxies import swallowing_proxy
 
 ENTRY = "mlflow_server"
-USERNAME, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 _CARRIED = re.compile(r"\$\{(?!globals:|runtime_params:|km\.random_name)")
 
 
@@ -48,6 +49,16 @@ class ClientEntry:
         return login | ({CERT_PATH: str(self.ca_file)} if self.ca_file else {})
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What a link is asked for: the address, what the client is to send, and where; `has_login` wherever the login is kept."""
+
+    uri: str
+    client: ClientEntry
+    has_login: bool = False
+    env: str | None = None
+
+
 @dataclass
 class Plan:
     """What a link will write and prove: in which environment, under which login entry, and what a person should know."""
@@ -55,6 +66,8 @@ class Plan:
     env: str
     proof_env: str
     entry: str = ""
+    old_login: OldLogin | None = None
+    """What becomes of a login for another server; None where the project has none."""
     remarks: list[tuple[str, str, str]] = field(default_factory=list)
 
 
@@ -86,12 +99,13 @@ def is_loopback(uri: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def make_plan(project: KedroProject, draft: Draft, uri: str, client: ClientEntry, env: str | None) -> Plan:
+def make_plan(project: KedroProject, draft: Draft, wanted: Wanted, rule: OldLoginRule) -> Plan:
     """The draft changed so that the project uses the URI; LinkRefused, with words, when no certain way is known."""
+    uri, client = wanted.uri, wanted.client
     if not project.conf.is_dir():
         where = str(project.conf)
         raise LinkRefused("the project's configuration is no directory", where=where, hint="correct CONF_SOURCE in settings.py, or make it")
-    plan = _environments(project, draft, uri, env)
+    plan = _environments(project, draft, uri, wanted.env)
     old = effective(project, plan.proof_env, draft.read)
     target = _layer(project, draft, plan.env)
     for layer in (target, _layer(project, draft, project.base_env)):
@@ -102,12 +116,19 @@ def make_plan(project: KedroProject, draft: Draft, uri: str, client: ClientEntry
     if block is not None and project.soft_merge:
         seen = {**(below or {}), **block}
     reference = referred_global((seen or {}).get("mlflow_tracking_uri"))
-    changes = _login_changes(plan, seen or {}, client)
+    name = (seen or {}).get("credentials")
+    name = name if isinstance(name, str) else ""
+    if is_login(project, plan.proof_env, name, draft.read) and not rule.sends(project, plan.proof_env, name, uri):
+        plan.old_login = "remove" if client.credentials else rule.settled(uri)
+        if plan.old_login is None:
+            raise undecided(project, name, old.uri, uri)
+        plan.remarks.append(_on_old_login(plan.old_login, name, old.uri, uri))
+    changes = _login_changes(plan, name, client)
     if reference:
         _set_global(project, draft, plan, reference, uri)
     else:
         changes.insert(0, Change(TRACKING_URI, uri))
-    changes += _registry_changes(plan, seen or {}, old.uri, uri)
+    changes += _registry_changes(plan, seen or {}, old.uri, wanted)
     if block is None and not reference and not project.soft_merge:
         changes += _carried(below or {}, changes, project, plan)
     home = target if block is not None or not reference else _holder(project, draft, plan)
@@ -163,24 +184,39 @@ def _holder(project: KedroProject, draft: Draft, plan: Plan) -> Layer:
     return target if server_block(target) is not None else _layer(project, draft, project.base_env)
 
 
-def _login_changes(plan: Plan, block: dict[str, Any], client: ClientEntry) -> list[Change]:
-    if not client:
-        return []
-    name = block.get("credentials")
-    plan.entry = name if isinstance(name, str) and name else ENTRY
-    return [Change(CREDENTIALS, plan.entry)]
+def _on_old_login(decision: OldLogin, name: str, old: str | None, uri: str) -> tuple[str, str, str]:
+    if decision == "keep":
+        return "warning", "login", f"{name!r}, made for {old or 'another server'}, is sent to {uri}, since you said so"
+    return "removed", "login", f"{name!r} of {old or 'another server'} is not sent to {uri}; credentials.yml still has it"
 
 
-def _registry_changes(plan: Plan, block: dict[str, Any], old: str | None, uri: str) -> list[Change]:
+def _login_changes(plan: Plan, name: str, client: ClientEntry) -> list[Change]:
+    is_ours = bool(name) and plan.old_login != "remove" and "${" not in name
+    if client:
+        # Beside a login of another server, which its entry keeps.
+        plan.entry = name if is_ours else ENTRY if name != ENTRY else f"{ENTRY}_2"
+        return [Change(CREDENTIALS, plan.entry)]
+    return [Change(CREDENTIALS, None)] if plan.old_login == "remove" else []
+
+
+def _registry_changes(plan: Plan, block: dict[str, Any], old: str | None, wanted: Wanted) -> list[Change]:
     """The registry follows when it was the old tracking server; else a person is told where models go."""
     registry = block.get("mlflow_registry_uri")
-    if registry is None or _same(registry, uri):
+    if registry is None or _same(registry, wanted.uri):
         return []
     if referred_global(registry) and referred_global(registry) == referred_global(block.get("mlflow_tracking_uri")):
         return []
     if _same(registry, old):
         plan.remarks.append(("changed", "registry", f"mlflow_registry_uri was {registry}, the old tracking server, and follows"))
-        return [Change(REGISTRY_URI, uri)]
+        return [Change(REGISTRY_URI, wanted.uri)]
+    if wanted.has_login:
+        raise LinkRefused(
+            f"this server's login would be sent to {registry}, too",
+            where="server.mlflow_registry_uri in mlflow.yml",
+            why="MLflow's client has one login, for its tracking server and for its registry",
+            hint=f"take mlflow_registry_uri out, or make it {wanted.uri}, then link again",
+            left_as="every file is as it was",
+        )
     detail = f"mlflow_registry_uri stays {registry}: models are registered there, not on this server"
     plan.remarks.append(("kept", "registry", detail))
     return []
@@ -274,7 +310,11 @@ def _write_login(project: KedroProject, draft: Draft, plan: Plan, client: Client
     draft.edit(layer.home(plan.entry, "credentials.yml"), changes, private=True)
 
 
-def remarks_on_environment(uri: str) -> list[tuple[str, str, str]]:
-    """What in this shell would keep a run from the server."""
+def remarks_on_environment(uri: str, *, has_login: bool) -> list[tuple[str, str, str]]:
+    """What in this shell would keep a run from the server, or send it a login that it never asked for."""
     proxy = swallowing_proxy(uri, os.environ)
-    return [("warning", "proxy", proxy)] if proxy else []
+    found = [("warning", "proxy", proxy)] if proxy else []
+    if not has_login and (names := [name for name in sorted(LOGIN) if os.environ.get(name)]):
+        why = f"MLflow's client sends it to every server, and to {uri}, which it was not made for; unset it"
+        found.append(("warning", "login", f"this shell has one in {', '.join(names)}: {why}"))
+    return found

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from provisioner.errors import ProvisionError
 from provisioner.render.kedro_conf import Change
@@ -60,6 +60,8 @@ class LinkRecord:
     proved: str = ""
     identity: str = ""
     """Which stack answered there; "" where none said."""
+    old_login: Literal["", "keep", "remove"] = ""
+    """What was decided about a login that the project had for another server."""
 
 
 def digest(content: bytes) -> str:
@@ -189,4 +191,5 @@ def _parse(document: dict[str, Any]) -> LinkRecord:
         tuple(document["folders"]),
         document["proved"],
         document.get("identity", ""),
+        document.get("old_login", ""),
     )

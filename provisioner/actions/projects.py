@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ from provisioner.actions.kedro_project import NotAProject, find_project
 from provisioner.actions.link import Credentials, LinkReport, link, unlink
 from provisioner.actions.link_login import check_server, shell_login
 from provisioner.actions.link_plan import checked_uri, is_loopback
+from provisioner.actions.old_login import Ask, OldLogin, OldLoginFound, decided
 from provisioner.actions.runtime import front_door, never_made, stack_port, tracking_uri
 from provisioner.actions.secrets import FOLDER, read_secret
 from provisioner.actions.stack_client import OtherServer, client, identity_of
@@ -41,6 +43,8 @@ class LinkOptions:
     login: Login = "credentials"
     ask: Callable[[str], str] | None = None
     check: bool = True
+    old_login: OldLogin | None = None
+    confirm: Ask | None = None
 
 
 def link_project(option: Path | None, options: LinkOptions, reporter: Reporter) -> Result:
@@ -59,11 +63,13 @@ def link_project(option: Path | None, options: LinkOptions, reporter: Reporter) 
                 "warning", "login", "the password travels in clear: whoever is on the way can read it; ask for an https:// address"
             )
         reporter.check(check_server(uri, credentials, server.ca))
-    report = link(
+    make = partial(
+        link,
         options.project,
         server.uri,
         credentials=credentials if options.login == "credentials" else None,
         home=credentials if options.login == "file" else None,
+        login_in_shell=bool(credentials) and options.login == "environment",
         ca=server.ca,
         env=options.env,
         python=options.python,
@@ -72,8 +78,17 @@ def link_project(option: Path | None, options: LinkOptions, reporter: Reporter) 
         dry_run=options.dry_run,
         reporter=reporter,
     )
+    report = _with_decision(make, options.old_login, options.confirm)
     _show_link(options, report, credentials, result)
     return result
+
+
+def _with_decision(make: Callable[..., LinkReport], old_login: OldLogin | None, confirm: Ask | None) -> LinkReport:
+    """The link, after the user's decision where the project has a login for another server."""
+    try:
+        return make(old_login=old_login)
+    except OldLoginFound as found:
+        return make(old_login=decided(found, confirm))
 
 
 def _show_link(options: LinkOptions, report: LinkReport, credentials: Credentials | None, result: Result) -> None:
@@ -155,13 +170,16 @@ def unlink_project(project: Path, reporter: Reporter) -> Result:
     return Result("unlink", data={"project": str(report.project), "changed": list(report.changed)})
 
 
-def link_projects(opened: OpenStack, uri: str, named: tuple[Path, ...], wanted: bool, reporter: Reporter) -> list[Path]:
+def link_projects(
+    opened: OpenStack, uri: str, named: tuple[Path, ...], wanted: bool, reporter: Reporter, confirm: Ask | None = None
+) -> list[Path]:
     """The projects now linked: those named, else the one that the user stands in."""
     if not wanted:
         return []
     projects = list(named) or _project_here()
     for project in projects:
-        link(
+        make = partial(
+            link,
             project,
             uri,
             credentials=stack_credentials(opened),
@@ -170,6 +188,7 @@ def link_projects(opened: OpenStack, uri: str, named: tuple[Path, ...], wanted: 
             identity=opened.state.identity,
             reporter=reporter,
         )
+        _with_decision(make, None, confirm)
     return projects
 
 

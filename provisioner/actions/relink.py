@@ -6,11 +6,11 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from provisioner.actions.link import link
-from provisioner.actions.link_plan import USERNAME
 from provisioner.actions.link_record import LinkRecord, records_of, value_digest
 from provisioner.actions.projects import stack_credentials
 from provisioner.actions.stack_directory import OpenStack, clients_ca
 from provisioner.errors import ProvisionError
+from provisioner.model.login import USERNAME
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import Reporter
 

@@ -51,7 +51,7 @@ def up(options: UpOptions, reporter: Reporter) -> Result:
     uri = result.data["tracking_uri"]
     # With what `up` has made of it: another port, an identity.
     opened = opened.again()
-    linked = link_projects(opened, uri, options.projects, options.link, reporter)
+    linked = link_projects(opened, uri, options.projects, options.link, reporter, options.ask)
     linked += relink(opened, uri, linked, options.ask if options.link else None, reporter)
     result.data["linked"] = [str(path) for path in linked]
     result.lines = [f"tracking URI  {uri}", f"next          {next_step(linked, options.link)}"]

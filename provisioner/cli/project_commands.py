@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from provisioner.cli.password import known_password
-from provisioner.cli.run import Output, OutputOption, StackOption, run
+from provisioner.cli.run import Output, OutputOption, StackOption, confirming, run
 
 
 class LoginPlace(str, Enum):
@@ -18,6 +19,13 @@ class LoginPlace(str, Enum):
     credentials = "credentials"
     environment = "environment"
     file = "file"
+
+
+class OldLogin(str, Enum):
+    """What becomes of a login for another server."""
+
+    keep = "keep"
+    remove = "remove"
 
 
 ProjectArgument = Annotated[
@@ -44,6 +52,10 @@ def link(
     login: Annotated[
         LoginPlace, typer.Option(help="Where it goes: credentials.yml, your shell, ~/.mlflow/credentials.")
     ] = LoginPlace.credentials,
+    old_login: Annotated[
+        OldLogin | None,
+        typer.Option(help="A login that the project has for another server: send it to this one, or not.", show_default=False),
+    ] = None,
     no_check: Annotated[bool, typer.Option("--no-check", help="Do not ask the server first.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the change; write nothing.")] = False,
     stack: StackOption = None,
@@ -54,6 +66,8 @@ def link(
 
     ask = known_password(password_stdin)
     options = LinkOptions(project or Path.cwd(), uri, env, python, ca_file, dry_run, user, login.value, ask, not no_check)
+    decision = old_login.value if old_login else None
+    options = replace(options, old_login=decision, confirm=confirming(output))  # type: ignore[arg-type]
     run("link", output, lambda reporter: link_project(stack, options, reporter))
 
 

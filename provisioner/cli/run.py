@@ -75,3 +75,16 @@ def _bug(error: Exception) -> ProvisionError:
         hint="report it with this line; PROVISION_DEBUG=1 shows the whole traceback",
         left_as="unknown; `provision status` shows it",
     )
+
+
+def confirm(question: str) -> bool:
+    """The user's yes; no one to ask means no."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        return False
+
+
+def confirming(output: Output) -> Callable[[str], bool] | None:
+    """What asks the user for a yes; None where there is nobody to ask."""
+    return confirm if output is Output.text and sys.stdin.isatty() else None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from provisioner.cli.run import Output, OutputOption, StackOption, run
+from provisioner.cli.run import Output, OutputOption, StackOption, confirm, confirming, run
 
 
 class RuntimeName(str, Enum):
@@ -39,8 +38,7 @@ def up(
     from provisioner.actions.up import up as action
 
     kind = runtime.value if runtime else None
-    ask = _ask if output is Output.text and sys.stdin.isatty() else None
-    options = UpOptions(stack, kind, tuple(project or ()), not no_link, dry_run, ask)  # type: ignore[arg-type]
+    options = UpOptions(stack, kind, tuple(project or ()), not no_link, dry_run, confirming(output))  # type: ignore[arg-type]
     run("up", output, lambda reporter: action(options, reporter))
 
 
@@ -126,7 +124,7 @@ def erase(
     from provisioner.actions.down import EraseOptions
     from provisioner.actions.down import erase as action
 
-    run("erase", output, lambda reporter: action(EraseOptions(stack, yes, host), _ask, _ask_name, reporter))
+    run("erase", output, lambda reporter: action(EraseOptions(stack, yes, host), confirm, _ask_name, reporter))
 
 
 def schema(stack: StackOption = None, output: OutputOption = Output.text) -> None:
@@ -142,11 +140,3 @@ def _ask_name(question: str) -> str:
         return str(typer.prompt(question, err=True, default="", show_default=False))
     except typer.Abort:
         return ""
-
-
-def _ask(question: str) -> bool:
-    """The user's yes; no one to ask means no."""
-    try:
-        return typer.confirm(question, err=True)
-    except typer.Abort:
-        return False

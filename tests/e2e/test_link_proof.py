@@ -13,6 +13,7 @@ from provisioner.actions.kedro_layers import effective
 from provisioner.actions.kedro_project import find_project
 from provisioner.actions.kedro_proof import ask
 from provisioner.actions.link import Credentials, LinkReport, link, unlink
+from provisioner.actions.old_login import OldLoginFound
 from provisioner.errors import LinkRefused
 from provisioner.model.secret import Secret
 from provisioner.output import Recorder
@@ -22,6 +23,10 @@ from tests.kedro_env import kedro_environment, new_project
 URI = "http://127.0.0.1:5999"
 SHARED = "https://mlflow.example.org"
 LOGIN = Credentials("admin", Secret("s3cret: #'\"\\word ä"))
+SETTINGS_WITH_A_RESOLVER = """CONFIG_LOADER_ARGS = {
+    "base_env": "base", "default_run_env": "local", "custom_resolvers": {"login": lambda: "bob"}
+}
+"""
 OLD = "server:\n  mlflow_tracking_uri: http://old:5000\n"
 
 
@@ -108,6 +113,25 @@ CASES = {
     "a file in a folder": {"conf/local/mlflow/server.yml": OLD},
     "underscore keys in two files": {"conf/local/mlflow.yml": f"_a: 1\n{OLD}", "conf/local/mlflow_x.yml": "_a: 2\nui: {}\n"},
 }
+
+
+def test_kedro_takes_no_login_of_another_server(project: Path, python: Path) -> None:
+    write(project, "conf/local/mlflow.yml", OLD + "  credentials: theirs\n")
+    write(project, "conf/local/credentials.yml", "theirs:\n  MLFLOW_TRACKING_USERNAME: bob\n  MLFLOW_TRACKING_PASSWORD: his-alone\n")
+    before = ask(find_project(project), python, ["local"]).environments["local"]
+    assert (before.credentials, "MLFLOW_TRACKING_PASSWORD" in before.login) == ("theirs", True)
+    with pytest.raises(OldLoginFound):
+        do_link(project, python)
+    report = do_link(project, python, old_login="remove")
+    assert report.proof.state == "ok", report.proof
+    after = ask(find_project(project), python, ["local"]).environments["local"]
+    assert (after.uri, after.credentials, dict(after.login)) == (URI, "", {})
+    # What the files do not tell, Kedro does: here by a resolver.
+    settings(project, SETTINGS_WITH_A_RESOLVER)
+    write(project, "conf/local/credentials.yml", "theirs:\n  MLFLOW_TRACKING_USERNAME: ${login:}\n")
+    unlink(project, Recorder())
+    with pytest.raises(OldLoginFound):
+        do_link(project, python)
 
 
 @pytest.mark.parametrize("uri", [URI, SHARED])

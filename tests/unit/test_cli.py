@@ -235,10 +235,10 @@ def test_the_schema_is_printed_for_editors() -> None:
 
 
 def test_no_answer_to_a_question_is_a_no() -> None:
-    from provisioner.cli.stack_commands import _ask
+    from provisioner.cli.run import confirm
 
     asked = typer.Typer()
-    asked.command()(lambda: print(_ask("Sure?")))
+    asked.command()(lambda: print(confirm("Sure?")))
     for given, said in (("", "False"), ("n\n", "False"), ("y\n", "True")):
         assert CliRunner().invoke(asked, [], input=given).stdout.split()[-1] == said
 
