@@ -1,29 +1,38 @@
-"""Logins before MLflow looks at them: who failed too often waits, few passwords are hashed at a time, a changed user counts at once.
+"""Logins before MLflow looks at them: few passwords are hashed at a time, only wrong ones count, a changed user counts at once.
 
 A password costs a sixth of a second of CPU. MLflow remembers right logins for a while in each process; wrong ones are hashed each
 time, by the threads that serve everybody, and its FastAPI application does it in its event loop. So they are judged here, and MLflow
-finds those that were right remembered. What it remembers it drops only in the process that changed the user: here all processes
+finds those that were right remembered. Who was never right waits for a turn, which costs nobody anything, and who was right for nobody
+else than those. What it remembers it drops only in the process that changed the user: here all processes
 share a mark that changes with a user, and whoever sees it change forgets.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import mmap
 import os
 import re
-import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
 from enum import Enum, auto
+from functools import cached_property
+from typing import TypeVar
 
 from attempts import Failures, Known, Locks, digest, network
 
+_T = TypeVar("_T")
 # With the prefix of MLflow's REST API or of its page.
 _CHANGES = re.compile(r"/(?:ajax-)?api/\d\.\d/mlflow/users/(?:update-password|update-admin|delete)")
 _MARK = 16
-# Seconds for a place among those whose passwords are hashed, and for what becomes of the same login.
-PATIENCE, PATIENCE_SAME = 1.0, 20.0
+# Seconds that a stranger waits for its turn, and then for one of the places; and after which it may come again.
+PATIENCE, PAUSE = 20.0, 2.0
+# Strangers in each process; each is a request that is held.
+MOST_WAITING = 256
 
 
 class Verdict(Enum):
@@ -63,102 +72,143 @@ class Judge:
 
     def __init__(self, places: int) -> None:
         self.changes = Changes()
-        self._failures, self._known = Failures(), Known()
+        self._failures, self._known, self._refuted = Failures(), Known(), Known()
         self._places = Locks(places)
-        # Of each process one thread at a time: the others are for those who are known.
-        self._waiting = threading.BoundedSemaphore(1)
-        self._one_known = threading.Lock()
-        self._cases = _Cases()
+        # Strangers wait for each other, and never those who are known. Threads begin after the fork, at the first login.
+        self._turns = Turns(MOST_WAITING)
+        self._strangers, self._acquaintances, self._tables = (ThreadPoolExecutor(1) for _ in range(3))
 
     def remembers(self, user: str, password: str) -> bool:
         """Whether the login was right a moment ago, and no user changed since."""
         self.changes.heed()
         return _is_remembered(user, password)
 
-    def judge(self, address: str, user: str, password: str) -> tuple[Verdict, float]:
+    async def judge(self, address: str, user: str, password: str) -> tuple[Verdict, float]:
         """The verdict, and for `later` the seconds to wait."""
-        if self.remembers(user, password):
-            return Verdict.right, 0
-        login, attempt = digest(user, password), digest(network(address), user)
-        known = self._known.has(login)
+        login = Login(user, password, digest(network(address), user))
+        if settled := await self._settled(login):
+            return settled
+        async with self._turns.turn(login.attempt, PATIENCE) as is_mine:
+            if not is_mine:
+                return Verdict.later, PAUSE
+            # What those before it sent may have settled it.
+            if settled := await self._settled(login):
+                return settled
+            return await _run(self._strangers, self._look_in_place, login), PAUSE
+
+    async def _settled(self, login: Login) -> tuple[Verdict, float] | None:
+        """The verdict of a login that need not wait among strangers; None for one that does."""
         # However often others failed: whoever knows the password is not locked out.
-        if not known and (wait := self._failures.wait(attempt)):
-            return Verdict.later, wait
-        if known:
-            return self._settle(known, login, attempt, user, password)
-        if not self._waiting.acquire(blocking=False):
-            return Verdict.later, PATIENCE
-        try:
-            return self._settle(known, login, attempt, user, password)
-        finally:
-            self._waiting.release()
+        if await _run(self._tables, self._is_known, login):
+            return await _run(self._acquaintances, self._look, login), PAUSE
+        return await _run(self._tables, self._looked_up, login)
 
-    def _settle(self, known: bool, login: bytes, attempt: bytes, user: str, password: str) -> tuple[Verdict, float]:
-        """The verdict of the one case that this login is, however often it was sent meanwhile."""
-        case, is_first = self._cases.open(login)
-        if is_first:
-            with self._cases.closing(login, case):
-                case.verdict = self._hashed(known, login, user, password)
-        elif not case.decided.wait(PATIENCE_SAME):
-            return Verdict.later, PATIENCE
-        if case.verdict is Verdict.wrong:
-            self._failures.add(attempt)
-        return case.verdict, PATIENCE
+    def _is_known(self, login: Login) -> bool:
+        return self._known.has(login.key)
 
-    def _hashed(self, known: bool, login: bytes, user: str, password: str) -> Verdict:
-        """What hashing the password says, once there is a place for it."""
-        if known:
-            with self._one_known:
-                return self._hash(login, user, password)
+    def _looked_up(self, login: Login) -> tuple[Verdict, float] | None:
+        # A password that was wrong says nothing new when it comes again, and does not count.
+        if self._refuted.has(self._until_a_change(login)):
+            return Verdict.wrong, 0
+        wait = self._failures.wait(login.attempt)
+        return (Verdict.later, wait) if wait else None
+
+    def _until_a_change(self, login: Login) -> bytes:
+        return digest(login.user, login.password, self.changes.mark().hex())
+
+    def _look_in_place(self, login: Login) -> Verdict:
+        """What hashing a stranger's password says, once there is a place for it."""
         with self._places.any(PATIENCE) as free:
             if not free:
                 return Verdict.later
             started = time.monotonic()
-            verdict = self._hash(login, user, password)
+            verdict = self._look(login)
             if verdict is Verdict.wrong:
                 # As long again the place does nothing: others need the processor.
                 time.sleep(time.monotonic() - started)
             return verdict
 
-    def _hash(self, login: bytes, user: str, password: str) -> Verdict:
-        if _is_right(user, password, self.changes):
-            self._known.add(login)
+    def _look(self, login: Login) -> Verdict:
+        # It may have waited for long.
+        self.changes.heed()
+        key = self._until_a_change(login)
+        if _is_right(login.user, login.password, self.changes):
+            self._known.add(login.key)
             return Verdict.right
-        self._known.drop(login)
+        self._known.drop(login.key)
+        self._refuted.add(key)
+        self._failures.add(login.attempt)
         return Verdict.wrong
 
 
-class _Case:
-    """A login that is being judged."""
+@dataclass(frozen=True)
+class Login:
+    """A user and a password that have to be looked at, and as whose attempt a failure counts."""
 
-    def __init__(self) -> None:
-        self.decided = threading.Event()
-        self.verdict = Verdict.later
+    user: str
+    password: str
+    attempt: bytes
+
+    @cached_property
+    def key(self) -> bytes:
+        """What the login is known by."""
+        return digest(self.user, self.password)
 
 
-class _Cases:
-    """The logins that this process judges now: the same one, sent again meanwhile, is judged once."""
+async def _run(threads: Executor, work: Callable[[Login], _T], login: Login) -> _T:
+    return await asyncio.get_running_loop().run_in_executor(threads, work, login)
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open: dict[bytes, _Case] = {}
 
-    def open(self, login: bytes) -> tuple[_Case, bool]:
-        """The login's case, and whether it is for the caller to decide."""
-        with self._lock:
-            there = self._open.get(login)
-            case = there or self._open.setdefault(login, _Case())
-            return case, there is None
+class Turns:
+    """One of a process's coroutines at a time; of those who wait, each key has its turn, and then the next one of the same key."""
 
-    @contextlib.contextmanager
-    def closing(self, login: bytes, case: _Case) -> Iterator[None]:
-        """At its end all who wait for the case go on."""
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._waiting: dict[bytes, deque[asyncio.Future[None]]] = {}
+        self._count = 0
+        self._is_taken = False
+
+    @contextlib.asynccontextmanager
+    async def turn(self, key: bytes, seconds: float) -> AsyncIterator[bool]:
+        """Has the turn; False when it did not come in that time, or too many wait already."""
+        is_mine = await self._wait(key, seconds) if self._is_taken else True
+        self._is_taken = True
         try:
-            yield
+            yield is_mine
         finally:
-            with self._lock:
-                del self._open[login]
-            case.decided.set()
+            if is_mine:
+                self._hand_on()
+
+    async def _wait(self, key: bytes, seconds: float) -> bool:
+        if self._count >= self._most:
+            return False
+        mine = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(key, deque()).append(mine)
+        self._count += 1
+        try:
+            await asyncio.wait({mine}, timeout=seconds)
+        except asyncio.CancelledError:
+            if mine.done():
+                self._hand_on()
+            raise
+        finally:
+            self._count -= 1
+            # Whose turn has not come by now does not want it any more.
+            mine.cancel()
+        return not mine.cancelled()
+
+    def _hand_on(self) -> None:
+        while self._waiting:
+            key = next(iter(self._waiting))
+            queue = self._waiting.pop(key)
+            first = queue.popleft()
+            if queue:
+                # Behind the others.
+                self._waiting[key] = queue
+            if not first.done():
+                first.set_result(None)
+                return
+        self._is_taken = False
 
 
 def _forget() -> None:
@@ -188,3 +238,10 @@ def _is_right(user: str, password: str, changes: Changes) -> bool:
         if changes.mark() == mark:
             return found is not None
         _forget()
+
+
+def is_admin(user: str | None) -> bool:
+    """Whether the user, None for a stranger, is an admin."""
+    from mlflow.server import auth
+
+    return bool(user and auth.store.get_user(user).is_admin)

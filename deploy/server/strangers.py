@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 import sys
@@ -44,9 +43,9 @@ def _login(path: str, values: Values, *, gateway: bool) -> Login | None:
     return None if is_unprotected_route(path) else login
 
 
-def _judged(login: Login, values: Values, judge: Judge) -> Refusal | None:
+async def _judged(login: Login, values: Values, judge: Judge) -> Refusal | None:
     try:
-        verdict, wait = judge.judge("".join(values(ADDRESS)), login.user, login.password)
+        verdict, wait = await judge.judge("".join(values(ADDRESS)), login.user, login.password)
     except Exception as error:
         # The database is away, as a rule. Neither right nor wrong: MLflow's clients come again after this answer.
         print(f"server: a login could not be judged: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
@@ -86,5 +85,4 @@ class _Guard:
         is_job = path.startswith(GATEWAY) and login.password == os.environ.get(_GATEWAY_TOKEN)
         if is_job or self._judge.remembers(login.user, login.password):
             return None
-        # A password that has to be hashed would stop the event loop.
-        return await asyncio.to_thread(_judged, login, values, self._judge)
+        return await _judged(login, values, self._judge)

@@ -18,6 +18,12 @@ CERTIFICATE = "tls.crt"
 # As the tracking server has it, which is asked beside this front door too (`deploy/server/bodies.py`).
 MOST_OF_A_BODY = 20_000_000
 TOO_LARGE = "The body is larger than 20 MB; send it in several requests, or as an artifact, which has any size."
+# In whole seconds: so long a call waits for a tracking server that starts anew, and so long a client shall wait after that.
+HELD, PAUSE = 30, 5
+AWAY = (
+    f"The tracking server did not answer, or could not be asked within {HELD} s. It may be starting: try again. "
+    "provision status says how it is."
+)
 ACME_CA = "acme-ca.crt"
 
 _HEAD = "# Made by `provision`; changes here are overwritten.\n"
@@ -78,7 +84,7 @@ _ACCESS_LOG = """\
 # would wait for it, and costs memory.
 _TRACKING_SERVER = """\
 (tracking_server) {
-	lb_try_duration 30s
+	lb_try_duration %ds
 	lb_try_interval 100ms
 	flush_interval -1
 	transport http {
@@ -114,6 +120,11 @@ _SITE = """\
 	handle_errors 413 {{
 		header Content-Type application/json
 		respond `{too_large}` 413
+	}}
+	handle_errors 502 503 504 {{
+		header Content-Type application/json
+		header Retry-After {pause}
+		respond `{away}` 503
 	}}
 
 	# Compressing takes memory for as long as a client reads. The page's files come compressed, and of transfers there are many.
@@ -202,12 +213,14 @@ def render_caddyfile(stack: Stack, addresses: Addresses, asgi_paths: Sequence[st
         demo=_NO_DEMO if stack.login else "",
         most_of_a_body=MOST_OF_A_BODY,
         too_large=json.dumps({"error_code": "INVALID_PARAMETER_VALUE", "message": TOO_LARGE}),
+        away=json.dumps({"error_code": "TEMPORARILY_UNAVAILABLE", "message": AWAY}),
+        pause=PAUSE,
         not_allowed=_NOT_ALLOWED,
         asgi_paths=" ".join(asgi_paths),
         upstream=addresses.upstream,
         upstream_asgi=addresses.upstream_asgi,
     )
-    text = _HEAD + _options(stack, addresses) + "\n" + _ACCESS_LOG + _TRACKING_SERVER + site
+    text = _HEAD + _options(stack, addresses) + "\n" + _ACCESS_LOG + _TRACKING_SERVER % HELD + site
     if secure:
         text += _OTHER_NAMES.format(address=f"https://:{port}", bind=f"bind {bind}")
     if secure and addresses.front_http:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
 from tests.checks import healthy, nothing_changed, refused, run_logged, running
 from tests.installed import Program
+from tests.server.deployed import Peer, Reply
 
 
 def test_a_password_that_the_database_refuses_is_named_and_mends_when_put_back(program: Program) -> None:
@@ -35,12 +39,32 @@ def write(path: Path, content: bytes) -> None:
     path.chmod(0o444)
 
 
+def front_door(program: Program) -> Peer:
+    return Peer(urlsplit(program("status").data["tracking_uri"]).netloc)
+
+
+def first_refusal(door: Peer) -> Reply:
+    """The first answer that is no 200, asked for until there is one."""
+    end = time.monotonic() + 90
+    while (answer := door("GET", "/version")).status == 200:
+        assert time.monotonic() < end, "the server went on answering"
+        time.sleep(0.2)
+    return answer
+
+
 @pytest.mark.only("docker")
 def test_a_server_that_ends_over_and_over_is_named_with_its_last_words(program: Program) -> None:
     override = program.stack / "compose.override.yml"
     override.write_text("services:\n  mlflow:\n    command: [no-such-role]\n")
     try:
-        error = refused(program("up", "--no-link"), 6, "mlflow does not get healthy", "no such role: no-such-role", "provision logs mlflow")
+        with ThreadPoolExecutor(1) as threads:
+            told = threads.submit(first_refusal, front_door(program))
+            failed = program("up", "--no-link")
+            away = told.result(60)
+        error = refused(failed, 6, "mlflow does not get healthy", "no such role: no-such-role", "provision logs mlflow")
+        # Held for a while first: of a server that only starts anew nobody hears.
+        assert (away.status, away.headers["retry-after"]) == (503, "5")
+        assert "provision status" in away.document["message"]
         assert error["where"].startswith("service mlflow")
         assert "no data was removed" in error["left_as"]
     finally:

@@ -47,7 +47,7 @@ class NobodyGetsIn:
     def remembers(self, user, password):
         return False
 
-    def judge(self, address, user, password):
+    async def judge(self, address, user, password):
         from logins import Verdict
 
         return Verdict.wrong, 1.0

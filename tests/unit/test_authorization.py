@@ -128,7 +128,7 @@ class Judge:
     def remembers(self, user: str, password: str) -> bool:
         return False
 
-    def judge(self, address: str, user: str, password: str) -> tuple[Verdict, float]:
+    async def judge(self, address: str, user: str, password: str) -> tuple[Verdict, float]:
         self.asked.append((user, password))
         return (Verdict.right if user == "ana" else Verdict.wrong), 1.0
 
