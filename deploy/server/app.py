@@ -20,6 +20,7 @@ from mlflow.server.fastapi_app import app as fastapi_app
 from mlflow.server.handlers import initialize_backend_stores
 from page import serve_files
 from parameters import refuse_two_readings
+from permissions import ask_for_all_permissions
 from settings import Fault, Settings
 from signed_in import tell_front_door
 from sizing import cores_here
@@ -33,6 +34,10 @@ def applications(settings: Settings, threads: int) -> tuple[Any, Any]:
     if settings.on_s3:
         _never_send_clients_to_the_store()
     refuse_locations_outside(Root(settings.artifacts, settings.login))
+    if settings.login:
+        from own_traces import use_own_traces
+
+        use_own_traces()
     # Half of the cores stay for those who are known, and who ask for little.
     half = max(1, int(cores_here() / 2))
     bounded_statements(half)
@@ -59,6 +64,7 @@ def guarded(flask_app: Any, asgi: Any, threads: int, judge: Judge | None) -> tup
     if judge:
         heed_changes(flask_app, judge)
         refuse_two_readings(flask_app)
+        asgi = ask_for_all_permissions(flask_app, asgi)
         asgi = tell_front_door(flask_app, asgi)
     asgi = refuse_wide_paths(flask_app, asgi, login=bool(judge))
     return _strict(bounded(flask), judge, gateway=False), _strict(bounded(asgi), judge, gateway=True)

@@ -11,7 +11,8 @@ import posixpath
 import re
 from typing import Any
 
-from messages import USER, Message, Receive, Refusal, Send, mlflow_error
+from logins import is_admin
+from messages import USER, Message, Receive, Send, mlflow_error
 
 # FastAPI's own routes; the others are Flask's, which knows more spellings of a path.
 _NATIVE = re.compile(r"/(?:ajax-)?api/2\.0/mlflow-artifacts/artifacts/(.+)", re.DOTALL)
@@ -49,7 +50,7 @@ def refuse_wide_paths(flask: Any, asgi: Any, *, login: bool) -> Any:
 
 
 def _refused_by_flask(*, login: bool) -> Any:
-    from flask import Response, g, request
+    from flask import g, request
 
     if request.url_rule is None or _FAMILY not in request.url_rule.rule:
         return None
@@ -57,15 +58,14 @@ def _refused_by_flask(*, login: bool) -> Any:
     # Of two MLflow's login reads the first, and of none its handler reads the body.
     listed = request.args.getlist("path")
     path = _decoded(named if named is not None else listed[0] if len(listed) == 1 else "")
-    refused: Refusal | None = None
     if path is None:
         # MLflow has words of its own for a path that leads out.
         return None
     if request.method == "DELETE" and not is_owned(path):
-        refused = _WIDE
-    elif login and not is_of_experiment(path) and not _is_admin(g.get("mlflow_authenticated_user")):
-        refused = _ELSEWHERE
-    return Response(refused.body, refused.status, refused.all_headers) if refused else None
+        return _WIDE.by_flask()
+    if login and not is_of_experiment(path) and not is_admin(g.get("mlflow_authenticated_user")):
+        return _ELSEWHERE.by_flask()
+    return None
 
 
 class _Native:
@@ -83,7 +83,7 @@ class _Native:
 
     async def _is_refused(self, named: str, user: str) -> bool:
         path = _decoded(named)
-        return path is not None and not is_of_experiment(path) and not await asyncio.to_thread(_is_admin, user)
+        return path is not None and not is_of_experiment(path) and not await asyncio.to_thread(is_admin, user)
 
 
 def _decoded(path: str) -> str | None:
@@ -95,9 +95,3 @@ def _decoded(path: str) -> str | None:
         return str(validate_path_is_safe(path))
     except MlflowException:
         return None
-
-
-def _is_admin(user: str | None) -> bool:
-    from mlflow.server import auth
-
-    return bool(user and auth.store.get_user(user).is_admin)

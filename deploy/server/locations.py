@@ -77,10 +77,10 @@ class Root:
             "Name what this server keeps: runs:/RUN_ID/PATH, models:/MODEL_ID or models:/NAME/VERSION."
         )
 
-    def fault_of_trace(self, location: str, trace_id: str) -> str:
-        """What is wrong with the location of a trace's artifacts, "" when nothing is."""
-        found = place(location)
-        if found and self.holds(location) and found[-3:] == ("traces", trace_id, "artifacts"):
+    def fault_of_trace(self, location: str, trace_id: str, home: str | None) -> str:
+        """What is wrong with the location of a trace's artifacts, "" when nothing is; `home` is the location of its experiment."""
+        is_plain = place(f"{PROXIED}:/{trace_id}") == (PROXIED, "", trace_id)
+        if is_plain and home and location == f"{home.rstrip('/')}/traces/{trace_id}/artifacts":
             return ""
         return f"trace {trace_id!r} cannot have its artifacts at {location!r}: the server chooses the place. Leave the tag out."
 
@@ -108,7 +108,7 @@ def _opened(root: Root, kind: Any, uri: str, tracking_uri: str | None = None, re
 def _refuse_to_write(root: Root) -> None:
     from mlflow.prompt.constants import _PROMPT_SOURCE_PLACEHOLDERS
     from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
-    from mlflow.store.tracking.dbmodels.models import SqlExperiment, SqlRun, SqlTraceTag
+    from mlflow.store.tracking.dbmodels.models import SqlExperiment, SqlRun, SqlTraceInfo, SqlTraceTag
     from mlflow.utils.mlflow_tags import MLFLOW_ARTIFACT_LOCATION, MLFLOW_TRACE_ARCHIVE_LOCATION
     from sqlalchemy import event, inspect, select
 
@@ -128,10 +128,14 @@ def _refuse_to_write(root: Root) -> None:
 
     @event.listens_for(SqlTraceTag, "before_insert")
     @event.listens_for(SqlTraceTag, "before_update")
-    def _trace(_mapper: Any, _connection: Any, row: Any) -> None:
+    def _trace(_mapper: Any, connection: Any, row: Any) -> None:
         # MLflow opens, and deletes, what either says.
         if row.key == MLFLOW_ARTIFACT_LOCATION:
-            _raise(root.fault_of_trace(row.value, row.request_id))
+            of_trace: Any = select(SqlTraceInfo.experiment_id).where(SqlTraceInfo.request_id == row.request_id)
+            home = connection.scalar(
+                select(SqlExperiment.artifact_location).where(SqlExperiment.experiment_id == of_trace.scalar_subquery())
+            )
+            _raise(root.fault_of_trace(row.value, row.request_id, home))
         elif row.key == MLFLOW_TRACE_ARCHIVE_LOCATION:
             _raise(f"the tag {row.key} is not a client's to set. Leave it out.")
 

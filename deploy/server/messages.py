@@ -38,6 +38,12 @@ class Refusal:
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body.encode()})
 
+    def by_flask(self) -> Any:
+        """The answer of a Flask application."""
+        from flask import Response
+
+        return Response(self.body, self.status, self.all_headers)
+
 
 class Refused(Exception):
     """The request is answered with this instead."""

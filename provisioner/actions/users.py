@@ -199,8 +199,16 @@ def _experiment(server: UserServer, given: str) -> tuple[str, str, str]:
 
 
 def _model(server: UserServer, name: str) -> tuple[str, str, str]:
-    if server.find(f"{API}/registered-models/get?name={quote(name, safe='')}") is None:
+    found = server.find(f"{API}/registered-models/get?name={quote(name, safe='')}")
+    if found is None:
         raise PreflightError(f"there is no registered model {name}", where=server.opened.place)
+    if {"key": "mlflow.prompt.is_prompt", "value": "true"} in found["registered_model"].get("tags", []):
+        # A grant on a model of that name would be kept, and count for nothing.
+        raise PreflightError(
+            f"{name} is a prompt, and MLflow grants a user nothing on one prompt",
+            where=server.opened.place,
+            hint="what all may do with prompts is `server.default_permission`",
+        )
     return "registered_model", name, f"model {name}"
 
 

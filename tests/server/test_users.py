@@ -185,6 +185,17 @@ def test_a_permission_is_granted_changed_and_taken_back(team: Deployed) -> None:
     assert "default_permission" in less.error["where"]
 
 
+def test_a_grant_on_a_prompt_would_count_for_nothing_and_is_refused(team: Deployed) -> None:
+    program = team.program
+    front, admin = Peer(urlsplit(team.uri).netloc), {"Authorization": basic("admin", program.secret("mlflow_admin_password"))}
+    prompt = {"name": "greeting", "tags": [{"key": "mlflow.prompt.is_prompt", "value": "true"}]}
+    assert front("POST", "/api/2.0/mlflow/registered-models/create", prompt, admin).status == 200
+    assert program("user", "add", "fay", "--generate").code == 0
+    answer = program("user", "grant", "fay", "--permission", "NO_PERMISSIONS", "--model", "greeting")
+    assert answer.code == 4
+    assert "is a prompt" in answer.error["what"]
+
+
 @pytest.mark.parametrize("password", ["short", "no-ascii-ä-in-here", ""])
 def test_a_password_that_mlflow_would_stumble_over_is_refused(team: Deployed, password: str) -> None:
     answer = team.program("user", "add", "dora", "--password-stdin", stdin=password + "\n")

@@ -102,7 +102,7 @@ def both(user: str | None) -> Both:
 
 @pytest.fixture(autouse=True)
 def one_admin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("artifacts._is_admin", lambda user: user == "admin")
+    monkeypatch.setattr("artifacts.is_admin", lambda user: user == "admin")
 
 
 @pytest.mark.parametrize("path", HIDDEN)

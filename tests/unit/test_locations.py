@@ -115,14 +115,18 @@ def test_a_version_comes_from_what_the_server_keeps() -> None:
 
 
 def test_a_trace_has_its_artifacts_where_the_server_puts_them() -> None:
-    assert S3.fault_of_trace("mlflow-artifacts:/3/traces/tr-1/artifacts", "tr-1") == ""
-    assert S3.fault_of_trace("s3://shop/mlflow/3/traces/tr-1/artifacts", "tr-1") == ""
-    for location, trace in (
-        (f"mlflow-artifacts:/5/{RUN}/artifacts", "tr-1"),
-        ("mlflow-artifacts:/3/traces/tr-2/artifacts", "tr-1"),
-        ("mlflow-artifacts:/3/traces/../../5/artifacts", "../../5"),
-        ("mlflow-artifacts:/3/traces/a/b/artifacts", "a/b"),
-        ("s3://other/3/traces/tr-1/artifacts", "tr-1"),
-        ("file:///etc/traces/tr-1/artifacts", "tr-1"),
+    home = "mlflow-artifacts:/3"
+    assert S3.fault_of_trace("mlflow-artifacts:/3/traces/tr-1/artifacts", "tr-1", home) == ""
+    # As an older server wrote it, beside its experiment.
+    assert S3.fault_of_trace("s3://old/3/traces/tr-1/artifacts", "tr-1", "s3://old/3") == ""
+    for location, trace, around in (
+        (f"mlflow-artifacts:/5/{RUN}/artifacts", "tr-1", home),
+        (f"mlflow-artifacts:/3/{RUN}/artifacts/traces/tr-1/artifacts", "tr-1", home),
+        ("mlflow-artifacts:/5/traces/tr-1/artifacts", "tr-1", home),
+        ("mlflow-artifacts:/3/traces/tr-2/artifacts", "tr-1", home),
+        ("mlflow-artifacts:/3/traces/../../5/artifacts", "../../5", home),
+        ("mlflow-artifacts:/3/traces/a/b/artifacts", "a/b", home),
+        ("s3://shop/mlflow/3/traces/tr-1/artifacts", "tr-1", home),
+        ("mlflow-artifacts:/3/traces/tr-1/artifacts", "tr-1", None),
     ):
-        assert repr(location) in S3.fault_of_trace(location, trace)
+        assert repr(location) in S3.fault_of_trace(location, trace, around)

@@ -49,10 +49,18 @@ def test_one_run_has_one_reading(parameters: object) -> None:
         ("DELETE", "/?name=mine", b'{"name": "yours"}', None, 400),
         ("DELETE", "/", b'{"name": "yours"}', "application/json", 200),
         ("DELETE", "/?name=mine", None, None, 200),
+        ("GET", "/?name=mine", b'{"name": "yours"}', "application/json", 400),
+        ("GET", "/", b"{}", None, 400),
+        ("GET", "/of/yours?owner=mine", None, None, 400),
+        ("DELETE", "/of/yours?owner=mine", None, None, 400),
+        ("GET", "/of/yours?owner=yours&owner=mine", None, None, 400),
+        ("GET", "/of/yours?owner=yours", None, None, 200),
+        ("GET", "/of/yours?other=mine", None, None, 200),
     ],
 )
 def test_a_request_with_two_readings_is_refused(method: str, target: str, body: bytes | None, kind: str | None, status: int) -> None:
     flask = Flask(__name__)
     flask.add_url_rule("/", view_func=lambda: "answered", methods=["GET", "POST", "DELETE"])
+    flask.add_url_rule("/of/<owner>", view_func=lambda owner: owner, methods=["GET", "DELETE"], endpoint="of")
     refuse_two_readings(flask)
     assert flask.test_client().open(target, method=method, data=body, content_type=kind).status_code == status
