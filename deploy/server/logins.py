@@ -2,9 +2,9 @@
 
 A password costs a sixth of a second of CPU. MLflow remembers right logins for a while in each process; wrong ones are hashed each
 time, by the threads that serve everybody, and its FastAPI application does it in its event loop. So they are judged here, and MLflow
-finds those that were right remembered. Who was never right waits for a turn, which costs nobody anything, and who was right for nobody
-else than those. What it remembers it drops only in the process that changed the user: here all processes
-share a mark that changes with a user, and whoever sees it change forgets.
+finds those that were right remembered. Who was never right waits for a turn among its like, and who was right waits for none of
+them. What MLflow remembers it drops only in the process that changed the user: here all processes share a mark that changes with a
+user, and whoever sees it change forgets.
 """
 
 from __future__ import annotations
@@ -85,78 +85,78 @@ class Judge:
 
     async def judge(self, address: str, user: str, password: str) -> tuple[Verdict, float]:
         """The verdict, and for `later` the seconds to wait."""
-        login = Login(user, password, digest(network(address), user))
-        if settled := await self._settled(login):
+        attempt = Attempt(user, password, digest(network(address), user))
+        if settled := await self._settled(attempt):
             return settled
-        async with self._turns.turn(login.attempt, PATIENCE) as is_mine:
+        async with self._turns.turn(attempt.counted_as, PATIENCE) as is_mine:
             if not is_mine:
                 return Verdict.later, PAUSE
             # What those before it sent may have settled it.
-            if settled := await self._settled(login):
+            if settled := await self._settled(attempt):
                 return settled
-            return await _run(self._strangers, self._look_in_place, login), PAUSE
+            return await _run(self._strangers, self._look_in_place, attempt), PAUSE
 
-    async def _settled(self, login: Login) -> tuple[Verdict, float] | None:
+    async def _settled(self, attempt: Attempt) -> tuple[Verdict, float] | None:
         """The verdict of a login that need not wait among strangers; None for one that does."""
         # However often others failed: whoever knows the password is not locked out.
-        if await _run(self._tables, self._is_known, login):
-            return await _run(self._acquaintances, self._look, login), PAUSE
-        return await _run(self._tables, self._looked_up, login)
+        if await _run(self._tables, self._is_known, attempt):
+            return await _run(self._acquaintances, self._look, attempt), PAUSE
+        return await _run(self._tables, self._looked_up, attempt)
 
-    def _is_known(self, login: Login) -> bool:
-        return self._known.has(login.key)
+    def _is_known(self, attempt: Attempt) -> bool:
+        return self._known.has(attempt.login)
 
-    def _looked_up(self, login: Login) -> tuple[Verdict, float] | None:
+    def _looked_up(self, attempt: Attempt) -> tuple[Verdict, float] | None:
         # A password that was wrong says nothing new when it comes again, and does not count.
-        if self._refuted.has(self._until_a_change(login)):
+        if self._refuted.has(self._until_a_change(attempt)):
             return Verdict.wrong, 0
-        wait = self._failures.wait(login.attempt)
+        wait = self._failures.wait(attempt.counted_as)
         return (Verdict.later, wait) if wait else None
 
-    def _until_a_change(self, login: Login) -> bytes:
-        return digest(login.user, login.password, self.changes.mark().hex())
+    def _until_a_change(self, attempt: Attempt) -> bytes:
+        return digest(attempt.user, attempt.password, self.changes.mark().hex())
 
-    def _look_in_place(self, login: Login) -> Verdict:
+    def _look_in_place(self, attempt: Attempt) -> Verdict:
         """What hashing a stranger's password says, once there is a place for it."""
         with self._places.any(PATIENCE) as free:
             if not free:
                 return Verdict.later
             started = time.monotonic()
-            verdict = self._look(login)
+            verdict = self._look(attempt)
             if verdict is Verdict.wrong:
                 # As long again the place does nothing: others need the processor.
                 time.sleep(time.monotonic() - started)
             return verdict
 
-    def _look(self, login: Login) -> Verdict:
+    def _look(self, attempt: Attempt) -> Verdict:
         # It may have waited for long.
         self.changes.heed()
-        key = self._until_a_change(login)
-        if _is_right(login.user, login.password, self.changes):
-            self._known.add(login.key)
+        key = self._until_a_change(attempt)
+        if _is_right(attempt.user, attempt.password, self.changes):
+            self._known.add(attempt.login)
             return Verdict.right
-        self._known.drop(login.key)
+        self._known.drop(attempt.login)
         self._refuted.add(key)
-        self._failures.add(login.attempt)
+        self._failures.add(attempt.counted_as)
         return Verdict.wrong
 
 
 @dataclass(frozen=True)
-class Login:
-    """A user and a password that have to be looked at, and as whose attempt a failure counts."""
+class Attempt:
+    """A login that has to be looked at; `counted_as` is the key of its failures."""
 
     user: str
     password: str
-    attempt: bytes
+    counted_as: bytes
 
     @cached_property
-    def key(self) -> bytes:
+    def login(self) -> bytes:
         """What the login is known by."""
         return digest(self.user, self.password)
 
 
-async def _run(threads: Executor, work: Callable[[Login], _T], login: Login) -> _T:
-    return await asyncio.get_running_loop().run_in_executor(threads, work, login)
+async def _run(threads: Executor, work: Callable[[Attempt], _T], attempt: Attempt) -> _T:
+    return await asyncio.get_running_loop().run_in_executor(threads, work, attempt)
 
 
 class Turns:

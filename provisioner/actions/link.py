@@ -20,6 +20,7 @@ from provisioner.actions.link_record import (
     CA_FILE,
     FileRecord,
     LinkRecord,
+    OldLogin,
     digest,
     first_bytes,
     forget,
@@ -31,7 +32,7 @@ from provisioner.actions.link_record import (
     save_record,
     used_elsewhere,
 )
-from provisioner.actions.old_login import OldLogin, OldLoginRule
+from provisioner.actions.old_login import OldLoginRule
 from provisioner.errors import LinkRefused
 from provisioner.model.login import LOGIN
 from provisioner.output import Reporter
@@ -189,8 +190,8 @@ def _new_record(work: _Work) -> LinkRecord:
     files = tuple(file.record for file in work.files if file.record.marks)
     folders = work.record.folders if work.record else ()
     proved = work.record.proved if work.record else ""
-    old_login = work.plan.old_login or ""
-    return LinkRecord(str(work.project.path), work.stack, work.uri, work.plan.env, files, folders, proved, work.identity, old_login)
+    plan = work.plan
+    return LinkRecord(str(work.project.path), work.stack, work.uri, plan.env, files, folders, proved, work.identity, plan.old_login)
 
 
 def _write(project: KedroProject, file: DraftFile) -> list[Path]:

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from provisioner.actions.kedro_layers import Layer, effective, read_layer, referred_global, resolve_global, server_block
 from provisioner.actions.kedro_project import KedroProject, visible_config
 from provisioner.actions.link_draft import Draft
-from provisioner.actions.old_login import OldLogin, OldLoginRule, is_login, undecided
+from provisioner.actions.link_record import OldLogin
+from provisioner.actions.old_login import OldLoginRule, is_login, undecided
 from provisioner.errors import LinkRefused
 from provisioner.model.login import LOGIN, PASSWORD, USERNAME
 from provisioner.model.secret import Secret

@@ -20,6 +20,7 @@ from provisioner.system.paths import state_directory
 RECORD = "record.json"
 CA_FILE = "server-ca.crt"
 _PRIVATE = 0o600
+OldLogin = Literal["keep", "remove"]
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ class LinkRecord:
     proved: str = ""
     identity: str = ""
     """Which stack answered there; "" where none said."""
-    old_login: Literal["", "keep", "remove"] = ""
-    """What was decided about a login that the project had for another server."""
+    old_login: OldLogin | None = None
+    """What was decided about a login that the project had for another server; None where it had none."""
 
 
 def digest(content: bytes) -> str:
@@ -191,5 +192,5 @@ def _parse(document: dict[str, Any]) -> LinkRecord:
         tuple(document["folders"]),
         document["proved"],
         document.get("identity", ""),
-        document.get("old_login", ""),
+        document.get("old_login"),
     )

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 from provisioner.actions.kedro_layers import Reader, effective, read_layer
 from provisioner.actions.kedro_project import KedroProject
-from provisioner.actions.link_record import LinkRecord
+from provisioner.actions.link_record import LinkRecord, OldLogin
 from provisioner.errors import LinkRefused
 from provisioner.model.login import LOGIN
 from provisioner.system.files import read_file
 
-OldLogin = Literal["keep", "remove"]
 Ask = Callable[[str], bool]
 
 
@@ -35,24 +34,23 @@ class OldLoginRule:
 
     def settled(self, uri: str) -> OldLogin | None:
         """The decision for the server there: this time's, else the one that the link to it was made with."""
-        if self.decision or not self.record or self._is_another(uri):
+        if self.decision or not self.record:
             return self.decision
-        return self.record.old_login or None
+        is_same = self._is_same_stack()
+        if is_same is None:
+            is_same = _address(self.record.uri) == _address(uri)
+        return self.record.old_login if is_same else None
 
     def sends(self, project: KedroProject, env: str, name: str, uri: str) -> bool:
         """Whether the project's runs send the login of that name to this very server already."""
-        if self._is_another_stack():
-            return False
         now = effective(project, env, read_file)
-        return now.credentials == name and now.uri is not None and _address(now.uri) == _address(uri)
+        is_there = now.credentials == name and now.uri is not None and _address(now.uri) == _address(uri)
+        return is_there and self._is_same_stack() is not False
 
-    def _is_another(self, uri: str) -> bool:
-        if self.record and self.record.identity and self.identity:
-            return self._is_another_stack()
-        return self.record is None or _address(self.record.uri) != _address(uri)
-
-    def _is_another_stack(self) -> bool:
-        return bool(self.record and self.record.identity and self.identity and self.record.identity != self.identity)
+    def _is_same_stack(self) -> bool | None:
+        """Whether the stack there is the one of the last link; None where either did not say which it is."""
+        before = self.record.identity if self.record else ""
+        return before == self.identity if before and self.identity else None
 
 
 def is_login(project: KedroProject, env: str, name: str, read: Reader) -> bool:

@@ -14,7 +14,8 @@ from provisioner.actions.kedro_project import NotAProject, find_project
 from provisioner.actions.link import Credentials, LinkReport, link, unlink
 from provisioner.actions.link_login import check_server, shell_login
 from provisioner.actions.link_plan import checked_uri, is_loopback
-from provisioner.actions.old_login import Ask, OldLogin, OldLoginFound, decided
+from provisioner.actions.link_record import OldLogin
+from provisioner.actions.old_login import Ask, OldLoginFound, decided
 from provisioner.actions.runtime import front_door, never_made, stack_port, tracking_uri
 from provisioner.actions.secrets import FOLDER, read_secret
 from provisioner.actions.stack_client import OtherServer, client, identity_of

@@ -12,8 +12,9 @@ import provisioner
 from provisioner.actions.changes import changing
 from provisioner.actions.clients_ca import keep_clients_ca
 from provisioner.actions.health import WAIT_TIMEOUT, full_checks, light_checks, report, start_deadline, wait_until_answering
+from provisioner.actions.old_login import Ask
 from provisioner.actions.projects import link_projects, next_step
-from provisioner.actions.relink import Ask, relink
+from provisioner.actions.relink import relink
 from provisioner.actions.runtime import choose, front_door, make_runtime, stack_port, tracking_uri
 from provisioner.actions.secrets import make_secrets, missing_secrets, read_secret, refuse_lost_secrets, refuse_ungiven
 from provisioner.actions.stack_client import client

@@ -9,26 +9,18 @@ import itertools
 import json
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
 from tests.conftest import RUNTIMES
 from tests.installed import Program
-from tests.server.deployed import Deployed, Reply, unique
+from tests.server.deployed import Deployed, unique
+from tests.server.scene import API, ARTIFACTS, ATTACHMENT, PAGE, SECRET, TAG, Person, Scene, spans_of, store, trace_of
 from tests.support.ports import free_port
 from tests.tls_client import basic
 
-API = "/api/2.0/mlflow"
-PAGE = "/ajax-api/2.0/mlflow"
-ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
-SECRET = b"what only Ana may read"
-# MLflow wants a UUID as the name of a trace's attachment.
-ATTACHMENT = str(uuid.uuid4())
-TAG = "mlflow.artifactLocation"
 # Fields of requests that name a place, and what becomes of them.
 PLACES = {
     "CreateExperiment.artifact_location": "test_an_experiment_...",
@@ -50,62 +42,6 @@ PLACES = {
     **dict.fromkeys((f"{verb}Workspace.default_artifact_root" for verb in ("Create", "Update")), "workspaces are off"),
     **dict.fromkeys((f"{verb}Workspace.trace_archival_config.location" for verb in ("Create", "Update")), "workspaces are off"),
 }
-
-
-@dataclass
-class Person:
-    """A client with a login, or with none where none is asked for."""
-
-    stack: Deployed
-    headers: dict[str, str]
-
-    def __call__(self, method: str, path: str, body: object = None, **headers: str) -> Reply:
-        return self.stack.front(method, path, body, {**self.headers, **headers})
-
-    def post(self, path: str, **body: object) -> Reply:
-        return self("POST", API + path, body)
-
-    def put(self, path: str, content: bytes = b"planted") -> Reply:
-        return self("PUT", f"{ARTIFACTS}/{path}", content, **{"Content-Type": "text/plain"})
-
-    def experiment(self, **more: object) -> str:
-        return str(self.post("/experiments/create", name=unique("experiment"), **more).document["experiment_id"])
-
-    def run(self, experiment: str) -> str:
-        return str(self.post("/runs/create", experiment_id=experiment).document["run"]["info"]["run_id"])
-
-
-@dataclass
-class Scene:
-    """A stack with Ana's run, which holds the secret, and Bob's."""
-
-    stack: Deployed
-    login: bool
-    admin: Person
-    ana: Person
-    bob: Person
-    experiment: str
-    run: str
-    bobs_experiment: str
-    bobs_run: str
-
-    @property
-    def home(self) -> str:
-        """The path of Ana's artifacts in the store."""
-        return f"{self.experiment}/{self.run}/artifacts"
-
-    def refused(self, reply: Reply, *words: str) -> None:
-        """The answer is a refusal in words."""
-        assert reply.status in {400, 403, 404}, reply
-        assert SECRET not in reply.body
-        for word in words:
-            assert word in reply.body.decode(), reply
-
-    def untouched(self) -> None:
-        """Ana's run has what Ana put there, and nothing else."""
-        listed = self.ana("GET", f"{API}/artifacts/list?run_id={self.run}").document["files"]
-        assert [file["path"] for file in listed] == ["attachments", "secret.txt", "traces.json"]
-        assert self.ana("GET", f"{ARTIFACTS}/{self.home}/secret.txt").body == SECRET
 
 
 WITH_LOGIN = [pytest.param((runtime, True), id=f"{runtime}-login") for runtime in RUNTIMES]
@@ -139,11 +75,6 @@ def scene(request: pytest.FixtureRequest, installed: Path, stacks: Path) -> Iter
 def test_every_field_that_names_a_place_is_known(scene: Scene) -> None:
     found = json.loads(scene.stack.python(Path(__file__).with_name("location_fields.py")))
     assert found == sorted(PLACES)
-
-
-def store(scene: Scene) -> str:
-    """The artifact store as the server has it."""
-    return f"{scene.stack.program.stack}/data/artifacts" if scene.stack.embedded else "s3://mlflow"
 
 
 def test_an_experiment_lies_inside_the_store(scene: Scene) -> None:
@@ -214,19 +145,6 @@ def test_a_version_has_a_source_of_this_server(scene: Scene) -> None:
     prompt = [{"key": "mlflow.prompt.is_prompt", "value": "true"}, {"key": "mlflow.prompt.text", "value": "Say {{ it }}"}]
     scene.bob.post("/registered-models/create", name=f"{model} prompt", tags=prompt[:1])
     assert scene.bob.post("/model-versions/create", name=f"{model} prompt", source="dummy-source", tags=prompt).status == 200
-
-
-def trace_of(scene: Scene, trace: str, at: str = "", **tags: str) -> dict[str, Any]:
-    place = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": at or scene.bobs_experiment}}
-    known = {"trace_id": trace, "trace_location": place, "request_time": "2026-01-01T00:00:00Z", "state": "OK", "tags": tags}
-    return {"trace": {"trace_info": known}}
-
-
-def spans_of(trace: str, key: str, location: str) -> dict[str, Any]:
-    tag = {"key": f"mlflow.traceTag.{key}", "value": {"stringValue": location}}
-    times = {"startTimeUnixNano": "1000000", "endTimeUnixNano": "2000000"}
-    span = {"traceId": trace, "spanId": "0123456789abcdef", "name": "span", **times, "attributes": [tag]}
-    return {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
 
 
 def test_a_trace_has_its_artifacts_where_the_server_puts_them(scene: Scene) -> None:
