@@ -1,6 +1,6 @@
 """Become one service of the embedded runtime: take its environment from a JSON file, end with the parent, exec.
 
-One that listens on TCP stays a program of this process, which keeps its sockets.
+One that is given sockets stays a program of this process, which keeps them.
 
 `launcher.py NAME` runs the service's own command; `launcher.py NAME PROGRAM ARGUMENTS...` another one in its environment.
 Started in the stack directory; PROVISION_RUN names the directory of unix sockets.
@@ -17,11 +17,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from listening import Listener, PortTaken
+from listening import Listener, PortTaken, Program, Starter
 
 SERVICES = Path("deploy/embedded/services.json")
 RUN = "/@RUN@"
 STARTS_KEPT = 10
+FORMER = "PROVISION_FORMER"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -41,7 +42,7 @@ def main(arguments: list[str]) -> None:
     argv, environment = command(service, run, other)
     try:
         if "listen" in service and not other:
-            sys.exit(serve(name, service["listen"], argv, environment))
+            sys.exit(serve(name, service, argv, environment))
         if not other:
             remember_start(Path(run) / f"{name}.starts")
         os.execvpe(argv[0], argv, environment)
@@ -49,12 +50,14 @@ def main(arguments: list[str]) -> None:
         sys.exit(f"{name}: {argv[0]} cannot be run: {error.strerror}; `provision up` makes the server environment anew")
 
 
-def serve(name: str, addresses: list[tuple[str, int]], argv: list[str], environment: dict[str, str]) -> int:
+def serve(name: str, service: dict[str, Any], argv: list[str], environment: dict[str, str]) -> int:
     """The exit code of the program, which is given sockets that listen; it cannot outlive this process, which has its port."""
     run, parent = Path(environment["PROVISION_RUN"]), os.getpid()
     taken = run / f"{name}.taken"
+    former = os.environ.pop(FORMER, "")
+    addresses = [one.replace(RUN, str(run)) if isinstance(one, str) else tuple(one) for one in service["listen"]]
     try:
-        listener = Listener(name, addresses)
+        listener = Listener(name, addresses, adopted=bool(former))
     except PortTaken as error:
         # `up` and `status` read it: supervisord tells nobody why a program did not start.
         taken.write_text(f"{error}\n")
@@ -67,7 +70,20 @@ def serve(name: str, addresses: list[tuple[str, int]], argv: list[str], environm
         end_with_parent("SIGKILL", parent)
         remember_start(run / f"{name}.starts")
 
-    return listener.run(argv, environment, prepare)
+    starter = Starter(argv, environment, prepare, run / name, service["grace_seconds"])
+    return listener.run(starter, Program(int(former)) if former else None, lambda program: renew(name, program))
+
+
+def renew(name: str, program: Program) -> None:
+    """This process as the rendered files have it now, with its sockets and its program; returns when that cannot be.
+
+    The program stays its child, and is ended when the new one is ready.
+    """
+    try:
+        path = json.loads(SERVICES.read_text(encoding="utf-8"))[name]["environment"]["PATH"]
+        os.execvpe("python", ["python", sys.argv[0], name], {**os.environ, "PATH": path, FORMER: str(program.pid)})
+    except (OSError, ValueError, KeyError) as error:
+        sys.stderr.write(f"{name}: cannot be started anew: {type(error).__name__} {error}\n")
 
 
 def command(service: dict[str, Any], run: str, other: list[str]) -> tuple[list[str], dict[str, str]]:

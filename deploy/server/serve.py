@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import resource
 import secrets
@@ -18,13 +19,13 @@ from statements import OPTIONS
 AUTH_CACHE_SECONDS = 30
 FILES = 8192
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+DIRECTORY = "server-"
 
 
 def serve(settings: Settings) -> None:
     """Runs the server until it is told to end; Fault when it cannot start."""
-    if directory := os.environ.get("PROVISION_TMP"):
-        os.environ["TMPDIR"] = directory
-        clean_directory(Path(directory))
+    own = own_directory(Path(os.environ.get("PROVISION_TMP") or tempfile.gettempdir()))
+    tempfile.tempdir = os.environ["TMPDIR"] = str(own)
     if not settings.on_s3:
         _check_directory(settings.artifacts)
     allow_files()
@@ -44,7 +45,16 @@ def serve(settings: Settings) -> None:
     if settings.genai:
         options["when_ready"] = lambda arbiter: start_jobs(settings, os.getpid())
     print(f"server: {size.workers} workers of {size.threads} threads, {size.pool} connections for each pool", flush=True)
-    Server(flask, asgi, options).run()
+    here = os.getpid()
+    if "LISTEN_FDS" in os.environ:
+        # The sockets of `listening.py`, as systemd would hand them over: gunicorn then leaves their files alone.
+        os.environ["LISTEN_PID"] = str(here)
+    try:
+        Server(flask, asgi, options).run()
+    finally:
+        # A worker comes along here, too, when it ends.
+        if os.getpid() == here:
+            shutil.rmtree(own, ignore_errors=True)
 
 
 def _max_connections(settings: Settings) -> int:
@@ -150,12 +160,27 @@ def _auth_file(settings: Settings) -> str:
     return path
 
 
-def clean_directory(directory: Path) -> None:
-    """The directory is there and empty of what a killed server left of half transferred artifacts; it is this server's alone."""
-    directory.mkdir(mode=0o700, exist_ok=True)
-    for entry in os.scandir(directory):
+def own_directory(folder: Path) -> Path:
+    """A new directory in the folder for this server's half transferred artifacts; those of servers that have ended are removed.
+
+    Another server may run, which this one takes the place of: a lock on the directory, which ends with the last process of its server,
+    says whose is in use.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for left in folder.glob(f"{DIRECTORY}*"):
         with contextlib.suppress(OSError):
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, ignore_errors=True)
-            else:
-                os.unlink(entry.path)
+            _lock(left)
+            shutil.rmtree(left, ignore_errors=True)
+    own = Path(tempfile.mkdtemp(prefix=DIRECTORY, dir=folder))
+    _lock(own)
+    return own
+
+
+def _lock(directory: Path) -> None:
+    """Lock the directory for as long as this process or a worker of it lives; OSError when another server has done that."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise

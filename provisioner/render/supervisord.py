@@ -66,8 +66,8 @@ class Daemon:
     lasting: bool = True
     log: str = ""
     """A file that the process writes itself, since nobody takes its output."""
-    listen: tuple[tuple[str, int], ...] = ()
-    """The addresses and ports that it is given as sockets which listen, from file descriptor 3 on."""
+    listen: tuple[tuple[str, int] | str, ...] = ()
+    """The hosts and ports, or paths, that it is given as sockets, from file descriptor 3 on; then another can take its place."""
     reads: tuple[str, ...] = field(default=())
     """The rendered files that it reads: another content makes it another configuration."""
 
@@ -104,5 +104,6 @@ def _entry(daemon: Daemon) -> dict[str, object]:
     if daemon.log:
         entry["log"] = daemon.log
     if daemon.listen:
-        entry["listen"] = [list(address) for address in daemon.listen]
+        entry["listen"] = [address if isinstance(address, str) else list(address) for address in daemon.listen]
+        entry["grace_seconds"] = daemon.grace_seconds
     return entry

@@ -18,6 +18,7 @@ from provisioner.runtimes.base import Place
 # real one in this name's place, and Caddy takes it from its environment.
 RUN = "/@RUN@"
 RUN_VARIABLE = "PROVISION_RUN"
+SERVER_SOCKET = "mlflow.sock"
 POSTGRES_DATA = "data/postgres"
 POSTGRES_NEW = "data/postgres.new"
 ARTIFACTS = "data/artifacts"
@@ -51,9 +52,9 @@ def embedded_addresses(stack: Stack, place: Place) -> Addresses:
     return Addresses(
         postgres=RUN,
         minio="",
-        listen=f"unix:{RUN}/mlflow.sock",
+        listen=f"unix:{RUN}/{SERVER_SOCKET}",
         listen_asgi=f"unix:{RUN}/mlflow-asgi.sock",
-        upstream=f"unix/{{${RUN_VARIABLE}}}/mlflow.sock",
+        upstream=f"unix/{{${RUN_VARIABLE}}}/{SERVER_SOCKET}",
         upstream_asgi=f"unix/{{${RUN_VARIABLE}}}/mlflow-asgi.sock",
         front=front,
         front_http="".join(redirects),
@@ -78,11 +79,12 @@ def daemons(stack: Stack, place: Place, programs: Programs, host_memory_mb: int)
     """Every process that the stack may run, in start order; `initdb` first where the database is ours."""
     addresses = embedded_addresses(stack, place)
     base = base_environment(place, programs)
-    scratch = {"PROVISION_TMP": f"{place.directory / SCRATCH}/server"}
+    sockets = tuple(address.removeprefix("unix:") for address in (addresses.listen, addresses.listen_asgi))
+    scratch = {"PROVISION_TMP": str(place.directory / SCRATCH)}
     make: dict[str, Callable[[], Daemon]] = {
         "postgres": lambda: _postgres(stack, programs, base, host_memory_mb),
         "bootstrap": lambda: _server("bootstrap", stack, programs, base | service_environment(stack, "bootstrap", addresses)),
-        "mlflow": lambda: _server("mlflow", stack, programs, base | scratch | service_environment(stack, "mlflow", addresses)),
+        "mlflow": lambda: _server("mlflow", stack, programs, base | scratch | service_environment(stack, "mlflow", addresses), sockets),
         "proxy": lambda: _proxy(stack, place, programs, base),
     }
     services = tuple(make[service.name]() for service in stack.services if service.name in make)
@@ -146,7 +148,9 @@ def _postgres(stack: Stack, programs: Programs, base: Mapping[str, str], host_me
     return Daemon("postgres", argv, dict(base), stop_signal="INT", grace_seconds=stack.service("postgres").grace_seconds)
 
 
-def _server(name: str, stack: Stack, programs: Programs, environment: Mapping[str, str]) -> Daemon:
+def _server(
+    name: str, stack: Stack, programs: Programs, environment: Mapping[str, str], listen: tuple[tuple[str, int] | str, ...] = ()
+) -> Daemon:
     python = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     service = stack.service(name)
     return Daemon(
@@ -156,6 +160,7 @@ def _server(name: str, stack: Stack, programs: Programs, environment: Mapping[st
         grace_seconds=service.grace_seconds,
         lasting=not service.one_shot,
         log=f"{LOGS}/{name}.log" if service.one_shot else "",
+        listen=listen,
         reads=(SERVER_CODE,),
     )
 
@@ -168,6 +173,4 @@ def _proxy(stack: Stack, place: Place, programs: Programs, base: Mapping[str, st
         {**base, "XDG_CONFIG_HOME": home, "XDG_DATA_HOME": home},
         grace_seconds=stack.service("proxy").grace_seconds,
         listen=listening(stack, place),
-        # Its certificate, where that is the user's, lies beside it.
-        reads=(str(Path(CADDYFILE).parent),),
     )

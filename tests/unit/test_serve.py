@@ -20,3 +20,31 @@ def test_open_files_are_allowed_up_to_what_the_account_may(soft: int, hard: int,
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(allowed), str(hard)]
+
+
+OWN = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import serve
+print(serve.own_directory(Path(sys.argv[2])), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_servers_directory_is_its_own_and_is_removed_by_the_next_once_it_has_ended(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", OWN, str(SERVER), str(tmp_path)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdin is not None
+        assert first.stdout is not None
+        own = Path(first.stdout.readline().strip())
+        (own / "worker-1").mkdir()
+        other = subprocess.run(argv, input="", capture_output=True, text=True, check=True).stdout.strip()
+        # The second ran beside it, and took nothing away.
+        assert (own / "worker-1").is_dir()
+        assert Path(other) != own
+        first.kill()
+    (tmp_path / "somebody's").mkdir()
+    last = subprocess.run(argv, input="", capture_output=True, text=True, check=True).stdout.strip()
+    assert sorted(tmp_path.iterdir()) == sorted([Path(last), tmp_path / "somebody's"])
+    assert Path(last).stat().st_mode & 0o777 == 0o700
