@@ -77,6 +77,14 @@ class Unhealthy(ProvisionError):
     exit_code: ClassVar[int] = 6
 
 
+@dataclass
+class NotTakenOver(Unhealthy):
+    """A new version of a service did not get ready, and was ended; the one before serves. `log` has what it wrote."""
+
+    service: str = ""
+    log: str = ""
+
+
 class WouldLoseData(ProvisionError):
     """Going on could cut the user off from data."""
 

@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 
 from provisioner.errors import PreflightError, ProvisionError, Unhealthy
 from provisioner.output import CheckResult, Reporter
-from provisioner.runtimes.base import Runtime
+from provisioner.render.caddyfile import RETRY_MS, configuration_path
+from provisioner.render.compose import CADDYFILE
+from provisioner.runtimes.base import PROXY, Runtime, Usage, for_memory
 from provisioner.system.rest import Rest, RestError
 
 EXPERIMENT = "provision-checks"
@@ -24,6 +26,9 @@ LONGEST_DEADLINE = 86_400.0
 DEADLINE_VARIABLE = "PROVISION_START_DEADLINE"
 LOG_LINES = 20
 WAIT_TIMEOUT = 2.0
+RELOAD_DEADLINE = 30.0
+# No answer, or the front door's own that nobody is there.
+_NOBODY = {0, 502, 503, 504}
 
 
 def start_deadline(environ: Mapping[str, str]) -> float:
@@ -65,15 +70,66 @@ def wait_until_answering(rest: Rest, runtime: Runtime, deadline: float) -> float
         time.sleep(0.1)
 
 
+def reload_front_door(rest: Rest, runtime: Runtime, deadline: float) -> None:
+    """The front door answers with the configuration in its file; Unhealthy when it goes on with the one before.
+
+    It is asked first, so that a change which was interrupted before the reload is finished by the next `up`.
+    """
+    path = configuration_path(runtime.files()[CADDYFILE].content.decode())
+    if _is_answered(rest, path) is None:
+        return
+    _wait_until_ready(runtime, deadline)
+    runtime.reload()
+    end = time.monotonic() + RELOAD_DEADLINE
+    while (seen := _is_answered(rest, path)) is not None and time.monotonic() < end:
+        time.sleep(0.1)
+    # What is wrong with a certificate, or a name, the checks say in their own words.
+    if seen is not None and not seen.lasting:
+        raise Unhealthy(
+            "the front door does not take its new configuration",
+            where=f"service {PROXY}",
+            why=runtime.logs(PROXY, LOG_LINES),
+            hint=f"mend what the last lines say, then run `provision up` again; `provision logs {PROXY}` shows more",
+            left_as="it serves with the configuration before; no data was removed",
+        )
+
+
+def _wait_until_ready(runtime: Runtime, deadline: float) -> None:
+    """The server answers, and whoever was held for it has been let through: a reload would send them away."""
+    end = time.monotonic() + deadline
+    while time.monotonic() < end:
+        try:
+            runtime.probe("ready")
+        except ProvisionError:
+            _refuse_ill(runtime)
+            time.sleep(0.3)
+        else:
+            time.sleep(3 * RETRY_MS / 1000)
+            return
+
+
+def _is_answered(rest: Rest, path: str) -> RestError | None:
+    """None when the path is answered well, else why not."""
+    try:
+        rest.get_bytes(path)
+    except RestError as error:
+        return error
+    return None
+
+
 def _refuse_ill(runtime: Runtime) -> None:
     """Unhealthy names a service that ended or restarts over and over; nothing while there is hope."""
     for service in runtime.observe().services.values():
         if service.state in {"failed", "ill"}:
-            raise Unhealthy(
+            what, hint = for_memory(service.name, runtime.usage().get(service.name, Usage())) or (
                 f"{service.name} does not get healthy",
+                f"mend what the last lines say, then run `provision up` again; `provision logs {service.name}` shows more",
+            )
+            raise Unhealthy(
+                what,
                 where=f"service {service.name}: {service.detail}",
                 why=runtime.logs(service.name, LOG_LINES),
-                hint=f"mend what the last lines say, then run `provision up` again; `provision logs {service.name}` shows more",
+                hint=hint,
                 left_as="the other services run; no data was removed",
             )
 
@@ -95,7 +151,7 @@ def light_checks(rest: Rest, login: bool) -> Iterator[CheckResult]:
     """The API answers; a stranger is refused where there is a login."""
     yield _api(rest)
     if login:
-        yield _stranger(rest)
+        yield from _stranger(rest)
 
 
 def full_checks(rest: Rest, runtime: Runtime, login: bool) -> Iterator[CheckResult]:
@@ -103,7 +159,7 @@ def full_checks(rest: Rest, runtime: Runtime, login: bool) -> Iterator[CheckResu
     api = _api(rest)
     yield api
     if login:
-        yield _stranger(rest)
+        yield from _stranger(rest)
     if not api.ok:
         return
     found: dict[str, Any] = {}
@@ -150,12 +206,15 @@ def _api(rest: Rest) -> CheckResult:
     return CheckResult("tracking server", True, f"the API answered in {(time.monotonic() - started) * 1000:.0f} ms")
 
 
-def _stranger(rest: Rest) -> CheckResult:
+def _stranger(rest: Rest) -> Iterator[CheckResult]:
+    """Whether a request without a login is refused; nothing while there is no server to refuse it."""
     try:
         rest.anonymous().call("POST", f"{API}/experiments/search", {"max_results": 1})
     except RestError as error:
-        return CheckResult("access", error.status == 401, f"a request without a login was answered {error.status}")
-    return CheckResult("access", False, "a request without a login was let in", "`provision logs mlflow`")
+        if error.status not in _NOBODY:
+            yield CheckResult("access", error.status == 401, f"a request without a login was answered {error.status}")
+    else:
+        yield CheckResult("access", False, "a request without a login was let in", "`provision logs mlflow`")
 
 
 def _run_round_trip(rest: Rest, found: dict[str, Any]) -> CheckResult:

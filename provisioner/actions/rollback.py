@@ -11,7 +11,7 @@ from provisioner.actions.runtime import make_runtime, stack_port
 from provisioner.actions.secrets import FILE_MODE, FOLDER
 from provisioner.actions.stack_directory import STATE_FILE, OpenStack
 from provisioner.actions.work import Work
-from provisioner.errors import ProvisionError, Unhealthy
+from provisioner.errors import NotTakenOver, ProvisionError, Unhealthy
 from provisioner.model.plan import Plan, PlannedStep, Verb
 from provisioner.output import Reporter
 from provisioner.runtimes.base import Runtime
@@ -47,11 +47,12 @@ def go_back(opened: OpenStack, kept: Kept, work: Work, error: ProvisionError, re
     """Whether the version before serves again; the error says so, or what has to be done."""
     try:
         if _same_services(work):
-            # It failed before any service was touched.
+            # It failed before any service was touched, or what had been started beside one was ended.
+            logs = f"; the logs of what failed are in {_keep_logs(opened, work, error)}" if isinstance(error, NotTakenOver) else ""
             _restore(opened, kept)
-            error.left_as = "the rendered files are as before; no service was touched"
+            error.left_as = f"the version before serves, and the rendered files are as before; no service was touched{logs}"
             return True
-        logs = _keep_logs(opened, work)
+        logs = _keep_logs(opened, work, error)
         _restore(opened, kept)
         # With the port of then, which is in the environment of Compose.
         runtime = make_runtime(opened, work.stack, opened.state.port or stack_port(opened))
@@ -81,15 +82,17 @@ def _back(plan: Plan) -> Plan:
     return Plan(tuple(PlannedStep(verbs[step.verb], step.subject, "back to the version before") for step in undone))
 
 
-def _keep_logs(opened: OpenStack, work: Work) -> str:
+def _keep_logs(opened: OpenStack, work: Work, error: ProvisionError) -> str:
     """The place with the last lines of what failed of the services that the change touched."""
     folder = Path(LOGS) / time.strftime("failed-%Y%m%d-%H%M%S", time.gmtime())
     observed = work.runtime.observe().services
     opened.host.make_directory(opened.directory / LOGS, 0o700)
     touched = [step.subject for step in work.plan.steps if step.subject in observed]
     # What runs well says nothing of a failure, and every second counts for those who wait.
-    for name in [name for name in touched if observed[name].state not in {"running", "done"}] or touched:
-        text = work.runtime.logs(name, LOG_LINES)
+    ill = [name for name in touched if observed[name].state not in {"running", "done"}]
+    logs = {error.service: error.log} if isinstance(error, NotTakenOver) else dict.fromkeys(ill or touched, "")
+    for name, log in logs.items():
+        text = log or work.runtime.logs(name, LOG_LINES)
         opened.host.put(text.encode(), opened.directory / folder / f"{name}.log", 0o600)
     return f"{opened.place}/{folder}"
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +19,31 @@ from provisioner.errors import ProvisionError, Unhealthy
 from provisioner.model.plan import Observed
 from provisioner.model.stack import Stack
 from provisioner.output import Reporter, Result
-from provisioner.runtimes.base import Runtime
+from provisioner.runtimes.base import SERVER, Runtime, Usage, for_memory
 
 GOOD = {"running", "starting", "done"}
 
 
-def service_rows(stack: Stack, observed: Observed) -> list[dict[str, str]]:
-    """`{name, state, detail}` of every service, in start order."""
+def service_rows(stack: Stack, observed: Observed, usage: Mapping[str, Usage] | None = None) -> list[dict[str, Any]]:
+    """`{name, state, detail}` of every service, in start order; with what it uses, in bytes, where that is known."""
     rows = []
     for service in stack.services:
         seen = observed.services.get(service.name)
-        rows.append({"name": service.name, "state": seen.state if seen else "absent", "detail": seen.detail if seen else ""})
+        row: dict[str, Any] = {"name": service.name, "state": seen.state if seen else "absent", "detail": seen.detail if seen else ""}
+        if usage and service.name in usage:
+            row |= asdict(usage[service.name])
+        rows.append(row)
     return rows
+
+
+def _row_text(row: Mapping[str, Any]) -> str:
+    parts = [row["detail"]]
+    if row.get("memory") is not None:
+        limit = f" of {row['limit'] >> 20}" if row["limit"] else ""
+        parts.append(f"{row['memory'] >> 20}{limit} MB of memory")
+    if row.get("restarts"):
+        parts.append("restarted once" if row["restarts"] == 1 else f"restarted {row['restarts']} times")
+    return ", ".join(part for part in parts if part)
 
 
 def status(option: Path | None, reporter: Reporter) -> Result:
@@ -36,17 +52,21 @@ def status(option: Path | None, reporter: Reporter) -> Result:
     opened.announce(reporter)
     stack, runtime = made_runtime(opened)
     reporter.note("runtime", runtime.kind)
-    observed = runtime.observe()
-    rows = service_rows(stack, observed)
-    for row in rows:
-        reporter.step(row["state"], row["name"], row["detail"])
     result = Result("status", stack=str(opened.source), runtime=runtime.kind)
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(runtime.usage)
+        observed = runtime.observe()
+        usage = asked.result()
+    rows = service_rows(stack, observed, usage)
+    for row in rows:
+        reporter.step(row["state"], row["name"], _row_text(row))
+    result.lines += [f"memory        {'; '.join(said)}" for name in usage if (said := for_memory(name, usage[name]))]
     uri = tracking_uri(opened, stack_port(opened))
     linked = [str(project) for project in linked_projects(str(opened.source))]
     result.data = {"tracking_uri": uri, "services": rows, "linked": linked}
     problem = service_problem(rows)
     if problem is None:
-        problem = _look_inside(opened, stack, runtime, uri, result, reporter)
+        problem = _starting(rows, runtime) or _look_inside(opened, stack, runtime, uri, result, reporter)
     result.lines += [f"tracking URI  {uri}"] + [f"linked        {project}" for project in linked]
     if problem:
         result.errors.append(problem)
@@ -54,7 +74,19 @@ def status(option: Path | None, reporter: Reporter) -> Result:
     return result
 
 
-def service_problem(rows: list[dict[str, str]]) -> Unhealthy | None:
+def _starting(rows: list[dict[str, Any]], runtime: Runtime) -> Unhealthy | None:
+    """That the tracking server has not answered since it was started; None when it has, or is past that."""
+    if all(row["state"] != "starting" for row in rows):
+        return None
+    try:
+        runtime.probe("ready")
+    except ProvisionError:
+        hint = f"`provision status` again in a moment; `provision logs {SERVER}` shows how far it is"
+        return Unhealthy("the stack is starting: its tracking server does not answer yet", hint=hint, left_as="")
+    return None
+
+
+def service_problem(rows: list[dict[str, Any]]) -> Unhealthy | None:
     """What keeps the services from being up; None when all are."""
     bad = [row["name"] for row in rows if row["state"] not in GOOD]
     if not bad:

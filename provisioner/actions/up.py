@@ -11,7 +11,15 @@ from secrets import token_hex
 import provisioner
 from provisioner.actions.changes import changing
 from provisioner.actions.clients_ca import keep_clients_ca
-from provisioner.actions.health import WAIT_TIMEOUT, full_checks, light_checks, report, start_deadline, wait_until_answering
+from provisioner.actions.health import (
+    WAIT_TIMEOUT,
+    full_checks,
+    light_checks,
+    reload_front_door,
+    report,
+    start_deadline,
+    wait_until_answering,
+)
 from provisioner.actions.old_login import Ask
 from provisioner.actions.projects import link_projects, next_step
 from provisioner.actions.relink import relink
@@ -27,6 +35,8 @@ from provisioner.model.plan import Observed, make_plan
 from provisioner.model.stack import MLFLOW_VERSION, RuntimeKind, Stack, build_stack
 from provisioner.model.stores import IN_CONTAINERS, artifacts_destination
 from provisioner.output import Reporter, Result
+from provisioner.runtimes.base import PROXY
+from provisioner.runtimes.certificates import front_door_files
 from provisioner.system import ports
 
 
@@ -112,8 +122,8 @@ def _decide(opened: OpenStack, kind: RuntimeKind, reporter: Reporter, taken: Con
         runtime = make_runtime(opened, stack, free, identity)
     wanted = runtime.wanted()
     one_shots = [service.name for service in stack.services if service.one_shot]
-    plan = make_plan(wanted, one_shots, observed)
     files = changed_files(opened, runtime.files())
+    plan = make_plan(wanted, one_shots, observed, reload=PROXY if front_door_files(files) else "")
     refuse_others_files(opened, files, kind)
     return Work(stack, runtime, free, identity, observed, wanted, plan, files, missing, start_deadline(os.environ))
 
@@ -145,7 +155,9 @@ def _carry_out(opened: OpenStack, work: Work, reporter: Reporter) -> OpenStack:
         reporter.note("plan", work.plan.summary)
     work.runtime.preflight()
     opened = opened.save(state)
-    write_files(opened, work.files)
+    # What runs reads it anew: after all else is as it says.
+    late = front_door_files(work.files) if work.plan.reloads else {}
+    write_files(opened, {path: file for path, file in work.files.items() if path not in late})
     if work.missing:
         make_secrets(opened, work.missing, os.environ, reporter)
     if work.plan:
@@ -156,6 +168,7 @@ def _carry_out(opened: OpenStack, work: Work, reporter: Reporter) -> OpenStack:
             if error.left_as == UNCHANGED:
                 error.left_as = "files and secrets are written, what had started runs on; no data was removed"
             raise
+    write_files(opened, late)
     return opened
 
 
@@ -165,6 +178,8 @@ def _check(opened: OpenStack, work: Work, reporter: Reporter) -> None:
     keep_clients_ca(opened, work.stack, work.runtime, bool(work.plan or work.files), reporter)
     rest = client(front_door(opened, work.port), uri, password)
     with reporter.working("waiting for the tracking server"):
+        if PROXY not in {step.subject for step in work.plan.steps if step.verb != "reload"}:
+            reload_front_door(client(front_door(opened, work.port), uri, None, WAIT_TIMEOUT), work.runtime, work.deadline)
         # The front door holds a call for a server that is not there yet; meanwhile that could have given up.
         wait_until_answering(client(front_door(opened, work.port), uri, password, WAIT_TIMEOUT), work.runtime, work.deadline)
     wanted = dict(work.wanted)

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Verb = Literal["create", "start", "change", "remove"]
+Verb = Literal["create", "start", "change", "reload", "remove"]
 State = Literal["running", "starting", "ill", "stopped", "done", "failed", "absent"]
+SERVES = frozenset({"running", "starting"})
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ class Plan:
         return "\n".join(f"{step.verb} {step.subject}: {step.cause}" for step in self.steps)
 
     @property
+    def reloads(self) -> bool:
+        """Whether a service reads its configuration anew while it runs."""
+        return any(step.verb == "reload" for step in self.steps)
+
+    @property
     def summary(self) -> str:
         """One line: `create postgres, mlflow (not there yet); change proxy (its configuration changed)`."""
         groups: dict[tuple[str, str], list[str]] = {}
@@ -59,8 +65,11 @@ class Plan:
         return "; ".join(f"{verb} {', '.join(subjects)} ({cause})" for (verb, cause), subjects in groups.items())
 
 
-def make_plan(wanted: Mapping[str, str], one_shots: Iterable[str], observed: Observed) -> Plan:
-    """The steps from observed to wanted; `wanted` maps each service, in start order, to its fingerprint."""
+def make_plan(wanted: Mapping[str, str], one_shots: Iterable[str], observed: Observed, reload: str = "") -> Plan:
+    """The steps from observed to wanted; `wanted` maps each service, in start order, to its fingerprint.
+
+    `reload` names a service that reads its configuration anew while it runs, where that changed.
+    """
     done_once = set(one_shots)
     steps = []
     failed = ""
@@ -74,6 +83,8 @@ def make_plan(wanted: Mapping[str, str], one_shots: Iterable[str], observed: Obs
             steps.append(step)
             if name in done_once and step.verb == "start":
                 failed = name
+    if reload and reload not in {step.subject for step in steps}:
+        steps.append(PlannedStep("reload", reload, "its configuration changed"))
     for name in observed.services:
         if name not in wanted:
             steps.append(PlannedStep("remove", name, "not in the settings any more"))

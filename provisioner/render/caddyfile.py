@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from provisioner.model.front_door import ends_tls, in_url, is_address, is_public_name, public_host
@@ -20,6 +21,7 @@ MOST_OF_A_BODY = 20_000_000
 TOO_LARGE = "The body is larger than 20 MB; send it in several requests, or as an artifact, which has any size."
 # In whole seconds: so long a call waits for a tracking server that starts anew, and so long a client shall wait after that.
 HELD, PAUSE = 30, 5
+RETRY_MS = 100
 AWAY = (
     f"The tracking server did not answer, or could not be asked within {HELD} s. It may be starting: try again. "
     "provision status says how it is."
@@ -85,7 +87,7 @@ _ACCESS_LOG = """\
 _TRACKING_SERVER = """\
 (tracking_server) {
 	lb_try_duration %ds
-	lb_try_interval 100ms
+	lb_try_interval %dms
 	flush_interval -1
 	transport http {
 		keepalive off
@@ -134,6 +136,8 @@ _SITE = """\
 	@identity path {identity_path}
 	header @identity Content-Type application/json
 	respond @identity "{{file.{front_files}/{identity}}}"
+	# Only this configuration has an answer here: who changed it sees when it is in use.
+	respond {identity_path}/{configuration} 200
 
 	# Of other methods the server only says that it cannot read them.
 	@method not method GET HEAD POST PUT PATCH DELETE OPTIONS
@@ -196,8 +200,24 @@ _REDIRECT = """
 """
 
 
-def render_caddyfile(stack: Stack, addresses: Addresses, asgi_paths: Sequence[str]) -> str:
-    """The Caddyfile of the stack's front door; without TLS it answers to every Host header, and MLflow decides which it accepts."""
+def render_caddyfile(stack: Stack, addresses: Addresses, asgi_paths: Sequence[str], certificates: Mapping[str, bytes]) -> str:
+    """The Caddyfile of the stack's front door; without TLS it answers to every Host header, and MLflow decides which it accepts.
+
+    It names itself and the certificates beside it, so that it is another one when those are.
+    """
+    digest = hashlib.sha256(_text(stack, addresses, asgi_paths, "").encode())
+    for name, content in sorted(certificates.items()):
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return _text(stack, addresses, asgi_paths, digest.hexdigest()[:16])
+
+
+def configuration_path(caddyfile: str) -> str:
+    """The path that a front door with that Caddyfile answers with 200, and with another one not."""
+    _, start, rest = caddyfile.partition(f"respond {IDENTITY_PATH}/")
+    return start.removeprefix("respond ") + rest.split(maxsplit=1)[0]
+
+
+def _text(stack: Stack, addresses: Addresses, asgi_paths: Sequence[str], configuration: str) -> str:
     server = stack.settings.server
     bind, bind_http = addresses.front_sockets or (_host(addresses.front), _host(addresses.front_http))
     port = _port(addresses.front)
@@ -208,6 +228,7 @@ def render_caddyfile(stack: Stack, addresses: Addresses, asgi_paths: Sequence[st
         bind=f"bind {bind}",
         tls=_tls(server, addresses),
         identity_path=IDENTITY_PATH,
+        configuration=configuration,
         front_files=addresses.front_files,
         identity=PurePosixPath(IDENTITY_FILE).name,
         demo=_NO_DEMO if stack.login else "",
@@ -220,7 +241,7 @@ def render_caddyfile(stack: Stack, addresses: Addresses, asgi_paths: Sequence[st
         upstream=addresses.upstream,
         upstream_asgi=addresses.upstream_asgi,
     )
-    text = _HEAD + _options(stack, addresses) + "\n" + _ACCESS_LOG + _TRACKING_SERVER % HELD + site
+    text = _HEAD + _options(stack, addresses) + "\n" + _ACCESS_LOG + _TRACKING_SERVER % (HELD, RETRY_MS) + site
     if secure:
         text += _OTHER_NAMES.format(address=f"https://:{port}", bind=f"bind {bind}")
     if secure and addresses.front_http:

@@ -48,7 +48,7 @@ def server_image(settings: Settings, image_files: Mapping[str, bytes]) -> str:
 
 
 def render_compose(stack: Stack, image_files: Mapping[str, bytes], mounted: Mapping[str, bytes]) -> str:
-    """The text of `docker-compose.yml`; `mounted` is what stands in mounted files, which compose's own hash does not see."""
+    """The text of `docker-compose.yml`; `mounted` is what stands in files that the front door reads when it is made, and then no more."""
     images = image_references(stack.settings.images) | {"server": server_image(stack.settings, image_files)}
     volumes = sorted({volume.name for service in stack.services for volume in service.volumes})
     networks = sorted({network for service in stack.services for network in service.networks})
@@ -92,7 +92,8 @@ def _service(stack: Stack, service: Service, images: Mapping[str, str], mounted:
     body |= _storage(service)
     if service.front_door:
         body["ports"] = _ports(stack.settings)
-        body["labels"] = {"provision.files": _fingerprint(mounted)}
+        if mounted:
+            body["labels"] = {"provision.files": _fingerprint(mounted)}
     if service.networks:
         body["networks"] = list(service.networks)
     else:

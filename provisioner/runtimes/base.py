@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +11,8 @@ from provisioner.errors import PortTaken
 from provisioner.model.plan import Observed, Plan
 from provisioner.model.stack import RuntimeKind, Stack
 from provisioner.output import Reporter
+
+SERVER, PROXY = "mlflow", "proxy"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,30 @@ class RenderedFile:
     mode: int = 0o644
 
 
+@dataclass(frozen=True)
+class Usage:
+    """What a service takes of the memory that it may have, in bytes, and what became of its processes; None where nobody knows."""
+
+    memory: int | None = None
+    limit: int | None = None
+    """None: as much as the machine has."""
+    restarts: int = 0
+    killed: int = 0
+    """How often the kernel ended a process of it for want of memory."""
+
+
+def for_memory(name: str, usage: Usage) -> tuple[str, str] | None:
+    """What became of a service that the kernel ended for want of memory, and what mends it; None for another."""
+    if not usage.killed:
+        return None
+    if usage.limit is None:
+        # Whoever sends SIGKILL looks the same.
+        what = f"{name} was ended by SIGKILL, as the kernel does when a machine has no memory left"
+        return what, "look at `free -m`, and at `dmesg` for the kernel's own words; give the machine more memory, or run less on it"
+    what = f"the kernel has ended {name} for want of memory: it may have {usage.limit >> 20} MB"
+    return what, f"raise resources.{name}.memory in provision.yml, then `provision up`"
+
+
 class Runtime(Protocol):
     """Runs the services of one stack; `preflight`, `files`, `wanted` and `observe` change nothing."""
 
@@ -56,11 +82,17 @@ class Runtime(Protocol):
     def observe(self) -> Observed:
         """What runs now, and whether there is data; PreflightError when the runtime does not answer."""
 
+    def usage(self) -> Mapping[str, Usage]:
+        """What each lasting service that is there uses now, by name; takes two seconds on Docker."""
+
     def prepare(self, reporter: Reporter) -> None:
         """Long work before the first start, done once: the server image, or the server environment."""
 
     def apply(self, plan: Plan, reporter: Reporter) -> None:
         """The plan made real; returns when every step was carried out, healthy or not. Raises Unhealthy when bootstrap fails."""
+
+    def reload(self) -> None:
+        """Tell the front door to read its configuration anew, while it serves; when it cannot use that, it goes on with the one before."""
 
     def probe(self, *arguments: str) -> str:
         """What the server's own `entrypoint.py probe ARGUMENTS` prints, run inside the stack."""
@@ -95,7 +127,27 @@ def port_taken(where: str, why: str, left_as: str) -> PortTaken:
     return PortTaken("the front door's port is taken", where=where, why=why, hint=hint, left_as=left_as)
 
 
-_DONE = {"create": "created", "start": "started", "change": "changed", "remove": "removed"}
+# What a server takes that has just started; it grows to what the one before it takes.
+NEW_SERVER_MB = 400
+JOBS_TWICE = "its jobs (server.genai) would be run twice"
+
+
+def memory_for_one(free_mb: int, needed_mb: int) -> str:
+    """Why one server runs at a time."""
+    return f"{free_mb} MB of memory are free, and another server beside it takes {needed_mb}"
+
+
+def why_stores(names: Iterable[str]) -> str:
+    """Why no server runs for a while."""
+    return f"{', '.join(sorted(names))} must start anew, which it works with"
+
+
+def tell_held(why: str, reporter: Reporter) -> None:
+    """Say that the tracking server is ended before the next one starts, and why."""
+    reporter.note("waits", f"the tracking server is ended before it starts anew, since {why}; calls are held meanwhile, for 30 s at most")
+
+
+_DONE = {"create": "created", "start": "started", "change": "changed", "reload": "reloaded", "remove": "removed"}
 
 
 def report_done(plan: Plan, stack: Stack, reporter: Reporter) -> None:

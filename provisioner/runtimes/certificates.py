@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from provisioner.model.front_door import public_host
 from provisioner.model.stack import Stack
 from provisioner.render.caddyfile import ACME_CA, CERTIFICATE
 from provisioner.render.compose import CADDYFILE
+from provisioner.runtimes.base import RenderedFile
 from provisioner.system.certificates import ends_at, is_for, matching_key, names_of, read_chain
 from provisioner.system.host import LocalHost
 
@@ -40,6 +42,11 @@ def certificate_files(stack: Stack, directory: Path) -> dict[str, bytes]:
         _chain(authority, str(directory / server.acme_ca_file))
         files[f"{_FOLDER}/{ACME_CA}"] = authority
     return files
+
+
+def front_door_files(files: Mapping[str, RenderedFile]) -> dict[str, RenderedFile]:
+    """Those that a front door reads anew while it runs; the one that it looks at comes last."""
+    return {path: files[path] for path in (f"{_FOLDER}/{CERTIFICATE}", f"{_FOLDER}/{ACME_CA}", CADDYFILE) if path in files}
 
 
 def _read(directory: Path, name: str, key: str) -> bytes:

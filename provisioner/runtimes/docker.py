@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict
 
 from provisioner.assets import asgi_paths, image_files
-from provisioner.errors import UNCHANGED, CommandFailed, PreflightError, ProvisionError, Unhealthy
+from provisioner.errors import CommandFailed, PreflightError, Unhealthy
 from provisioner.model.front_door import redirect_port
 from provisioner.model.plan import Observed, Plan
 from provisioner.model.stack import RuntimeKind, Stack
@@ -20,10 +18,12 @@ from provisioner.output import Reporter
 from provisioner.render.caddyfile import identity_files, render_caddyfile
 from provisioner.render.compose import BUILD_CA, CADDYFILE, render_compose, render_env, server_image
 from provisioner.runtimes import docker_cli as cli
-from provisioner.runtimes.base import Place, RenderedFile, report_done
+from provisioner.runtimes.base import PROXY, SERVER, Place, RenderedFile, Usage, for_memory, report_done
 from provisioner.runtimes.certificates import ROOT_CERTIFICATE, certificate_files
+from provisioner.runtimes.docker_changes import PROBE, Changes
+from provisioner.runtimes.docker_engine import Engine
+from provisioner.runtimes.docker_usage import read_usage
 from provisioner.system.host import Host, LocalHost
-from provisioner.system.process import Completed
 
 COMPOSE_FILE = "docker-compose.yml"
 OVERRIDE_FILE = "compose.override.yml"
@@ -39,24 +39,27 @@ class DockerRuntime:
         self._stack = stack
         self._place = place
         self._host = host
+        self._engine = Engine(place, host)
 
     def preflight(self) -> None:
         if not self._host.name:
             cli.refuse_snap(_docker_path(), self._place.directory)
-            cli.refuse_remote(self._endpoint())
+            cli.refuse_remote(self._engine.endpoint())
         with ThreadPoolExecutor() as pool:
-            engine = pool.submit(self._docker, ["docker", "version", "--format", "{{.Server.Version}}"])
-            compose = pool.submit(self._docker, ["docker", "compose", "version", "--short"])
+            engine = pool.submit(self._engine.docker, "version", "--format", "{{.Server.Version}}")
+            compose = pool.submit(self._engine.docker, "compose", "version", "--short")
             cli.check_versions(engine.result().text, compose.result().text)
 
     def files(self) -> Mapping[str, RenderedFile]:
         built_from = self._image_files()
-        caddyfile = render_caddyfile(self._stack, _front_door(self._stack, self._place.port), asgi_paths()).encode()
-        front_door = {CADDYFILE: caddyfile, **certificate_files(self._stack, self._place.source)}
+        certificates = certificate_files(self._stack, self._place.source)
+        # The key is a secret of Docker's, which a container keeps as it was: certificate and key are read together.
+        kept = certificates if self._stack.settings.server.tls == "files" else {}
         texts = {
-            COMPOSE_FILE: render_compose(self._stack, built_from, front_door).encode(),
+            COMPOSE_FILE: render_compose(self._stack, built_from, kept).encode(),
             ".env": render_env(self._place.project, self._place.port).encode(),
-            **front_door,
+            CADDYFILE: render_caddyfile(self._stack, _front_door(self._stack, self._place.port), asgi_paths(), certificates).encode(),
+            **certificates,
             # It is read when somebody asks: the front door runs on.
             **identity_files(self._place.identity),
             **built_from,
@@ -68,15 +71,15 @@ class DockerRuntime:
         files = ["-", str(override)] if self._host.get(override) is not None else ["-"]
         argv = cli.compose(self._place.project, "--project-directory", str(self._place.directory), "config", "--hash", "*", files=files)
         text = self.files()[COMPOSE_FILE].content
-        hashes = cli.parse_hashes(self._docker(argv, stdin=text, in_directory=False).text)
+        hashes = cli.parse_hashes(self._engine.run(argv, stdin=text, in_directory=False).text)
         ours = [service.name for service in self._stack.services]
         return {name: hashes[name] for name in [*ours, *sorted(set(hashes) - set(ours))] if name in hashes}
 
     def observe(self) -> Observed:
         with ThreadPoolExecutor() as pool:
-            containers = pool.submit(self._docker, cli.list_containers(self._place.project), in_directory=False)
-            volumes = pool.submit(self._docker, cli.list_volumes(self._place.project), in_directory=False)
-            text = containers.result().text
+            containers = pool.submit(self._engine.containers)
+            volumes = pool.submit(self._engine.run, cli.list_volumes(self._place.project), in_directory=False)
+            text = containers.result()
             services = cli.parse_containers(text)
             for name, network in self._half_made(text).items():
                 services[name] = replace(services[name], state="ill", detail=f"is not in the network {network}")
@@ -90,9 +93,12 @@ class DockerRuntime:
         # With an override the networks are the user's.
         return {} if found and self._host.get(self._place.directory / OVERRIDE_FILE) is not None else found
 
+    def usage(self) -> Mapping[str, Usage]:
+        return read_usage(self._engine, self._place.project, [service.name for service in self._stack.lasting])
+
     def prepare(self, reporter: Reporter) -> None:
         image = self.server_image()
-        if self._docker(["docker", "image", "inspect", "--format", "{{.Id}}", image], check=False).code == 0:
+        if self._engine.docker("image", "inspect", "--format", "{{.Id}}", image, check=False).code == 0:
             if self._stack.settings.images.server:
                 self._refuse_other_image(image)
             return
@@ -100,15 +106,15 @@ class DockerRuntime:
             return
         try:
             with reporter.working(f"building the server image {image}"):
-                self._host.stream(self._plain("build", self._builder()), reporter.line, **self._at_home())
+                self._engine.stream(reporter.line, "build", self._builder())
         except CommandFailed as failure:
             failure.hint = "mend what the last lines say, then run `provision up` again"
-            raise self._explained(failure) from None
+            raise self._engine.explained(failure) from None
         reporter.step("built", "image", image)
 
     def _refuse_other_image(self, image: str) -> None:
         """PreflightError for an image of the user's that is no server image: found before it takes the place of one that runs."""
-        seen = self._docker(cli.try_server_image(image), check=False, timeout=120, in_directory=False)
+        seen = self._engine.run(cli.try_server_image(image), check=False, timeout=120, in_directory=False)
         if seen.code:
             raise PreflightError(
                 "images.server is no image of this stack's server",
@@ -121,8 +127,7 @@ class DockerRuntime:
         try:
             with reporter.working("starting services"):
                 self._end_what_starts_anew(plan)
-                argv = self._plain("up", "-d", "--no-build", *cli.touched_by(plan, self._stack))
-                self._host.stream(argv, cli.only_pulls(reporter.line), **self._at_home())
+                Changes(self._stack, self._engine, self._host, self.wanted(), reporter).carry_out(plan)
         except CommandFailed as failure:
             raise self._start_failure(failure) from None
         report_done(plan, self._stack, reporter)
@@ -133,44 +138,40 @@ class DockerRuntime:
         names = [step.subject for step in plan.steps if step.verb == "start" and step.subject in lasting]
         if not names:
             return
-        containers = self._docker(cli.list_containers(self._place.project), in_directory=False).text
-        anew = [name for name in self._half_made(containers) if name in names]
-        if anew:
-            self._docker(cli.compose(self._place.project, "rm", "--stop", "--force", *anew), timeout=300)
-        self._docker(cli.compose(self._place.project, "stop", *names), timeout=300)
+        if anew := [name for name in self._half_made(self._engine.containers()) if name in names]:
+            self._engine.compose("rm", "--stop", "--force", *anew, timeout=300)
+        self._engine.compose("stop", *names, timeout=300)
+
+    def reload(self) -> None:
+        self._engine.compose("kill", "--signal", "SIGUSR1", PROXY)
 
     def probe(self, *arguments: str) -> str:
-        program = ("/opt/venv/bin/python", "/opt/provision/entrypoint.py", "probe")
-        return self._docker(cli.compose(self._place.project, "exec", "-T", "mlflow", *program, *arguments)).text
+        return self._engine.compose("exec", "-T", SERVER, *PROBE, *arguments).text
 
     def certificate_authority(self) -> bytes | None:
-        argv = cli.compose(self._place.project, "exec", "-T", "proxy", "cat", f"/data/{ROOT_CERTIFICATE}")
-        found = self._docker(argv, check=False)
+        found = self._engine.compose("exec", "-T", PROXY, "cat", f"/data/{ROOT_CERTIFICATE}", check=False)
         return found.stdout if found.code == 0 else None
 
     def logs(self, service: str, lines: int) -> str:
-        argv = cli.compose(self._place.project, "logs", "--no-color", "--no-log-prefix", "--tail", str(lines), service)
-        return self._docker(argv).text
+        return self._engine.compose("logs", "--no-color", "--no-log-prefix", "--tail", str(lines), service).text
 
     def follow(self, service: str | None, lines: int) -> int:
-        argv = cli.compose(self._place.project, "logs", "-f", "--tail", str(lines), *([service] if service else []))
-        return self._host.attach(argv, **self._at_home())
+        return self._engine.attach("logs", "-f", "--tail", str(lines), *([service] if service else []))
 
     def stop(self, reporter: Reporter) -> None:
         running = self.observe().services
         with reporter.working("stopping services"):
-            self._docker(cli.compose(self._place.project, "down", "--remove-orphans"), timeout=300, in_directory=False)
+            self._engine.compose("down", "--remove-orphans", timeout=300, in_directory=False)
         for name in running:
             reporter.step("stopped", name)
 
     def erase(self, reporter: Reporter) -> None:
-        volumes = self._docker(cli.list_volumes(self._place.project), in_directory=False).text.split()
+        volumes = self._engine.run(cli.list_volumes(self._place.project), in_directory=False).text.split()
         with reporter.working("removing services and volumes"):
-            argv = cli.compose(self._place.project, "down", "--remove-orphans", "--volumes")
-            self._docker(argv, timeout=300, in_directory=False)
-            left = self._docker(cli.list_volumes(self._place.project), in_directory=False).text.split()
+            self._engine.compose("down", "--remove-orphans", "--volumes", timeout=300, in_directory=False)
+            left = self._engine.run(cli.list_volumes(self._place.project), in_directory=False).text.split()
             if left:
-                self._docker(["docker", "volume", "rm", *left], in_directory=False)
+                self._engine.run(["docker", "volume", "rm", *left], in_directory=False)
         for volume in volumes:
             reporter.step("removed", "volume", volume)
 
@@ -192,7 +193,7 @@ class DockerRuntime:
         return next(service.name for service in self._stack.services if service.image == "server")
 
     def _start_failure(self, failure: CommandFailed) -> Exception:
-        known = self._explained(failure, _STARTED)
+        known = self._engine.explained(failure, _STARTED)
         if known is not failure:
             return known
         observed = self.observe().services
@@ -202,60 +203,17 @@ class DockerRuntime:
         if bad is None:
             failure.hint = "mend what the last lines say, then run `provision up` again"
             return failure
-        return Unhealthy(
+        what, hint = for_memory(bad.name, self.usage().get(bad.name, Usage())) or (
             f"{bad.name} failed while starting",
-            where=f"service {bad.name}: {bad.detail}",
-            why=self.logs(bad.name, 20) or failure.why,
-            hint=f"mend what the last lines say, then run `provision up` again; `provision logs {bad.name}` shows more",
-            left_as=_STARTED,
+            f"mend what the last lines say, then run `provision up` again; `provision logs {bad.name}` shows more",
         )
-
-    def _explained(self, failure: CommandFailed, left_as: str = UNCHANGED) -> ProvisionError:
-        error = cli.explained(failure, left_as)
-        if self._host.name:
-            error.hint = error.hint.replace(cli.OR_EMBEDDED, "")
-        return error
-
-    def _endpoint(self) -> str:
-        """The engine's address, asked only when something points away from the default."""
-        if host := os.environ.get("DOCKER_HOST"):
-            return host
-        config = Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker")) / "config.json"
-        if os.environ.get("DOCKER_CONTEXT") or cli.current_context(self._host.get(config)) not in {"", "default"}:
-            return self._docker(["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]).text
-        return ""
-
-    def _environment(self) -> dict[str, str]:
-        """The user's environment without what would change a stack behind its settings."""
-        kept = {key: value for key, value in self._host.environment().items() if not key.startswith(("COMPOSE_", "PROVISION_"))}
-        return kept | {"PROVISION_PORT": str(self._place.port)}
-
-    def _docker(
-        self, argv: list[str], *, stdin: bytes = b"", timeout: float = 60, check: bool = True, in_directory: bool = True
-    ) -> Completed:
-        directory = self._place.directory
-        cwd = directory if in_directory and self._host.has_directory(directory) else None
-        try:
-            return self._host.run(argv, cwd=cwd, env=self._environment(), stdin=stdin, timeout=timeout, check=check)
-        except CommandFailed as failure:
-            raise self._explained(failure) from None
-
-    def _plain(self, *arguments: str) -> list[str]:
-        """The argv of a long command whose progress is read line by line."""
-        return cli.compose(self._place.project, *arguments, progress="plain")
-
-    def _at_home(self) -> _AtHome:
-        return {"cwd": self._place.directory, "env": self._environment()}
+        why = self.logs(bad.name, 20) or failure.why
+        return Unhealthy(what, where=f"service {bad.name}: {bad.detail}", why=why, hint=hint, left_as=_STARTED)
 
 
 def _front_door(stack: Stack, port: int) -> Addresses:
     """The addresses in containers, with the one for redirects only where its port is published."""
     return IN_CONTAINERS if redirect_port(stack.settings.server, port) else replace(IN_CONTAINERS, front_http="")
-
-
-class _AtHome(TypedDict):
-    cwd: Path
-    env: dict[str, str]
 
 
 def _docker_path() -> Path | None:

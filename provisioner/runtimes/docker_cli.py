@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from provisioner.errors import CommandFailed, PreflightError, ProvisionError
-from provisioner.model.plan import ObservedService, Plan, State
+from provisioner.model.plan import SERVES, ObservedService, State
 from provisioner.model.stack import Stack
 from provisioner.runtimes.base import port_taken
 
@@ -34,19 +35,6 @@ def compose(project: str, *arguments: str, files: Sequence[str] = (), progress: 
     named = [part for file in files for part in ("-f", file)]
     shown = ["--progress", progress] if progress else []
     return ["docker", "compose", *shown, "-p", project, *named, *arguments]
-
-
-def touched_by(plan: Plan, stack: Stack) -> list[str]:
-    """The rest of `up`'s argv: all services, or only those of the plan.
-
-    Compose (2.26 at least) makes a service anew when one changed that it depends on: the front door would be closed for each change of
-    the server behind it. What runs once has others that Compose lets wait for its end, so that takes all.
-    """
-    names = [step.subject for step in plan.steps]
-    alone = {service.name for service in stack.lasting if not service.front_door}
-    if not alone.issuperset(names) or any(step.verb in {"create", "remove"} for step in plan.steps):
-        return ["--remove-orphans"]
-    return ["--no-deps", *names]
 
 
 def only_pulls(show: Callable[[str], None]) -> Callable[[str], None]:
@@ -80,10 +68,26 @@ def list_volumes(project: str) -> list[str]:
 
 def parse_containers(text: str) -> dict[str, ObservedService]:
     """The project's services by name, from the rows of `list_containers`."""
-    return {
-        name: ObservedService(name, _state(state, status), fingerprint, status, identifier)
-        for identifier, state, status, name, fingerprint, _ in _services(text)
-    }
+    found: dict[str, ObservedService] = {}
+    for identifier, state, status, name, fingerprint, _ in _services(text):
+        seen = ObservedService(name, _state(state, status), fingerprint, status, identifier)
+        if name in found:
+            # It is as wanted when there is one of it: the next plan changes it.
+            detail = "two of it: a change is under way, or was interrupted"
+            seen = replace(min(seen, found[name], key=lambda one: one.state not in SERVES), fingerprint="", detail=detail)
+        found[name] = seen
+    return found
+
+
+def containers_of(text: str, service: str) -> list[str]:
+    """The identifiers of the service's containers, from the rows of `list_containers`."""
+    return [identifier for identifier, _, _, name, _, _ in _services(text) if name == service]
+
+
+def state_of(text: str, container: str) -> State:
+    """The state of one container, from the rows of `list_containers`."""
+    found = [_state(state, status) for identifier, state, status, *_ in _services(text) if identifier == container]
+    return found[0] if found else "absent"
 
 
 def half_made(text: str, project: str, stack: Stack) -> dict[str, str]:

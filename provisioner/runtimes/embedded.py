@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from provisioner.assets import asgi_paths, server_code
-from provisioner.errors import CommandFailed, PreflightError, Unhealthy
+from provisioner.errors import PreflightError, Unhealthy
 from provisioner.model.front_door import ends_tls, redirect_port
 from provisioner.model.plan import Observed, ObservedService, Plan
 from provisioner.model.stack import RuntimeKind, Stack
@@ -28,7 +29,7 @@ from provisioner.render.supervisord import (
 )
 from provisioner.runtimes import places
 from provisioner.runtimes.account import Account, check_account, check_reachable, current_account, make_account
-from provisioner.runtimes.base import Place, RenderedFile, port_taken, report_done
+from provisioner.runtimes.base import PROXY, SERVER, Place, RenderedFile, Usage, report_done
 from provisioner.runtimes.certificates import ROOT_CERTIFICATE, certificate_files
 from provisioner.runtimes.daemons import (
     ARTIFACTS,
@@ -37,27 +38,26 @@ from provisioner.runtimes.daemons import (
     MEMORY_FILE,
     POSTGRES_DATA,
     POSTGRES_NEW,
+    SERVER_SOCKET,
     daemons,
     embedded_addresses,
     entrypoint_argv,
     launcher_argv,
 )
+from provisioner.runtimes.embedded_changes import BOOTSTRAP, Changes
 from provisioner.runtimes.interpreter import choose_interpreter
 from provisioner.runtimes.memory import Machine, Memory, read_memory, this_machine, write_memory
 from provisioner.runtimes.server_environment import ServerEnvironment, check_space, make_environment, shipped_recipe
-from provisioner.runtimes.supervision import Supervision, forget_starts, read_starts, read_taken, tail
+from provisioner.runtimes.supervision import Supervision, tail
 from provisioner.runtimes.supervisor_client import Supervisor, Unreachable
 from provisioner.system import mounts, process
 from provisioner.system.host import LocalHost, host_memory_mb
 from provisioner.system.mounts import Mount
 from provisioner.system.paths import data_directory
-from provisioner.system.ports import first_unprivileged
+from provisioner.system.ports import first_unprivileged, listens
 
 NEEDED_BYTES = 500_000_000
 BOOTSTRAP_DEADLINE = 300.0
-BOOTSTRAP = "bootstrap"
-PROXY = "proxy"
-PORT_DEADLINE = 10.0
 
 
 class EmbeddedRuntime:
@@ -104,13 +104,14 @@ class EmbeddedRuntime:
         self._memory()
 
     def files(self) -> Mapping[str, RenderedFile]:
+        certificates = certificate_files(self._stack, self._directory)
         texts = {
             SUPERVISORD_CONF: render_supervisord(self._services),
             SERVICES_JSON: render_launcher(self._daemons),
-            CADDYFILE: render_caddyfile(self._stack, embedded_addresses(self._stack, self._place), asgi_paths()),
+            CADDYFILE: render_caddyfile(self._stack, embedded_addresses(self._stack, self._place), asgi_paths(), certificates),
         }
         contents = {path: text.encode() for path, text in texts.items()} | server_code()
-        contents |= certificate_files(self._stack, self._directory) | identity_files(self._place.identity)
+        contents |= certificates | identity_files(self._place.identity)
         return {path: RenderedFile(content) for path, content in contents.items()}
 
     def wanted(self) -> Mapping[str, str]:
@@ -131,9 +132,17 @@ class EmbeddedRuntime:
         services = {
             name: self._supervision().observe(daemon, infos.get(name), memory) for name, daemon in known.items() if name != BOOTSTRAP
         }
+        if services[SERVER].state == "running" and not listens(Path(memory.run) / SERVER_SOCKET):
+            services[SERVER] = replace(services[SERVER], state="starting", detail=f"{services[SERVER].detail}, does not answer yet")
         if BOOTSTRAP in memory.applied:
             services[BOOTSTRAP] = _observed_bootstrap(memory, running=client is not None)
         return Observed({name: seen for name, seen in services.items() if seen.state != "absent"}, self._has_data())
+
+    def usage(self) -> Mapping[str, Usage]:
+        memory = self._memory()
+        client = None if memory.is_from_before(self._machine) else self._supervision().connect(memory)
+        infos = client.processes() if client else {}
+        return {daemon.name: self._supervision().usage(daemon, infos.get(daemon.name), memory) for daemon in self._lasting if infos}
 
     def prepare(self, reporter: Reporter) -> None:
         self._account = make_account(self._account, self._environment.data, reporter)
@@ -149,13 +158,13 @@ class EmbeddedRuntime:
             client, memory = self._running_supervisor(before)
             if client is None:
                 client, memory = self._start_supervisor(memory)
-            wanted = self.wanted()
-            memory = self._carry_out(plan, client, memory, wanted)
-            if any(step.subject == PROXY and step.verb != "remove" for step in plan.steps):
-                self._wait_for_port(memory)
-            if any(step.subject == BOOTSTRAP and step.verb != "remove" for step in plan.steps):
-                self._bootstrap(memory, wanted[BOOTSTRAP])
+            run = partial(self._run, timeout=BOOTSTRAP_DEADLINE)
+            Changes(self._stack, self._directory, self._lasting, self.wanted(), client, run, reporter).carry_out(plan, memory)
         report_done(plan, self._stack, reporter)
+
+    def reload(self) -> None:
+        if client := self._supervision().connect(self._memory()):
+            client.signal(PROXY, "USR1")
 
     def probe(self, *arguments: str) -> str:
         memory = self._memory()
@@ -256,9 +265,10 @@ class EmbeddedRuntime:
         return self._directory / LOGS / f"{service}.log"
 
     def _running_supervisor(self, memory: Memory) -> tuple[Supervisor | None, Memory]:
-        """supervisord if it answers and is of our environment; else everything that may be left is ended."""
+        """supervisord if it answers and its programs are there; else everything that may be left is ended."""
         client = None if memory.is_from_before(self._machine) else self._supervision().connect(memory)
-        if client and memory.environment == str(self._environment.path):
+        # It may be of an older environment: what it starts is of the new one.
+        if client and Path(memory.environment).is_dir():
             return client, memory
         return None, self._end(client, memory)
 
@@ -292,53 +302,6 @@ class EmbeddedRuntime:
         places.remove_tree(self._directory / POSTGRES_NEW)
         self._run(memory, INITDB)
         (self._directory / POSTGRES_NEW).rename(data)
-
-    def _carry_out(self, plan: Plan, client: Supervisor, memory: Memory, wanted: Mapping[str, str]) -> Memory:
-        """The steps of lasting services: first what ends, front door first; then what starts, all at once."""
-        by_name = {daemon.name: daemon for daemon in self._lasting}
-        steps = [step for step in plan.steps if step.subject != BOOTSTRAP]
-        client.reread()
-        for step in reversed(steps):
-            daemon = by_name.get(step.subject)
-            client.stop(step.subject, daemon.grace_seconds if daemon else 60)
-            applied = {name: value for name, value in memory.applied.items() if name != step.subject}
-            if daemon:
-                client.replace_group(step.subject)
-                applied[step.subject] = wanted[step.subject]
-            else:
-                client.remove_group(step.subject)
-            memory = memory.with_(applied=applied)
-        write_memory(self._directory, memory)
-        for step in steps:
-            if step.subject in by_name:
-                forget_starts(memory, step.subject)
-                client.start(step.subject)
-        return memory
-
-    def _wait_for_port(self, memory: Memory) -> None:
-        """Return when the front door listens, or may never; PortTaken when another program was quicker."""
-        until = time.monotonic() + PORT_DEADLINE
-        while time.monotonic() < until and not read_starts(memory, PROXY):
-            if taken := read_taken(memory, PROXY):
-                raise port_taken(PROXY, taken, "the other services run; no data was removed")
-            time.sleep(0.02)
-
-    def _bootstrap(self, memory: Memory, fingerprint: str) -> None:
-        """The one-shot bootstrap has ended well; Unhealthy with its last lines when it did not."""
-        applied = {**memory.applied, BOOTSTRAP: fingerprint}
-        write_memory(self._directory, memory.with_(applied=applied, bootstrap="was interrupted"))
-        try:
-            self._run(memory, BOOTSTRAP, timeout=BOOTSTRAP_DEADLINE)
-        except CommandFailed as failure:
-            write_memory(self._directory, memory.with_(applied=applied, bootstrap=failure.what))
-            raise Unhealthy(
-                "bootstrap failed: the stores could not be made ready",
-                where=str(self._log(BOOTSTRAP)),
-                why=tail(self._log(BOOTSTRAP), 20) or failure.what,
-                hint="mend what the last line says, then run `provision up` again",
-                left_as="the other services run; no data was removed",
-            ) from None
-        write_memory(self._directory, memory.with_(applied=applied, bootstrap="done"))
 
     def _run(self, memory: Memory, name: str, argv: tuple[str, ...] = (), timeout: float = 120) -> process.Completed:
         """A process of the stack beside supervisord, run to its end."""
@@ -380,13 +343,19 @@ def _observed_bootstrap(memory: Memory, *, running: bool) -> ObservedService:
 
 
 def _fingerprint(daemon: Daemon, files: Mapping[str, RenderedFile]) -> str:
-    """What changes when the service has to be restarted: its command line, environment, and the files that it reads."""
+    """`PROCESS.CONTENT`: either changes when the service has to be started anew, the first where nothing can take its place.
+
+    The first is of what supervisord and the launcher do for it; the second of its command line, environment, and the files that it reads.
+    """
+    kept = [render_program(daemon, 0).encode(), repr(daemon.listen).encode()] if daemon.lasting else []
     parts = [render_launcher([daemon]).encode()]
-    if daemon.lasting:
-        parts.append(render_program(daemon, 0).encode())
     for path, file in sorted(files.items()):
         if any(path == name or path.startswith(f"{name}/") for name in daemon.reads):
             parts += [path.encode(), file.content]
+    return f"{_digest(kept)}.{_digest(parts)}"
+
+
+def _digest(parts: Iterable[bytes]) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(f"{len(part)}\0".encode() + part)

@@ -13,11 +13,14 @@ from provisioner.errors import CommandFailed, Unhealthy
 from provisioner.model.plan import ObservedService, State
 from provisioner.render.supervisord import LOGS, SOCKET, SUPERVISORD_CONF, Daemon
 from provisioner.runtimes.account import Account
+from provisioner.runtimes.base import Usage
 from provisioner.runtimes.daemons import RUN_VARIABLE, Programs, supervisord_argv
 from provisioner.runtimes.memory import Memory
 from provisioner.runtimes.supervisor_client import ProcessInfo, Refused, Supervisor, Unreachable
 from provisioner.system import liveness, process
+from provisioner.system.host import LocalHost
 from provisioner.system.liveness import Mark
+from provisioner.system.memory import ended_for_memory, used_by
 
 START_DEADLINE = 30.0
 # After supervisord was killed the kernel ends its children; PostgreSQL writes a checkpoint first.
@@ -107,6 +110,16 @@ class Supervision:
             return ObservedService(daemon.name, "ill", fingerprint, f"its directory of sockets {memory.run} was removed")
         return ObservedService(daemon.name, "stopped", fingerprint, "")
 
+    def usage(self, daemon: Daemon, info: ProcessInfo | None, memory: Memory) -> Usage:
+        """What the service uses; a process that was killed counts as ended for memory where the kernel has ended any for that."""
+        killed = _count(self.directory / LOGS / "supervisord.log", f"exited: {daemon.name} (terminated by SIGKILL")
+        killed += _count(self.directory / LOGS / f"{daemon.name}.log", f"{daemon.name}: killed by SIGKILL")
+        return Usage(
+            used_by(info.pid) if info and info.pid else None,
+            restarts=max(0, len(read_starts(memory, daemon.name)) - 1),
+            killed=min(killed, ended_for_memory()) if killed else 0,
+        )
+
     def end_all(self, client: Supervisor | None, lasting: Sequence[Daemon], memory: Memory) -> None:
         """Nothing of the stack runs: services in the opposite of their start order, then supervisord, then what was left over."""
         names = [daemon.name for daemon in lasting]
@@ -166,15 +179,20 @@ def read_starts(memory: Memory, name: str) -> list[Start]:
 
 def read_taken(memory: Memory, name: str) -> str:
     """Which port of that service another program had when it was last started, in the launcher's words; "" for none."""
+    return read_note(memory, name, "taken") or ""
+
+
+def read_note(memory: Memory, name: str, kind: str) -> str | None:
+    """What the launcher of that service has written of its last start: which port was `taken`, whether it is `ready` or has `failed`."""
     try:
-        return (Path(memory.run) / f"{name}.taken").read_text(encoding="utf-8").strip()
+        return (Path(memory.run) / f"{name}.{kind}").read_text(encoding="utf-8").strip()
     except OSError:
-        return ""
+        return None
 
 
 def forget_starts(memory: Memory, name: str) -> None:
     """Starts that somebody asked for are no sign of illness."""
-    for kind in ("starts", "taken"):
+    for kind in ("starts", "taken", "ready", "failed"):
         with suppress(OSError):
             (Path(memory.run) / f"{name}.{kind}").unlink()
 
@@ -188,6 +206,11 @@ def tail(path: Path, lines: int) -> str:
                 file.seek(max(0, one.stat().st_size - 400 * lines))
                 found = file.read().decode(errors="replace").splitlines()[-(lines - len(found)) :] + found
     return "\n".join(found[-lines:])
+
+
+def _count(log: Path, text: str) -> int:
+    content = LocalHost().get(log) if not log.is_symlink() else None
+    return (content or b"").decode(errors="replace").count(text)
 
 
 def _state(info: ProcessInfo, starts: Sequence[Start]) -> tuple[State, str]:

@@ -72,6 +72,10 @@ class Supervisor:
         waiting = Supervisor(self._path, grace_seconds + 15)
         waiting._call("supervisor.stopProcess", name, True, tolerate={_NOT_RUNNING, _BAD_NAME})
 
+    def signal(self, name: str, signal: str) -> None:
+        """The running process gets the signal."""
+        self._call("supervisor.signalProcess", name, signal)
+
     def shutdown(self) -> None:
         """supervisord ends itself and what is left; does not wait."""
         self._call("supervisor.shutdown")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -53,3 +54,12 @@ def holder(port: int) -> str:
     except psutil.Error:
         pass
     return ""
+
+
+def listens(path: Path) -> bool:
+    """Whether a program takes connections on that Unix socket."""
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(1)
+        connection.connect(str(path))
+        return True
+    return False

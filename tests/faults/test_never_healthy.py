@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
-from tests.checks import healthy, nothing_changed, refused, run_logged, running
+from tests.checks import eventually, healthy, nothing_changed, refused, run_logged, running, service_not_restarted
 from tests.installed import Program
+from tests.outage import raw_client
 from tests.server.deployed import Peer, Reply
+from tests.support.ports import free_port
 
 
 def test_a_password_that_the_database_refuses_is_named_and_mends_when_put_back(program: Program) -> None:
@@ -52,26 +55,75 @@ def first_refusal(door: Peer) -> Reply:
     return answer
 
 
-@pytest.mark.only("docker")
-def test_a_server_that_ends_over_and_over_is_named_with_its_last_words(program: Program) -> None:
-    override = program.stack / "compose.override.yml"
-    override.write_text("services:\n  mlflow:\n    command: [no-such-role]\n")
+# One runtime: half a minute is the front door's, whatever runs it.
+@pytest.mark.only("embedded")
+def test_a_call_that_no_server_takes_is_told_so_after_a_while(program: Program) -> None:
+    door = front_door(program)
+    memory = json.loads((program.stack / "data/runtime.json").read_text())
+    # As an operator ends it, so that nothing starts it again.
+    control = [f"{memory['environment']}/bin/supervisorctl", "-s", f"unix://{memory['run']}/supervisor.sock"]
+    subprocess.run([*control, "stop", "mlflow:*"], check=True, capture_output=True, timeout=120)
     try:
-        with ThreadPoolExecutor(1) as threads:
-            told = threads.submit(first_refusal, front_door(program))
-            failed = program("up", "--no-link")
-            away = told.result(60)
-        error = refused(failed, 6, "mlflow does not get healthy", "no such role: no-such-role", "provision logs mlflow")
+        away = first_refusal(door)
         # Held for a while first: of a server that only starts anew nobody hears.
         assert (away.status, away.headers["retry-after"]) == (503, "5")
         assert "provision status" in away.document["message"]
+    finally:
+        answer = program.up("--no-link")
+    assert ("started", "mlflow") in answer.verbs
+    healthy(program)
+
+
+@pytest.mark.only("docker")
+def test_a_new_server_that_ends_over_and_over_is_named_while_the_one_before_serves(program: Program) -> None:
+    override = program.stack / "compose.override.yml"
+    override.write_text("services:\n  mlflow:\n    command: [no-such-role]\n")
+    try:
+        with service_not_restarted(program), raw_client(program("status").data["tracking_uri"]) as seen:
+            failed = program("up", "--no-link")
+        error = refused(failed, 6, "the new tracking server does not get ready", "no such role: no-such-role")
         assert error["where"].startswith("service mlflow")
-        assert "no data was removed" in error["left_as"]
+        assert "the server before serves; no data was removed" in error["left_as"]
+        assert (seen.refused, seen.failed) == ([], [])
     finally:
         override.unlink()
-    answer = program.up("--no-link")
-    assert ("changed", "mlflow") in answer.verbs
+    program.up("--no-link")
     healthy(program)
+
+
+def test_a_server_that_starts_is_not_called_ill(program: Program) -> None:
+    processes = running(program)
+    database = [processes["postgres"], *processes["postgres"].children(recursive=True)]
+    for process in database:
+        process.suspend()
+    try:
+        processes["mlflow"].kill()
+
+        def said() -> list[str]:
+            return [error["hint"] for error in program("status").document["errors"] if "the stack is starting" in error["what"]]
+
+        assert "provision status" in eventually(said, 20, "it says so")[0]
+    finally:
+        for process in database:
+            process.resume()
+    healthy(program)
+
+
+@pytest.mark.only("docker")
+def test_a_server_that_the_kernel_ends_for_memory_is_named_with_its_limit_and_the_setting(fresh: Program) -> None:
+    settings = f"server:\n  port: {free_port()}\nresources:\n  mlflow:\n    memory: "
+    fresh.settings(settings + "64m\n")
+    refused(fresh("up", "--no-link"), 6, "the kernel has ended mlflow for want of memory: it may have 64 MB", "resources.mlflow.memory")
+    fresh.settings(settings + "700m\n")
+    fresh.up("--no-link")
+    # One process of several: the server goes on without it.
+    hog = ["docker", "exec", fresh.container("mlflow"), "/opt/venv/bin/python", "-c", "bytearray(1 << 30)"]
+    assert subprocess.run(hog, capture_output=True, check=False).returncode == 137
+    row = next(row for row in fresh("status").data["services"] if row["name"] == "mlflow")
+    assert (row["state"] in {"running", "starting"}, row["limit"], row["killed"] >= 1) == (True, 700 << 20, True)
+    assert 0 < row["memory"] < 700 << 20
+    shown = fresh.text("status", "--stack", str(fresh.stack))
+    assert "the kernel has ended mlflow for want of memory: it may have 700 MB; raise resources.mlflow.memory" in shown.stdout
 
 
 @pytest.mark.only("docker")

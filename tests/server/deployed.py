@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.checks import running
 from tests.installed import ROOT, Program
 
 HERE = Path(__file__).parent
@@ -169,7 +170,8 @@ class Deployed:
 
     def processes(self) -> Processes:
         """Master and workers by role, once every worker shows its role."""
-        master = self.program.services()["mlflow"]["id"].removeprefix("pid ") if self.embedded else "-"
+        # The launcher, which keeps the sockets, has gunicorn as its child.
+        master = str(running(self.program)["mlflow"].children()[0].pid) if self.embedded else "-"
         found: dict[str, Any] = {}
 
         def complete() -> bool:
@@ -209,7 +211,7 @@ class Deployed:
     @property
     def scratch(self) -> Path:
         """The embedded server's directory of temporary files."""
-        return self.program.stack / "data/tmp/server"
+        return max((self.program.stack / "data/tmp").glob("server-*"), key=lambda directory: directory.stat().st_mtime)
 
     def temporary_files(self) -> dict[str, int]:
         """Files in the server's temporary directory with their sizes; not what a login keeps there."""

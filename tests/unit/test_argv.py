@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.model.plan import ObservedService, Plan, PlannedStep
+from provisioner.model.plan import ObservedService
 from provisioner.model.settings import Settings
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import build_stack
-from provisioner.render.caddyfile import render_caddyfile
+from provisioner.model.stores import IN_CONTAINERS
+from provisioner.render.caddyfile import IDENTITY_PATH, configuration_path, render_caddyfile
 from provisioner.render.supervisord import Daemon, render_launcher, render_supervisord
 from provisioner.runtimes import docker_cli as cli
 from provisioner.runtimes.base import Place
@@ -89,6 +90,20 @@ def test_a_container_that_compose_was_killed_over_lacks_a_network() -> None:
     assert cli.half_made("", "p", stack) == {}
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_two_containers_of_a_service_serve_and_are_not_as_wanted(order: int) -> None:
+    rows = [
+        ("1", "running", "Up 2 hours (healthy)", "mlflow", "h1", "False", "p_data"),
+        ("2", "exited", "Exited (1) 2 seconds ago", "mlflow", "h2", "False", "p_data"),
+        ("3", "running", "Up 2 hours", "proxy", "h3", "False", "p_data"),
+    ]
+    text = listing(rows[::order])
+    seen = cli.parse_containers(text)["mlflow"]
+    assert (seen.state, seen.fingerprint, seen.id) == ("running", "", "1")
+    assert sorted(cli.containers_of(text, "mlflow")) == ["1", "2"]
+    assert (cli.state_of(text, "2"), cli.state_of(text, "4")) == ("failed", "absent")
+
+
 def test_hashes_are_by_service() -> None:
     assert cli.parse_hashes("mlflow abc\n\npostgres def\n") == {"mlflow": "abc", "postgres": "def"}
 
@@ -111,6 +126,15 @@ def test_the_processes_of_an_embedded_stack_are_these() -> None:
     assert [name for name, daemon in embedded().items() if daemon.lasting] == ["postgres", "mlflow", "proxy"]
     external = "backend_store: {kind: external, uri: 'postgresql+psycopg2://u@h/db'}\n"
     assert list(embedded(external)) == ["bootstrap", "mlflow", "proxy"]
+
+
+def test_a_front_door_says_which_configuration_it_has() -> None:
+    stack = build_stack(Settings(), "docker")
+    first, same, other = (render_caddyfile(stack, IN_CONTAINERS, ["/x"], {"tls.crt": one}) for one in (b"1", b"1", b"2"))
+    assert first == same
+    assert configuration_path(first).startswith(f"{IDENTITY_PATH}/")
+    assert configuration_path(first) != configuration_path(other)
+    assert configuration_path(first) != configuration_path(render_caddyfile(stack, IN_CONTAINERS, ["/y"], {"tls.crt": b"1"}))
 
 
 def test_postgres_listens_on_a_private_socket_alone() -> None:
@@ -164,16 +188,17 @@ def test_only_the_front_door_is_on_tcp() -> None:
     stack = build_stack(parse_settings('server: {bind: "::1"}\n'), "embedded")
     addresses = embedded_addresses(stack, PLACE)
     assert addresses.front == "[::1]:5001"
-    assert [daemon.name for daemon in daemons(stack, PLACE, PROGRAMS, 8000) if daemon.listen] == ["proxy"]
+    assert [daemon.name for daemon in daemons(stack, PLACE, PROGRAMS, 8000) if daemon.listen] == ["mlflow", "proxy"]
     assert (addresses.postgres, addresses.listen, addresses.minio) == ("/@RUN@", "unix:/@RUN@/mlflow.sock", "")
 
 
 def test_the_front_door_is_given_sockets_that_have_their_ports_for_themselves() -> None:
     secure = "server: {tls: internal, auth: basic, public_url: 'https://mlflow.test:8443', http_port: 8080}\n"
     stack, place = build_stack(parse_settings(secure), "embedded"), replace(PLACE, port=8443)
-    (proxy,) = [daemon for daemon in daemons(stack, place, PROGRAMS, 8000) if daemon.listen]
+    server, proxy = [daemon for daemon in daemons(stack, place, PROGRAMS, 8000) if daemon.listen]
+    assert json.loads(render_launcher([server]))["mlflow"]["listen"] == ["/@RUN@/mlflow.sock", "/@RUN@/mlflow-asgi.sock"]
     assert json.loads(render_launcher([proxy]))["proxy"]["listen"] == [["127.0.0.1", 8443], ["127.0.0.1", 8080]]
-    caddyfile = render_caddyfile(stack, embedded_addresses(stack, place), [])
+    caddyfile = render_caddyfile(stack, embedded_addresses(stack, place), [], {})
     assert [line.split()[1] for line in caddyfile.splitlines() if line.strip().startswith("bind ")] == ["fd/3", "fd/3", "fd/4"]
 
 
@@ -259,12 +284,3 @@ def test_another_recipe_or_interpreter_has_another_environment(tmp_path: Path) -
     assert one.path == same.path
     assert len({one.path, *(other.path for other in others)}) == 5
     assert not one.is_complete()
-
-
-def test_a_change_behind_the_front_door_touches_nothing_else() -> None:
-    stack = build_stack(Settings(), "docker")
-    changed = PlannedStep("change", "mlflow", "")
-    assert cli.touched_by(Plan((changed, PlannedStep("start", "minio", ""))), stack) == ["--no-deps", "mlflow", "minio"]
-    wide = [PlannedStep("create", "minio", ""), PlannedStep("remove", "old", ""), PlannedStep("change", "proxy", "")]
-    for other in (*wide, PlannedStep("change", "bootstrap", "")):
-        assert cli.touched_by(Plan((changed, other)), stack) == ["--remove-orphans"]

@@ -88,6 +88,7 @@ def test_the_exit_codes_are_these() -> None:
         "PortTaken": 4,
         "CommandFailed": 5,
         "Unhealthy": 6,
+        "NotTakenOver": 6,
         "WouldLoseData": 7,
         "Locked": 8,
         "LinkRefused": 9,

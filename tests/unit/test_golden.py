@@ -69,7 +69,8 @@ def rendered(text: str, directory: Path, kind: RuntimeKind = "docker") -> dict[s
     own = {path: content for path, content in own.items() if path not in same and not path.endswith(".crt")}
     if settings.server.tls:
         # A hash of the certificates too, which are new each time.
-        own = {path: re.sub(r"(provision.files: )'?[0-9a-f]{16}'?", r"\g<1>HASH", content) for path, content in own.items()}
+        hashed = r"(provision\.files: |/\.well-known/provision/)'?[0-9a-f]{16}'?"
+        own = {path: re.sub(hashed, r"\g<1>HASH", content) for path, content in own.items()}
     # The tag is a hash of what the image is built from, so it changes with every edit there.
     return {path: re.sub(r"(provision-mlflow:[0-9.]+-)[0-9a-f]{12}", r"\g<1>HASH", content) for path, content in own.items()}
 

@@ -67,3 +67,13 @@ def test_each_step_has_its_cause(case: str) -> None:
 def test_a_new_stack_is_created_in_start_order() -> None:
     plan = make_plan(WANTED, ONE_SHOTS, Observed({}))
     assert [(step.verb, step.subject) for step in plan.steps] == [("create", name) for name in WANTED]
+
+
+def test_a_front_door_that_runs_reads_a_new_configuration_while_it_serves() -> None:
+    plan = make_plan(WANTED, ONE_SHOTS, observed({"mlflow": ("running", "m0", "")}), reload="proxy")
+    assert str(plan) == "change mlflow: its configuration changed\nreload proxy: its configuration changed"
+    assert plan.reloads
+    # One that is made anew reads it then.
+    plan = make_plan(WANTED, ONE_SHOTS, observed({"proxy": ("running", "x0", "")}), reload="proxy")
+    assert str(plan) == "change proxy: its configuration changed"
+    assert not plan.reloads
