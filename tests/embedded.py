@@ -20,6 +20,7 @@ from provisioner.runtimes.account import Account, current_account, make_account
 from provisioner.runtimes.interpreter import choose_interpreter
 from provisioner.runtimes.server_environment import ServerEnvironment, make_environment, shipped_recipe
 from tests.installed import DATA
+from tests.support.ports import free_port
 
 SUPERUSER, PASSWORD = "postgres", "a-superuser-of-tests"
 
@@ -36,17 +37,18 @@ def server_environment(reporter: Reporter | None = None) -> tuple[ServerEnvironm
 
 @dataclass(frozen=True)
 class Postgres:
-    """A running server on a unix socket; its superuser is `SUPERUSER` with `PASSWORD`."""
+    """A running server on a unix socket, and on a port of the loopback address; its superuser is `SUPERUSER` with `PASSWORD`."""
 
     socket: Path
+    port: int
 
     def uri(self, user: str, database: str) -> str:
         """As the stack's services get it, without a password."""
-        return f"postgresql+psycopg2://{user}@/{database}?host={self.socket}"
+        return f"postgresql+psycopg2://{user}@/{database}?host={self.socket}&port={self.port}"
 
     def connect(self, database: str = "postgres", user: str = SUPERUSER, password: str = PASSWORD) -> contextlib.closing[Any]:
         """A connection as that user, until the caller is done."""
-        return contextlib.closing(psycopg2.connect(host=str(self.socket), dbname=database, user=user, password=password))
+        return contextlib.closing(psycopg2.connect(host=str(self.socket), port=self.port, dbname=database, user=user, password=password))
 
     def query(self, text: str, database: str = "postgres", user: str = SUPERUSER, password: str = PASSWORD) -> list[tuple[Any, ...]]:
         """The rows of the statement, as that user."""
@@ -78,11 +80,12 @@ def start_postgres() -> Iterator[Postgres]:
         f"--pwfile={secret}",
     ]
     subprocess.run([*initdb, "--no-sync"], check=True, capture_output=True, **run_as)
-    settings = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off"]
+    port = free_port()
+    settings = ["-c", "listen_addresses=127.0.0.1", "-c", f"port={port}", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off"]
     argv = [environment.programs.path("postgres"), "-D", str(folder / "data"), *settings]
     with open(f"{folder}.log", "wb") as log, subprocess.Popen(argv, stdout=log, stderr=log, **run_as) as process:
         try:
-            server = Postgres(folder)
+            server = Postgres(folder, port)
             _wait(server)
             yield server
         finally:

@@ -9,8 +9,9 @@ from typing import Any
 import postgres
 import schema
 from bucket import prepare_bucket
+from postgres import libpq_arguments
 from psycopg2 import sql
-from settings import Settings, libpq_arguments
+from settings import Settings
 
 
 def bootstrap(settings: Settings) -> None:
@@ -19,7 +20,7 @@ def bootstrap(settings: Settings) -> None:
     if settings.postgres_admin:
         turn = postgres.connect(settings.postgres_admin, settings.secret("postgres_password"), settings.deadline)
     else:
-        turn = postgres.connect(settings.backend_store, password, settings.deadline)
+        turn = postgres.connect(settings.backend_store, password, settings.deadline, whose=postgres.GIVEN)
     postgres.wait_for_turn(turn, settings.deadline)
     if settings.postgres_admin:
         _make_role_and_databases(settings, password)

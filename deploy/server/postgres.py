@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg2
-from settings import Fault, libpq_arguments
+from settings import Fault
 
 # Errors that pass while a server starts; a wrong password or a missing database does not.
 _PASSING = (
@@ -26,6 +26,13 @@ _PASSING = (
     "Network is unreachable",
 )
 
+OURS = "the secrets are not those that this data was made with; put the old secret files back from a backup"
+# One that never worked is replaced (`provisioner/actions/secrets.py`).
+GIVEN = (
+    "the database refuses what secrets/backend_store_password has; write the right one into that file, or, if none has worked yet, "
+    "set PGPASSWORD for `provision up`"
+)
+
 # As PgBouncer says it, unless its `ignore_startup_parameters` has `options`.
 _NO_OPTIONS = "unsupported startup parameter"
 
@@ -33,10 +40,22 @@ _NO_OPTIONS = "unsupported startup parameter"
 _TURN = 0x70726F76
 
 
-def connect(uri: str, password: str, deadline: float, wait_for: Callable[[str], bool] = lambda _: False) -> Any:
-    """An autocommitting connection; Fault at the deadline, or at once for an error that time does not mend."""
-    arguments: dict[str, Any] = dict(libpq_arguments(uri))
-    named = f"{arguments['user']} in {arguments['dbname']} at {arguments.get('host', '')}"
+def libpq_arguments(uri: str) -> dict[str, Any]:
+    """psycopg2's keywords for a SQLAlchemy URI without a password, as SQLAlchemy itself would connect with it."""
+    from sqlalchemy.engine import make_url
+
+    url = make_url(uri)
+    _, arguments = url.get_dialect()().create_connect_args(url)
+    return dict(arguments)
+
+
+def connect(uri: str, password: str, deadline: float, wait_for: Callable[[str], bool] = lambda _: False, whose: str = OURS) -> Any:
+    """An autocommitting connection; Fault at the deadline, or at once for an error that time does not mend.
+
+    `whose` says what to do about a wrong password.
+    """
+    arguments = libpq_arguments(uri)
+    named = f"{arguments.get('user', '')} in {arguments.get('dbname', '')} at {arguments.get('host', '')}"
     end = time.monotonic() + deadline
     while True:
         try:
@@ -47,10 +66,7 @@ def connect(uri: str, password: str, deadline: float, wait_for: Callable[[str], 
                 print("server: the pooler before PostgreSQL takes no options: statements have no time limit", flush=True)
                 continue
             if "password authentication failed" in seen and not wait_for(seen):
-                raise Fault(
-                    f"wrong password for {named}: the secrets are not those that this data was made with; "
-                    "put the old secret files back from a backup"
-                ) from None
+                raise Fault(f"wrong password for {named}: {whose}") from None
             if not (any(text in str(error) for text in _PASSING) or wait_for(seen)):
                 raise Fault(f"{named}: {seen}") from None
             if time.monotonic() > end:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 
 class Fault(Exception):
@@ -83,17 +83,6 @@ def read_settings() -> Settings:
         )
     except KeyError as missing:
         raise Fault(f"the variable {missing.args[0]} is not set") from None
-
-
-def libpq_arguments(uri: str) -> dict[str, str]:
-    """psycopg2's keywords for a SQLAlchemy URI without a password."""
-    parts = urlsplit(uri)
-    query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-    arguments = {"user": parts.username or "", "dbname": parts.path.strip("/"), **query}
-    if parts.hostname:
-        arguments["host"] = parts.hostname
-        arguments["port"] = str(parts.port or 5432)
-    return arguments
 
 
 def export_s3_key(settings: Settings) -> None:

@@ -25,6 +25,30 @@ def missing_secrets(opened: OpenStack, stack: Stack) -> list[SecretSpec]:
     return [spec for spec in stack.secrets if _is_missing(opened, spec, kept[opened.directory / FOLDER / spec.name])]
 
 
+def given_anew(opened: OpenStack, stack: Stack, environ: Mapping[str, str]) -> list[SecretSpec]:
+    """The secrets that the environment has another value of than their file, which has never worked."""
+    return [spec for spec in _given_otherwise(opened, stack, environ) if not _has_worked(opened, spec)]
+
+
+def tell_kept(opened: OpenStack, stack: Stack, environ: Mapping[str, str], reporter: Reporter) -> None:
+    """Say which values of the environment are not used, since those in their files have worked."""
+    for spec in _given_otherwise(opened, stack, environ):
+        if _has_worked(opened, spec):
+            reporter.step("kept", "secrets", f"{opened.place}/{FOLDER}/{spec.name}, which has worked; {spec.from_env} has another value")
+
+
+def _given_otherwise(opened: OpenStack, stack: Stack, environ: Mapping[str, str]) -> list[SecretSpec]:
+    asked = [spec for spec in stack.secrets if spec.from_env and environ.get(spec.from_env)]
+    kept = opened.host.read([opened.directory / FOLDER / spec.name for spec in asked])
+    found = {spec: (kept[opened.directory / FOLDER / spec.name] or b"").decode(errors="replace").strip() for spec in asked}
+    return [spec for spec, value in found.items() if value and value != environ[spec.from_env]]
+
+
+def _has_worked(opened: OpenStack, spec: SecretSpec) -> bool:
+    # A stack from before that was kept was checked as a whole.
+    return spec.name in (opened.state.worked or (opened.state.secrets if opened.state.checked else ()))
+
+
 def refuse_lost_secrets(opened: OpenStack, missing: list[SecretSpec], has_data: bool) -> None:
     """WouldLoseData when secrets are gone that existing data was made with: new ones would not open it."""
     known = set(opened.state.secrets)
@@ -62,7 +86,7 @@ def make_secrets(opened: OpenStack, missing: list[SecretSpec], environ: Mapping[
     generated = [spec.name for spec in missing if spec.generated]
     if generated:
         reporter.step("created", "secrets", f"{len(generated)} generated, kept in {opened.place}/{FOLDER} (for your eyes only)")
-    if given := [spec.name for spec in missing if spec.from_env]:
+    if given := [f"{FOLDER}/{spec.name} from {spec.from_env}" for spec in missing if spec.from_env]:
         reporter.step("created", "secrets", f"taken from the environment: {', '.join(given)}")
     for spec in missing:
         if spec.from_file:

@@ -26,6 +26,8 @@ PREFERRED_COMPOSE_FILES = ("compose.yaml", "compose.yml")
 CA_FILE = "ca.crt"
 # Below the home directory of the account on the server.
 REMOTE_FOLDER = "provision"
+# A usual ending for YAML, but not the one that settings have.
+LOOKALIKE = f"{Path(SOURCE).stem}.yaml"
 MARK = b"# Made by `provision`"
 GITIGNORE = b"# Made by `provision`: what must not be committed.\nsecrets/\ndata/\nlogs/\nstate.json\n.env\n.lock\nca.crt\n"
 
@@ -57,8 +59,11 @@ class OpenStack:
         return LocalHost().get(self.source / name)
 
     def announce(self, reporter: Reporter) -> None:
-        """Say which stack it is, and why."""
+        """Say which stack it is, and why; and which file is not read that somebody may take for its settings."""
         reporter.note("stack", f"{self.source} ({self.reason})")
+        for path in {self.source / LOOKALIKE, Path.cwd() / LOOKALIKE}:
+            if path.is_file():
+                reporter.step("warning", LOOKALIKE, f"{path} is not read: the settings of a stack are in {SOURCE}")
         if self.host.name:
             reporter.note("host", self.place)
 
@@ -104,7 +109,11 @@ def open_stack(source: Path, reason: str, host: Host) -> OpenStack:
         text = (content or b"").decode("utf-8")
     except UnicodeDecodeError as error:
         raise SettingsError(f"{SOURCE} is not UTF-8", where=f"{source / SOURCE}, byte {error.start}") from None
-    return opened_as(source, reason, parse_settings(text), host)
+    opened = opened_as(source, reason, parse_settings(text), host)
+    if content is None and not opened.state.project and (source / LOOKALIKE).is_file():
+        what = f"{LOOKALIKE} is not read: the settings of a stack are in {SOURCE}"
+        raise SettingsError(what, where=str(source / LOOKALIKE), hint=f"rename it to {SOURCE}")
+    return opened
 
 
 def opened_as(source: Path, reason: str, settings: Settings, host: Host) -> OpenStack:

@@ -24,7 +24,15 @@ from provisioner.actions.old_login import Ask
 from provisioner.actions.projects import link_projects, next_step
 from provisioner.actions.relink import relink
 from provisioner.actions.runtime import choose, front_door, make_runtime, stack_port, tracking_uri
-from provisioner.actions.secrets import make_secrets, missing_secrets, read_secret, refuse_lost_secrets, refuse_ungiven
+from provisioner.actions.secrets import (
+    given_anew,
+    make_secrets,
+    missing_secrets,
+    read_secret,
+    refuse_lost_secrets,
+    refuse_ungiven,
+    tell_kept,
+)
 from provisioner.actions.stack_client import client
 from provisioner.actions.stack_directory import OpenStack, changed_files, find_stack, refuse_others_files, write_files
 from provisioner.actions.status import service_rows
@@ -117,6 +125,8 @@ def _decide(opened: OpenStack, kind: RuntimeKind, reporter: Reporter, taken: Con
     missing = missing_secrets(opened, stack)
     refuse_lost_secrets(opened, missing, observed.has_data)
     refuse_ungiven(opened, missing, os.environ)
+    missing += given_anew(opened, stack, os.environ)
+    tell_kept(opened, stack, os.environ, reporter)
     free = _decide_port(opened, observed, port, taken, reporter)
     if free != port:
         runtime = make_runtime(opened, stack, free, identity)
@@ -187,7 +197,8 @@ def _check(opened: OpenStack, work: Work, reporter: Reporter) -> None:
         report(light_checks(rest, work.stack.login), reporter)
         return
     report(full_checks(rest, work.runtime, work.stack.login), reporter)
-    opened.save(opened.state.with_(checked=wanted))
+    worked = tuple(sorted(spec.name for spec in work.stack.secrets if spec.from_env))
+    opened.save(opened.state.with_(checked=wanted, worked=worked))
 
 
 def _decide_port(opened: OpenStack, observed: Observed, port: int, taken: Container[int], reporter: Reporter) -> int:

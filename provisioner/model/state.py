@@ -26,6 +26,8 @@ class State:
     """What the stack's front door tells who asks which stack it is; no secret."""
     checked: dict[str, str] = field(default_factory=dict)
     """The fingerprints with which the full checks passed."""
+    worked: tuple[str, ...] = ()
+    """The secrets of the user's own with which the full checks passed."""
 
     def with_(self, **changes: object) -> State:
         """A copy with these values."""
@@ -46,7 +48,7 @@ def parse_state(content: bytes | None, place: str) -> State:
             raise TypeError("it is no mapping of keys")
         made_with = data.pop("format")
         if made_with == FORMAT:
-            return State(**data | {"secrets": tuple(data.get("secrets", ()))})
+            return State(**data | {key: tuple(data.get(key, ())) for key in ("secrets", "worked")})
         why = f"format {made_with}, this program knows {FORMAT}"
     except (ValueError, TypeError, KeyError) as error:
         why = str(error)

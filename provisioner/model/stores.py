@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from provisioner.model.front_door import in_url
 from provisioner.model.stack import (
     AUTH_DATABASE,
     MINIO_ROOT_USER,
@@ -14,7 +15,8 @@ from provisioner.model.stack import (
     Stack,
 )
 
-ANY_LOCAL_HOST = "localhost,localhost:*,127.0.0.1,127.0.0.1:*,[::1],[::1]:*"
+# In a pattern, which one with `*` is, a bracket is a set of characters.
+ANY_LOCAL_HOST = "localhost,localhost:*,127.0.0.1,127.0.0.1:*,[::1],[[]::1]:*"
 
 
 @dataclass(frozen=True)
@@ -148,5 +150,5 @@ def allowed_hosts(public_url: str | None) -> str:
     """The Host headers that MLflow accepts; its match includes the port, so each name stands with and without one."""
     if not public_url:
         return ANY_LOCAL_HOST
-    host = urlsplit(public_url).hostname or ""
-    return f"{host},{host}:*,{ANY_LOCAL_HOST}"
+    host = in_url(urlsplit(public_url).hostname or "")
+    return f"{host},{host.replace('[', '[[]')}:*,{ANY_LOCAL_HOST}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.checks import containers, nothing_changed, service_not_restarted
+from tests.checks import containers, nothing_changed, refused, service_not_restarted
 from tests.installed import Answer, Program
 
 FAULTY = """\
@@ -63,3 +63,12 @@ def test_text_that_is_no_yaml_is_one_fault_with_its_line(fresh: Program) -> None
     answer = fresh("up", "--runtime", fresh.runtime)
     assert answer.code == 3
     assert "not UTF-8" in answer.error["what"]
+
+
+def test_a_file_that_looks_like_the_settings_is_named(fresh: Program) -> None:
+    (fresh.stack / "provision.yml").rename(fresh.stack / "provision.yaml")
+    with nothing_changed(fresh.stack):
+        error = refused(fresh("up", "--runtime", fresh.runtime), 3, "provision.yaml is not read", "provision.yml")
+        assert error["hint"] == "rename it to provision.yml"
+    (fresh.stack / "provision.yml").write_text("")
+    assert ("warning", "provision.yaml") in fresh("up", "--runtime", fresh.runtime, "--dry-run").verbs

@@ -42,6 +42,14 @@ def test_a_stack_in_a_long_path_with_spaces_and_other_letters_works_from_end_to_
     assert shell.stdout.strip() == answer.data["tracking_uri"]
 
 
+def test_the_other_loopback_address_serves(fresh: Program) -> None:
+    port = free_port()
+    fresh.settings(f"server:\n  port: {port}\n  bind: '::1'\n")
+    answer = fresh.up("--no-link")
+    assert answer.data["tracking_uri"] == f"http://[::1]:{port}"
+    run_logged(answer.data["tracking_uri"]).all_there()
+
+
 def test_a_folder_that_compose_cannot_work_in_is_named(docker: None, installed: Path, place: Path) -> None:
     program = Program(installed, place / "100% mine/stack", "docker")
     program.settings()

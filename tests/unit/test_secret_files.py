@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from provisioner.actions.secrets import make_secrets, missing_secrets, read_secret, refuse_lost_secrets, refuse_ungiven
+from provisioner.actions.secrets import (
+    given_anew,
+    make_secrets,
+    missing_secrets,
+    read_secret,
+    refuse_lost_secrets,
+    refuse_ungiven,
+    tell_kept,
+)
 from provisioner.actions.stack_directory import OpenStack, open_stack
 from provisioner.errors import PreflightError, WouldLoseData
 from provisioner.model.settings_text import parse_settings
@@ -70,7 +79,10 @@ def test_a_key_of_the_user_is_taken_from_the_environment_once_and_not_shown(tmp_
     assert found is not None
     assert found.reveal() == "hunter2"
     assert "hunter2" not in str(recorder.steps)
-    assert recorder.steps[-1].detail == "taken from the environment: s3_access_key_id, s3_secret_access_key"
+    assert recorder.steps[-1].detail == (
+        "taken from the environment: secrets/s3_access_key_id from AWS_ACCESS_KEY_ID, "
+        "secrets/s3_secret_access_key from AWS_SECRET_ACCESS_KEY"
+    )
     assert missing_secrets(opened, stack) == []
 
 
@@ -113,3 +125,27 @@ def test_a_lost_secret_is_not_made_anew_over_data(tmp_path: Path, known: list[st
     with pytest.raises(WouldLoseData, match="flask_secret_key") as caught:
         refuse_lost_secrets(opened, missing, has_data)
     assert "backup" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("state", "replaced"),
+    [
+        ({}, ["s3_secret_access_key"]),
+        ({"worked": ("s3_access_key_id", "s3_secret_access_key")}, []),
+        # Before it was kept which have worked.
+        ({"secrets": ("s3_secret_access_key",), "checked": {"mlflow": "f"}}, []),
+        ({"secrets": ("s3_secret_access_key",)}, ["s3_secret_access_key"]),
+        ({"worked": ("backend_store_password",), "checked": {"mlflow": "f"}}, ["s3_secret_access_key"]),
+    ],
+)
+def test_a_value_that_never_worked_is_replaced_by_the_environments(tmp_path: Path, state: dict[str, Any], replaced: list[str]) -> None:
+    make(tmp_path, S3, KEY)
+    opened, stack = opened_at(tmp_path, S3)
+    opened = opened.save(opened.state.with_(**state))
+    assert given_anew(opened, stack, KEY) == given_anew(opened, stack, {}) == []
+    other = KEY | {"AWS_SECRET_ACCESS_KEY": "swordfish"}
+    assert [spec.name for spec in given_anew(opened, stack, other)] == replaced
+    recorder = Recorder()
+    tell_kept(opened, stack, other, recorder)
+    assert bool(recorder.steps) is not bool(replaced)
+    assert "swordfish" not in str(recorder.steps)

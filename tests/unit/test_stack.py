@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
+from fnmatch import fnmatch
 
 import pytest
 
@@ -241,13 +242,25 @@ def test_a_login_beside_a_database_of_the_user_is_kept_in_that_database() -> Non
 
 @pytest.mark.parametrize(
     ("public_url", "named"),
-    [(None, []), ("https://ml.example.com", ["ml.example.com"]), ("http://localhost:8080", ["localhost"]), ("https://ml:8443", ["ml"])],
+    [
+        (None, []),
+        ("https://ml.example.com", ["ml.example.com"]),
+        ("http://localhost:8080", ["localhost"]),
+        ("https://ml:8443", ["ml"]),
+        ("https://[2001:db8::1]:8443", ["[2001:db8::1]"]),
+    ],
 )
-def test_every_allowed_name_stands_with_and_without_a_port(public_url: str | None, named: list[str]) -> None:
+def test_every_allowed_name_is_let_in_with_and_without_a_port(public_url: str | None, named: list[str]) -> None:
     hosts = allowed_hosts(public_url).split(",")
+
+    def lets_in(host: str) -> bool:
+        # As MLflow matches them (`mlflow.server.security_utils.is_allowed_host_header`).
+        return any(fnmatch(host, one) if "*" in one else host == one for one in hosts)
+
     for name in [*named, "localhost", "127.0.0.1", "[::1]"]:
-        assert {name, f"{name}:*"} <= set(hosts)
-    assert "*" not in hosts
+        assert lets_in(name)
+        assert lets_in(f"{name}:5000")
+    assert not any(map(lets_in, ["evil.example.com", ":5000", "[:5000", "[2001:db8::2]:8443", "1:5000"]))
 
 
 def test_a_database_behind_a_socket_is_addressed_by_its_directory() -> None:
