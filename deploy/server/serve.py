@@ -18,6 +18,7 @@ from statements import OPTIONS
 
 AUTH_CACHE_SECONDS = 30
 FILES = 8192
+ENOUGH_FOR_TWO = 400
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 DIRECTORY = "server-"
 
@@ -58,13 +59,16 @@ def serve(settings: Settings) -> None:
 
 
 def _max_connections(settings: Settings) -> int:
+    """The connections that this server may open."""
     from postgres import connect, query
 
     connection = connect(settings.backend_store, settings.secret("backend_store_password"), settings.deadline)
     try:
-        return int(query(connection, "SHOW max_connections")[0][0])
+        limit = int(query(connection, "SHOW max_connections")[0][0])
     finally:
         connection.close()
+    # For a while two servers run, when one takes the other's place. A smaller database has too few for both at their busiest.
+    return limit // 2 if limit >= ENOUGH_FOR_TWO else limit
 
 
 def _options(settings: Settings, size: Sizing) -> dict[str, Any]:

@@ -185,7 +185,8 @@ def postgres_options(memory_mb: int, **more: str) -> tuple[str, ...]:
     """PostgreSQL's command line options for that much memory: an eighth for its own buffers, half expected in the system's."""
     settings = {
         "jit": "off",
-        "max_connections": "200",
+        # For two servers, while one takes the other's place.
+        "max_connections": "400",
         "shared_buffers": f"{max(64, min(4096, memory_mb // 8))}MB",
         "effective_cache_size": f"{memory_mb // 2}MB",
         **more,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,6 +83,18 @@ def test_a_release_fails_no_call(changing: Deployed, installed: Path, tmp_path: 
     assert (seen.refused, seen.failed) == ([], [])
     again = up(changing, "", PYTHONPATH=str(tmp_path))
     assert [verb for verb, _ in again.verbs] == ["unchanged"]
+
+
+@pytest.mark.only("docker")
+def test_two_servers_that_an_interrupted_change_left_become_one(changing: Deployed) -> None:
+    compose = ["docker", "compose", "up", "-d", "--no-deps", "--no-recreate", "--scale", "mlflow=2", "mlflow"]
+    subprocess.run(compose, cwd=changing.program.stack, env=changing.program.env, check=True, capture_output=True)
+    with service_not_restarted(changing.program, "postgres", "proxy"), clients(changing, "an interrupted change") as seen:
+        answer = up(changing, "")
+    assert ("changed", "mlflow") in answer.verbs
+    assert (seen.refused, seen.failed) == ([], [])
+    listing = subprocess.run(["docker", "compose", "ps", "-q", "mlflow"], cwd=changing.program.stack, capture_output=True, check=True)
+    assert len(listing.stdout.split()) == 1
 
 
 def test_another_store_under_the_server_fails_no_call(changing: Deployed) -> None:
