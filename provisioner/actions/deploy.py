@@ -10,7 +10,7 @@ from provisioner.actions.clients_ca import ca_path
 from provisioner.actions.deploy_settings import Address, settings_for
 from provisioner.actions.server_check import check_server
 from provisioner.actions.ship import ship_images
-from provisioner.actions.stack_directory import REMOTE_FOLDER, STATE_FILE, OpenStack, find_directory, opened_as
+from provisioner.actions.stack_directory import DEFAULT_REASON, REMOTE_FOLDER, STATE_FILE, OpenStack, find_directory, opened_as
 from provisioner.actions.up import UpOptions, bring_up
 from provisioner.errors import PreflightError, WouldLoseData
 from provisioner.model.settings import SOURCE, Settings
@@ -83,8 +83,8 @@ def _which(option: Path | None) -> tuple[Path, str]:
     directory, reason = find_directory(option, Path.cwd(), os.environ)
     default = data_directory() / "stacks" / "default"
     if directory == default:
-        if option is not None or reason != "your default stack":
-            raise _refused(directory, "your default stack stays on this machine", "leave --stack out in an empty directory")
+        if option is not None or reason != DEFAULT_REASON:
+            raise _refused(directory, f"{DEFAULT_REASON} stays on this machine", "leave --stack out in an empty directory")
         return Path.cwd(), "a new one in the current directory"
     return directory, reason
 

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from provisioner.actions.doctor import EnvironmentReport, ProjectReport, project_report
+from provisioner.actions.doctor import LINK, EnvironmentReport, ProjectReport, project_report
 from provisioner.actions.kedro_project import NotAProject
 from provisioner.actions.runtime import existing_runtime, front_door, stack_port, tracking_uri
 from provisioner.actions.stack_client import client
-from provisioner.actions.stack_directory import OpenStack, find_stack
+from provisioner.actions.stack_directory import DEFAULT_REASON, OpenStack, find_stack
 from provisioner.actions.status import service_problem, service_rows
 from provisioner.errors import PreflightError, ProvisionError, Unhealthy
 from provisioner.model.front_door import public_host
@@ -26,6 +26,7 @@ SOON = timedelta(days=20)
 def diagnose(project: Path | None, option: Path | None, reporter: Reporter) -> Result:
     """What was found; exit code 6 when a plain `kedro run` would not be tracked, or this stack is down."""
     result = Result("doctor")
+    problem, is_default = None, False
     try:
         opened = find_stack(option)
     except PreflightError as error:
@@ -35,9 +36,12 @@ def diagnose(project: Path | None, option: Path | None, reporter: Reporter) -> R
     else:
         opened.announce(reporter)
         result.stack, result.runtime = str(opened.source), opened.state.runtime or ""
-        if opened.state.runtime:
-            _diagnose_stack(opened, result, reporter)
+        is_default = opened.reason == DEFAULT_REASON
+        problem = _diagnose_stack(opened, reporter) if opened.state.runtime else None
     report = _project(project)
+    # A project that another server tracks does without the stack that nobody named.
+    if problem and not (is_default and report and report.ok):
+        result.errors.append(problem)
     if report is None:
         result.lines.append("no Kedro project here; `provision doctor PROJECT` looks at one")
     else:
@@ -56,10 +60,11 @@ def _project(project: Path | None) -> ProjectReport | None:
         return None
 
 
-def _diagnose_stack(opened: OpenStack, result: Result, reporter: Reporter) -> None:
+def _diagnose_stack(opened: OpenStack, reporter: Reporter) -> ProvisionError | None:
+    """What keeps the stack from being used; None when nothing does."""
     existing = existing_runtime(opened)
     if existing is None:
-        return
+        return None
     stack, runtime = existing
     try:
         runtime.preflight()
@@ -68,10 +73,7 @@ def _diagnose_stack(opened: OpenStack, result: Result, reporter: Reporter) -> No
         problem = error
     uri = tracking_uri(opened, stack_port(opened))
     reporter.check(CheckResult("stack", problem is None, problem.what if problem else f"runs at {uri}"))
-    if problem is None:
-        problem = _diagnose_front_door(opened, uri, reporter)
-    if problem:
-        result.errors.append(problem)
+    return problem or _diagnose_front_door(opened, uri, reporter)
 
 
 def _diagnose_front_door(opened: OpenStack, uri: str, reporter: Reporter) -> ProvisionError | None:
@@ -102,15 +104,18 @@ def _diagnose_project(report: ProjectReport, result: Result, reporter: Reporter)
     result.data["project"] = str(report.project)
     result.data["environments"] = [asdict(environment) for environment in report.environments]
     if not report.ok:
-        result.errors.append(
-            Unhealthy(
-                "a plain `kedro run` would not be tracked",
-                where=str(report.project),
-                why="\n".join(f"{e.env}: {_seen(e)}" for e in report.environments if e.default),
-                hint="`provision up` starts this stack; `provision link` writes its address into the project",
-                left_as="",
-            )
-        )
+        wrong = [environment for environment in report.environments if environment.default and not environment.ok]
+        why = "\n".join(f"{environment.env}: {_seen(environment)}" for environment in wrong)
+        what = "a plain `kedro run` would not be tracked"
+        result.errors.append(Unhealthy(what, where=str(report.project), why=why, hint=_next_step(wrong[0]), left_as=""))
+
+
+def _next_step(environment: EnvironmentReport) -> str:
+    """What mends the cause that comes first."""
+    if environment.problem:
+        return environment.hint
+    server = environment.server
+    return (server.proxy or server.hint if server else "") or LINK
 
 
 def _show_environment(environment: EnvironmentReport, result: Result, reporter: Reporter) -> None:

@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ _SEARCH = "/api/2.0/mlflow/experiments/search"
 _PAGE = 1000
 _TIMEOUT = 3.0
 _OTHER_SERVER = "start the server that the project was linked to (`provision up`), or link it anew (`provision link`)"
+LINK = "`provision link` writes the address of a tracking server into the project"
 _VARIABLE = re.compile(r"\$\{oc\.env:\s*(\w+)\s*\}")
 
 
@@ -69,6 +70,8 @@ class EnvironmentReport:
     proved: bool
     server: ServerReport | None = None
     problem: str = ""
+    hint: str = ""
+    """What mends the problem."""
 
     @property
     def ok(self) -> bool:
@@ -102,12 +105,12 @@ def project_report(project: Path, *, python: Path | None = None, timeout: float 
     servers: dict[tuple[str, ...], ServerReport] = {}
     reports = []
     for env in names:
-        report, entry = _environment(found, env, answer)
+        report, loaded = _environment(found, env, answer)
         if report.uri.startswith(("http://", "https://")):
-            key = (report.uri, *_login(found, env, entry))
+            key = (report.uri, *_login(found, env, loaded.credentials))
             if key not in servers:
                 servers[key] = server_report(*key, identity=linked.identity if linked and linked.uri == report.uri else "", timeout=timeout)
-            report = _with_server(report, servers[key])
+            report = _with_server(report, servers[key], loaded)
         reports.append(report)
     asked = f"{interpreter.path} ({interpreter.reason})" if interpreter.path else interpreter.reason
     return ProjectReport(found.path, asked, answer.error or answer.versions, tuple(reports))
@@ -146,22 +149,24 @@ def server_report(
     return ServerReport(uri, True, True, seen, hint, proxy, count, tuple(bypassing))
 
 
-def _environment(project: KedroProject, env: str, answer: Answer) -> tuple[EnvironmentReport, str]:
-    """The environment as Kedro says it, with the place as the files say it; and its credentials entry."""
+def _environment(project: KedroProject, env: str, answer: Answer) -> tuple[EnvironmentReport, Loaded]:
+    """The environment as Kedro says it, with the place as the files say it; and what it was that Kedro said."""
     told = effective(project, env, read_file)
     default = env == project.default_env()
     loaded = answer.environments.get(env)
     if loaded is None:
         problem = _problem(told.uri, told.origin, told.why)
-        return EnvironmentReport(env, default, told.uri or "", told.origin, told.why, False, problem=problem), told.credentials
+        report = EnvironmentReport(
+            env, default, told.uri or "", told.origin, told.why, False, problem=problem, hint=LINK if problem else ""
+        )
+        return report, Loaded(env, credentials=told.credentials)
     if loaded.error:
-        return EnvironmentReport(env, default, "", "error", told.why, True, problem=f"Kedro cannot load it: {loaded.error}"), ""
-    problem = loaded.problem or _problem(loaded.uri, loaded.origin, told.why)
-    if answer.hook_disabled:
-        problem = problem or "settings.py disables the hook of kedro-mlflow, so no run is tracked"
-    problem = problem or _login_problem(loaded)
-    report = EnvironmentReport(env, default, loaded.uri, _origin(told, loaded), _why(told, loaded), True, problem=problem)
-    return report, loaded.credentials
+        problem = f"Kedro cannot load it: {loaded.error}"
+        return EnvironmentReport(env, default, "", "error", told.why, True, problem=problem, hint="mend what it says"), Loaded(env)
+    elsewhere = _problem(loaded.uri, loaded.origin, told.why)
+    problem, hint = (loaded.problem, loaded.hint) if loaded.problem else (elsewhere, LINK if elsewhere else "")
+    origin, why = _origin(told, loaded), _why(told, loaded)
+    return EnvironmentReport(env, default, loaded.uri, origin, why, True, problem=problem, hint=hint), loaded
 
 
 def _origin(told: Effective, loaded: Loaded) -> str:
@@ -184,15 +189,14 @@ def _problem(uri: str | None, origin: str, why: str) -> str:
     return ""
 
 
-def _login_problem(loaded: Loaded) -> str:
-    """kedro-mlflow ignores an entry that is not there, and a run then meets 401."""
-    if loaded.credentials and not loaded.login:
-        return f"mlflow.yml names the credentials {loaded.credentials!r}, which no credentials.yml has"
-    return ""
-
-
-def _with_server(report: EnvironmentReport, server: ServerReport) -> EnvironmentReport:
-    return EnvironmentReport(report.env, report.default, report.uri, report.origin, report.why, report.proved, server, report.problem)
+def _with_server(report: EnvironmentReport, server: ServerReport, loaded: Loaded) -> EnvironmentReport:
+    """The report with the server's; where that refuses a run without a login, why the run has none."""
+    problem, hint = report.problem, report.hint
+    if not problem and report.proved and loaded.credentials and not loaded.login and server.answers and not server.api:
+        # kedro-mlflow ignores an entry that is not there.
+        problem = f"mlflow.yml names the credentials {loaded.credentials!r}, which no credentials.yml has"
+        hint = "`provision link` writes the login where Kedro reads it"
+    return replace(report, server=server, problem=problem, hint=hint)
 
 
 def _login(project: KedroProject, env: str, entry: str) -> tuple[str, str, str]:

@@ -38,6 +38,8 @@ class Loaded:
     credentials: str = ""
     login: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
+    """Why a plain `kedro run` would leave no run on the server."""
+    hint: str = ""
     error: str = ""
 
 
@@ -48,7 +50,6 @@ class Answer:
     environments: Mapping[str, Loaded] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     versions: str = ""
-    hook_disabled: bool = False
     error: str = ""
 
 
@@ -91,7 +92,7 @@ def ask(project: KedroProject, interpreter: Path, environments: Sequence[str]) -
         return Answer(error=str(document["error"]))
     loaded = {env: _loaded(env, values) for env, values in document["environments"].items()}
     versions = f"kedro {document['kedro']}, kedro-mlflow {document['kedro_mlflow'] or 'absent'}"
-    return Answer(loaded, document["facts"], versions, document["hook_disabled"])
+    return Answer(loaded, document["facts"], versions)
 
 
 def certain_project(project: KedroProject, interpreter: Interpreter) -> KedroProject:
@@ -124,5 +125,5 @@ def _candidates(project: KedroProject, environ: Mapping[str, str]) -> Iterator[t
 def _loaded(env: str, values: Mapping[str, Any]) -> Loaded:
     if "error" in values:
         return Loaded(env, error=str(values["error"]))
-    texts = {name: str(values[name] or "") for name in ("uri", "origin", "registry", "credentials", "problem")}
+    texts = {name: str(values[name] or "") for name in ("uri", "origin", "registry", "credentials", "problem", "hint")}
     return Loaded(env, login=values["login"], **texts)

@@ -43,10 +43,11 @@ __all__ = ["Credentials", "LinkReport", "Proof", "link", "linked_projects", "unl
 
 @dataclass(frozen=True)
 class Proof:
-    """Whether the project's own Kedro was seen to use the URI: `ok`, or `not made` and why."""
+    """Whether the project's own Kedro was seen to use the URI: `ok`, or `not made` or `not tracked` and why."""
 
     state: str
     detail: str
+    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -231,9 +232,10 @@ def _prove(work: _Work, interpreter: Interpreter) -> tuple[Proof, str]:
         return Proof("not made", f"{interpreter.path}: {answer.error}"), ""
     loaded = answer.environments[env]
     _refuse_different(work, loaded)
-    problem = loaded.problem or ("settings.py disables the hook of kedro-mlflow, so no run is tracked" if answer.hook_disabled else "")
     detail = f"`kedro run` in {env} uses {work.uri} ({answer.versions}; {interpreter.reason})"
-    return Proof("ok", f"{detail}; but {problem}" if problem else detail), "" if problem else fingerprint
+    if loaded.problem:
+        return Proof("not tracked", f"{detail}; but {loaded.problem}", loaded.hint), ""
+    return Proof("ok", detail), fingerprint
 
 
 def _refuse_different(work: _Work, loaded: Loaded) -> None:
@@ -294,7 +296,7 @@ def _report(work: _Work, proof: Proof, reporter: Reporter) -> None:
             reporter.step("changed" if file.now is not None else "created", name, keys)
     for verb, subject, detail in [*work.plan.remarks, *remarks_on_environment(work.uri, has_login=_sends_login(work))]:
         reporter.step(verb, subject, detail)
-    reporter.step("ok" if proof.state == "ok" else "not proved", "kedro", proof.detail)
+    reporter.step("not proved" if proof.state == "not made" else proof.state, "kedro", proof.detail)
 
 
 def _shown(project: KedroProject, uri: str, plan: Plan, files: Sequence[DraftFile], reporter: Reporter) -> LinkReport:

@@ -33,7 +33,6 @@ def main(project: str, environments: list[str]) -> dict[str, Any]:
     document: dict[str, Any] = {
         "kedro": _version("kedro"),
         "kedro_mlflow": _version("kedro-mlflow"),
-        "hook_disabled": "kedro-mlflow" in tuple(settings.DISABLE_HOOKS_FOR_PLUGINS),
         "facts": _facts(settings, arguments),
         "environments": {},
     }
@@ -67,7 +66,7 @@ def _values(settings: Any, arguments: dict[str, Any], project: str, env: str) ->
         conf = loader["mlflow"]
     except missing:
         conf = {}
-    problem = _validate(conf)
+    problem, hint = _untracked(settings, conf)
     server = conf.get("server") or {}
     name = server.get("credentials")
     try:
@@ -82,19 +81,41 @@ def _values(settings: Any, arguments: dict[str, Any], project: str, env: str) ->
         "registry": server.get("mlflow_registry_uri"),
         "credentials": name,
         "problem": problem,
+        "hint": hint,
         "login": {key: hashlib.sha256(str(value).encode()).hexdigest() for key, value in entry.items()},
     }
 
 
-def _validate(conf: dict[str, Any]) -> str:
-    """What keeps kedro-mlflow from being used; raises when it refuses the configuration."""
+def _untracked(settings: Any, conf: dict[str, Any]) -> tuple[str, str]:
+    """Why a plain `kedro run` leaves no run on the server, and what mends it; raises when kedro-mlflow refuses the configuration."""
     if not _version("kedro-mlflow"):
-        return "kedro-mlflow is not installed there, so no run is tracked"
+        return "kedro-mlflow is not installed there, so no run is tracked", "install kedro-mlflow in the environment that runs Kedro"
     model = _config_model()
     if isinstance(model, ImportError):
-        return f"kedro-mlflow cannot be imported there: {model}"
-    (model.model_validate if hasattr(model, "model_validate") else model.parse_obj)({**conf})
-    return ""
+        return f"kedro-mlflow cannot be imported there: {model}", "mend the environment that runs Kedro: `pip check` says what does not fit"
+    config = (model.model_validate if hasattr(model, "model_validate") else model.parse_obj)({**conf})
+    # Kedro compares with the name that the installed package gives itself.
+    name = metadata.metadata("kedro-mlflow")["Name"]
+    if name in tuple(settings.DISABLE_HOOKS_FOR_PLUGINS):
+        return "settings.py disables the hook of kedro-mlflow, so no run is tracked", f"take {name!r} out of DISABLE_HOOKS_FOR_PLUGINS"
+    if "__default__" in _part(config, "tracking", "disable_tracking", "pipelines", default=()):
+        key = "tracking.disable_tracking.pipelines"
+        return f"{key} has __default__, so a plain `kedro run` is not tracked", f"take __default__ out of {key} in mlflow.yml"
+    key = "tracking.experiment.create_experiment_kwargs.artifact_location"
+    location = _part(config, *key.split("."), default=None)
+    if location and not str(location).startswith("mlflow-artifacts:"):
+        return (
+            f"{key} is {location}: a tracking server with an artifact store of its own refuses that, or each client needs a key to it",
+            "take artifact_location out of mlflow.yml; an experiment that has one keeps it, so give it another name too",
+        )
+    return "", ""
+
+
+def _part(config: Any, *names: str, default: Any) -> Any:
+    """What the configuration has there; versions of kedro-mlflow differ."""
+    for name in names:
+        config = getattr(config, name, None)
+    return default if config is None else config
 
 
 def _config_model() -> Any:

@@ -109,6 +109,13 @@ def _show_link(options: LinkOptions, report: LinkReport, credentials: Credential
         result.lines.append("nothing was changed (--dry-run)")
         return
     result.lines += _colleagues(options, report, credentials)
+    if report.proof.state == "not tracked":
+        why, hint = report.proof.detail, report.proof.hint
+        left_as = "the project is linked, and waits for that"
+        error = Unhealthy("a plain `kedro run` would not be tracked", where=str(report.project), why=why, hint=hint, left_as=left_as)
+        result.errors.append(error)
+        result.exit_code = error.exit_code
+        return
     result.lines.append("next          kedro run")
 
 

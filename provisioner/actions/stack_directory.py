@@ -26,6 +26,7 @@ PREFERRED_COMPOSE_FILES = ("compose.yaml", "compose.yml")
 CA_FILE = "ca.crt"
 # Below the home directory of the account on the server.
 REMOTE_FOLDER = "provision"
+DEFAULT_REASON = "your default stack"
 # A usual ending for YAML, but not the one that settings have.
 LOOKALIKE = f"{Path(SOURCE).stem}.yaml"
 MARK = b"# Made by `provision`"
@@ -96,7 +97,7 @@ def find_directory(option: Path | None, cwd: Path, environ: Mapping[str, str]) -
         if (directory / SOURCE).is_file():
             _refuse_foreign(directory / SOURCE)
             return directory, f"the nearest {SOURCE}"
-    return data_directory() / "stacks" / "default", "your default stack"
+    return data_directory() / "stacks" / "default", DEFAULT_REASON
 
 
 def open_stack(source: Path, reason: str, host: Host) -> OpenStack:
