@@ -64,9 +64,10 @@ def status(option: Path | None, reporter: Reporter) -> Result:
     uri = tracking_uri(opened, stack_port(opened))
     linked = [str(project) for project in linked_projects(str(opened.source))]
     result.data = {"tracking_uri": uri, "services": rows, "linked": linked}
-    problem = service_problem(rows)
-    if problem is None:
-        problem = _starting(rows, runtime) or _look_inside(opened, stack, runtime, uri, result, reporter)
+    problem = service_problem(rows) or _starting(rows, runtime)
+    if problem is None and (problem := _look_inside(opened, stack, runtime, uri, result, reporter)):
+        # It may have been started anew since it was looked at.
+        problem = _starting(service_rows(stack, runtime.observe()), runtime) or problem
     result.lines += [f"tracking URI  {uri}"] + [f"linked        {project}" for project in linked]
     if problem:
         result.errors.append(problem)

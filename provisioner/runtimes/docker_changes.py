@@ -17,6 +17,7 @@ from provisioner.runtimes.docker_engine import Engine
 from provisioner.runtimes.docker_usage import inspect
 from provisioner.system.host import Host
 from provisioner.system.memory import MEMINFO, available_mb
+from provisioner.system.ssh import LOST
 
 PROBE = ("/opt/venv/bin/python", "/opt/provision/entrypoint.py", "probe")
 READY_DEADLINE = 180.0
@@ -138,12 +139,21 @@ class Changes:
     def _wait_until_ready(self, container: str) -> None:
         """Both applications answer; NotTakenOver when the server gives up, or at the deadline."""
         end = time.monotonic() + READY_DEADLINE
-        while self._engine.docker("exec", container, *PROBE, "ready", check=False).code:
+        while not self._is_ready(container):
             usage = inspect(self._engine, [container])[container]
             state = cli.state_of(self._engine.containers(), container)
             if usage.restarts or state not in SERVES or time.monotonic() > end:
                 raise self._not_ready(container, state, usage)
             time.sleep(0.3)
+
+    def _is_ready(self, container: str) -> bool:
+        try:
+            return self._engine.docker("exec", container, *PROBE, "ready", check=False).code == 0
+        except CommandFailed as failure:
+            if failure.code == LOST:
+                raise
+            # The probe was killed, for want of memory; over SSH that looks as if `docker` had been.
+            return False
 
     def _not_ready(self, container: str, state: str, usage: Usage) -> NotTakenOver:
         log = self._engine.docker("logs", "--tail", str(LOG_LINES), container, check=False)

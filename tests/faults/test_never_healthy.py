@@ -102,7 +102,7 @@ def test_a_server_that_starts_is_not_called_ill(program: Program) -> None:
         def said() -> list[str]:
             return [error["hint"] for error in program("status").document["errors"] if "the stack is starting" in error["what"]]
 
-        assert "provision status" in eventually(said, 20, "it says so")[0]
+        assert "provision status" in eventually(said, 40, "it says so")[0]
     finally:
         for process in database:
             process.resume()
