@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
@@ -11,6 +10,7 @@ from provisioner.model.front_door import ends_tls, in_url, is_address, is_public
 from provisioner.model.settings import ServerSettings
 from provisioner.model.stack import Stack
 from provisioner.model.stores import Addresses
+from provisioner.render.digest import digest_of
 
 IDENTITY_FILE = "deploy/caddy/identity.json"
 # Which stack answers, so that nobody takes another server for it; an id that is no secret.
@@ -205,10 +205,8 @@ def render_caddyfile(stack: Stack, addresses: Addresses, asgi_paths: Sequence[st
 
     It names itself and the certificates beside it, so that it is another one when those are.
     """
-    digest = hashlib.sha256(_text(stack, addresses, asgi_paths, "").encode())
-    for name, content in sorted(certificates.items()):
-        digest.update(f"{name}\0{len(content)}\0".encode() + content)
-    return _text(stack, addresses, asgi_paths, digest.hexdigest()[:16])
+    configuration = digest_of(certificates, _text(stack, addresses, asgi_paths, "").encode())
+    return _text(stack, addresses, asgi_paths, configuration)
 
 
 def configuration_path(caddyfile: str) -> str:

@@ -12,6 +12,7 @@ from provisioner.model.front_door import default_port, in_url, redirect_port
 from provisioner.model.settings import ImageSettings, Settings
 from provisioner.model.stack import MLFLOW_VERSION, Service, Stack, Volume
 from provisioner.model.stores import IN_CONTAINERS, service_environment
+from provisioner.render.digest import digest_of
 
 DEFAULT_IMAGES = {
     "python": "python:3.13-slim-trixie",
@@ -93,7 +94,7 @@ def _service(stack: Stack, service: Service, images: Mapping[str, str], mounted:
     if service.front_door:
         body["ports"] = _ports(stack.settings)
         if mounted:
-            body["labels"] = {"provision.files": _fingerprint(mounted)}
+            body["labels"] = {"provision.files": digest_of(mounted)}
     if service.networks:
         body["networks"] = list(service.networks)
     else:
@@ -169,10 +170,3 @@ def _mount(volume: Volume) -> dict[str, Any]:
         # The image's own directory belongs to root; the volume's owner is set already.
         mount["volume"] = {"nocopy": True}
     return mount
-
-
-def _fingerprint(mounted: Mapping[str, bytes]) -> str:
-    digest = hashlib.sha256()
-    for name, content in sorted(mounted.items()):
-        digest.update(f"{name}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest()[:16]

@@ -120,7 +120,7 @@ class EmbeddedRuntime:
 
     def observe(self) -> Observed:
         memory = self._memory()
-        client = None if memory.is_from_before(self._machine) else self._supervision().connect(memory)
+        client = self._connected(memory)
         infos = {}
         if client:
             try:
@@ -140,7 +140,7 @@ class EmbeddedRuntime:
 
     def usage(self) -> Mapping[str, Usage]:
         memory = self._memory()
-        client = None if memory.is_from_before(self._machine) else self._supervision().connect(memory)
+        client = self._connected(memory)
         infos = client.processes() if client else {}
         return {daemon.name: self._supervision().usage(daemon, infos.get(daemon.name), memory) for daemon in self._lasting if infos}
 
@@ -163,7 +163,7 @@ class EmbeddedRuntime:
         report_done(plan, self._stack, reporter)
 
     def reload(self) -> None:
-        if client := self._supervision().connect(self._memory()):
+        if client := self._connected(self._memory()):
             client.signal(PROXY, "USR1")
 
     def probe(self, *arguments: str) -> str:
@@ -188,7 +188,7 @@ class EmbeddedRuntime:
         memory = self._memory()
         running = [name for name, seen in self.observe().services.items() if seen.state in {"running", "starting", "ill"}]
         with reporter.working("stopping services"):
-            client = None if memory.is_from_before(self._machine) else self._supervision().connect(memory)
+            client = self._connected(memory)
             self._end(client, memory)
         for name in reversed(running):
             reporter.step("stopped", name)
@@ -257,6 +257,10 @@ class EmbeddedRuntime:
     def _supervision(self) -> Supervision:
         return Supervision(self._directory, self._account, self._environment.programs)
 
+    def _connected(self, memory: Memory) -> Supervisor | None:
+        """supervisord, if it runs since this boot and answers."""
+        return None if memory.is_from_before(self._machine) else self._supervision().connect(memory)
+
     def _has_data(self) -> bool:
         artifacts = self._directory / ARTIFACTS
         return (self._directory / POSTGRES_DATA).is_dir() or (artifacts.is_dir() and any(artifacts.iterdir()))
@@ -266,7 +270,7 @@ class EmbeddedRuntime:
 
     def _running_supervisor(self, memory: Memory) -> tuple[Supervisor | None, Memory]:
         """supervisord if it answers and its programs are there; else everything that may be left is ended."""
-        client = None if memory.is_from_before(self._machine) else self._supervision().connect(memory)
+        client = self._connected(memory)
         # It may be of an older environment: what it starts is of the new one.
         if client and Path(memory.environment).is_dir():
             return client, memory
