@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import subprocess
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +33,19 @@ def eventually(look: Callable[[], T], within: float, what: str, pause: float = 0
             return seen
         assert time.monotonic() < end, f"not within {within:.0f} s: {what}; last seen: {seen!r}"
         time.sleep(pause)
+
+
+@contextlib.contextmanager
+def meanwhile(work: Callable[[threading.Event], None], within: float = 90) -> Iterator[None]:
+    """The work runs in a thread of its own until the caller is done, which the event says; it then has so many seconds to end."""
+    done = threading.Event()
+    thread = threading.Thread(target=work, args=(done,))
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(within)
 
 
 @dataclass(frozen=True)

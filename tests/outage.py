@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from tests.checks import API, run_logged
+from tests.checks import API, meanwhile, run_logged
 
 RATE = 4.0
 
@@ -42,7 +42,7 @@ def raw_client(uri: str) -> Iterator[Outage]:
         ("POST", f"{API}/runs/log-metric", {"run_id": run, "key": "outage", "value": 1.0, "timestamp": 1, "step": 1}),
         ("GET", "/api/3.0/mlflow/server-info", None),
     ]
-    seen, done, threads = Outage(), threading.Event(), []
+    seen, threads = Outage(), []
 
     def call(number: int) -> None:
         method, path, body = calls[number % len(calls)]
@@ -64,19 +64,16 @@ def raw_client(uri: str) -> Iterator[Outage]:
             connection.close()
         seen.longest = max(seen.longest, time.monotonic() - started)
 
-    def ask() -> None:
+    def ask(done: threading.Event) -> None:
         number = 0
         while not done.wait(1 / RATE):
             threads.append(threading.Thread(target=call, args=(number,), daemon=True))
             threads[-1].start()
             number += 1
 
-    asking = threading.Thread(target=ask)
-    asking.start()
     try:
-        yield seen
+        with meanwhile(ask):
+            yield seen
     finally:
-        done.set()
-        asking.join()
         for thread in threads:
             thread.join(70)

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.checks import eventually, refused
+from tests.checks import eventually, meanwhile, refused
 from tests.installed import Program
 from tests.sshd import make_key
 from tests.teamserver import Team, authorize, program_of
@@ -42,9 +42,9 @@ class Asking:
 @contextmanager
 def asking(team: Team) -> Iterator[Asking]:
     """A client of the team asks on and on meanwhile."""
-    seen, done, client = Asking(), threading.Event(), team.client(timeout=60)
+    seen, client = Asking(), team.client(timeout=60)
 
-    def ask() -> None:
+    def ask(done: threading.Event) -> None:
         begun = good = time.monotonic()
         while not done.is_set():
             started = time.monotonic()
@@ -61,13 +61,8 @@ def asking(team: Team) -> Iterator[Asking]:
                 seen.longest_gap = max(seen.longest_gap, time.monotonic() - good)
                 good = time.monotonic()
 
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
+    with meanwhile(ask):
         yield seen
-    finally:
-        done.set()
-        thread.join(90)
 
 
 def change(team: Team, alter: Callable[[dict[str, object]], None]) -> None:

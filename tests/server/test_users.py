@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.checks import meanwhile
 from tests.conftest import RUNTIMES
 from tests.installed import Program
 from tests.server.deployed import Deployed, Peer, eventually
@@ -51,20 +52,15 @@ OUT = {401, 429}
 @contextmanager
 def working(team: Deployed) -> Iterator[list[int]]:
     """Somebody else works all the while, and is never refused."""
-    end, seen = threading.Event(), []
+    seen: list[int] = []
     password = team.program.secret("mlflow_admin_password")
 
-    def work() -> None:
+    def work(end: threading.Event) -> None:
         while not end.is_set():
             seen.extend(statuses(team, "admin", password, 2))
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
+    with meanwhile(work):
         yield seen
-    finally:
-        end.set()
-        thread.join()
 
 
 def test_a_user_is_added_listed_and_removed_at_once(team: Deployed) -> None:

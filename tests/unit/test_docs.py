@@ -24,14 +24,7 @@ ROOT = Path(__file__).parents[2]
 KEYS_OF_MLFLOW_YML = ("server.mlflow_tracking_uri", "server.mlflow_registry_uri", "server.credentials")
 GROUPS = (["user"],)
 COMMON = {"--stack", "--output", "--help"}
-DOCUMENTS = (
-    "README.md",
-    "CONTRIBUTING.md",
-    "docs/commands.md",
-    "docs/json.md",
-    "docs/explanation/limits.md",
-    "docs/explanation/reliability.md",
-)
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))))
 OUR_FOLDERS = ("docs/", "tests/", "provisioner/", ".ci/")
 
 
