@@ -13,7 +13,7 @@ from provisioner.errors import PreflightError, ProvisionError, Unhealthy
 from provisioner.output import CheckResult, Reporter
 from provisioner.render.caddyfile import RETRY_MS, configuration_path
 from provisioner.render.compose import CADDYFILE
-from provisioner.runtimes.base import PROXY, Runtime, Usage, for_memory
+from provisioner.runtimes.base import PROXY, Runtime, for_memory, see_log
 from provisioner.system.rest import Rest, RestError
 
 EXPERIMENT = "provision-checks"
@@ -89,7 +89,7 @@ def reload_front_door(rest: Rest, runtime: Runtime, deadline: float) -> None:
             "the front door does not take its new configuration",
             where=f"service {PROXY}",
             why=runtime.logs(PROXY, LOG_LINES),
-            hint=f"mend what the last lines say, then run `provision up` again; `provision logs {PROXY}` shows more",
+            hint=see_log(PROXY),
             left_as="it serves with the configuration before; no data was removed",
         )
 
@@ -98,14 +98,20 @@ def _wait_until_ready(runtime: Runtime, deadline: float) -> None:
     """The server answers, and whoever was held for it has been let through: a reload would send them away."""
     end = time.monotonic() + deadline
     while time.monotonic() < end:
-        try:
-            runtime.probe("ready")
-        except ProvisionError:
-            _refuse_ill(runtime)
-            time.sleep(0.3)
-        else:
+        if is_ready(runtime):
             time.sleep(3 * RETRY_MS / 1000)
             return
+        _refuse_ill(runtime)
+        time.sleep(0.3)
+
+
+def is_ready(runtime: Runtime) -> bool:
+    """Whether the server answers, asked inside the stack."""
+    try:
+        runtime.probe("ready")
+    except ProvisionError:
+        return False
+    return True
 
 
 def _is_answered(rest: Rest, path: str) -> RestError | None:
@@ -121,10 +127,8 @@ def _refuse_ill(runtime: Runtime) -> None:
     """Unhealthy names a service that ended or restarts over and over; nothing while there is hope."""
     for service in runtime.observe().services.values():
         if service.state in {"failed", "ill"}:
-            what, hint = for_memory(service.name, runtime.usage().get(service.name, Usage())) or (
-                f"{service.name} does not get healthy",
-                f"mend what the last lines say, then run `provision up` again; `provision logs {service.name}` shows more",
-            )
+            ill = (f"{service.name} does not get healthy", see_log(service.name))
+            what, hint = for_memory(service.name, runtime.usage().get(service.name)) or ill
             raise Unhealthy(
                 what,
                 where=f"service {service.name}: {service.detail}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +12,13 @@ from provisioner.actions.secrets import FILE_MODE, FOLDER
 from provisioner.actions.stack_directory import STATE_FILE, OpenStack
 from provisioner.actions.work import Work
 from provisioner.errors import NotTakenOver, ProvisionError, Unhealthy
-from provisioner.model.plan import Plan, PlannedStep, Verb
+from provisioner.model.plan import SERVES, Plan, PlannedStep, Verb
 from provisioner.output import Reporter
 from provisioner.runtimes.base import Runtime
 
 LOG_LINES = 2000
 DEADLINE = 120.0
 LOGS = "logs"
-_SERVES = {"running", "starting"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Kept:
 def keep(opened: OpenStack, work: Work) -> Kept | None:
     """What to go back to; None where nothing served, or no service is touched."""
     server = work.observed.services.get("mlflow")
-    if not work.plan or server is None or server.state not in _SERVES or not opened.state.project:
+    if not work.plan or server is None or server.state not in SERVES or not opened.state.project:
         return None
     modes = {path: file.mode for path, file in work.files.items()}
     # Of secrets only copies of the user's own files are ever replaced.
@@ -46,7 +45,8 @@ def keep(opened: OpenStack, work: Work) -> Kept | None:
 def go_back(opened: OpenStack, kept: Kept, work: Work, error: ProvisionError, reporter: Reporter) -> bool:
     """Whether the version before serves again; the error says so, or what has to be done."""
     try:
-        if _same_services(work):
+        touched = _touched(work)
+        if not touched:
             # It failed before any service was touched, or what had been started beside one was ended.
             logs = f"; the logs of what failed are in {_keep_logs(opened, work, error)}" if isinstance(error, NotTakenOver) else ""
             _restore(opened, kept)
@@ -56,7 +56,7 @@ def go_back(opened: OpenStack, kept: Kept, work: Work, error: ProvisionError, re
         _restore(opened, kept)
         # With the port of then, which is in the environment of Compose.
         runtime = make_runtime(opened, work.stack, opened.state.port or stack_port(opened))
-        runtime.apply(_back(work.plan), reporter)
+        runtime.apply(_back(work.plan, touched), reporter)
         with reporter.working("waiting for the version before"):
             _wait(runtime, {service.name for service in work.stack.services if service.one_shot})
     except ProvisionError as second:
@@ -67,18 +67,17 @@ def go_back(opened: OpenStack, kept: Kept, work: Work, error: ProvisionError, re
     return True
 
 
-def _same_services(work: Work) -> bool:
-    """Whether every service is the one that was seen before the change."""
-    now = work.runtime.observe().services
-    return {name: (seen.id, seen.fingerprint) for name, seen in now.items()} == {
-        name: (seen.id, seen.fingerprint) for name, seen in work.observed.services.items()
-    }
+def _touched(work: Work) -> set[str]:
+    """The services that are not those which were seen before the change."""
+    both = (work.observed.services, work.runtime.observe().services)
+    before, now = ({name: (seen.id, seen.fingerprint) for name, seen in services.items()} for services in both)
+    return {name for name in {*before, *now} if before.get(name) != now.get(name)}
 
 
-def _back(plan: Plan) -> Plan:
-    """The steps that undo a plan's."""
+def _back(plan: Plan, touched: Container[str]) -> Plan:
+    """The steps that undo those of a plan which were carried out."""
     verbs: dict[Verb, Verb] = {"change": "change", "create": "remove", "remove": "create"}
-    undone = [step for step in plan.steps if step.verb in verbs]
+    undone = [step for step in plan.steps if step.verb in verbs and step.subject in touched]
     return Plan(tuple(PlannedStep(verbs[step.verb], step.subject, "back to the version before") for step in undone))
 
 
@@ -123,4 +122,4 @@ def _wait(runtime: Runtime, one_shots: set[str]) -> None:
 
 def _ended(runtime: Runtime, names: set[str]) -> bool:
     services = runtime.observe().services
-    return not any(services[name].state in _SERVES for name in names if name in services)
+    return not any(services[name].state in SERVES for name in names if name in services)

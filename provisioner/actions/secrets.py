@@ -25,23 +25,20 @@ def missing_secrets(opened: OpenStack, stack: Stack) -> list[SecretSpec]:
     return [spec for spec in stack.secrets if _is_missing(opened, spec, kept[opened.directory / FOLDER / spec.name])]
 
 
-def given_anew(opened: OpenStack, stack: Stack, environ: Mapping[str, str]) -> list[SecretSpec]:
-    """The secrets that the environment has another value of than their file, which has never worked."""
-    return [spec for spec in _given_otherwise(opened, stack, environ) if not _has_worked(opened, spec)]
-
-
-def tell_kept(opened: OpenStack, stack: Stack, environ: Mapping[str, str], reporter: Reporter) -> None:
-    """Say which values of the environment are not used, since those in their files have worked."""
-    for spec in _given_otherwise(opened, stack, environ):
-        if _has_worked(opened, spec):
-            reporter.step("kept", "secrets", f"{opened.place}/{FOLDER}/{spec.name}, which has worked; {spec.from_env} has another value")
-
-
-def _given_otherwise(opened: OpenStack, stack: Stack, environ: Mapping[str, str]) -> list[SecretSpec]:
+def given_anew(opened: OpenStack, stack: Stack, environ: Mapping[str, str], reporter: Reporter) -> list[SecretSpec]:
+    """The secrets that the environment has another value of than their file, which has never worked; one that has is said to be kept."""
     asked = [spec for spec in stack.secrets if spec.from_env and environ.get(spec.from_env)]
     kept = opened.host.read([opened.directory / FOLDER / spec.name for spec in asked])
-    found = {spec: (kept[opened.directory / FOLDER / spec.name] or b"").decode(errors="replace").strip() for spec in asked}
-    return [spec for spec, value in found.items() if value and value != environ[spec.from_env]]
+    anew = []
+    for spec in asked:
+        value = (kept[opened.directory / FOLDER / spec.name] or b"").decode(errors="replace").strip()
+        if not value or value == environ[spec.from_env]:
+            continue
+        if _has_worked(opened, spec):
+            reporter.step("kept", "secrets", f"{opened.place}/{FOLDER}/{spec.name}, which has worked; {spec.from_env} has another value")
+        else:
+            anew.append(spec)
+    return anew
 
 
 def _has_worked(opened: OpenStack, spec: SecretSpec) -> bool:

@@ -9,19 +9,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from provisioner.actions.health import light_checks
+from provisioner.actions.health import is_ready, light_checks
 from provisioner.actions.link import linked_projects
 from provisioner.actions.runtime import front_door, made_runtime, stack_port, tracking_uri
 from provisioner.actions.secrets import read_secret
 from provisioner.actions.stack_client import client
 from provisioner.actions.stack_directory import OpenStack, find_stack
 from provisioner.errors import ProvisionError, Unhealthy
-from provisioner.model.plan import Observed
+from provisioner.model.plan import SERVES, Observed
 from provisioner.model.stack import Stack
 from provisioner.output import Reporter, Result
 from provisioner.runtimes.base import SERVER, Runtime, Usage, for_memory
 
-GOOD = {"running", "starting", "done"}
+GOOD = SERVES | {"done"}
 
 
 def service_rows(stack: Stack, observed: Observed, usage: Mapping[str, Usage] | None = None) -> list[dict[str, Any]]:
@@ -77,14 +77,10 @@ def status(option: Path | None, reporter: Reporter) -> Result:
 
 def _starting(rows: list[dict[str, Any]], runtime: Runtime) -> Unhealthy | None:
     """That the tracking server has not answered since it was started; None when it has, or is past that."""
-    if all(row["state"] != "starting" for row in rows):
+    if all(row["state"] != "starting" for row in rows) or is_ready(runtime):
         return None
-    try:
-        runtime.probe("ready")
-    except ProvisionError:
-        hint = f"`provision status` again in a moment; `provision logs {SERVER}` shows how far it is"
-        return Unhealthy("the stack is starting: its tracking server does not answer yet", hint=hint, left_as="")
-    return None
+    hint = f"`provision status` again in a moment; `provision logs {SERVER}` shows how far it is"
+    return Unhealthy("the stack is starting: its tracking server does not answer yet", hint=hint, left_as="")
 
 
 def service_problem(rows: list[dict[str, Any]]) -> Unhealthy | None:

@@ -31,7 +31,6 @@ from provisioner.actions.secrets import (
     read_secret,
     refuse_lost_secrets,
     refuse_ungiven,
-    tell_kept,
 )
 from provisioner.actions.stack_client import client
 from provisioner.actions.stack_directory import OpenStack, changed_files, find_stack, refuse_others_files, write_files
@@ -125,8 +124,7 @@ def _decide(opened: OpenStack, kind: RuntimeKind, reporter: Reporter, taken: Con
     missing = missing_secrets(opened, stack)
     refuse_lost_secrets(opened, missing, observed.has_data)
     refuse_ungiven(opened, missing, os.environ)
-    missing += given_anew(opened, stack, os.environ)
-    tell_kept(opened, stack, os.environ, reporter)
+    missing += given_anew(opened, stack, os.environ, reporter)
     free = _decide_port(opened, observed, port, taken, reporter)
     if free != port:
         runtime = make_runtime(opened, stack, free, identity)

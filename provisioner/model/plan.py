@@ -96,7 +96,7 @@ def _step(name: str, fingerprint: str, seen: ObservedService, one_shot: bool) ->
         return PlannedStep("create", name, "not there yet")
     if seen.fingerprint != fingerprint:
         return PlannedStep("change", name, "its configuration changed")
-    if seen.state in ({"done"} if one_shot else {"running", "starting"}):
+    if seen.state in ({"done"} if one_shot else SERVES):
         return None
     if one_shot and seen.state in {"failed", "running"}:
         return PlannedStep("start", name, f"has not ended well ({seen.detail or seen.state})")

@@ -13,6 +13,7 @@ from provisioner.model.stack import RuntimeKind, Stack
 from provisioner.output import Reporter
 
 SERVER, PROXY = "mlflow", "proxy"
+MEND = "mend what the last lines say, then run `provision up` again"
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,14 @@ class Usage:
     """How often the kernel ended a process of it for want of memory."""
 
 
-def for_memory(name: str, usage: Usage) -> tuple[str, str] | None:
+def see_log(name: str) -> str:
+    """The next step for a service whose last lines are shown."""
+    return f"{MEND}; `provision logs {name}` shows more"
+
+
+def for_memory(name: str, usage: Usage | None) -> tuple[str, str] | None:
     """What became of a service that the kernel ended for want of memory, and what mends it; None for another."""
-    if not usage.killed:
+    if usage is None or not usage.killed:
         return None
     if usage.limit is None:
         # Whoever sends SIGKILL looks the same.
@@ -129,17 +135,22 @@ def port_taken(where: str, why: str, left_as: str) -> PortTaken:
 
 # What a server takes that has just started; it grows to what the one before it takes.
 NEW_SERVER_MB = 400
-JOBS_TWICE = "its jobs (server.genai) would be run twice"
 
 
-def memory_for_one(free_mb: int, needed_mb: int) -> str:
-    """Why one server runs at a time."""
-    return f"{free_mb} MB of memory are free, and another server beside it takes {needed_mb}"
+def may_run_twice(stack: Stack, free_mb: int | None, reporter: Reporter, needed_mb: int = NEW_SERVER_MB) -> bool:
+    """Whether two tracking servers can run side by side for a while; why not is told. `free_mb` is None where nobody knows."""
+    if stack.settings.server.genai:
+        tell_held("its jobs (server.genai) would be run twice", reporter)
+    elif free_mb is not None and free_mb < needed_mb:
+        tell_held(f"{free_mb} MB of memory are free, and another server beside it takes {needed_mb}", reporter)
+    else:
+        return True
+    return False
 
 
-def why_stores(names: Iterable[str]) -> str:
-    """Why no server runs for a while."""
-    return f"{', '.join(sorted(names))} must start anew, which it works with"
+def tell_held_for_stores(names: Iterable[str], reporter: Reporter) -> None:
+    """Say that no tracking server runs while these start anew."""
+    tell_held(f"{', '.join(sorted(names))} must start anew, which it works with", reporter)
 
 
 def tell_held(why: str, reporter: Reporter) -> None:

@@ -18,7 +18,7 @@ from provisioner.output import Reporter
 from provisioner.render.caddyfile import identity_files, render_caddyfile
 from provisioner.render.compose import BUILD_CA, CADDYFILE, render_compose, render_env, server_image
 from provisioner.runtimes import docker_cli as cli
-from provisioner.runtimes.base import PROXY, SERVER, Place, RenderedFile, Usage, for_memory, report_done
+from provisioner.runtimes.base import MEND, PROXY, SERVER, Place, RenderedFile, Usage, for_memory, report_done, see_log
 from provisioner.runtimes.certificates import ROOT_CERTIFICATE, certificate_files
 from provisioner.runtimes.docker_changes import PROBE, Changes
 from provisioner.runtimes.docker_engine import Engine
@@ -108,7 +108,7 @@ class DockerRuntime:
             with reporter.working(f"building the server image {image}"):
                 self._engine.stream(reporter.line, "build", self._builder())
         except CommandFailed as failure:
-            failure.hint = "mend what the last lines say, then run `provision up` again"
+            failure.hint = MEND
             raise self._engine.explained(failure) from None
         reporter.step("built", "image", image)
 
@@ -127,7 +127,7 @@ class DockerRuntime:
         try:
             with reporter.working("starting services"):
                 self._end_what_starts_anew(plan)
-                Changes(self._stack, self._engine, self._host, self.wanted(), reporter).carry_out(plan)
+                Changes(self._stack, self._engine, self._host, reporter).carry_out(plan)
         except CommandFailed as failure:
             raise self._start_failure(failure) from None
         report_done(plan, self._stack, reporter)
@@ -201,12 +201,10 @@ class DockerRuntime:
         # In start order: what waits for a service that failed is not the one to name.
         bad = next((service for service in seen if service.state not in {"running", "starting", "done"}), None)
         if bad is None:
-            failure.hint = "mend what the last lines say, then run `provision up` again"
+            failure.hint = MEND
             return failure
-        what, hint = for_memory(bad.name, self.usage().get(bad.name, Usage())) or (
-            f"{bad.name} failed while starting",
-            f"mend what the last lines say, then run `provision up` again; `provision logs {bad.name}` shows more",
-        )
+        failed = (f"{bad.name} failed while starting", see_log(bad.name))
+        what, hint = for_memory(bad.name, self.usage().get(bad.name)) or failed
         why = self.logs(bad.name, 20) or failure.why
         return Unhealthy(what, where=f"service {bad.name}: {bad.detail}", why=why, hint=hint, left_as=_STARTED)
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from provisioner.errors import CommandFailed, NotTakenOver, ProvisionError
-from provisioner.model.plan import SERVES, ObservedService, Plan
+from provisioner.model.plan import SERVES, Plan
 from provisioner.model.stack import Service, Stack, megabytes
 from provisioner.output import Reporter
 from provisioner.runtimes import docker_cli as cli
-from provisioner.runtimes.base import JOBS_TWICE, NEW_SERVER_MB, PROXY, SERVER, Usage, for_memory, memory_for_one, tell_held, why_stores
+from provisioner.runtimes.base import MEND, NEW_SERVER_MB, PROXY, SERVER, Usage, for_memory, may_run_twice, tell_held, tell_held_for_stores
 from provisioner.runtimes.docker_engine import Engine
 from provisioner.runtimes.docker_usage import inspect
 from provisioner.system.host import Host
@@ -26,13 +25,12 @@ LOG_LINES = 2000
 
 
 class Changes:
-    """The steps of one plan; `wanted` has the fingerprints that it leads to."""
+    """The steps of one plan, for the files that are in the stack's directory."""
 
-    def __init__(self, stack: Stack, engine: Engine, host: Host, wanted: Mapping[str, str], reporter: Reporter) -> None:
+    def __init__(self, stack: Stack, engine: Engine, host: Host, reporter: Reporter) -> None:
         self._stack = stack
         self._engine = engine
         self._host = host
-        self._wanted = wanted
         self._reporter = reporter
 
     def carry_out(self, plan: Plan) -> None:
@@ -50,7 +48,8 @@ class Changes:
         if stores:
             self._hold(stores)
             named.add(SERVER)
-        beside = not stores and self._is_another(observed.get(SERVER))
+        is_changed = any(step.subject == SERVER and step.verb == "change" for step in plan.steps)
+        beside = is_changed and not stores and SERVER in observed and observed[SERVER].state in SERVES
         try:
             for service in self._stack.services:
                 if service.name in named:
@@ -72,10 +71,6 @@ class Changes:
         else:
             self._up("--no-deps", service.name)
 
-    def _is_another(self, server: ObservedService | None) -> bool:
-        """Whether it serves, with a configuration that is not the wanted one."""
-        return server is not None and server.state in SERVES and server.fingerprint != self._wanted[SERVER]
-
     def _up(self, *arguments: str) -> None:
         self._engine.stream(cli.only_pulls(self._reporter.line), "up", "-d", "--no-build", *arguments)
 
@@ -89,20 +84,14 @@ class Changes:
 
     def _hold(self, stores: set[str]) -> None:
         """The server ended while its stores change; the front door holds calls."""
-        tell_held(why_stores(stores), self._reporter)
+        tell_held_for_stores(stores, self._reporter)
         self._engine.compose("stop", SERVER, timeout=300)
 
     def _may_take_over(self) -> bool:
         """Whether two servers can run side by side for a while; why not is told."""
-        if self._stack.settings.server.genai:
-            tell_held(JOBS_TWICE, self._reporter)
-            return False
         free = available_mb(self._host.get(Path(MEMINFO)))
         needed = min(NEW_SERVER_MB, megabytes(self._stack.service(SERVER).memory))
-        if free is not None and free < needed:
-            tell_held(memory_for_one(free, needed), self._reporter)
-            return False
-        return True
+        return may_run_twice(self._stack, free, self._reporter, needed)
 
     def _take_over(self) -> None:
         """Another server is ready before the ones that run are ended, none of which loses a call."""
@@ -158,10 +147,7 @@ class Changes:
     def _not_ready(self, container: str, state: str, usage: Usage) -> NotTakenOver:
         log = self._engine.docker("logs", "--tail", str(LOG_LINES), container, check=False)
         text = "\n".join([*log.text.splitlines(), *log.error_text.splitlines()])
-        what, hint = for_memory(SERVER, usage) or (
-            "the new tracking server does not get ready",
-            "mend what the last lines say, then run `provision up` again",
-        )
+        what, hint = for_memory(SERVER, usage) or ("the new tracking server does not get ready", MEND)
         return NotTakenOver(
             what,
             where=f"service {SERVER}: {state}",

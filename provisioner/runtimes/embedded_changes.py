@@ -11,7 +11,7 @@ from provisioner.model.plan import Plan
 from provisioner.model.stack import Stack
 from provisioner.output import Reporter
 from provisioner.render.supervisord import LOGS, Daemon
-from provisioner.runtimes.base import JOBS_TWICE, NEW_SERVER_MB, PROXY, SERVER, memory_for_one, port_taken, tell_held, why_stores
+from provisioner.runtimes.base import MEND, PROXY, SERVER, may_run_twice, port_taken, tell_held_for_stores
 from provisioner.runtimes.memory import Memory, write_memory
 from provisioner.runtimes.supervision import forget_starts, read_note, read_starts, read_taken, tail
 from provisioner.runtimes.supervisor_client import Supervisor
@@ -66,27 +66,15 @@ class Changes:
             for name in self._daemons
             if name in changed & self._running() - self._stores and _process(memory.applied.get(name, "")) == _process(self._wanted[name])
         ]
-        if SERVER in names and (self._stores & changed or not self._may_run_twice()):
+        if SERVER in names and (self._stores & changed or not may_run_twice(self._stack, available_here_mb(), self._reporter)):
             names.remove(SERVER)
         return names
-
-    def _may_run_twice(self) -> bool:
-        """Whether two tracking servers can run side by side for a while; why not is told."""
-        why_not = ""
-        free = available_here_mb()
-        if self._stack.settings.server.genai:
-            why_not = JOBS_TWICE
-        elif free is not None and free < NEW_SERVER_MB:
-            why_not = memory_for_one(free, NEW_SERVER_MB)
-        if why_not:
-            tell_held(why_not, self._reporter)
-        return not why_not
 
     def _start_anew(self, names: set[str], memory: Memory) -> Memory:
         """First what ends, front door first; then what starts, all at once."""
         if names & self._stores and SERVER in self._running():
             # It would answer calls with its store's absence; without it the front door holds them.
-            tell_held(why_stores(names & self._stores), self._reporter)
+            tell_held_for_stores(names & self._stores, self._reporter)
             names = names | {SERVER}
         self._client.reread()
         for name in [*sorted(names - set(self._daemons)), *(name for name in reversed(self._daemons) if name in names)]:
@@ -117,7 +105,7 @@ class Changes:
                     f"the new process of {name} does not get ready",
                     where=f"service {name}: {why or 'no answer of its launcher'}",
                     why=tail(self._log(name), 20),
-                    hint="mend what the last lines say, then run `provision up` again",
+                    hint=MEND,
                     left_as="the one before serves; no data was removed",
                     service=name,
                     log=tail(self._log(name), 2000),

@@ -14,7 +14,6 @@ from provisioner.actions.secrets import (
     read_secret,
     refuse_lost_secrets,
     refuse_ungiven,
-    tell_kept,
 )
 from provisioner.actions.stack_directory import OpenStack, open_stack
 from provisioner.errors import PreflightError, WouldLoseData
@@ -142,10 +141,10 @@ def test_a_value_that_never_worked_is_replaced_by_the_environments(tmp_path: Pat
     make(tmp_path, S3, KEY)
     opened, stack = opened_at(tmp_path, S3)
     opened = opened.save(opened.state.with_(**state))
-    assert given_anew(opened, stack, KEY) == given_anew(opened, stack, {}) == []
-    other = KEY | {"AWS_SECRET_ACCESS_KEY": "swordfish"}
-    assert [spec.name for spec in given_anew(opened, stack, other)] == replaced
     recorder = Recorder()
-    tell_kept(opened, stack, other, recorder)
+    assert given_anew(opened, stack, KEY, recorder) == given_anew(opened, stack, {}, recorder) == []
+    other = KEY | {"AWS_SECRET_ACCESS_KEY": "swordfish"}
+    assert recorder.steps == []
+    assert [spec.name for spec in given_anew(opened, stack, other, recorder)] == replaced
     assert bool(recorder.steps) is not bool(replaced)
     assert "swordfish" not in str(recorder.steps)
