@@ -23,7 +23,7 @@ LOGS_HINT = "`provision logs proxy` shows what the front door says"
 SOON = timedelta(days=20)
 
 
-def diagnose(project: Path | None, option: Path | None, reporter: Reporter) -> Result:
+def diagnose(project: Path | None, python: Path | None, option: Path | None, reporter: Reporter) -> Result:
     """What was found; exit code 6 when a plain `kedro run` would not be tracked, or this stack is down."""
     result = Result("doctor")
     problem, is_default = None, False
@@ -38,7 +38,7 @@ def diagnose(project: Path | None, option: Path | None, reporter: Reporter) -> R
         result.stack, result.runtime = str(opened.source), opened.state.runtime or ""
         is_default = opened.reason == DEFAULT_REASON
         problem = _diagnose_stack(opened, reporter) if opened.state.runtime else None
-    report = _project(project)
+    report = _project(project, python)
     # A project that another server tracks does without the stack that nobody named.
     if problem and not (is_default and report and report.ok):
         result.errors.append(problem)
@@ -51,9 +51,9 @@ def diagnose(project: Path | None, option: Path | None, reporter: Reporter) -> R
     return result
 
 
-def _project(project: Path | None) -> ProjectReport | None:
+def _project(project: Path | None, python: Path | None) -> ProjectReport | None:
     try:
-        return project_report(project or Path.cwd())
+        return project_report(project or Path.cwd(), python=python)
     except NotAProject:
         if project is not None:
             raise
@@ -101,8 +101,11 @@ def _diagnose_project(report: ProjectReport, result: Result, reporter: Reporter)
     reporter.note("kedro", f"{report.kedro} [{report.interpreter}]")
     for environment in report.environments:
         _show_environment(environment, result, reporter)
+    for store in report.local_runs:
+        result.lines.append(f"{store.path}: {store.seen}")
     result.data["project"] = str(report.project)
     result.data["environments"] = [asdict(environment) for environment in report.environments]
+    result.data["local_runs"] = [asdict(store) for store in report.local_runs]
     if not report.ok:
         wrong = [environment for environment in report.environments if environment.default and not environment.ok]
         why = "\n".join(f"{environment.env}: {_seen(environment)}" for environment in wrong)
@@ -114,13 +117,13 @@ def _next_step(environment: EnvironmentReport) -> str:
     """What mends the cause that comes first."""
     if environment.problem:
         return environment.hint
-    server = environment.server
-    return (server.proxy or server.hint if server else "") or LINK
+    return (environment.server.hint if environment.server else "") or LINK
 
 
 def _show_environment(environment: EnvironmentReport, result: Result, reporter: Reporter) -> None:
     name = f"env {environment.env}" + (" (default)" if environment.default else "")
     reporter.check(CheckResult(name, environment.ok, _seen(environment)))
+    result.lines += [f"env {environment.env}: {remark}" for remark in environment.remarks]
     server = environment.server
     for experiment in server.bypassing if server else ():
         result.lines.append(
@@ -131,7 +134,8 @@ def _show_environment(environment: EnvironmentReport, result: Result, reporter: 
 
 def _seen(environment: EnvironmentReport) -> str:
     """What a run would use, where that comes from, and what is wrong with it."""
-    parts = [f"{environment.uri} ({environment.origin}{', proved by Kedro' if environment.proved else ''})"]
+    source = f"{environment.origin}{', proved by Kedro' if environment.proved else ''}"
+    parts = [f"{environment.uri} ({source})"] if environment.uri else []
     if environment.problem:
         parts.append(environment.problem)
     if environment.server:

@@ -12,8 +12,9 @@ from typing import Any
 
 from provisioner.actions.kedro_layers import Effective, effective, read_layer
 from provisioner.actions.kedro_project import KedroProject, environments, find_project
-from provisioner.actions.kedro_proof import Answer, Loaded, ask, certain_project, choose_interpreter
+from provisioner.actions.kedro_proof import Answer, Loaded, ask, certain_project, choose_interpreter, old_client, refusal
 from provisioner.actions.link_record import LinkRecord, load_record, record_folder
+from provisioner.actions.local_runs import LocalRuns, local_runs
 from provisioner.actions.stack_client import StackRest
 from provisioner.errors import LinkRefused, ProvisionError
 from provisioner.model.login import PASSWORD, USERNAME
@@ -27,6 +28,8 @@ _PAGE = 1000
 _TIMEOUT = 3.0
 _OTHER_SERVER = "start the server that the project was linked to (`provision up`), or link it anew (`provision link`)"
 LINK = "`provision link` writes the address of a tracking server into the project"
+PYTHON = "name the project's own interpreter: `provision doctor --python PATH`"
+_RELEASE = re.compile(r"\d+")
 _VARIABLE = re.compile(r"\$\{oc\.env:\s*(\w+)\s*\}")
 
 
@@ -51,6 +54,8 @@ class ServerReport:
     proxy: str = ""
     experiments: int = 0
     bypassing: tuple[ExperimentReport, ...] = ()
+    mlflow: str = ""
+    """The release of MLflow that it says it is."""
 
     @property
     def ok(self) -> bool:
@@ -72,6 +77,8 @@ class EnvironmentReport:
     problem: str = ""
     hint: str = ""
     """What mends the problem."""
+    remarks: tuple[str, ...] = ()
+    """What keeps no run from the server, and is not as its user may think."""
 
     @property
     def ok(self) -> bool:
@@ -87,6 +94,7 @@ class ProjectReport:
     interpreter: str
     kedro: str
     environments: tuple[EnvironmentReport, ...]
+    local_runs: tuple[LocalRuns, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -97,11 +105,11 @@ class ProjectReport:
 def project_report(project: Path, *, python: Path | None = None, timeout: float = _TIMEOUT) -> ProjectReport:
     """Every environment of the project at the path or above it; contacts the servers that its files name."""
     found = find_project(project)
-    interpreter = choose_interpreter(found, python)
+    linked = _linked(found)
+    interpreter = choose_interpreter(found, python, linked.python if linked else "")
     found = certain_project(found, interpreter)
     names = environments(found)
-    answer = ask(found, interpreter.path, names) if interpreter.path else Answer(error=interpreter.reason)
-    linked = _linked(found)
+    answer = ask(found, interpreter, names)
     servers: dict[tuple[str, ...], ServerReport] = {}
     reports = []
     for env in names:
@@ -110,10 +118,10 @@ def project_report(project: Path, *, python: Path | None = None, timeout: float 
             key = (report.uri, *_login(found, env, loaded.credentials))
             if key not in servers:
                 servers[key] = server_report(*key, identity=linked.identity if linked and linked.uri == report.uri else "", timeout=timeout)
-            report = _with_server(report, servers[key], loaded)
+            report = _with_server(report, servers[key], loaded, answer.mlflow)
         reports.append(report)
     asked = f"{interpreter.path} ({interpreter.reason})" if interpreter.path else interpreter.reason
-    return ProjectReport(found.path, asked, answer.error or answer.versions, tuple(reports))
+    return ProjectReport(found.path, asked, answer.error or answer.versions, tuple(reports), tuple(local_runs(found.path)))
 
 
 def _linked(project: KedroProject) -> LinkRecord | None:
@@ -131,7 +139,7 @@ def server_report(
 
     `identity` is that of the stack which answered there when the project was linked: another one gets no login.
     """
-    proxy = swallowing_proxy(uri, os.environ)
+    proxy, fix = swallowing_proxy(uri, ca_file) or ("", "")
     login = {"username": username, "password": password}
     rest = StackRest(uri, identity=identity, hint=_OTHER_SERVER, timeout=timeout, trusted=clients_ca_file(ca_file), **login)
     started = time.monotonic()
@@ -142,11 +150,12 @@ def server_report(
     took = (time.monotonic() - started) * 1000
     try:
         count, bypassing = _experiments(rest)
+        release = _release(rest)
     except RestError as error:
         return ServerReport(uri, True, False, f"/health answers, the API does not: {error}", _api_hint(error.status), proxy)
     seen = f"/health answered in {took:.0f} ms, {count} experiments"
     hint = "new experiments go through the server; move runs of the old ones, or give them a new name" if bypassing else ""
-    return ServerReport(uri, True, True, seen, hint, proxy, count, tuple(bypassing))
+    return ServerReport(uri, True, True, seen, fix or hint, proxy, count, tuple(bypassing), release)
 
 
 def _environment(project: KedroProject, env: str, answer: Answer) -> tuple[EnvironmentReport, Loaded]:
@@ -154,17 +163,19 @@ def _environment(project: KedroProject, env: str, answer: Answer) -> tuple[Envir
     told = effective(project, env, read_file)
     default = env == project.default_env()
     loaded = answer.environments.get(env)
-    if loaded is None:
-        problem = _problem(told.uri, told.origin, told.why)
-        report = EnvironmentReport(
-            env, default, told.uri or "", told.origin, told.why, False, problem=problem, hint=LINK if problem else ""
-        )
+    if loaded is None or loaded.uncertain:
+        said, mend = refusal(project, loaded, read_file) if loaded else (answer.error, PYTHON)
+        problem, hint = _problem(told.uri, told.origin, told.why)
+        if told.uri is None and not problem:
+            problem, hint = f"only Kedro itself can tell the value: {said}", mend
+        remarks = (f"not proved: {said}",) if loaded else ()
+        report = EnvironmentReport(env, default, told.uri or "", told.origin, told.why, False, problem=problem, hint=hint, remarks=remarks)
         return report, Loaded(env, credentials=told.credentials)
     if loaded.error:
-        problem = f"Kedro cannot load it: {loaded.error}"
-        return EnvironmentReport(env, default, "", "error", told.why, True, problem=problem, hint="mend what it says"), Loaded(env)
-    elsewhere = _problem(loaded.uri, loaded.origin, told.why)
-    problem, hint = (loaded.problem, loaded.hint) if loaded.problem else (elsewhere, LINK if elsewhere else "")
+        said, hint = refusal(project, loaded, read_file)
+        problem = f"Kedro cannot load it: {said}"
+        return EnvironmentReport(env, default, "", "error", told.why, True, problem=problem, hint=hint), Loaded(env)
+    problem, hint = (loaded.problem, loaded.hint) if loaded.problem else _problem(loaded.uri, loaded.origin, told.why)
     origin, why = _origin(told, loaded), _why(told, loaded)
     return EnvironmentReport(env, default, loaded.uri, origin, why, True, problem=problem, hint=hint), loaded
 
@@ -179,24 +190,39 @@ def _why(told: Effective, loaded: Loaded) -> str:
     return f"the project's own code: its files alone would give {told.uri} ({told.why})"
 
 
-def _problem(uri: str | None, origin: str, why: str) -> str:
+def _problem(uri: str | None, origin: str, why: str) -> tuple[str, str]:
+    """Why a run with that address is on no tracking server, and what mends it; nothing for one that the files do not tell."""
     if origin == "error":
-        return why
-    if uri is None:
-        return "only Kedro itself can tell the value, and it was not asked"
-    if not uri.startswith(("http://", "https://")):
-        return f"{uri} is no tracking server; `provision link` writes one"
-    return ""
+        return why, "correct what it names"
+    if uri is not None and not uri.startswith(("http://", "https://")):
+        return f"{uri} is no tracking server", LINK
+    return "", ""
 
 
-def _with_server(report: EnvironmentReport, server: ServerReport, loaded: Loaded) -> EnvironmentReport:
-    """The report with the server's; where that refuses a run without a login, why the run has none."""
+def _with_server(report: EnvironmentReport, server: ServerReport, loaded: Loaded, client: str) -> EnvironmentReport:
+    """The report with the server's, and what the client there makes of it; where it refuses a run without a login, why that has none."""
     problem, hint = report.problem, report.hint
     if not problem and report.proved and loaded.credentials and not loaded.login and server.answers and not server.api:
         # kedro-mlflow ignores an entry that is not there.
         problem = f"mlflow.yml names the credentials {loaded.credentials!r}, which no credentials.yml has"
         hint = "`provision link` writes the login where Kedro reads it"
-    return replace(report, server=server, problem=problem, hint=hint)
+    remarks = (*report.remarks, *_on_registry(loaded.registry, report.uri), *client_remarks(client, server.mlflow))
+    return replace(report, server=server, problem=problem, hint=hint, remarks=remarks)
+
+
+def _on_registry(registry: str, uri: str) -> list[str]:
+    elsewhere = registry and registry.rstrip("/") != uri.rstrip("/")
+    return [f"models are registered at {registry}, not on this server"] if elsewhere else []
+
+
+def client_remarks(client: str, server: str) -> list[str]:
+    """Say what becomes of a client of another release than the server's; both as in `3.17.2`, "" where unknown."""
+    if old := old_client(client):
+        return [old]
+    releases = [tuple(map(int, _RELEASE.findall(version)[:2])) for version in (client, server)]
+    if all(releases) and releases[0] > releases[1]:
+        return [f"MLflow {client} there is newer than the server's {server}, which refuses what it does not know yet"]
+    return []
 
 
 def _login(project: KedroProject, env: str, entry: str) -> tuple[str, str, str]:
@@ -233,6 +259,15 @@ def _experiments(rest: Rest) -> tuple[int, list[ExperimentReport]]:
         token = str(page.get("next_page_token") or "")
         if not token:
             return count, bypassing
+
+
+def _release(rest: Rest) -> str:
+    """The server's release; "" where it does not say."""
+    try:
+        said = rest.get_bytes("/version").decode(errors="replace").strip()
+    except RestError:
+        return ""
+    return said if re.fullmatch(r"\d[\w.]{0,30}", said) else ""
 
 
 def _api_hint(status: int) -> str:

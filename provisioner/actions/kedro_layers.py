@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,22 @@ def _effective(project: KedroProject, env: str, reader: Reader, environ: Mapping
     if not isinstance(value, str) or "${" in value:
         return Effective(env, None, "interpolation", f"{where} interpolates {value}", str(login))
     return Effective(env, value, "file", where + hidden, str(login))
+
+
+def place_of(project: KedroProject, env: str, path: Sequence[str], reader: Reader) -> str:
+    """Return the file and line that set a value of mlflow.yml in that environment, or a block above it; "" when none does."""
+    found: tuple[int, str] = (0, "")
+    for name in dict.fromkeys((env, project.base_env)):
+        try:
+            file = read_layer(project, name, "mlflow", reader).homes.get(path[0])
+        except LinkRefused:
+            continue
+        content = reader(file) if file else None
+        for depth in range(len(path), found[0], -1):
+            if file and (number := line(content or b"", path[:depth], "")):
+                found = depth, f"{project.shown(file)}, line {number}"
+                break
+    return found[1]
 
 
 def resolve_global(project: KedroProject, env: str, path: tuple[str, ...], reader: Reader) -> tuple[str | None, str]:

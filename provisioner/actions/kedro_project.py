@@ -20,6 +20,7 @@ PATTERNS: Mapping[str, tuple[str, ...]] = {
     "credentials": ("credentials*", "credentials*/**", "**/credentials*"),
     "globals": ("globals.yml",),
 }
+_DEFAULT_ENVS: Mapping[str, str] = {"base_env": "base", "default_run_env": "local"}
 _READ = ("base_env", "default_run_env", "merge_strategy", "config_patterns")
 
 
@@ -165,14 +166,15 @@ def _read_project(directory: Path, table: Mapping[str, Any]) -> KedroProject:
         return project
     except (OSError, SyntaxError, ValueError):
         return replace(project, uncertain=("settings.py",))
-    return _with_settings(project, tree)
+    return _with_settings(project, tree, table)
 
 
-def _with_settings(project: KedroProject, tree: ast.Module) -> KedroProject:
+def _with_settings(project: KedroProject, tree: ast.Module, table: Mapping[str, Any]) -> KedroProject:
     """The project with the settings that are plain literals; the others are uncertain."""
     uncertain: list[str] = []
     conf_source = _literal(_assigned(tree, "CONF_SOURCE", uncertain), "CONF_SOURCE", "conf", str, uncertain)
-    arguments = _loader_arguments(_assigned(tree, "CONFIG_LOADER_ARGS", uncertain), uncertain)
+    left_out = {"base_env": "", "default_run_env": ""} if _is_strict(table) else _DEFAULT_ENVS
+    arguments = _loader_arguments(_assigned(tree, "CONFIG_LOADER_ARGS", uncertain), left_out, uncertain)
     patterns: dict[str, tuple[str, ...]] = dict(PATTERNS)
     for kind, globs in arguments.get("config_patterns", {}).items():
         if kind in PATTERNS:
@@ -206,11 +208,17 @@ def _targets(statement: ast.Assign | ast.AnnAssign) -> list[str]:
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
-def _loader_arguments(node: ast.expr | None, uncertain: list[str]) -> dict[str, Any]:
-    """The arguments that matter here, as Kedro takes them: without CONFIG_LOADER_ARGS it has two defaults, with it none."""
+def _is_strict(table: Mapping[str, Any]) -> bool:
+    """Whether the project is for Kedro 0.19 or later, where CONFIG_LOADER_ARGS that names no environments has none."""
+    release = re.match(r"0\.(\d+)", str(table.get("kedro_init_version") or table.get("project_version") or ""))
+    return not release or int(release[1]) >= 19
+
+
+def _loader_arguments(node: ast.expr | None, left_out: Mapping[str, str], uncertain: list[str]) -> dict[str, Any]:
+    """The arguments that matter here, as Kedro takes them; what CONFIG_LOADER_ARGS leaves out differs by its release."""
     if node is None:
-        return {"base_env": "base", "default_run_env": "local"}
-    arguments: dict[str, Any] = {"base_env": "", "default_run_env": ""}
+        return dict(_DEFAULT_ENVS)
+    arguments: dict[str, Any] = dict(left_out)
     if not isinstance(node, ast.Dict):
         uncertain.append("CONFIG_LOADER_ARGS")
         return arguments

@@ -4,27 +4,47 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from provisioner.actions.kedro_layers import Reader, place_of
 from provisioner.actions.kedro_project import KedroProject, with_facts
 from provisioner.errors import CommandFailed, LinkRefused
 from provisioner.system.process import run
 
 _SCRIPT = Path(__file__).with_name("loader_script.py")
 _HAS_KEDRO = "import importlib.util, sys; sys.exit(importlib.util.find_spec('kedro') is None)"
-_DEADLINE = 120
+GIVEN, NAMED = "--python", "--python of an earlier link"
+# For all that one command asks a project's Python; a settings.py may do anything, and wait for anything.
+_PATIENCE = 30.0
+_OWN_RESOLVER = "Kedro has `oc.env` in credentials.yml alone: leave mlflow_tracking_uri out of mlflow.yml, and set MLFLOW_TRACKING_URI"
 
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python that has Kedro (`path`, else None), and how it was found, or why none was."""
+    """A Python that has Kedro (`path`, else None), how it was found, or why none was; asked until `deadline`, of the monotonic clock."""
 
     path: Path | None
     reason: str
+    deadline: float = field(default_factory=lambda: time.monotonic() + _PATIENCE)
+
+    @property
+    def patience(self) -> float:
+        """The seconds that are left for its answer."""
+        return max(0.1, self.deadline - time.monotonic())
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A value of mlflow.yml that Kedro or kedro-mlflow does not take: its keys, and why."""
+
+    path: tuple[str, ...]
+    message: str
 
 
 @dataclass(frozen=True)
@@ -41,6 +61,10 @@ class Loaded:
     """Why a plain `kedro run` would leave no run on the server."""
     hint: str = ""
     error: str = ""
+    refused: tuple[Refusal, ...] = ()
+    """The values that the error is about, where it is about values."""
+    uncertain: bool = False
+    """Whether a `kedro run`, which has the project's hooks, may do without the error."""
 
 
 @dataclass(frozen=True)
@@ -50,49 +74,75 @@ class Answer:
     environments: Mapping[str, Loaded] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     versions: str = ""
+    mlflow: str = ""
+    """The release of MLflow's client there."""
     error: str = ""
 
 
-def choose_interpreter(project: KedroProject, given: Path | None, environ: Mapping[str, str] | None = None) -> Interpreter:
-    """The project's own Python: the one given, the active environment's, the project's .venv, else this program's, if it has Kedro."""
+def choose_interpreter(project: KedroProject, given: Path | None, named: str, environ: Mapping[str, str] | None = None) -> Interpreter:
+    """The project's own Python, if it has Kedro: the one given, else the first of those that it may be.
+
+    `named` is the one that a user gave for an earlier link, or ""; then the active environment's, the project's .venv, this program's.
+    """
     if given is not None:
         path = given / "bin" / "python" if given.is_dir() else given
-        if has_kedro(path.absolute()):
-            return Interpreter(path.absolute(), "--python")
-        return Interpreter(None, f"{given} has no Kedro")
+        candidate = Interpreter(path.absolute(), GIVEN)
+        lacking = _lacking(candidate)
+        return Interpreter(None, f"{given} {lacking}") if lacking else candidate
     tried: list[str] = []
-    for path, reason in _candidates(project, os.environ if environ is None else environ):
-        if has_kedro(path):
-            return Interpreter(path, reason)
-        tried.append(reason)
-    return Interpreter(None, f"no Kedro in {', '.join(tried)}")
+    deadline = time.monotonic() + _PATIENCE
+    candidates = _candidates(project, os.environ if environ is None else environ)
+    for path, reason in [(Path(named), NAMED), *candidates] if named and Path(named).exists() else candidates:
+        candidate = Interpreter(path, reason, deadline)
+        lacking = _lacking(candidate)
+        if not lacking:
+            return candidate
+        tried.append(f"{reason} {lacking}")
+    return Interpreter(None, ", ".join(tried))
 
 
-def has_kedro(python: Path) -> bool:
-    """Whether that interpreter runs and has Kedro."""
-    try:
-        return run([str(python), "-c", _HAS_KEDRO], cwd=Path("/"), check=False, timeout=20).code == 0
-    except CommandFailed:
-        return False
-
-
-def ask(project: KedroProject, interpreter: Path, environments: Sequence[str]) -> Answer:
+def ask(project: KedroProject, interpreter: Interpreter, environments: Sequence[str]) -> Answer:
     """What the project's own loader gives in those environments; no server is contacted."""
-    argv = [str(interpreter), "-c", _SCRIPT.read_text(encoding="utf-8"), str(project.path), *environments]
+    if interpreter.path is None:
+        return Answer(error=interpreter.reason)
+    python = interpreter.path
+    argv = [str(python), "-c", _SCRIPT.read_text(encoding="utf-8"), str(project.path), *environments]
     quiet = {"DO_NOT_TRACK": "1", "KEDRO_DISABLE_TELEMETRY": "1"}
     try:
-        done = run(argv, cwd=project.path, env={**os.environ, **quiet}, timeout=_DEADLINE, check=False)
+        done = run(argv, cwd=project.path, env={**os.environ, **quiet}, timeout=interpreter.patience, check=False)
         document = json.loads(done.stdout)
     except CommandFailed as error:
         return Answer(error=error.what)
     except ValueError:
         last = done.error_text.splitlines()[-1:] or [f"exit code {done.code}"]
-        return Answer(error=f"{interpreter} gave no answer: {last[0]}")
+        return Answer(error=f"{python} gave no answer: {last[0]}")
     if "error" in document:
-        return Answer(error=str(document["error"]))
+        return Answer(error=f"{python}: {document['error']}")
     loaded = {env: _loaded(env, values) for env, values in document["environments"].items()}
     versions = f"kedro {document['kedro']}, kedro-mlflow {document['kedro_mlflow'] or 'absent'}"
-    return Answer(loaded, document["facts"], versions)
+    return Answer(loaded, document["facts"], versions, document["mlflow"])
+
+
+def refusal(project: KedroProject, loaded: Loaded, reader: Reader) -> tuple[str, str]:
+    """Say what Kedro does not take in that environment, each value with its file and line; and what mends it."""
+    parts = []
+    for refused in loaded.refused:
+        place = place_of(project, loaded.env, refused.path, reader)
+        parts.append(": ".join(filter(None, (place, ".".join(refused.path), refused.message))))
+    said = "; ".join(parts) or loaded.error
+    if loaded.uncertain:
+        return said, "register the resolver in settings.py, as CONFIG_LOADER_ARGS['custom_resolvers']: hooks are not run for a proof"
+    return said, _OWN_RESOLVER if "oc.env" in said else "correct what it names"
+
+
+def old_client(release: str) -> str:
+    """Say what an MLflow client of that release cannot do with a server of today; "" when nothing is known of it."""
+    major = re.match(r"\d+", release)
+    if not major or int(major[0]) >= 2:
+        return ""
+    return (
+        f"MLflow {release} there is too old to register models: this server has the routes of MLflow 2 and later; runs and artifacts arrive"
+    )
 
 
 def certain_project(project: KedroProject, interpreter: Interpreter) -> KedroProject:
@@ -100,7 +150,7 @@ def certain_project(project: KedroProject, interpreter: Interpreter) -> KedroPro
     if not project.uncertain:
         return project
     names = ", ".join(project.uncertain)
-    answer = ask(project, interpreter.path, []) if interpreter.path else Answer(error=interpreter.reason)
+    answer = ask(project, interpreter, [])
     if answer.error:
         raise LinkRefused(
             f"settings.py computes {names}, and running it failed",
@@ -122,8 +172,19 @@ def _candidates(project: KedroProject, environ: Mapping[str, str]) -> Iterator[t
     yield Path(sys.executable), "the environment of provision"
 
 
+def _lacking(interpreter: Interpreter) -> str:
+    """Why that Python cannot be asked; "" when it runs and has Kedro."""
+    try:
+        done = run([str(interpreter.path), "-c", _HAS_KEDRO], cwd=Path("/"), check=False, timeout=interpreter.patience)
+    except CommandFailed:
+        late = interpreter.deadline <= time.monotonic()
+        return f"did not answer within {_PATIENCE:.0f} s" if late else "has no Kedro"
+    return "has no Kedro" if done.code else ""
+
+
 def _loaded(env: str, values: Mapping[str, Any]) -> Loaded:
     if "error" in values:
-        return Loaded(env, error=str(values["error"]))
-    texts = {name: str(values[name] or "") for name in ("uri", "origin", "registry", "credentials", "problem", "hint")}
-    return Loaded(env, login=values["login"], **texts)
+        refused = tuple(Refusal(tuple(path.split(".")), message) for path, message in values["refused"])
+        return Loaded(env, error=str(values["error"]), refused=refused, uncertain=values["uncertain"])
+    uri, origin, registry, credentials = (str(values[name] or "") for name in ("uri", "origin", "registry", "credentials"))
+    return Loaded(env, uri, origin, registry, credentials, values["login"], str(values["problem"]), str(values["hint"]))

@@ -12,10 +12,29 @@ from pathlib import Path
 
 from provisioner.actions.git_ignore import refuse_visible
 from provisioner.actions.kedro_project import KedroProject, config_files, find_project
-from provisioner.actions.kedro_proof import Interpreter, Loaded, ask, certain_project, choose_interpreter
+from provisioner.actions.kedro_proof import (
+    GIVEN,
+    NAMED,
+    Interpreter,
+    Loaded,
+    ask,
+    certain_project,
+    choose_interpreter,
+    old_client,
+    refusal,
+)
 from provisioner.actions.link_draft import Draft, DraftFile, is_yaml, without_marks
 from provisioner.actions.link_login import write_home_login
-from provisioner.actions.link_plan import ClientEntry, Credentials, Plan, Wanted, checked_uri, make_plan, remarks_on_environment
+from provisioner.actions.link_plan import (
+    ClientEntry,
+    Credentials,
+    Plan,
+    Wanted,
+    checked_uri,
+    is_loopback,
+    make_plan,
+    remarks_on_environment,
+)
 from provisioner.actions.link_record import (
     CA_FILE,
     FileRecord,
@@ -37,6 +56,7 @@ from provisioner.errors import LinkRefused
 from provisioner.model.login import LOGIN
 from provisioner.output import Reporter
 from provisioner.system.files import make_folders, read_file, remove_empty_folder, remove_file, replace_file
+from provisioner.system.proxies import swallowing_proxy
 
 __all__ = ["Credentials", "LinkReport", "Proof", "link", "linked_projects", "unlink"]
 
@@ -87,9 +107,10 @@ def link(
     """
     uri = checked_uri(uri)
     found = find_project(project)
-    interpreter = choose_interpreter(found, python)
-    found = certain_project(found, interpreter)
     folder = record_folder(found.path)
+    known = load_record(folder)
+    interpreter = choose_interpreter(found, python, known.python if known else "")
+    found = certain_project(found, interpreter)
     # A dry run writes nothing, so it needs no lock.
     with contextlib.nullcontext() if dry_run else holding(folder, "link"):
         record = load_record(folder)
@@ -102,8 +123,7 @@ def link(
         _refuse_what_git_sees(found, files if credentials else ())
         if dry_run:
             return _shown(found, uri, plan, files, reporter)
-        work = _Work(found, folder, record, plan, files, wanted, stack, identity, ca)
-        return _carry_out(work, interpreter, reporter)
+        return _carry_out(_Work(found, folder, record, plan, files, wanted, stack, identity, ca, interpreter), reporter)
 
 
 def _refuse_what_git_sees(project: KedroProject, files: Sequence[DraftFile]) -> None:
@@ -148,6 +168,7 @@ class _Work:
     stack: str
     identity: str
     ca: bytes | None
+    interpreter: Interpreter
 
     @property
     def uri(self) -> str:
@@ -157,12 +178,17 @@ class _Work:
     def client(self) -> ClientEntry:
         return self.wanted.client
 
+    def reader(self, path: Path) -> bytes | None:
+        """The file as it was when this link began, for lines that are still true when it was taken back."""
+        before = {file.path: file.now for file in self.files}
+        return before[path] if path in before else read_file(path)
+
     @property
     def changed(self) -> list[DraftFile]:
         return [file for file in self.files if file.changed]
 
 
-def _carry_out(work: _Work, interpreter: Interpreter, reporter: Reporter) -> LinkReport:
+def _carry_out(work: _Work, reporter: Reporter) -> LinkReport:
     """Remember, write, prove; what cannot be proved false stays."""
     made: list[Path] = []
     ca_before = read_file(work.folder / CA_FILE)
@@ -174,7 +200,7 @@ def _carry_out(work: _Work, interpreter: Interpreter, reporter: Reporter) -> Lin
             made += _write(work.project, file)
         made += make_folders(work.project.folder(work.plan.proof_env))
         new = replace(new, folders=tuple(dict.fromkeys([*new.folders, *(work.project.shown(path) for path in made)])))
-        proof, proved = _prove(work, interpreter)
+        proof, proved = _prove(work)
     except BaseException:
         keep_ca(work.folder, ca_before)
         _roll_back(work, made)
@@ -192,7 +218,8 @@ def _new_record(work: _Work) -> LinkRecord:
     folders = work.record.folders if work.record else ()
     proved = work.record.proved if work.record else ""
     plan = work.plan
-    return LinkRecord(str(work.project.path), work.stack, work.uri, plan.env, files, folders, proved, work.identity, plan.old_login)
+    python = str(work.interpreter.path) if work.interpreter.reason in (GIVEN, NAMED) else ""
+    return LinkRecord(str(work.project.path), work.stack, work.uri, plan.env, files, folders, proved, work.identity, plan.old_login, python)
 
 
 def _write(project: KedroProject, file: DraftFile) -> list[Path]:
@@ -219,31 +246,45 @@ def _roll_back(work: _Work, made: Sequence[Path]) -> None:
         save_record(work.folder, work.record, [])
 
 
-def _prove(work: _Work, interpreter: Interpreter) -> tuple[Proof, str]:
+def _prove(work: _Work) -> tuple[Proof, str]:
+    """What a run would do, as its Kedro says and this shell lets it; and a fingerprint of all that Kedro's word depends on."""
+    proof, fingerprint = _heard(work)
+    # Beyond this machine a proxy may be the way, and the server down just now.
+    if proof.state != "not tracked" and is_loopback(work.uri) and (swallowed := swallowing_proxy(work.uri)):
+        cause, fix = swallowed
+        return Proof("not tracked", f"{proof.detail}; but {cause}", fix), fingerprint
+    return proof, fingerprint
+
+
+def _heard(work: _Work) -> tuple[Proof, str]:
     """What the project's Kedro says now, and a fingerprint of all that it depends on; LinkRefused when it says something else."""
-    env = work.plan.proof_env
+    env, interpreter = work.plan.proof_env, work.interpreter
     if interpreter.path is None:
         return Proof("not made", interpreter.reason), ""
     fingerprint = _fingerprint(work, interpreter.path)
     if work.record and work.record.proved == fingerprint and not work.changed:
         return Proof("ok", f"unchanged since `kedro run` in {env} was seen to use {work.uri}"), fingerprint
-    answer = ask(work.project, interpreter.path, [env])
+    answer = ask(work.project, interpreter, [env])
     if answer.error:
-        return Proof("not made", f"{interpreter.path}: {answer.error}"), ""
+        return Proof("not made", answer.error), ""
     loaded = answer.environments[env]
+    if loaded.error:
+        said, hint = refusal(work.project, loaded, work.reader)
+        if not loaded.uncertain:
+            raise _refused(work, f"Kedro cannot load it: {said}", hint)
+        return Proof("not made", f"{said}, unless a hook of the project's registers it"), ""
     _refuse_different(work, loaded)
     detail = f"`kedro run` in {env} uses {work.uri} ({answer.versions}; {interpreter.reason})"
     if loaded.problem:
         return Proof("not tracked", f"{detail}; but {loaded.problem}", loaded.hint), ""
+    if old := old_client(answer.mlflow):
+        work.plan.remarks.append(("warning", "client", old))
     return Proof("ok", detail), fingerprint
 
 
 def _refuse_different(work: _Work, loaded: Loaded) -> None:
-    env = work.plan.proof_env
     wrong = ""
-    if loaded.error:
-        wrong = f"Kedro cannot load it: {loaded.error}"
-    elif loaded.uri != work.uri:
+    if loaded.uri != work.uri:
         wrong = f"Kedro takes {loaded.uri} ({loaded.origin})"
     elif work.client and loaded.credentials != work.plan.entry:
         wrong = f"Kedro takes the credentials {loaded.credentials or 'of nobody'}, not {work.plan.entry}"
@@ -252,13 +293,17 @@ def _refuse_different(work: _Work, loaded: Loaded) -> None:
     elif work.plan.old_login == "remove" and loaded.credentials != work.plan.entry and LOGIN & loaded.login.keys():
         wrong = f"Kedro still takes the login {loaded.credentials}, which was made for another server"
     if wrong:
-        raise LinkRefused(
-            f"a `kedro run` in {env} would not use {work.uri}",
-            where=str(work.project.path),
-            why=wrong,
-            hint="`provision doctor` shows where each environment's value comes from",
-            left_as="every file is as it was",
-        )
+        raise _refused(work, wrong, "`provision doctor` shows where each environment's value comes from")
+
+
+def _refused(work: _Work, why: str, hint: str) -> LinkRefused:
+    return LinkRefused(
+        f"a `kedro run` in {work.plan.proof_env} would not use {work.uri}",
+        where=str(work.project.path),
+        why=why,
+        hint=hint,
+        left_as="every file is as it was",
+    )
 
 
 def _sends_login(work: _Work) -> bool:

@@ -14,6 +14,7 @@ from provisioner.actions.kedro_layers import Layer, effective, read_layer, refer
 from provisioner.actions.kedro_project import KedroProject, visible_config
 from provisioner.actions.link_draft import Draft
 from provisioner.actions.link_record import OldLogin
+from provisioner.actions.local_runs import local_runs
 from provisioner.actions.old_login import OldLoginRule, is_login, undecided
 from provisioner.errors import LinkRefused
 from provisioner.model.login import LOGIN, PASSWORD, USERNAME
@@ -111,7 +112,7 @@ def make_plan(project: KedroProject, draft: Draft, wanted: Wanted, rule: OldLogi
     target = _layer(project, draft, plan.env)
     for layer in (target, _layer(project, draft, project.base_env)):
         for file in layer.files:
-            refuse_flat({key: value for key, value in layer.data.items() if layer.homes[key] == file}, project.shown(file))
+            refuse_flat({key: value for key, value in layer.data.items() if layer.homes[key] == file}, project.shown(file), layer.env)
     block, below = server_block(target), _below(project, draft, plan)
     seen = block if block is not None else below
     if block is not None and project.soft_merge:
@@ -129,7 +130,7 @@ def make_plan(project: KedroProject, draft: Draft, wanted: Wanted, rule: OldLogi
         _set_global(project, draft, plan, reference, uri)
     else:
         changes.insert(0, Change(TRACKING_URI, uri))
-    changes += _registry_changes(plan, seen or {}, old.uri, wanted)
+    changes += _registry_changes(project, draft, plan, seen or {}, old.uri, wanted)
     if block is None and not reference and not project.soft_merge:
         changes += _carried(below or {}, changes, project, plan)
     home = target if block is not None or not reference else _holder(project, draft, plan)
@@ -137,6 +138,7 @@ def make_plan(project: KedroProject, draft: Draft, wanted: Wanted, rule: OldLogi
         draft.edit(home.home("server", "mlflow.yml"), changes)
     if client:
         _write_login(project, draft, plan, client)
+    plan.remarks += [("kept", store.path, store.seen) for store in local_runs(project.path)]
     return plan
 
 
@@ -200,15 +202,25 @@ def _login_changes(plan: Plan, name: str, client: ClientEntry) -> list[Change]:
     return [Change(CREDENTIALS, None)] if plan.old_login == "remove" else []
 
 
-def _registry_changes(plan: Plan, block: dict[str, Any], old: str | None, wanted: Wanted) -> list[Change]:
+def _registry_changes(
+    project: KedroProject, draft: Draft, plan: Plan, block: dict[str, Any], old: str | None, wanted: Wanted
+) -> list[Change]:
     """The registry follows when it was the old tracking server; else a person is told where models go."""
     registry = block.get("mlflow_registry_uri")
-    if registry is None or _same(registry, wanted.uri):
+    if registry is None:
+        plan.remarks += _on_shells_registry(wanted)
         return []
-    if referred_global(registry) and referred_global(registry) == referred_global(block.get("mlflow_tracking_uri")):
+    if path := referred_global(registry):
+        if path == referred_global(block.get("mlflow_tracking_uri")):
+            return []
+        registry = resolve_global(project, plan.proof_env, path, draft.read)[0] or registry
+    if _same(registry, wanted.uri):
         return []
     if _same(registry, old):
         plan.remarks.append(("changed", "registry", f"mlflow_registry_uri was {registry}, the old tracking server, and follows"))
+        if path and "mlflow_registry_uri" in (server_block(_layer(project, draft, plan.env)) or {}):
+            _set_global(project, draft, plan, path, wanted.uri)
+            return []
         return [Change(REGISTRY_URI, wanted.uri)]
     if wanted.has_login:
         raise LinkRefused(
@@ -221,6 +233,17 @@ def _registry_changes(plan: Plan, block: dict[str, Any], old: str | None, wanted
     detail = f"mlflow_registry_uri stays {registry}: models are registered there, not on this server"
     plan.remarks.append(("kept", "registry", detail))
     return []
+
+
+def _on_shells_registry(wanted: Wanted) -> list[tuple[str, str, str]]:
+    """What the shell makes of a registry that no file names."""
+    registry = os.environ.get("MLFLOW_REGISTRY_URI")
+    if not registry or _same(registry, wanted.uri):
+        return []
+    sent = ", with this server's login," if wanted.has_login else ""
+    return [
+        ("warning", "registry", f"this shell has MLFLOW_REGISTRY_URI: models are registered at {registry}{sent} and not on this server")
+    ]
 
 
 def _same(one: object, other: object) -> bool:
@@ -242,7 +265,7 @@ def _carried(below: dict[str, Any], changes: list[Change], project: KedroProject
             )
     if rest:
         plan.remarks.append(("carried", "server", f"{', '.join(rest)}: as the base has it, since a block replaces the base's whole"))
-    return [Change(("server", key), value) for key, value in rest.items()]
+    return [Change(("server", key), value, carried=True) for key, value in rest.items()]
 
 
 def _set_global(project: KedroProject, draft: Draft, plan: Plan, path: tuple[str, ...], uri: str) -> None:
@@ -313,8 +336,8 @@ def _write_login(project: KedroProject, draft: Draft, plan: Plan, client: Client
 
 def remarks_on_environment(uri: str, *, has_login: bool) -> list[tuple[str, str, str]]:
     """What in this shell would keep a run from the server, or send it a login that it never asked for."""
-    proxy = swallowing_proxy(uri, os.environ)
-    found = [("warning", "proxy", proxy)] if proxy else []
+    proxy = None if is_loopback(uri) else swallowing_proxy(uri)
+    found = [("warning", "proxy", "; ".join(proxy))] if proxy else []
     if not has_login and (names := [name for name in sorted(LOGIN) if os.environ.get(name)]):
         why = f"MLflow's client sends it to every server, and to {uri}, which it was not made for; unset it"
         found.append(("warning", "login", f"this shell has one in {', '.join(names)}: {why}"))

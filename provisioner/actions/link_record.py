@@ -63,6 +63,8 @@ class LinkRecord:
     """Which stack answered there; "" where none said."""
     old_login: OldLogin | None = None
     """What was decided about a login that the project had for another server; None where it had none."""
+    python: str = ""
+    """The interpreter that the user gave for the proof; "" where none was given."""
 
 
 def digest(content: bytes) -> str:
@@ -193,4 +195,5 @@ def _parse(document: dict[str, Any]) -> LinkRecord:
         document["proved"],
         document.get("identity", ""),
         document.get("old_login"),
+        document.get("python", ""),
     )

@@ -33,33 +33,61 @@ def main(project: str, environments: list[str]) -> dict[str, Any]:
     document: dict[str, Any] = {
         "kedro": _version("kedro"),
         "kedro_mlflow": _version("kedro-mlflow"),
-        "facts": _facts(settings, arguments),
+        "mlflow": _version("mlflow") or _version("mlflow-skinny"),
+        "facts": _facts(settings, arguments, project),
         "environments": {},
     }
     for env in environments:
         try:
             document["environments"][env] = _values(settings, arguments, project, env)
         except Exception as error:
-            document["environments"][env] = {"error": f"{type(error).__name__}: {error}"}
+            document["environments"][env] = _failure(error)
     return document
 
 
-def _facts(settings: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+def _failure(error: Exception) -> dict[str, Any]:
+    """The error in one line, the values of mlflow.yml that it is about, and whether a hook of the project's could make it none."""
+    refused: list[tuple[str, str]] = []
+    if hasattr(error, "errors"):
+        # Of pydantic, by which kedro-mlflow checks mlflow.yml.
+        refused = [(".".join(map(str, found["loc"])), str(found["msg"])) for found in error.errors()]
+    elif key := getattr(error, "full_key", None):
+        # Of OmegaConf, which resolves interpolations.
+        refused = [(str(key), str(error).splitlines()[0])]
+    return {
+        "error": f"{type(error).__name__}: {' '.join(str(error).split())}",
+        "refused": refused,
+        # No hooks run here, and one of them may register the resolver; `oc.env` Kedro itself takes away.
+        "uncertain": type(error).__name__ == "UnsupportedInterpolationType" and "oc.env" not in str(error),
+    }
+
+
+def _facts(settings: Any, arguments: dict[str, Any], project: str) -> dict[str, Any]:
     patterns = arguments.get("config_patterns") or {}
+    # Releases of Kedro differ in what CONFIG_LOADER_ARGS may leave out; the loader knows.
+    try:
+        loader = _loader(settings, arguments, project, "")
+    except Exception:
+        loader = None
     return {
         "conf_source": str(settings.CONF_SOURCE),
-        "base_env": arguments.get("base_env") or "",
-        "default_run_env": arguments.get("default_run_env") or "",
+        "base_env": str(getattr(loader, "base_env", arguments.get("base_env")) or ""),
+        "default_run_env": str(getattr(loader, "default_run_env", arguments.get("default_run_env")) or ""),
         "merge_strategy": (arguments.get("merge_strategy") or {}).get("mlflow", "destructive"),
         "patterns": {kind: list(globs) for kind, globs in patterns.items()},
     }
 
 
+def _loader(settings: Any, arguments: dict[str, Any], project: str, env: str) -> Any:
+    source = os.path.join(project, str(settings.CONF_SOURCE))  # noqa: PTH118
+    return settings.CONFIG_LOADER_CLASS(conf_source=source, env=env or None, runtime_params=None, **arguments)
+
+
 def _values(settings: Any, arguments: dict[str, Any], project: str, env: str) -> dict[str, Any]:
     missing = importlib.import_module("kedro.config").MissingConfigException
-    source = os.path.join(project, str(settings.CONF_SOURCE))  # noqa: PTH118
-    loader = settings.CONFIG_LOADER_CLASS(conf_source=source, env=env or None, runtime_params=None, **arguments)
+    loader = _loader(settings, arguments, project, env)
     # What kedro-mlflow's hook does, without its last step, which asks the server.
+    _register_resolvers()
     if "mlflow" not in loader.config_patterns:
         loader.config_patterns.update({"mlflow": ["mlflow*", "mlflow*/**", "**/mlflow*"]})
     try:
@@ -78,7 +106,7 @@ def _values(settings: Any, arguments: dict[str, Any], project: str, env: str) ->
     return {
         "uri": uri or os.environ.get("MLFLOW_TRACKING_URI", "mlruns"),
         "origin": origin,
-        "registry": server.get("mlflow_registry_uri"),
+        "registry": server.get("mlflow_registry_uri") or os.environ.get("MLFLOW_REGISTRY_URI"),
         "credentials": name,
         "problem": problem,
         "hint": hint,
@@ -109,6 +137,17 @@ def _untracked(settings: Any, conf: dict[str, Any]) -> tuple[str, str]:
             "take artifact_location out of mlflow.yml; an experiment that has one keeps it, so give it another name too",
         )
     return "", ""
+
+
+def _register_resolvers() -> None:
+    """The resolvers that kedro-mlflow gives to mlflow.yml, where it is of a release that has them."""
+    try:
+        resolve = importlib.import_module("kedro_mlflow.config.resolvers").resolve_random_name
+        omegaconf = importlib.import_module("omegaconf").OmegaConf
+    except (ImportError, AttributeError):
+        return
+    if not omegaconf.has_resolver("km.random_name"):
+        omegaconf.register_new_resolver("km.random_name", resolve, use_cache=True)
 
 
 def _part(config: Any, *names: str, default: Any) -> Any:

@@ -32,14 +32,16 @@ ProjectArgument = Annotated[
     Path | None, typer.Argument(metavar="PROJECT", help="The Kedro project; the one you are in when absent.", show_default=False)
 ]
 
+PythonOption = Annotated[
+    Path | None, typer.Option(metavar="PATH", help="The project's own interpreter, which is asked what Kedro uses.", show_default=False)
+]
+
 
 def link(
     project: ProjectArgument = None,
     uri: Annotated[str | None, typer.Option(help="A tracking URI in place of this stack's.", show_default=False)] = None,
     env: Annotated[str | None, typer.Option(help="The Kedro environment to write to.", show_default=False)] = None,
-    python: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="The project's own interpreter, for the proof.", show_default=False)
-    ] = None,
+    python: PythonOption = None,
     ca_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Private certificates to believe the server by, as PEM.", show_default=False)
     ] = None,
@@ -96,11 +98,13 @@ def env(
     run("env", output, lambda reporter: shell_lines(stack, options, reporter))
 
 
-def doctor(project: ProjectArgument = None, stack: StackOption = None, output: OutputOption = Output.text) -> None:
+def doctor(
+    project: ProjectArgument = None, python: PythonOption = None, stack: StackOption = None, output: OutputOption = Output.text
+) -> None:
     """Say what a `kedro run` would use in each environment, and whether it works."""
     from provisioner.actions.diagnosis import diagnose
 
-    run("doctor", output, lambda reporter: diagnose(project, stack, reporter))
+    run("doctor", output, lambda reporter: diagnose(project, python, stack, reporter))
 
 
 def demo(

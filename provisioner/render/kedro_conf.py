@@ -25,11 +25,12 @@ _BREAKS = "\r\n"
 
 @dataclass(frozen=True)
 class Change:
-    """A value to set at a path of keys, or (`remove`) to take away with its key."""
+    """A value to set at a path of keys, or (`remove`) to take away with its key; one of the project's own (`carried`) may interpolate."""
 
     path: tuple[str, ...]
     value: object = None
     remove: bool = False
+    carried: bool = False
 
 
 def read(old: bytes, source: str) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def line(old: bytes, path: Sequence[str], source: str) -> int:
     return line_of(node) if node is not None else 0
 
 
-def refuse_flat(data: dict[str, Any], source: str) -> None:
+def refuse_flat(data: dict[str, Any], source: str, env: str) -> None:
     """LinkRefused for the flat form that kedro-mlflow had before 0.8: its keys mean nothing today."""
     if "server" in data:
         return
@@ -65,7 +66,7 @@ def refuse_flat(data: dict[str, Any], source: str) -> None:
             f"{source} has the flat form of kedro-mlflow before 0.8",
             where=source,
             why=f"{', '.join(found)} at the top level; releases since 0.8 want `server:` with `mlflow_tracking_uri:` below it",
-            hint="update kedro-mlflow, run `kedro mlflow init --force` and bring your values over, then link again",
+            hint=f"move {source} out of the configuration, run `kedro mlflow init --env {env}` and bring your values over, then link again",
             left_as="the file is untouched",
         )
 
@@ -81,7 +82,7 @@ def edit(old: bytes, changes: Sequence[Change], source: str) -> bytes:
 
 
 def _set(text: str, change: Change, source: str) -> str:
-    if isinstance(change.value, str):
+    if isinstance(change.value, str) and not change.carried:
         _refuse_interpolated(change.value, source)
     data = load(text, source) or {}
     expected = _with(data, change.path, change.value)

@@ -1,48 +1,41 @@
-"""Proxy variables of a shell, as Python's HTTP clients take them."""
+"""Proxy variables of a shell, as MLflow's client takes them."""
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Mapping
+import contextlib
+import os
 from urllib.parse import urlsplit
 
+from provisioner.system.certificates import clients_ca_file
 
-def swallowing_proxy(uri: str, environ: Mapping[str, str]) -> str:
-    """Why clients would not reach the URI directly, and what to set; "" when no proxy variable takes it."""
+_TIMEOUT = 5
+
+
+def swallowing_proxy(uri: str, ca_file: str = "") -> tuple[str, str] | None:
+    """Return why MLflow's client would not reach the URI, and what to set; None when no proxy takes it, or one hands it on."""
+    # Here, since most commands never ask. MLflow's client has its exceptions of it: no port beside an address, no star before a name.
+    import requests
+    from requests.utils import get_environ_proxies, select_proxy
+
+    proxy = select_proxy(uri, get_environ_proxies(uri, no_proxy=None))
+    if not proxy:
+        return None
+    with requests.Session() as session, contextlib.suppress(requests.RequestException, OSError):
+        # Else a login of ~/.netrc would be sent along.
+        session.trust_env = False
+        trusted = str(clients_ca_file(ca_file) or "") or True
+        if session.get(f"{uri}/health", proxies={"all": proxy}, timeout=_TIMEOUT, allow_redirects=False, verify=trusted).ok:
+            return None
     parts = urlsplit(uri)
-    host = (parts.hostname or "").lower()
-    name = _variable((f"{parts.scheme}_proxy", "all_proxy"), environ)
-    if not name or _excepted(host, parts.port, environ.get("no_proxy") or environ.get("NO_PROXY") or ""):
-        return ""
-    exceptions = next((known for known in ("no_proxy", "NO_PROXY") if environ.get(known)), "NO_PROXY")
-    return f"{name} sends requests for {host} to {_shown(environ[name])}; add {host} to {exceptions}"
-
-
-def _variable(names: tuple[str, ...], environ: Mapping[str, str]) -> str:
-    for name in names:
-        # Lower case wins, as in the standard library and in requests.
-        for known in (name, name.upper()):
-            if environ.get(known):
-                return known
-    return ""
-
-
-def _excepted(host: str, port: int | None, listed: str) -> bool:
-    entries = [entry.strip().lower() for entry in listed.split(",") if entry.strip()]
-    return any(entry == "*" or _covers(entry, host, port) for entry in entries)
-
-
-def _covers(entry: str, host: str, port: int | None) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-        if "/" in entry:
-            return address in ipaddress.ip_network(entry, strict=False)
-    except ValueError:
-        pass
-    name = entry.removeprefix("*").lstrip(".")
-    return any(known == name or known.endswith(f".{name}") for known in (host, f"{host}:{port}"))
+    names = [known for name in (f"{parts.scheme}_proxy", "all_proxy") for known in (name, name.upper())]
+    source = next((name for name in names if os.environ.get(name)), "the system's proxy")
+    exceptions = next((name for name in ("no_proxy", "NO_PROXY") if os.environ.get(name)), "NO_PROXY")
+    return (
+        f"{source} sends requests for {parts.hostname} to {_shown(proxy)}, which gives no answer",
+        f"add {parts.hostname} to {exceptions}",
+    )
 
 
 def _shown(proxy: str) -> str:
-    """The proxy's address without a login."""
+    """Return the proxy's address without a login."""
     return proxy.rpartition("@")[2].rpartition("//")[2]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
+from provisioner.actions import kedro_proof
 from provisioner.actions.kedro_layers import effective
 from provisioner.actions.kedro_project import find_project
-from provisioner.actions.kedro_proof import ask
+from provisioner.actions.kedro_proof import Interpreter, ask
 from provisioner.actions.link import Credentials, LinkReport, link, unlink
 from provisioner.actions.old_login import OldLoginFound
 from provisioner.errors import LinkRefused
@@ -95,7 +98,7 @@ def test_the_template_of_kedro_mlflow_is_proved(project: Path, python: Path) -> 
 def test_a_login_is_proved(project: Path, python: Path) -> None:
     report = do_link(project, python, credentials=LOGIN)
     assert report.proof.state == "ok"
-    loaded = ask(find_project(project), python, ["local"]).environments["local"]
+    loaded = ask(find_project(project), Interpreter(python, ""), ["local"]).environments["local"]
     assert loaded.credentials == "mlflow_server"
     assert loaded.login["MLFLOW_TRACKING_PASSWORD"] == hashlib.sha256(LOGIN.password.reveal().encode()).hexdigest()
 
@@ -118,13 +121,13 @@ CASES = {
 def test_kedro_takes_no_login_of_another_server(project: Path, python: Path) -> None:
     write(project, "conf/local/mlflow.yml", OLD + "  credentials: theirs\n")
     write(project, "conf/local/credentials.yml", "theirs:\n  MLFLOW_TRACKING_USERNAME: bob\n  MLFLOW_TRACKING_PASSWORD: his-alone\n")
-    before = ask(find_project(project), python, ["local"]).environments["local"]
+    before = ask(find_project(project), Interpreter(python, ""), ["local"]).environments["local"]
     assert (before.credentials, "MLFLOW_TRACKING_PASSWORD" in before.login) == ("theirs", True)
     with pytest.raises(OldLoginFound):
         do_link(project, python)
     report = do_link(project, python, old_login="remove")
     assert report.proof.state == "ok", report.proof
-    after = ask(find_project(project), python, ["local"]).environments["local"]
+    after = ask(find_project(project), Interpreter(python, ""), ["local"]).environments["local"]
     assert (after.uri, after.credentials, dict(after.login)) == (URI, "", {})
     # What the files do not tell, Kedro does: here by a resolver.
     settings(project, SETTINGS_WITH_A_RESOLVER)
@@ -217,6 +220,17 @@ def test_a_project_whose_code_does_not_run_is_linked_without_proof(project: Path
     assert (project / "conf/local/mlflow.yml").exists()
 
 
+def test_a_proof_that_takes_too_long_is_none(project: Path, python: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kedro_proof, "_PATIENCE", 8.0)
+    settings(project, "import time\n\ntime.sleep(300)\n")
+    started = time.monotonic()
+    report = do_link(project, python)
+    assert time.monotonic() - started < 60
+    assert report.proof.state == "not made"
+    assert " within " in report.proof.detail
+    assert "5999" in (project / "conf/local/mlflow.yml").read_text()
+
+
 def test_an_interpreter_without_kedro_gives_no_proof(project: Path) -> None:
     report = do_link(project, Path("/nonexistent/python"))
     assert (report.proof.state, report.proof.detail) == ("not made", "/nonexistent/python has no Kedro")
@@ -241,7 +255,34 @@ def test_our_reading_and_kedros_agree_for_every_environment(project: Path, pytho
     write(project, "conf/own/mlflow.yml", "server: {mlflow_tracking_uri: http://own}\n")
     found = find_project(project)
     names = ["globals", "empty", "hides", "own", "missing", "local", "base"]
-    answer = ask(found, python, names)
+    answer = ask(found, Interpreter(python, ""), names)
     assert answer.error == ""
     assert {env: loaded.uri for env, loaded in answer.environments.items()} == {env: effective(found, env, read_file).uri for env in names}
     assert answer.environments["missing"].uri == "mlruns"
+
+
+LOG_RUNS = """\
+import sys
+
+import mlflow
+
+mlflow.set_tracking_uri(sys.argv[1])
+mlflow.set_experiment("mine")
+for _ in range(int(sys.argv[2])):
+    mlflow.start_run()
+    mlflow.end_run()
+mlflow.MlflowClient().create_registered_model("model")
+"""
+
+
+def test_runs_in_the_projects_folder_are_counted_and_not_touched(project: Path, python: Path) -> None:
+    for store, runs in (("mlruns", "2"), ("sqlite:///mlflow.db", "1")):
+        environ = {**os.environ, "MLFLOW_ALLOW_FILE_STORE": "true"}
+        subprocess.run([python, "-c", LOG_RUNS, store, runs], cwd=project, env=environ, check=True, capture_output=True)
+    before = snapshot(project)
+    recorder = Recorder()
+    link(project, URI, python=python, reporter=recorder)
+    kept = {step.subject: step.detail.partition(":")[0] for step in recorder.steps if step.verb == "kept"}
+    assert kept == {"mlruns": "2 runs stay there and not on the server", "mlflow.db": "1 run stays there and not on the server"}
+    unlink(project, Recorder())
+    assert snapshot(project) == before

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.actions.doctor import project_report, server_report
+from provisioner.actions.doctor import client_remarks, project_report, server_report
 from provisioner.system.rest import Rest, RestError
 
 LOGIN = "Basic " + base64.b64encode(b"admin:pw").decode()
@@ -135,3 +135,22 @@ def test_each_environment_is_reported_with_its_reason(server: tuple[str, bool], 
     assert "no tracking server" in prod.problem
     assert "there twice" in twice.problem
     assert report.interpreter == "/nonexistent/python has no Kedro"
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "said"),
+    [
+        ("3.17.2", "3.17.0", ""),
+        ("2.7.1", "3.17.2", ""),
+        ("", "3.17.2", ""),
+        ("3.18.0", "", ""),
+        # Measured against MLflow 3.17.2: runs and artifacts arrive, `registered-models/create` is 404.
+        ("1.30.1", "3.17.2", "MLflow 1.30.1 there is too old to register models"),
+        ("3.18.0rc1", "3.17.2", "MLflow 3.18.0rc1 there is newer than the server's 3.17.2"),
+        ("3.9.0", "3.17.2", ""),
+    ],
+)
+def test_a_client_that_does_not_fit_the_server_is_said(client: str, server: str, said: str) -> None:
+    remarks = client_remarks(client, server)
+    assert len(remarks) == bool(said)
+    assert all(remark.startswith(said) for remark in remarks)

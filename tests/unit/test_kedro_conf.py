@@ -191,8 +191,8 @@ def test_a_value_that_kedro_would_interpret_is_refused(value: str) -> None:
 @pytest.mark.parametrize("flat", [b"mlflow_tracking_uri: mlruns\nexperiment:\n  name: a\n", b"experiment: {name: a}\n"])
 def test_the_flat_form_is_recognised(flat: bytes) -> None:
     with pytest.raises(LinkRefused, match="flat form of kedro-mlflow") as caught:
-        refuse_flat(read(flat, "m"), "m")
-    assert "kedro mlflow init --force" in caught.value.hint
+        refuse_flat(read(flat, "conf/base/m"), "conf/base/m", "base")
+    assert "move conf/base/m out of the configuration, run `kedro mlflow init --env base`" in caught.value.hint
 
 
 def test_a_value_s_line_is_known() -> None:

@@ -220,23 +220,39 @@ def test_two_links_at_once_do_not_mix(project: Path, state: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "named"),
+    ("variables", "cause", "fix"),
     [
-        ({"HTTP_PROXY": "http://me:pw@proxy:3128"}, "HTTP_PROXY sends requests for 127.0.0.1 to proxy:3128; add 127.0.0.1 to NO_PROXY"),
+        ({"HTTP_PROXY": "http://me:pw@127.0.0.1:9"}, "HTTP_PROXY sends requests for 127.0.0.1 to 127.0.0.1:9", "add 127.0.0.1 to NO_PROXY"),
         (
-            {"all_proxy": "http://proxy", "no_proxy": "example.org"},
-            "all_proxy sends requests for 127.0.0.1 to proxy; add 127.0.0.1 to no_proxy",
+            {"all_proxy": "http://127.0.0.1:9", "no_proxy": "example.org"},
+            "all_proxy sends requests for 127.0.0.1 to 127.0.0.1:9",
+            "add 127.0.0.1 to no_proxy",
         ),
-        ({"HTTP_PROXY": "http://proxy", "NO_PROXY": "localhost, 127.0.0.0/8"}, ""),
-        ({"HTTP_PROXY": "http://proxy", "NO_PROXY": "*"}, ""),
-        ({"HTTPS_PROXY": "http://proxy"}, ""),
+        ({"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "localhost, 127.0.0.0/8"}, "", ""),
+        ({"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "*"}, "", ""),
+        ({"HTTPS_PROXY": "http://127.0.0.1:9"}, "", ""),
     ],
 )
-def test_a_proxy_that_swallows_the_address_is_named(
-    project: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], named: str
+def test_a_proxy_that_swallows_the_address_keeps_runs_from_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], cause: str, fix: str
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     recorder = Recorder()
+    proof = do_link(project, recorder=recorder).proof
+    assert (proof.state == "not tracked", cause in proof.detail, proof.hint) == (bool(cause), True, fix)
+    do_link(project, "https://ml.example.invalid", recorder=recorder)
+    # Beyond this machine a proxy may be the only way.
+    beyond = [step.verb for step in recorder.steps if step.subject == "proxy"]
+    assert beyond == (["warning"] if "all_proxy" in variables or "HTTPS_PROXY" in variables else [])
+
+
+@pytest.mark.parametrize(("files", "said"), [({}, True), ({LOCAL: "server:\n  mlflow_registry_uri: http://reg\n"}, False)])
+def test_a_registry_of_the_shell_is_said_where_no_file_names_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], said: bool
+) -> None:
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "http://models")
+    project = make_project(tmp_path / "shop", {"conf/base/": "", "conf/local/": "", **files})
+    recorder = Recorder()
     do_link(project, recorder=recorder)
-    assert [step.detail for step in recorder.steps if step.subject == "proxy"] == ([named] if named else [])
+    assert ["http://models" in step.detail for step in recorder.steps if step.subject == "registry"] == [said]

@@ -29,6 +29,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "state"
 
 
+KEDRO_018 = '[tool.kedro]\npackage_name = "demo"\nproject_name = "demo"\nkedro_init_version = "0.18.14"\n'
 # name: (settings, files before, options, files after that differ)
 LAYOUTS: dict[str, tuple[str, Tree, dict[str, str], Tree]] = {
     "nothing yet, loopback": (SETTINGS, {"conf/base/": "", "conf/local/": ""}, {}, {"conf/local/mlflow.yml": OURS}),
@@ -148,6 +149,45 @@ LAYOUTS: dict[str, tuple[str, Tree, dict[str, str], Tree]] = {
         {"conf/base/": "", "conf/local/mlflow.yml": "server:\n  mlflow_tracking_uri: http://old\n  mlflow_registry_uri: http://reg\n"},
         {},
         {"conf/local/mlflow.yml": OURS + "  mlflow_registry_uri: http://reg\n"},
+    ),
+    "a registry by a global is carried over as it is": (
+        SETTINGS,
+        {
+            "conf/base/mlflow.yml": "server:\n  mlflow_tracking_uri: http://old\n  mlflow_registry_uri: ${globals:models}\n",
+            "conf/base/globals.yml": "models: http://reg\n",
+            "conf/local/": "",
+        },
+        {},
+        {"conf/local/mlflow.yml": OURS + '  mlflow_registry_uri: "${globals:models}"\n'},
+    ),
+    "a registry by a global that is the old server follows": (
+        SETTINGS,
+        {
+            "conf/base/mlflow.yml": "server:\n  mlflow_tracking_uri: http://old\n  mlflow_registry_uri: ${globals:models}\n",
+            "conf/base/globals.yml": "models: http://old\n",
+            "conf/local/": "",
+        },
+        {},
+        {"conf/local/mlflow.yml": OURS + f'  mlflow_registry_uri: "{URI}"\n'},
+    ),
+    "a registry by a global that is the old server follows, shared": (
+        SETTINGS,
+        {
+            "conf/base/mlflow.yml": "server:\n  mlflow_tracking_uri: http://old\n  mlflow_registry_uri: ${globals:models}\n",
+            "conf/base/globals.yml": "models: http://old\n",
+            "conf/local/": "",
+        },
+        {"uri": SHARED},
+        {
+            "conf/base/globals.yml": f'models: "{SHARED}"\n',
+            "conf/base/mlflow.yml": f'server:\n  mlflow_tracking_uri: "{SHARED}"\n  mlflow_registry_uri: ${{globals:models}}\n',
+        },
+    ),
+    "Kedro 0.18 has its environments whatever is left out": (
+        "CONFIG_LOADER_ARGS = {'config_patterns': {'spark': ['spark*/']}}\n",
+        {"pyproject.toml": KEDRO_018, "conf/base/": "", "conf/local/": ""},
+        {},
+        {"conf/local/mlflow.yml": OURS},
     ),
     "a hidden copy and a backup beside it": (
         SETTINGS,
