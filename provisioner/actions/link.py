@@ -23,9 +23,10 @@ from provisioner.actions.kedro_proof import (
     old_client,
     refusal,
 )
-from provisioner.actions.link_draft import Draft, DraftFile, is_yaml, without_marks
+from provisioner.actions.link_draft import Draft, DraftFile
 from provisioner.actions.link_login import write_home_login
 from provisioner.actions.link_plan import (
+    DONE,
     ClientEntry,
     Credentials,
     Plan,
@@ -37,11 +38,9 @@ from provisioner.actions.link_plan import (
 )
 from provisioner.actions.link_record import (
     CA_FILE,
-    FileRecord,
     LinkRecord,
     OldLogin,
     digest,
-    first_bytes,
     forget,
     holding,
     keep_ca,
@@ -49,7 +48,6 @@ from provisioner.actions.link_record import (
     load_record,
     record_folder,
     save_record,
-    used_elsewhere,
 )
 from provisioner.actions.old_login import OldLoginRule
 from provisioner.errors import LinkRefused
@@ -58,7 +56,7 @@ from provisioner.output import Reporter
 from provisioner.system.files import make_folders, read_file, remove_empty_folder, remove_file, replace_file
 from provisioner.system.proxies import swallowing_proxy
 
-__all__ = ["Credentials", "LinkReport", "Proof", "link", "linked_projects", "unlink"]
+__all__ = ["Credentials", "LinkReport", "Proof", "link", "linked_projects"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +80,8 @@ class LinkReport:
     proof: Proof = Proof("not made", "")
     shared: tuple[str, ...] = ()
     """The files of the base environment that have the address: whoever has the project's repository has them."""
+    unchanged: bool = False
+    """Whether all was already as it is to be."""
 
 
 def link(
@@ -97,6 +97,7 @@ def link(
     stack: str = "",
     identity: str = "",
     old_login: OldLogin | None = None,
+    reuse_proof: bool = False,
     dry_run: bool = False,
     reporter: Reporter,
 ) -> LinkReport:
@@ -104,13 +105,11 @@ def link(
 
     `credentials` go into the project, `home` into MLflow's own file of this account, or the shell has them; `identity` is what the server
     there says it is; `old_login` decides about a login that the project has for another server, and OldLoginFound says that nobody has.
+    `reuse_proof` asks Kedro only where its files changed since it was asked last.
     """
     uri = checked_uri(uri)
-    found = find_project(project)
+    found, interpreter = _understood(find_project(project), python)
     folder = record_folder(found.path)
-    known = load_record(folder)
-    interpreter = choose_interpreter(found, python, known.python if known else "")
-    found = certain_project(found, interpreter)
     # A dry run writes nothing, so it needs no lock.
     with contextlib.nullcontext() if dry_run else holding(folder, "link"):
         record = load_record(folder)
@@ -123,38 +122,20 @@ def link(
         _refuse_what_git_sees(found, files if credentials else ())
         if dry_run:
             return _shown(found, uri, plan, files, reporter)
-        return _carry_out(_Work(found, folder, record, plan, files, wanted, stack, identity, ca, interpreter), reporter)
+        return _carry_out(_Work(found, folder, record, plan, files, wanted, stack, identity, ca, interpreter, reuse_proof), reporter)
+
+
+def _understood(project: KedroProject, python: Path | None) -> tuple[KedroProject, Interpreter]:
+    """The project with all its settings, and the Python that knows them."""
+    known = load_record(record_folder(project.path))
+    interpreter = choose_interpreter(project, python, known.python if known else "")
+    return certain_project(project, interpreter), interpreter
 
 
 def _refuse_what_git_sees(project: KedroProject, files: Sequence[DraftFile]) -> None:
     for file in files:
         if file.record.private and file.record.marks:
             refuse_visible(project, file.path)
-
-
-def unlink(project: Path, reporter: Reporter) -> LinkReport:
-    """The project's files as they were before the first link; where somebody else changed one, only our values go."""
-    found = find_project(project)
-    folder = record_folder(found.path)
-    if load_record(folder) is None:
-        reporter.step("unchanged", "link", f"{found.path} was not linked from this account")
-        return LinkReport(found.path, "", "")
-    with holding(folder, "unlink"):
-        record = load_record(folder)
-        if record is None:
-            return LinkReport(found.path, "", "")
-        # Decide for every file before the first is written.
-        shared = [file for file in record.files if used_elsewhere(found.path, file)]
-        restored = [_restored(found, folder, file) for file in record.files if file not in shared]
-        for file in shared:
-            reporter.step("kept", file.path, "another linked project uses it")
-        for path, content, file, kept in restored:
-            _give_back(found, path, content, file, kept, reporter)
-        for name in sorted(record.folders, key=len, reverse=True):
-            if remove_empty_folder(found.path / name):
-                reporter.step("removed", name, "the folder was made by link")
-        forget(folder)
-    return LinkReport(found.path, record.uri, record.env, tuple(file.path for file in record.files))
 
 
 @dataclass(frozen=True)
@@ -169,6 +150,7 @@ class _Work:
     identity: str
     ca: bytes | None
     interpreter: Interpreter
+    reuse_proof: bool
 
     @property
     def uri(self) -> str:
@@ -198,7 +180,8 @@ def _carry_out(work: _Work, reporter: Reporter) -> LinkReport:
         keep_ca(work.folder, work.ca)
         for file in work.changed:
             made += _write(work.project, file)
-        made += make_folders(work.project.folder(work.plan.proof_env))
+        run_folder = make_folders(work.project.folder(work.plan.proof_env))
+        made += run_folder
         new = replace(new, folders=tuple(dict.fromkeys([*new.folders, *(work.project.shown(path) for path in made)])))
         proof, proved = _prove(work)
     except BaseException:
@@ -206,11 +189,12 @@ def _carry_out(work: _Work, reporter: Reporter) -> LinkReport:
         _roll_back(work, made)
         raise
     save_record(work.folder, replace(new, proved=proved), [])
-    _report(work, proof, reporter)
+    beside = _changed_beside(work, run_folder, ca_before)
+    _report(work, proof, beside, reporter)
     names = tuple(work.project.shown(file.path) for file in work.changed)
     base = work.project.folder(work.project.base_env)
     shared = tuple(work.project.shown(file.path) for file in work.files if file.record.marks and base in file.path.parents)
-    return LinkReport(work.project.path, work.uri, work.plan.env, names, "", proof, shared)
+    return LinkReport(work.project.path, work.uri, work.plan.env, names, "", proof, shared, unchanged=not names and not beside)
 
 
 def _new_record(work: _Work) -> LinkRecord:
@@ -262,8 +246,8 @@ def _heard(work: _Work) -> tuple[Proof, str]:
     if interpreter.path is None:
         return Proof("not made", interpreter.reason), ""
     fingerprint = _fingerprint(work, interpreter.path)
-    if work.record and work.record.proved == fingerprint and not work.changed:
-        return Proof("ok", f"unchanged since `kedro run` in {env} was seen to use {work.uri}"), fingerprint
+    if work.reuse_proof and work.record and work.record.proved == fingerprint and not work.changed:
+        return Proof("ok", f"the files are as they were when Kedro in {env} was seen to take {work.uri}"), fingerprint
     answer = ask(work.project, interpreter, [env])
     if answer.error:
         return Proof("not made", answer.error), ""
@@ -327,7 +311,21 @@ def _fingerprint(work: _Work, interpreter: Path) -> str:
     return digest("\n".join([work.uri, work.plan.proof_env, str(interpreter), *shell, *parts]).encode())
 
 
-def _report(work: _Work, proof: Proof, reporter: Reporter) -> None:
+def _changed_beside(work: _Work, made: Sequence[Path], ca_before: bytes | None) -> list[tuple[str, str, str]]:
+    """What this link changed beside the project's files."""
+    found = [("created", work.project.shown(path), "Kedro reads no configuration without that folder") for path in made]
+    if work.ca != ca_before:
+        verb = "removed" if work.ca is None else "created" if ca_before is None else "changed"
+        found.append((verb, "certificates", str(work.folder / CA_FILE)))
+    if work.record and work.record.stack != work.stack:
+        detail = (
+            f"is counted among the projects of {work.stack}" if work.stack else f"is no longer counted among those of {work.record.stack}"
+        )
+        found.append(("changed", "project", detail))
+    return found
+
+
+def _report(work: _Work, proof: Proof, beside: list[tuple[str, str, str]], reporter: Reporter) -> None:
     for file in work.files:
         name = work.project.shown(file.path)
         keys = ", ".join(".".join(known.path) for known in file.record.marks)
@@ -339,7 +337,10 @@ def _report(work: _Work, proof: Proof, reporter: Reporter) -> None:
             reporter.step("restored", name, "an earlier link wrote there")
         else:
             reporter.step("changed" if file.now is not None else "created", name, keys)
-    for verb, subject, detail in [*work.plan.remarks, *remarks_on_environment(work.uri, has_login=_sends_login(work))]:
+    # What was done by an earlier link is not done again.
+    remarks = [remark for remark in work.plan.remarks if work.changed or remark[0] not in DONE]
+    surroundings = remarks_on_environment(work.uri, has_login=_sends_login(work), has_proxy=not is_loopback(work.uri))
+    for verb, subject, detail in [*beside, *remarks, *surroundings]:
         reporter.step(verb, subject, detail)
     reporter.step("not proved" if proof.state == "not made" else proof.state, "kedro", proof.detail)
 
@@ -363,37 +364,3 @@ def _diff(project: KedroProject, file: DraftFile) -> str:
     old, new = ((content or b"").decode("utf-8", "replace").splitlines(keepends=True) for content in (file.now, file.after))
     lines = difflib.unified_diff(old, new, f"a/{name}" if file.now is not None else "/dev/null", f"b/{name}")
     return "".join(text if text.endswith("\n") else f"{text}\n\\ No newline at end of file\n" for text in lines)
-
-
-_Restored = tuple[Path, "bytes | None", FileRecord, "list[str] | None"]
-
-
-def _restored(project: KedroProject, folder: Path, file: FileRecord) -> _Restored:
-    """The file's content after unlink; with what was kept because somebody changed it (None: the file is as we left it)."""
-    path = project.path / file.path
-    now, first = read_file(path), first_bytes(folder, file)
-    if now is None or now == first:
-        return path, now, file, None
-    if digest(now) == file.sha256:
-        return path, first, file, None
-    if not is_yaml(file.path):
-        return path, now, file, [".".join(known.path) for known in file.marks]
-    content, kept = without_marks(now, file.marks, first, file.path)
-    return path, None if first is None and not content.strip() else content, file, kept
-
-
-def _give_back(
-    project: KedroProject, path: Path, content: bytes | None, file: FileRecord, kept: list[str] | None, reporter: Reporter
-) -> None:
-    now = read_file(path)
-    if now == content:
-        reporter.step("unchanged", file.path, "it is gone" if now is None else "nothing of ours is in it")
-    elif content is None:
-        remove_file(path)
-        reporter.step("removed", file.path, "it was made by link")
-    else:
-        replace_file(path, content, file.mode if file.private and kept is None else None)
-        detail = "the bytes from before link" if kept is None else "only our values were taken out: the file was changed since"
-        reporter.step("restored" if kept is None else "changed", file.path, detail)
-    for key in kept or ():
-        reporter.step("kept", file.path, f"{key} was changed since")

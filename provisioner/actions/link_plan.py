@@ -24,6 +24,8 @@ from provisioner.system.certificates import CERT_PATH
 from provisioner.system.proxies import swallowing_proxy
 
 ENTRY = "mlflow_server"
+# The verbs of remarks that say what a link did; the others say how things are.
+DONE = frozenset({"carried", "changed", "removed"})
 _CARRIED = re.compile(r"\$\{(?!globals:|runtime_params:|km\.random_name)")
 
 
@@ -334,9 +336,9 @@ def _write_login(project: KedroProject, draft: Draft, plan: Plan, client: Client
     draft.edit(layer.home(plan.entry, "credentials.yml"), changes, private=True)
 
 
-def remarks_on_environment(uri: str, *, has_login: bool) -> list[tuple[str, str, str]]:
-    """What in this shell would keep a run from the server, or send it a login that it never asked for."""
-    proxy = None if is_loopback(uri) else swallowing_proxy(uri)
+def remarks_on_environment(uri: str, *, has_login: bool, has_proxy: bool = True) -> list[tuple[str, str, str]]:
+    """What in this shell would keep a run from the server, if its proxies are not looked at elsewhere, or send it a foreign login."""
+    proxy = swallowing_proxy(uri) if has_proxy else None
     found = [("warning", "proxy", "; ".join(proxy))] if proxy else []
     if not has_login and (names := [name for name in sorted(LOGIN) if os.environ.get(name)]):
         why = f"MLflow's client sends it to every server, and to {uri}, which it was not made for; unset it"

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from provisioner.actions.clients_ca import ca_path
 from provisioner.actions.kedro_project import NotAProject, find_project
-from provisioner.actions.link import Credentials, LinkReport, link, unlink
+from provisioner.actions.link import Credentials, LinkReport, Proof, link
 from provisioner.actions.link_login import check_server, shell_login
-from provisioner.actions.link_plan import checked_uri, is_loopback
+from provisioner.actions.link_plan import checked_uri, is_loopback, remarks_on_environment
 from provisioner.actions.link_record import OldLogin
 from provisioner.actions.old_login import Ask, OldLoginFound, decided
 from provisioner.actions.runtime import front_door, never_made, stack_port, tracking_uri
 from provisioner.actions.secrets import FOLDER, read_secret
 from provisioner.actions.stack_client import OtherServer, client, identity_of
 from provisioner.actions.stack_directory import OpenStack, clients_ca, find_stack
-from provisioner.errors import PreflightError, Unhealthy
+from provisioner.actions.unlink import unlink
+from provisioner.errors import PreflightError, ProvisionError, Unhealthy
 from provisioner.model.secret import Secret
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import Reporter, Result
@@ -80,8 +81,20 @@ def link_project(option: Path | None, options: LinkOptions, reporter: Reporter) 
         reporter=reporter,
     )
     report = _with_decision(make, options.old_login, options.confirm)
+    if options.check and not (options.dry_run or options.uri or options.user) and report.proof.state != "not tracked":
+        report = replace(report, proof=_proof_of_server(report, credentials, server.ca))
     _show_link(options, report, credentials, result)
     return result
+
+
+def _proof_of_server(report: LinkReport, credentials: Credentials | None, ca: bytes | None) -> Proof:
+    """The proof, if this stack would take a run now; one that is down may be linked to."""
+    try:
+        check_server(report.uri, credentials, ca)
+    except ProvisionError as error:
+        why = f"the server takes no run now: {error.why or error.what}"
+        return Proof("not tracked", why, "start the stack: `provision up`" if isinstance(error, Unhealthy) else error.hint)
+    return report.proof
 
 
 def _with_decision(make: Callable[..., LinkReport], old_login: OldLogin | None, confirm: Ask | None) -> LinkReport:
@@ -116,6 +129,8 @@ def _show_link(options: LinkOptions, report: LinkReport, credentials: Credential
         result.errors.append(error)
         result.exit_code = error.exit_code
         return
+    if report.unchanged:
+        result.lines.append("nothing was changed: the project was linked like this")
     result.lines.append("next          kedro run")
 
 
@@ -194,6 +209,7 @@ def link_projects(
             ca=clients_ca(opened),
             stack=str(opened.source),
             identity=opened.state.identity,
+            reuse_proof=True,
             reporter=reporter,
         )
         _with_decision(make, None, confirm)
@@ -227,6 +243,10 @@ def shell_lines(option: Path | None, options: ShellOptions, reporter: Reporter) 
         opened.announce(reporter)
         uri = tracking_uri(opened, stack_port(opened))
         result.stack, result.runtime = str(opened.source), opened.state.runtime or ""
+    # Of another server nobody knows here whether it asks for a login.
+    has_login = opened is None or bool(options.user) or opened.settings.server.auth == "basic"
+    for remark in remarks_on_environment(uri, has_login=has_login):
+        reporter.step(*remark)
     result.data = {"tracking_uri": uri}
     result.lines = [f"export MLFLOW_TRACKING_URI={shlex.quote(uri)}"]
     if options.ca_file:
@@ -237,7 +257,7 @@ def shell_lines(option: Path | None, options: ShellOptions, reporter: Reporter) 
     if options.user:
         result.data["username"] = options.user
         result.lines += shell_login(options.user)
-    elif opened and opened.settings.server.auth == "basic":
+    elif opened and has_login:
         path = shlex.quote(str(opened.directory / FOLDER / "mlflow_admin_password"))
         read = f"ssh {shlex.quote(opened.host.name)} {shlex.quote(f'cat {path}')}" if opened.host.name else f"cat {path}"
         result.data |= {"username": ADMIN_LOGIN, "password_file": f"{opened.place}/{FOLDER}/mlflow_admin_password"}

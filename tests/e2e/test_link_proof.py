@@ -15,8 +15,9 @@ from provisioner.actions import kedro_proof
 from provisioner.actions.kedro_layers import effective
 from provisioner.actions.kedro_project import find_project
 from provisioner.actions.kedro_proof import Interpreter, ask
-from provisioner.actions.link import Credentials, LinkReport, link, unlink
+from provisioner.actions.link import Credentials, LinkReport, link
 from provisioner.actions.old_login import OldLoginFound
+from provisioner.actions.unlink import unlink
 from provisioner.errors import LinkRefused
 from provisioner.model.secret import Secret
 from provisioner.output import Recorder

@@ -255,3 +255,18 @@ def test_a_project_of_an_earlier_kedro_keeps_its_own_environments(stack: Program
     code, output = kedro(project, "run", release=EARLIER)
     assert (code, len(arrived(uri) - before)) == (0, 1), output
     assert stack("doctor", str(project)).data["environments"][0]["proved"]
+
+
+def test_a_stack_that_is_down_takes_no_run(stack: Program, template: Path, tmp_path: Path) -> None:
+    project = Path(shutil.copytree(template, tmp_path / "demo"))
+    python = str(kedro_environment() / "bin/python")
+    assert stack("down").code == 0
+    try:
+        linked = stack("link", str(project), "--python", python)
+        assert (linked.code, linked.verbs[0], linked.error["hint"]) == (6, ("created", LOCAL), "start the stack: `provision up`")
+        assert "takes no run now" in linked.error["why"]
+        assert stack("doctor", str(project)).code == 6
+    finally:
+        assert stack("up", "--no-link").code == 0
+    assert stack("link", str(project)).code == 0
+    assert stack("doctor", str(project)).code == 0

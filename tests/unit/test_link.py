@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from provisioner.actions.kedro_project import NotAProject, environments, find_project
-from provisioner.actions.link import linked_projects, unlink
+from provisioner.actions.link import linked_projects
+from provisioner.actions.unlink import unlink
 from provisioner.errors import LinkRefused, Locked
 from provisioner.output import Recorder
 from tests.link_project import BASE, LOCAL, LOGIN, OLD, OURS, SHARED, THEIRS, URI, do_link, make_project, snapshot
@@ -256,3 +257,42 @@ def test_a_registry_of_the_shell_is_said_where_no_file_names_one(
     recorder = Recorder()
     do_link(project, recorder=recorder)
     assert ["http://models" in step.detail for step in recorder.steps if step.subject == "registry"] == [said]
+
+
+def steps_of_link(project: Path, uri: str = URI, **options: object) -> tuple[list[tuple[str, str]], bool]:
+    """What the link says that it did or found, without its proof; and whether it says that nothing was changed."""
+    recorder = Recorder()
+    report = do_link(project, uri, recorder=recorder, **options)
+    return [(step.verb, step.subject) for step in recorder.steps if step.subject != "kedro"], report.unchanged
+
+
+def test_a_second_link_says_that_nothing_was_changed(tmp_path: Path) -> None:
+    block = "server:\n  mlflow_tracking_uri: http://old\n  mlflow_registry_uri: http://old\n  zeta: 1\n"
+    project = make_project(tmp_path / "demo", {BASE: block, "conf/local/": ""})
+    done = [("changed", "registry"), ("carried", "server")]
+    assert steps_of_link(project) == ([("created", LOCAL), *done], False)
+    assert steps_of_link(project) == ([("unchanged", LOCAL)], True)
+    assert steps_of_link(project, "http://127.0.0.1:6001") == ([("changed", LOCAL), *done], False)
+
+
+def test_what_a_link_changes_beside_the_files_is_said(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "demo", {"conf/base/": ""})
+    shared = [("unchanged", BASE)]
+    assert steps_of_link(project, SHARED) == ([("created", BASE), ("created", "conf/local")], False)
+    assert steps_of_link(project, SHARED) == (shared, True)
+    assert steps_of_link(project, SHARED, stack="/stacks/one") == ([*shared, ("changed", "project")], False)
+    assert steps_of_link(project, SHARED, stack="/stacks/one") == (shared, True)
+    with_ca, _ = steps_of_link(project, SHARED, stack="/stacks/one", ca=b"one")
+    assert ("created", "certificates") in with_ca
+    anew, unchanged = steps_of_link(project, SHARED, stack="/stacks/one", ca=b"two")
+    # The project names the same file, which has other certificates now.
+    assert (("changed", "certificates") in anew, unchanged) == (True, False)
+    assert steps_of_link(project, SHARED, stack="/stacks/one", ca=b"two")[1]
+
+
+def test_unlink_names_the_files_that_it_changed(project: Path) -> None:
+    do_link(project)
+    (project / LOCAL).unlink()
+    assert unlink(project, Recorder()).changed == ()
+    do_link(project)
+    assert unlink(project, Recorder()).changed == (LOCAL,)

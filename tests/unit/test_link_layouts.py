@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from provisioner.actions.kedro_layers import effective
 from provisioner.actions.kedro_project import find_project
-from provisioner.actions.link import unlink
+from provisioner.actions.unlink import unlink
 from provisioner.errors import LinkRefused
 from provisioner.output import Recorder
 from provisioner.system.files import read_file

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.utils.credentials import _read_mlflow_creds_from_file
 
-from provisioner.actions.link import Credentials, unlink
+from provisioner.actions.link import Credentials
 from provisioner.actions.link_login import _values, _with_values, shell_login
+from provisioner.actions.unlink import unlink
 from provisioner.errors import LinkRefused
 from provisioner.model.secret import Secret
 from provisioner.output import Recorder

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from provisioner.actions.link import Credentials, unlink
+from provisioner.actions.link import Credentials
 from provisioner.actions.link_plan import remarks_on_environment
 from provisioner.actions.old_login import OldLoginFound, decided
 from provisioner.actions.projects import LinkOptions, link_project
+from provisioner.actions.unlink import unlink
 from provisioner.errors import LinkRefused
 from provisioner.model.secret import Secret
 from provisioner.output import Recorder
