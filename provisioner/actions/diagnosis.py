@@ -110,19 +110,21 @@ def _diagnose_project(report: ProjectReport, result: Result, reporter: Reporter)
         wrong = [environment for environment in report.environments if environment.default and not environment.ok]
         why = "\n".join(f"{environment.env}: {_seen(environment)}" for environment in wrong)
         what = "a plain `kedro run` would not be tracked"
-        result.errors.append(Unhealthy(what, where=str(report.project), why=why, hint=_next_step(wrong[0]), left_as=""))
+        result.errors.append(Unhealthy(what, where=str(report.project), why=why, hint=_next_step(wrong[0]) or LINK, left_as=""))
 
 
 def _next_step(environment: EnvironmentReport) -> str:
-    """What mends the cause that comes first."""
+    """What mends the cause that comes first; "" where that is not known."""
     if environment.problem:
         return environment.hint
-    return (environment.server.hint if environment.server else "") or LINK
+    return environment.server.hint if environment.server else ""
 
 
 def _show_environment(environment: EnvironmentReport, result: Result, reporter: Reporter) -> None:
     name = f"env {environment.env}" + (" (default)" if environment.default else "")
-    reporter.check(CheckResult(name, environment.ok, _seen(environment)))
+    # Of the default environment the error says what mends it.
+    hint = "" if environment.ok or environment.default else _next_step(environment)
+    reporter.check(CheckResult(name, environment.ok, "; ".join(filter(None, (_seen(environment), hint)))))
     result.lines += [f"env {environment.env}: {remark}" for remark in environment.remarks]
     server = environment.server
     for experiment in server.bypassing if server else ():
@@ -140,8 +142,5 @@ def _seen(environment: EnvironmentReport) -> str:
         parts.append(environment.problem)
     if environment.server:
         parts.append(environment.server.seen)
-        if environment.server.proxy:
-            parts.append(environment.server.proxy)
-    if not environment.ok and environment.server and environment.server.hint:
-        parts.append(environment.server.hint)
+        parts += [environment.server.proxy, environment.server.problem]
     return "; ".join(part for part in parts if part)

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from provisioner.actions.experiment_check import RunExperiment, experiment_problem
 from provisioner.actions.kedro_layers import Effective, effective, read_layer
 from provisioner.actions.kedro_project import KedroProject, environments, find_project
 from provisioner.actions.kedro_proof import Answer, Loaded, ask, certain_project, choose_interpreter, old_client, refusal
+from provisioner.actions.link_login import home_login
 from provisioner.actions.link_record import LinkRecord, load_record, record_folder
 from provisioner.actions.local_runs import LocalRuns, local_runs
 from provisioner.actions.stack_client import StackRest
@@ -56,11 +58,13 @@ class ServerReport:
     bypassing: tuple[ExperimentReport, ...] = ()
     mlflow: str = ""
     """The release of MLflow that it says it is."""
+    problem: str = ""
+    """Why it does not take the project's runs, or not their artifacts."""
 
     @property
     def ok(self) -> bool:
         """Whether clients reach it and may use it."""
-        return self.answers and self.api and not self.proxy
+        return self.answers and self.api and not self.proxy and not self.problem
 
 
 @dataclass(frozen=True)
@@ -110,12 +114,12 @@ def project_report(project: Path, *, python: Path | None = None, timeout: float 
     found = certain_project(found, interpreter)
     names = environments(found)
     answer = ask(found, interpreter, names)
-    servers: dict[tuple[str, ...], ServerReport] = {}
+    servers: dict[tuple[str, RunExperiment, str, str, str], ServerReport] = {}
     reports = []
     for env in names:
         report, loaded = _environment(found, env, answer)
         if report.uri.startswith(("http://", "https://")):
-            key = (report.uri, *_login(found, env, loaded.credentials))
+            key = (report.uri, loaded.experiment, *_login(found, env, loaded.credentials))
             if key not in servers:
                 servers[key] = server_report(*key, identity=linked.identity if linked and linked.uri == report.uri else "", timeout=timeout)
             report = _with_server(report, servers[key], loaded, answer.mlflow)
@@ -133,7 +137,14 @@ def _linked(project: KedroProject) -> LinkRecord | None:
 
 
 def server_report(
-    uri: str, username: str = "", password: str = "", ca_file: str = "", *, identity: str = "", timeout: float = _TIMEOUT
+    uri: str,
+    experiment: RunExperiment,
+    username: str = "",
+    password: str = "",
+    ca_file: str = "",
+    *,
+    identity: str = "",
+    timeout: float = _TIMEOUT,
 ) -> ServerReport:
     """The server at the URI, reached directly, its certificate believed as MLflow does; a proxy that clients would take is named.
 
@@ -150,12 +161,13 @@ def server_report(
     took = (time.monotonic() - started) * 1000
     try:
         count, bypassing = _experiments(rest)
+        problem, mend = experiment_problem(rest, experiment)
         release = _release(rest)
     except RestError as error:
         return ServerReport(uri, True, False, f"/health answers, the API does not: {error}", _api_hint(error.status), proxy)
     seen = f"/health answered in {took:.0f} ms, {count} experiments"
     hint = "new experiments go through the server; move runs of the old ones, or give them a new name" if bypassing else ""
-    return ServerReport(uri, True, True, seen, fix or hint, proxy, count, tuple(bypassing), release)
+    return ServerReport(uri, True, True, seen, fix or mend or hint, proxy, count, tuple(bypassing), release, problem)
 
 
 def _environment(project: KedroProject, env: str, answer: Answer) -> tuple[EnvironmentReport, Loaded]:
@@ -226,7 +238,7 @@ def client_remarks(client: str, server: str) -> list[str]:
 
 
 def _login(project: KedroProject, env: str, entry: str) -> tuple[str, str, str]:
-    """The login of a run, and the certificates that it trusts: the entry that mlflow.yml names, else this shell's."""
+    """The login of a run, and the certificates that it trusts: of the entry that mlflow.yml names, this shell, or MLflow's own file."""
     values: Mapping[str, Any] = {}
     for name in dict.fromkeys((project.base_env, env)):
         try:
@@ -234,7 +246,9 @@ def _login(project: KedroProject, env: str, entry: str) -> tuple[str, str, str]:
         except LinkRefused:
             found = None
         values = found if isinstance(found, dict) else values
-    return _value(values, USERNAME), _value(values, PASSWORD), _value(values, CERT_PATH)
+    at_home = home_login()
+    username, password, ca_file = (_value(values, name) or at_home.get(name, "") for name in (USERNAME, PASSWORD, CERT_PATH))
+    return username, password, ca_file
 
 
 def _value(values: Mapping[str, Any], name: str) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from provisioner.actions.experiment_check import UNKNOWN, RunExperiment
 from provisioner.actions.kedro_layers import Reader, place_of
 from provisioner.actions.kedro_project import KedroProject, with_facts
 from provisioner.errors import CommandFailed, LinkRefused
@@ -60,6 +61,7 @@ class Loaded:
     problem: str = ""
     """Why a plain `kedro run` would leave no run on the server."""
     hint: str = ""
+    experiment: RunExperiment = UNKNOWN
     error: str = ""
     refused: tuple[Refusal, ...] = ()
     """The values that the error is about, where it is about values."""
@@ -187,4 +189,5 @@ def _loaded(env: str, values: Mapping[str, Any]) -> Loaded:
         refused = tuple(Refusal(tuple(path.split(".")), message) for path, message in values["refused"])
         return Loaded(env, error=str(values["error"]), refused=refused, uncertain=values["uncertain"])
     uri, origin, registry, credentials = (str(values[name] or "") for name in ("uri", "origin", "registry", "credentials"))
-    return Loaded(env, uri, origin, registry, credentials, values["login"], str(values["problem"]), str(values["hint"]))
+    experiment = RunExperiment(str(values["experiment"] or ""), values["restores"])
+    return Loaded(env, uri, origin, registry, credentials, values["login"], str(values["problem"]), str(values["hint"]), experiment)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from provisioner.actions.experiment_check import UNKNOWN, RunExperiment
 from provisioner.actions.git_ignore import refuse_visible
 from provisioner.actions.kedro_project import KedroProject, config_files, find_project
 from provisioner.actions.kedro_proof import (
@@ -66,6 +67,8 @@ class Proof:
     state: str
     detail: str
     hint: str = ""
+    experiment: RunExperiment = UNKNOWN
+    """Where a run would log to."""
 
 
 @dataclass(frozen=True)
@@ -263,7 +266,7 @@ def _heard(work: _Work) -> tuple[Proof, str]:
         return Proof("not tracked", f"{detail}; but {loaded.problem}", loaded.hint), ""
     if old := old_client(answer.mlflow):
         work.plan.remarks.append(("warning", "client", old))
-    return Proof("ok", detail), fingerprint
+    return Proof("ok", detail, experiment=loaded.experiment), fingerprint
 
 
 def _refuse_different(work: _Work, loaded: Loaded) -> None:

@@ -16,6 +16,7 @@ from provisioner.model.login import PASSWORD, USERNAME
 from provisioner.output import CheckResult
 from provisioner.render.kedro_conf import Change
 from provisioner.system.certificates import clients_ca_file
+from provisioner.system.files import read_file
 from provisioner.system.rest import Rest, RestError
 
 SECTION = "mlflow"
@@ -24,8 +25,7 @@ SECTION = "mlflow"
 def check_server(uri: str, credentials: Credentials | None, ca: bytes | None) -> CheckResult:
     """What the server at the URI says to this login, or to none; an error says what to mend before a link makes sense."""
     user = credentials.username if credentials else ""
-    password = credentials.password.reveal() if credentials else ""
-    rest = Rest(uri, username=user, password=password, trusted=ca or clients_ca_file(""))
+    rest = rest_of(uri, credentials, ca)
     try:
         # As MLflow's client will: a server may let everybody see that it is there.
         rest.call("POST", f"{API}/experiments/search", {"max_results": 1})
@@ -34,6 +34,12 @@ def check_server(uri: str, credentials: Credentials | None, ca: bytes | None) ->
         return _who(rest, uri, user)
     except RestError as error:
         raise _refused(error, uri, user) from None
+
+
+def rest_of(uri: str, credentials: Credentials | None, ca: bytes | None) -> Rest:
+    """The server at the URI, for that login or for none, believed by those certificates or as MLflow's client believes it."""
+    user, password = (credentials.username, credentials.password.reveal()) if credentials else ("", "")
+    return Rest(uri, username=user, password=password, trusted=ca or clients_ca_file(""))
 
 
 def _who(rest: Rest, uri: str, user: str) -> CheckResult:
@@ -76,6 +82,16 @@ def _refused(error: RestError, uri: str, user: str) -> ProvisionError:
 def home_file() -> Path:
     """MLflow's own file of the one login that all its servers get."""
     return Path.home() / ".mlflow" / "credentials"
+
+
+def home_login() -> dict[str, str]:
+    """The login of that file by the names of its variables; nothing where it is not there or cannot be understood."""
+    path = home_file()
+    try:
+        values = _values((read_file(path) or b"").decode("utf-8", "replace"), path)
+    except (LinkRefused, OSError):
+        return {}
+    return {name: values[name.lower()] for name in (USERNAME, PASSWORD) if name.lower() in values}
 
 
 def write_home_login(draft: Draft, credentials: Credentials) -> None:

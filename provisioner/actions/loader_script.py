@@ -94,7 +94,7 @@ def _values(settings: Any, arguments: dict[str, Any], project: str, env: str) ->
         conf = loader["mlflow"]
     except missing:
         conf = {}
-    problem, hint = _untracked(settings, conf)
+    problem, hint, experiment, restores = _tracking(settings, conf)
     server = conf.get("server") or {}
     name = server.get("credentials")
     try:
@@ -110,18 +110,32 @@ def _values(settings: Any, arguments: dict[str, Any], project: str, env: str) ->
         "credentials": name,
         "problem": problem,
         "hint": hint,
+        "experiment": experiment or importlib.import_module("kedro.framework.project").PACKAGE_NAME,
+        "restores": restores,
         "login": {key: hashlib.sha256(str(value).encode()).hexdigest() for key, value in entry.items()},
     }
 
 
-def _untracked(settings: Any, conf: dict[str, Any]) -> tuple[str, str]:
-    """Why a plain `kedro run` leaves no run on the server, and what mends it; raises when kedro-mlflow refuses the configuration."""
+def _tracking(settings: Any, conf: dict[str, Any]) -> tuple[str, str, str | None, bool]:
+    """Why a plain `kedro run` leaves no run on the server, and what mends it; the experiment's name, and whether a deleted one is restored.
+
+    Raises when kedro-mlflow refuses the configuration.
+    """
     if not _version("kedro-mlflow"):
-        return "kedro-mlflow is not installed there, so no run is tracked", "install kedro-mlflow in the environment that runs Kedro"
+        return "kedro-mlflow is not installed there, so no run is tracked", "install it in the environment that runs Kedro", None, True
     model = _config_model()
     if isinstance(model, ImportError):
-        return f"kedro-mlflow cannot be imported there: {model}", "mend the environment that runs Kedro: `pip check` says what does not fit"
+        hint = "mend the environment that runs Kedro: `pip check` says what does not fit"
+        return f"kedro-mlflow cannot be imported there: {model}", hint, None, True
     config = (model.model_validate if hasattr(model, "model_validate") else model.parse_obj)({**conf})
+    experiment = _part(config, "tracking", "experiment", default=None)
+    # Kedro-mlflow takes the package's name where the file has none, whatever its model says.
+    written = ((conf.get("tracking") or {}).get("experiment") or {}).get("name")
+    return (*_untracked(settings, config), written, bool(_part(experiment, "restore_if_deleted", default=True)))
+
+
+def _untracked(settings: Any, config: Any) -> tuple[str, str]:
+    """Why a plain `kedro run` with that configuration leaves no run on the server, and what mends it."""
     # Kedro compares with the name that the installed package gives itself.
     name = metadata.metadata("kedro-mlflow")["Name"]
     if name in tuple(settings.DISABLE_HOOKS_FOR_PLUGINS):

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from provisioner.actions.clients_ca import ca_path
+from provisioner.actions.experiment_check import experiment_problem
 from provisioner.actions.kedro_project import NotAProject, find_project
 from provisioner.actions.link import Credentials, LinkReport, Proof, link
-from provisioner.actions.link_login import check_server, shell_login
+from provisioner.actions.link_login import check_server, rest_of, shell_login
 from provisioner.actions.link_plan import checked_uri, is_loopback, remarks_on_environment
 from provisioner.actions.link_record import OldLogin
 from provisioner.actions.old_login import Ask, OldLoginFound, decided
@@ -81,20 +82,23 @@ def link_project(option: Path | None, options: LinkOptions, reporter: Reporter) 
         reporter=reporter,
     )
     report = _with_decision(make, options.old_login, options.confirm)
-    if options.check and not (options.dry_run or options.uri or options.user) and report.proof.state != "not tracked":
+    if options.check and not options.dry_run and report.proof.state != "not tracked":
         report = replace(report, proof=_proof_of_server(report, credentials, server.ca))
     _show_link(options, report, credentials, result)
     return result
 
 
 def _proof_of_server(report: LinkReport, credentials: Credentials | None, ca: bytes | None) -> Proof:
-    """The proof, if this stack would take a run now; one that is down may be linked to."""
+    """The proof, if the server would take a run now; a stack that is down may be linked to."""
     try:
         check_server(report.uri, credentials, ca)
+        problem, hint = experiment_problem(rest_of(report.uri, credentials, ca), report.proof.experiment)
     except ProvisionError as error:
-        why = f"the server takes no run now: {error.why or error.what}"
-        return Proof("not tracked", why, "start the stack: `provision up`" if isinstance(error, Unhealthy) else error.hint)
-    return report.proof
+        problem = f"the server takes no run now: {error.why or error.what}"
+        hint = "start the stack: `provision up`" if isinstance(error, Unhealthy) else error.hint
+    except RestError as error:
+        problem, hint = f"the server takes no run now: {error}", error.hint or "`provision logs mlflow` shows what it says"
+    return Proof("not tracked", problem, hint) if problem else report.proof
 
 
 def _with_decision(make: Callable[..., LinkReport], old_login: OldLogin | None, confirm: Ask | None) -> LinkReport:

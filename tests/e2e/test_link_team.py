@@ -172,6 +172,22 @@ def test_what_will_not_work_is_said_before_anything_is_written(server: Server, m
     assert cleo.files() == before
 
 
+def test_an_experiment_that_the_login_may_not_log_into_is_said(server: Server, machines: Any) -> None:
+    password, gil = server.add("gil"), machines("gil")
+    link = (server, "--user", "gil", "--password-stdin")
+    assert gil.link(*link, stdin=password).code == 0, gil.program.report()
+    assert gil.run("kedro", "run").returncode == 0
+    assert server.program("user", "grant", "gil", "--permission", "NO_PERMISSIONS", "--experiment", "shop").code == 0
+    for answer in (gil.link(*link, stdin=password), gil.program("doctor", str(gil.project))):
+        assert (answer.code, answer.error["what"]) == (6, "a plain `kedro run` would not be tracked"), gil.program.report()
+        assert "this login may not log into the experiment 'shop'" in answer.error["why"]
+        assert "`provision user grant NAME --experiment 'shop' --permission EDIT`" in answer.error["hint"]
+    assert gil.run("kedro", "run").returncode != 0
+    assert server.program("user", "grant", "gil", "--permission", "EDIT", "--experiment", "shop").code == 0
+    assert gil.link(*link, stdin=password).code == 0, gil.program.report()
+    assert gil.run("kedro", "run").returncode == 0
+
+
 def test_the_login_may_come_from_the_shell(server: Server, machines: Any) -> None:
     password, dora = server.add("dora"), machines("dora")
     linked = dora.link(server, "--user", "dora", "--password-stdin", "--login", "environment", stdin=password)
@@ -193,6 +209,7 @@ def test_the_login_may_be_in_mlflows_own_file(server: Server, machines: Any) -> 
     assert linked.code == 0, emil.program.report()
     assert theirs in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert emil.program("doctor", str(emil.project)).code == 0, emil.program.report()
     done = emil.run("kedro", "run")
     assert done.returncode == 0, done.stdout + done.stderr
     assert emil.program("unlink", str(emil.project)).code == 0

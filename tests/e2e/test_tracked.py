@@ -270,3 +270,25 @@ def test_a_stack_that_is_down_takes_no_run(stack: Program, template: Path, tmp_p
         assert stack("up", "--no-link").code == 0
     assert stack("link", str(project)).code == 0
     assert stack("doctor", str(project)).code == 0
+
+
+def experiment(uri: str, name: str, **values: str) -> str:
+    return str(Tracking(uri).call("/experiments/create", {"name": name, **values})["experiment_id"])
+
+
+def test_a_deleted_experiment_takes_no_run_unless_it_is_restored(stack: Program, uri: str, template: Path, tmp_path: Path) -> None:
+    project = Path(shutil.copytree(template, tmp_path / "demo"))
+    named = "tracking:\n  experiment:\n    name: gone\n    restore_if_deleted: {}\n"
+    python = str(kedro_environment() / "bin/python")
+    Tracking(uri).call("/experiments/delete", {"experiment_id": experiment(uri, "gone")})
+    for restores in (False, True):
+        put(project, {BASE: named.format(str(restores).lower())})
+        code = 0 if restores else 6
+        linked, seen = stack("link", str(project), "--python", python), stack("doctor", str(project))
+        assert (linked.code, seen.code) == (code, code)
+        if not restores:
+            assert linked.error["why"] == "the experiment 'gone' is deleted, and tracking.experiment.restore_if_deleted is false"
+            assert linked.error["hint"] == seen.error["hint"] == "set it to true, or name another experiment"
+        before = arrived(uri)
+        kedro(project, "run")
+        assert len(arrived(uri) - before) == int(restores)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.actions.doctor import server_report
+from provisioner.actions.experiment_check import UNKNOWN
 from provisioner.errors import PreflightError
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import build_stack
@@ -96,7 +97,7 @@ def test_a_refused_certificate_is_explained(
 def test_doctor_says_it_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_bytes(AUTHORITY.root)
     with served(tmp_path / "server", *AUTHORITY.issue(NAME)) as port:
-        report = server_report(f"https://localhost:{port}", ca_file=str(tmp_path / "ca.pem"))
+        report = server_report(f"https://localhost:{port}", UNKNOWN, ca_file=str(tmp_path / "ca.pem"))
     assert f"the certificate is for {NAME}, not for localhost" in report.seen
     assert "use the name" in report.hint
 

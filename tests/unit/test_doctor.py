@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.actions.doctor import client_remarks, project_report, server_report
+from provisioner.actions.experiment_check import UNKNOWN
 from provisioner.system.rest import Rest, RestError
 
 LOGIN = "Basic " + base64.b64encode(b"admin:pw").decode()
@@ -64,7 +65,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[tuple[str, bool]]:
 
 def test_a_server_is_seen_with_the_experiments_that_bypass_it(server: tuple[str, bool]) -> None:
     uri, login = server
-    report = server_report(uri, *(("admin", "pw") if login else ("", "")))
+    report = server_report(uri, UNKNOWN, *(("admin", "pw") if login else ("", "")))
     assert (report.answers, report.api, report.experiments) == (True, True, 2)
     assert [(found.name, found.artifact_location) for found in report.bypassing] == [("old", "s3://bucket/7")]
     assert report.ok
@@ -73,7 +74,7 @@ def test_a_server_is_seen_with_the_experiments_that_bypass_it(server: tuple[str,
 
 def test_a_refused_login_is_said_with_the_way_out(server: tuple[str, bool]) -> None:
     uri, login = server
-    report = server_report(uri, "admin", "wrong")
+    report = server_report(uri, UNKNOWN, "admin", "wrong")
     assert report.api is not login
     if login:
         assert "401 who are you?" in report.seen
@@ -81,7 +82,7 @@ def test_a_refused_login_is_said_with_the_way_out(server: tuple[str, bool]) -> N
 
 
 def test_a_server_that_is_not_there_is_said() -> None:
-    report = server_report("http://127.0.0.1:9")
+    report = server_report("http://127.0.0.1:9", UNKNOWN)
     assert not report.answers
     assert "Connection refused" in report.seen
 
@@ -90,7 +91,7 @@ def test_a_proxy_is_named_and_not_taken(server: tuple[str, bool], monkeypatch: p
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    report = server_report(server[0], "admin", "pw")
+    report = server_report(server[0], UNKNOWN, "admin", "pw")
     assert report.api
     assert "HTTP_PROXY" in report.proxy
     assert not report.ok
