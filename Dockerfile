@@ -6,7 +6,7 @@ ARG PIP_INDEX_URL
 ENV NO_COLOR=1 PIP_PROGRESS_BAR=off UV_NO_PROGRESS=1
 SHELL ["/bin/sh", "-eu", "-c"]
 WORKDIR /build
-COPY deploy/requirements-build.txt deploy/requirements-compress.txt deploy/requirements.txt deploy/build-ca.pem deploy/server/compress.py ./
+COPY deploy/requirements-build.txt deploy/requirements-compress.txt deploy/requirements.txt deploy/build-ca.pem deploy/server/prepare_page.py ./
 # A bundle of the user's own (build.ca_file) is for a package index or proxy with a private certificate.
 # PIP_INDEX_URL and the predefined proxy arguments reach both installers.
 RUN if [ -s build-ca.pem ]; then export SSL_CERT_FILE=/build/build-ca.pem PIP_CERT=/build/build-ca.pem; fi; \
@@ -18,7 +18,7 @@ RUN if [ -s build-ca.pem ]; then export SSL_CERT_FILE=/build/build-ca.pem PIP_CE
       -r requirements.txt; \
     /opt/uv/bin/uv pip install --python /opt/venv/bin/python --target /build --no-cache --no-deps --require-hashes \
       -r requirements-compress.txt; \
-    /opt/venv/bin/python compress.py; \
+    /opt/venv/bin/python prepare_page.py; \
     find /opt/venv -type d \( -name tests -o -name SelfTest \) -prune -exec rm -rf {} +; \
     find /opt/venv -name '*.pyi' -delete; \
     rm -f /opt/venv/.lock

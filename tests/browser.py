@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import shutil
@@ -74,6 +75,11 @@ class Browser:
         for domain in ("Page", "Network", "Runtime", "Log"):
             self._ask(f"{domain}.enable")
 
+    def sign_in(self, user: str, password: str) -> None:
+        """Send that login with every request, as after the browser's own question."""
+        login = base64.b64encode(f"{user}:{password}".encode()).decode()
+        self._ask("Network.setExtraHTTPHeaders", headers={"Authorization": f"Basic {login}"})
+
     def visit(self, url: str, shown: Callable[[str], bool], *, cache: bool = True) -> Visit:
         """Open the address; returns once its text is as wanted and no request is under way. Without `cache` nothing is kept from before."""
         for _ in range(ATTEMPTS):
@@ -114,7 +120,7 @@ class Browser:
         answer = self._ask("Runtime.evaluate", visit, expression="document.body ? document.body.innerText : ''")
         return str(answer["result"].get("value", ""))
 
-    def _ask(self, method: str, visit: Visit | None = None, **parameters: str) -> Any:
+    def _ask(self, method: str, visit: Visit | None = None, **parameters: Any) -> Any:
         self._number += 1
         self._socket.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
         end = time.monotonic() + DEADLINE

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser import Browser, open_browser
 from tests.images.build import LOCK as BUILDING
 from tests.images.build import missing_images
 from tests.s3_server import S3Server, start_minio
@@ -179,3 +180,12 @@ def s3_server() -> Iterator[S3Server]:
     """A MinIO of the test's own: an S3 that the user has."""
     needed("minio")
     yield from start_minio()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A Chromium with an empty cache, and nothing that a user chose before."""
+    if not shutil.which("chromium"):
+        pytest.skip("chromium is not installed")
+    with open_browser() as browser:
+        yield browser

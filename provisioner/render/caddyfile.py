@@ -148,7 +148,7 @@ _SITE = """\
 	@nul vars_regexp {{http.request.orig_uri}} (?i)%00
 	respond @nul "A NUL in the address." 400
 
-{demo}	# The names of these files change with their content. One that is not there may come with the next version.
+{by_login}	# The names of these files change with their content. One that is not there may come with the next version.
 	@hashed path_regexp ^/static-files/static/.+\\.[0-9a-f]{{8,}}\\.(chunk\\.)?(js|css|woff2?|ttf|svg|png)$
 	header @hashed {{
 		>Cache-Control "public, max-age=31536000, immutable"
@@ -180,6 +180,15 @@ _NO_DEMO = """\
 	# MLflow's demo data takes minutes of the server, and any user could ask for it.
 	@demo path /ajax-api/3.0/mlflow/demo/*
 	respond @demo "MLflow's demo data is not made on this server." 403
+
+"""
+
+# MLflow without a login has no such route, and the page takes that for its answer; a browser's console has it as an error.
+_NOBODY = """\
+	# The page asks who is logged in: nobody.
+	@who path /ajax-api/2.0/mlflow/users/current
+	header @who Content-Type application/json
+	respond @who `{}` 200
 
 """
 
@@ -229,7 +238,7 @@ def _text(stack: Stack, addresses: Addresses, asgi_paths: Sequence[str], configu
         configuration=configuration,
         front_files=addresses.front_files,
         identity=PurePosixPath(IDENTITY_FILE).name,
-        demo=_NO_DEMO if stack.login else "",
+        by_login=_NO_DEMO if stack.login else _NOBODY,
         most_of_a_body=MOST_OF_A_BODY,
         too_large=json.dumps({"error_code": "INVALID_PARAMETER_VALUE", "message": TOO_LARGE}),
         away=json.dumps({"error_code": "TEMPORARILY_UNAVAILABLE", "message": AWAY}),

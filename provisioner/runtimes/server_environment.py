@@ -29,7 +29,7 @@ from provisioner.system.mounts import free_bytes
 MARKER = "complete.json"
 NEEDED_BYTES = 1_500_000_000
 _DEADLINE = 900.0
-_PACKAGES, _COMPRESSOR, _COMPRESSOR_PACKAGES = "requirements.txt", "compress.py", "requirements-compress.txt"
+_PACKAGES, _PREPARER, _PREPARER_PACKAGES = "requirements.txt", "prepare_page.py", "requirements-compress.txt"
 _OPEN_UMASK = 0o022
 # What would change which packages go where; the user's indexes, proxies, caches and certificates stay.
 _NOT_PASSED = frozenset(
@@ -64,20 +64,20 @@ class Recipe:
 
     packages: bytes
     """The locked requirements of all that is in it."""
-    compressor: bytes
-    """The program that compresses the page's files in it."""
-    compressor_packages: bytes
+    preparer: bytes
+    """The program that prepares the page's files in it."""
+    preparer_packages: bytes
     """The locked requirements of that program alone."""
 
     @property
     def content(self) -> bytes:
         """What tells one recipe from another."""
-        return b"\0".join((self.packages, self.compressor, self.compressor_packages))
+        return b"\0".join((self.packages, self.preparer, self.preparer_packages))
 
 
 def shipped_recipe() -> Recipe:
     """The recipe of this program's release."""
-    names = ("requirements-embedded.txt", "server/compress.py", "requirements-compress.txt")
+    names = ("requirements-embedded.txt", "server/prepare_page.py", "requirements-compress.txt")
     return Recipe(*(asset_path(f"deploy/{name}").read_bytes() for name in names))
 
 
@@ -145,8 +145,8 @@ def _make(environment: ServerEnvironment, account: Account, reporter: Reporter) 
         tools.mkdir()
         for name, content in (
             (_PACKAGES, environment.recipe.packages),
-            (_COMPRESSOR, environment.recipe.compressor),
-            (_COMPRESSOR_PACKAGES, environment.recipe.compressor_packages),
+            (_PREPARER, environment.recipe.preparer),
+            (_PREPARER_PACKAGES, environment.recipe.preparer_packages),
         ):
             (tools / name).write_bytes(content)
         log = environment.path.parent / f"{environment.path.name}.log"
@@ -171,9 +171,9 @@ def _make(environment: ServerEnvironment, account: Account, reporter: Reporter) 
 
 
 def uv_commands(uv: str, environment: ServerEnvironment, made: Path, tools: Path, *, copied: bool) -> list[list[str]]:
-    """The command lines that make the environment: the venv, exactly the locked packages, and the page's files compressed.
+    """The command lines that make the environment: the venv, exactly the locked packages, and the page's files prepared.
 
-    `tools` has the recipe's files, and takes the compressor's packages. `copied` keeps uv from linking files of its cache, since
+    `tools` has the recipe's files, and takes the preparer's packages. `copied` keeps uv from linking files of its cache, since
     their modes are changed later.
     """
     python = str(made / "bin" / "python")
@@ -182,8 +182,8 @@ def uv_commands(uv: str, environment: ServerEnvironment, made: Path, tools: Path
     return [
         venv,
         [*exactly, "--compile-bytecode", *(["--link-mode", "copy"] if copied else []), "-r", str(tools / _PACKAGES)],
-        [*exactly, "--quiet", "--target", str(tools), "-r", str(tools / _COMPRESSOR_PACKAGES)],
-        [python, str(tools / _COMPRESSOR)],
+        [*exactly, "--quiet", "--target", str(tools), "-r", str(tools / _PREPARER_PACKAGES)],
+        [python, str(tools / _PREPARER)],
     ]
 
 

@@ -17,6 +17,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from tests.browser import Browser
 from tests.checks import may_do_little
 from tests.installed import Program
 from tests.support.ports import free_port
@@ -192,3 +193,15 @@ def test_server_and_stores_have_no_route_out(program: Program) -> None:
         for name in networks["NetworkSettings"]["Networks"]:
             network = json.loads(subprocess.run(["docker", "network", "inspect", name], check=True, capture_output=True).stdout)[0]
             assert network["Internal"], f"{service} is on {name}"
+
+
+def test_the_page_after_a_login_complains_of_nothing(program: Program, browser: Browser) -> None:
+    uri = str(program("status").data["tracking_uri"])
+    password = program("user", "add", "ana", "--generate").data["password"]
+    for user, secret in (("admin", program.secret("mlflow_admin_password")), ("ana", str(password))):
+        browser.sign_in(user, secret)
+        for page in ("", "#/experiments", "#/experiments/0", "#/models", "#/settings"):
+            visit = browser.visit(f"{uri}/{page}", lambda text: len(text) > 50)
+            assert [complaint for complaint in visit.complaints if uri in complaint or "http" not in complaint] == [], page
+            assert user in browser.text() or page == "#/settings"
+            assert "Assistant" not in browser.text()

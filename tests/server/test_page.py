@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import re
-import shutil
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 from mlflow.entities import Metric
 
-from tests.browser import Answered, Browser, Visit, open_browser
+from tests.browser import Answered, Browser, Visit
 from tests.server.deployed import Deployed
 from tests.server.load import mlflow_client
 
 HASHED = re.compile(r"/static-files/static/.+\.[0-9a-f]{8,}\.(chunk\.)?(js|css)$")
 YEAR = 31536000
-# The page asks who is logged in; without a login MLflow has no such route, and the page takes that for its answer.
-WHO = "/ajax-api/2.0/mlflow/users/current"
 
 
 @dataclass(frozen=True)
 class Pages:
-    """The experiments page twice, and a run's page."""
+    """The experiments page twice, the first page, that of an experiment as a client prints its address, and a run's; with their text."""
 
     first: Visit
     again: Visit
+    home: Visit
+    experiment: Visit
     run: Visit
+    home_text: str
+    experiment_text: str
     run_text: str
 
 
@@ -44,30 +44,36 @@ def metrics(deployed: Deployed) -> tuple[str, str, str]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not shutil.which("chromium"):
-        pytest.skip("chromium is not installed")
-    with open_browser() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def pages(deployed: Deployed, metrics: tuple[str, str, str], browser: Browser) -> Pages:
     name, experiment, run = metrics
     first = browser.visit(f"{deployed.uri}/#/experiments", lambda text: name in text, cache=False)
     again = browser.visit(f"{deployed.uri}/#/experiments", lambda text: name in text)
+    home = browser.visit(f"{deployed.uri}/", lambda text: name in text)
+    home_text = browser.text()
+    runs = browser.visit(f"{deployed.uri}/#/experiments/{experiment}", lambda text: "shown run" in text)
+    runs_text = browser.text()
     shown = browser.visit(f"{deployed.uri}/#/experiments/{experiment}/runs/{run}", lambda text: "metric-07" in text and "7.125" in text)
-    return Pages(first, again, shown, browser.text())
+    return Pages(first, again, home, runs, shown, home_text, runs_text, browser.text())
 
 
 def test_nothing_fails_and_nothing_is_complained_of(deployed: Deployed, pages: Pages) -> None:
-    for visit in (pages.first, pages.again, pages.run):
-        ours = [request for request in visit.ours(deployed.uri) if not (request.url.endswith(WHO) and request.status == 404)]
+    for visit in (pages.first, pages.again, pages.home, pages.experiment, pages.run):
+        ours = visit.ours(deployed.uri)
         assert len(ours) > 3
         assert [(request.url, request.status, request.failure) for request in ours if request.failure or request.status >= 400] == []
-        assert [
-            complaint for complaint in visit.complaints if (deployed.uri in complaint or "http" not in complaint) and WHO not in complaint
-        ] == []
+        assert [complaint for complaint in visit.complaints if deployed.uri in complaint or "http" not in complaint] == []
+
+
+def test_the_page_offers_what_this_server_has(deployed: Deployed, pages: Pages) -> None:
+    for text in (pages.home_text, pages.experiment_text, pages.run_text):
+        assert "Assistant" not in text
+        assert "usage data" not in text
+    # Of the two halves of MLflow's page the one that has runs.
+    assert "Model registry" in pages.home_text
+    assert "1 matching run" in pages.experiment_text
+    assert "provision-checks" not in pages.home_text
+    found = deployed.front("POST", "/api/2.0/mlflow/experiments/search", {"max_results": 1000}).document["experiments"]
+    assert "provision-checks" not in {experiment["name"] for experiment in found}
 
 
 def test_a_run_shows_its_metrics(pages: Pages) -> None:

@@ -239,7 +239,7 @@ def test_the_launcher_reads_whole_command_lines_whatever_they_hold() -> None:
     assert "log" not in read["mlflow"]
 
 
-RECIPE = Recipe(b"packages", b"compressor", b"its packages")
+RECIPE = Recipe(b"packages", b"preparer", b"its packages")
 
 
 def server_environment(tmp_path: Path, **options: object) -> ServerEnvironment:
@@ -253,7 +253,7 @@ def test_the_server_environment_is_made_by_these_commands(tmp_path: Path, copied
         ["/bin/uv", "venv", "--quiet", "--no-project", "--relocatable", "--python", "/usr/bin/python3.11", "/m"],
         [*exactly, "--compile-bytecode", *extra, "-r", "/t/requirements.txt"],
         [*exactly, "--quiet", "--target", "/t", "-r", "/t/requirements-compress.txt"],
-        ["/m/bin/python", "/t/compress.py"],
+        ["/m/bin/python", "/t/prepare_page.py"],
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -23,16 +24,19 @@ from tests.support.asgi import Answer, asked, scope_of
 
 sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
 
-import compress
+import prepare_page
 from page import serve_files
 
 MAIN = "/static-files/static/js/main.0123abcd.js"
 SCRIPT = b"console.log('a page');\n" * 500
+# As MLflow 3.17.2 has them.
+INDEX = '<head><script defer="defer" src="static-files/static/js/main.0123abcd.js"></script><link rel="stylesheet"></head>'
+DECIDES = 'n=(0,r.useMemo)(()=>(()=>{const e=window.location.hostname;return"localhost"===e||"127.0.0.1"===e||"::1"===e})(),[])'
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    folder = tmp_path / "mlflow" / compress.PAGE
+    folder = tmp_path / "mlflow" / prepare_page.PAGE
     (folder / "static/js").mkdir(parents=True)
     (folder / "static/js/main.0123abcd.js").write_bytes(SCRIPT)
     (folder / "static/small.css").write_bytes(b"a")
@@ -52,35 +56,63 @@ class Client:
 
 @pytest.fixture
 def client(directory: Path) -> Client:
-    assert compress.compress_files(directory) == 2
+    assert prepare_page.compress_files(directory) == 2
     application = Starlette(routes=[Mount("/", app=PlainTextResponse("never asked"))])
     serve_files(application, str(directory), PlainTextResponse("the rest", status_code=418))
     return Client(application)
 
 
 def test_each_file_that_gets_smaller_lies_compressed_beside_itself(directory: Path) -> None:
-    compress.compress_files(directory)
+    prepare_page.compress_files(directory)
     found = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
     main = "static/js/main.0123abcd.js"
     assert found == {main, f"{main}.zst", f"{main}.gz", "static/small.css", "logo.png"}
     assert gzip.decompress((directory / f"{main}.gz").read_bytes()) == SCRIPT
     assert zstandard.decompress((directory / f"{main}.zst").read_bytes()) == SCRIPT
     before = {path: path.read_bytes() for path in directory.rglob("*.*") if path.is_file()}
-    compress.compress_files(directory)
+    prepare_page.compress_files(directory)
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_a_new_browser_gets_our_defaults_before_the_page_whose_script_has_a_new_name(directory: Path, tmp_path: Path) -> None:
+    cached = tmp_path / "cached.js"
+    main, index = directory / "static/js/main.0123abcd.js", directory / "index.html"
+    main.write_text(f"a;{DECIDES};b")
+    index.write_text(INDEX)
+    os.link(main, cached)
+    prepare_page.adapt(directory)
+    defaults, changed = re.findall(r"static-files/(static/js/[a-z]+\.[0-9a-f]{8}\.js)", index.read_text())
+    assert re.fullmatch(r"<head>(<script [^>]+></script>){2}<link rel=\"stylesheet\"></head>", index.read_text())
+    assert (directory / changed).read_text() == "a;n=(0,r.useMemo)(()=>!1,[]);b"
+    assert '"mlflow.workflowType_v1": "machine_learning"' in (directory / defaults).read_text()
+    # An installer's cache may have the same file.
+    assert (main.exists(), cached.read_text()) == (False, f"a;{DECIDES};b")
+
+
+@pytest.mark.parametrize(
+    ("index", "script", "said"), [("<head>", DECIDES, "no main script"), (INDEX, "", "0 places"), (INDEX, DECIDES * 2, "2 places")]
+)
+def test_a_page_of_another_release_is_not_guessed_at(directory: Path, index: str, script: str, said: str) -> None:
+    (directory / "static/js/main.0123abcd.js").write_text(script)
+    (directory / "index.html").write_text(index)
+    with pytest.raises(prepare_page.UnknownPage, match=said):
+        prepare_page.adapt(directory)
+    assert ((directory / "static/js/main.0123abcd.js").read_text(), (directory / "index.html").read_text()) == (script, index)
+
+
 def test_the_program_finds_the_page_of_its_own_mlflow(directory: Path) -> None:
+    (directory / "static/js/main.0123abcd.js").write_text(DECIDES + " " * 500)
+    (directory / "index.html").write_text(INDEX)
     root = directory.parents[3]
     done = subprocess.run(
-        [sys.executable, str(ROOT / "deploy/server/compress.py")],
+        [sys.executable, str(ROOT / "deploy/server/prepare_page.py")],
         env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{os.pathsep.join(sys.path)}"},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout == "2 files of the page compressed\n"
-    assert (directory / "static/js/main.0123abcd.js.zst").is_file()
+    assert done.stdout == "4 files of the page compressed\n"
+    assert len(list(directory.glob("static/js/main.*.js.zst"))) == 1
 
 
 @pytest.mark.parametrize(
