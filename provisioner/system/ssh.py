@@ -214,12 +214,14 @@ class SSHHost:
                 atexit.register(self.close)
             path = self._folder / "s"
             if self._master is None:
-                held = process.hold(ssh_command.connect(self.name, path, interactive=sys.stdin.isatty()))
+                resolved = self.resolved()
+                asks = resolved.get("stricthostkeychecking") == "ask"
+                held = process.hold(ssh_command.connect(self.name, path, interactive=sys.stdin.isatty(), asks_about_keys=asks))
                 try:
                     lines = held.lines(ssh_command.READY, _CONNECT_DEADLINE)
                 except CommandFailed as failure:
                     held.end()
-                    raise ssh_command.explained(failure, self.name) from None
+                    raise ssh_command.explained(failure, self.name, resolved) from None
                 self._master = held
                 facts = lines[lines.index(ssh_command.BEGIN) + 1 :] if ssh_command.BEGIN in lines else lines
                 self._facts = dict(zip(ssh_command.FACTS, facts, strict=False))

@@ -19,11 +19,15 @@ _PLAIN = ("RemoteCommand=none", "RequestTTY=no", "PermitLocalCommand=no")
 FACTS = ("home", "user", "system", "machine", "connection")
 
 
-def connect(destination: str, socket: Path, *, interactive: bool) -> list[str]:
-    """The argv of the one connection that all others share: it tells the host's FACTS, then lasts as long as its standard input."""
+def connect(destination: str, socket: Path, *, interactive: bool, asks_about_keys: bool) -> list[str]:
+    """The argv of the one connection that all others share: it tells the host's FACTS, then lasts as long as its standard input.
+
+    What ssh would ask about an unknown host key is refused, since its question may be seen by nobody.
+    """
     facts = 'printf "%s\\n" "$PWD" "$(id -un)" "$(uname -s)" "$(uname -m)" "${SSH_CONNECTION:-}"'
     script = f"echo {BEGIN}; {facts}; echo {READY}; exec cat >/dev/null"
     options = [*_OPTIONS, *_PLAIN, "ControlPersist=no", "ClearAllForwardings=yes", *([] if interactive else ["BatchMode=yes"])]
+    options += ["StrictHostKeyChecking=yes"] if asks_about_keys else []
     return ["ssh", "-M", "-S", str(socket), *_as_options(options), "--", destination, in_sh(script)]
 
 
@@ -160,7 +164,7 @@ _KNOWN = (
     (
         r"Host key verification failed|No \S+ host key is known",
         "the host key of {host} is not known here",
-        "`ssh {destination}` shows its fingerprint and asks; or `ssh-keyscan {host} >> ~/.ssh/known_hosts`, where you trust the network",
+        "`ssh {destination}` shows its fingerprint and asks; or `ssh-keyscan {address} >> ~/.ssh/known_hosts`, where you trust the network",
     ),
     (
         r"Permission denied|Too many authentication failures|no mutual signature",
@@ -180,15 +184,17 @@ _KNOWN = (
 )
 
 
-def explained(failure: CommandFailed, destination: str) -> PreflightError:
-    """A connection that could not be made as what the user has to mend."""
+def explained(failure: CommandFailed, destination: str, resolved: Mapping[str, str]) -> PreflightError:
+    """A connection that could not be made as what the user has to mend; `resolved` is as of `parse_resolved`."""
     seen = failure.output or failure.what
     host = destination.rpartition("@")[2]
     removal = re.search(r"ssh-keygen -f .*", seen)
     remove = f"`{removal[0].strip()}`" if removal else f"`ssh-keygen -R {host}`"
     for pattern, what, hint in _KNOWN:
         if found := re.search(f".*(?:{pattern}).*", seen):
-            words = {"host": host, "destination": destination, "remove": remove}
+            port = resolved.get("port", "22")
+            address = f"{'' if port == '22' else f'-p {port} '}{resolved.get('hostname', host)}"
+            words = {"host": host, "destination": destination, "remove": remove, "address": address}
             return PreflightError(what.format(**words), where=f"ssh {destination}", why=found[0].strip(" @\r"), hint=hint.format(**words))
     return PreflightError(
         f"no connection to {destination}",

@@ -82,12 +82,25 @@ def test_a_key_that_is_not_taken_is_told_with_what_to_do(client: Client, host: S
     assert caught.value.left_as == "nothing was changed"
 
 
-def test_an_unknown_host_key_is_never_taken_unasked(client: Client, host: SSHHost) -> None:
+@pytest.mark.parametrize("at_a_terminal", [False, True])
+def test_an_unknown_host_key_is_never_taken_and_not_asked_about(
+    client: Client, host: SSHHost, monkeypatch: pytest.MonkeyPatch, at_a_terminal: bool
+) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: at_a_terminal)
     client.known_hosts.write_text("")
     with pytest.raises(PreflightError, match="host key of there is not known") as caught:
         host.run(["true"])
     assert "ssh-keyscan" in caught.value.hint
     assert client.known_hosts.read_text() == ""
+
+
+def test_a_host_key_is_taken_where_the_users_own_configuration_says_so(client: Client, host: SSHHost) -> None:
+    known = client.known_hosts.read_text()
+    client.known_hosts.write_text("")
+    config = (client.folder / "config").read_text()
+    (client.folder / "config").write_text(f"StrictHostKeyChecking accept-new\n{config}")
+    assert host.run(["true"]).code == 0
+    assert client.known_hosts.read_text().split()[2] == known.split()[2]
 
 
 def test_a_host_key_that_changed_is_refused_with_the_command_that_forgets_it(client: Client, host: SSHHost, tmp_path: Path) -> None:
