@@ -151,6 +151,7 @@ def _belongings(server: ServerSettings) -> Iterator[Fault]:
         "acme_ca_file": server.tls == "acme" and server.acme_ca is not None,
         "acme_email": server.tls == "acme",
         "http_port": ends_tls(server),
+        "allowed_hosts": not ends_tls(server),
     }
     companions = {
         "trusted_proxies": "tls: external",
@@ -160,6 +161,7 @@ def _belongings(server: ServerSettings) -> Iterator[Fault]:
         "acme_ca_file": "tls: acme and acme_ca",
         "acme_email": "tls: acme",
         "http_port": "tls: acme, internal or files",
+        "allowed_hosts": "a front door without TLS: one with it has the name of its certificate alone",
     }
     for key, right in belongs.items():
         if getattr(server, key) and not right:

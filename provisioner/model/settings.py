@@ -117,6 +117,8 @@ class ServerSettings(Group):
     """With `acme_ca`: PEM file of the private certificates behind it, relative to the stack directory; handed to clients too."""
     acme_email: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+$")] | None = None
     """With `acme`: whom the certificate authority may write to."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Other names that clients use for it, such as a container's for this machine; not where the front door ends TLS itself."""
     trusted_proxies: tuple[str, ...] = ()
     """With `external`: addresses or networks (192.0.2.0/24) whose X-Forwarded-For is believed."""
     auth: Literal["none", "basic"] = "none"
@@ -172,6 +174,14 @@ class ServerSettings(Group):
         if value is not None and not re.fullmatch(r"https://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._~/-]*)?", value):
             raise ValueError("must be an https:// address, such as https://ca.example.com/acme/acme/directory")
         return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts_are_names(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            if not _HOST.fullmatch(value):
+                raise ValueError(f"must be names or addresses without a port, such as my-machine.lan, not {value!r}")
+        return values
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-from provisioner.model.front_door import in_url
+from provisioner.model.front_door import in_url, public_host
+from provisioner.model.settings import ServerSettings
 from provisioner.model.stack import (
     AUTH_DATABASE,
     MINIO_ROOT_USER,
@@ -15,6 +15,8 @@ from provisioner.model.stack import (
     Stack,
 )
 
+# What container engines call the machine that they run on; no public name server has these.
+_MACHINE_IN_CONTAINERS = ("host.docker.internal", "host.containers.internal")
 # In a pattern, which one with `*` is, a bracket is a set of characters.
 ANY_LOCAL_HOST = "localhost,localhost:*,127.0.0.1,127.0.0.1:*,[::1],[[]::1]:*"
 
@@ -119,7 +121,7 @@ def _server_environment(stack: Stack, addresses: Addresses) -> dict[str, str]:
         "PROVISION_LISTEN_ASGI": addresses.listen_asgi,
         "PROVISION_WORKERS": str(server.workers),
         "PROVISION_GENAI": str(server.genai).lower(),
-        "MLFLOW_SERVER_ALLOWED_HOSTS": allowed_hosts(server.public_url),
+        "MLFLOW_SERVER_ALLOWED_HOSTS": _allowed_hosts(server),
     }
     if server.genai:
         environment["PROVISION_JOBS_URI"] = addresses.jobs
@@ -146,9 +148,11 @@ def artifacts_destination(stack: Stack, addresses: Addresses) -> str:
     return f"s3://{store.bucket}" + (f"/{store.prefix}" if store.prefix else "")
 
 
-def allowed_hosts(public_url: str | None) -> str:
+def _allowed_hosts(server: ServerSettings) -> str:
     """The Host headers that MLflow accepts; its match includes the port, so each name stands with and without one."""
-    if not public_url:
-        return ANY_LOCAL_HOST
-    host = in_url(urlsplit(public_url).hostname or "")
-    return f"{host},{host.replace('[', '[[]')}:*,{ANY_LOCAL_HOST}"
+    names = [*dict.fromkeys(filter(None, (public_host(server), *server.allowed_hosts, *_MACHINE_IN_CONTAINERS)))]
+    return ",".join([*(form for name in names for form in _forms(in_url(name))), ANY_LOCAL_HOST])
+
+
+def _forms(host: str) -> tuple[str, str]:
+    return host, f"{host.replace('[', '[[]')}:*"

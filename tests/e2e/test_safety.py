@@ -119,12 +119,14 @@ def test_a_stranger_is_refused_and_the_admin_is_let_in(program: Program) -> None
     assert names == ["tracking server", "access"]
 
 
-def test_a_foreign_host_header_is_refused(program: Program) -> None:
+def test_a_foreign_host_header_is_refused_and_the_machines_name_in_containers_is_known(program: Program) -> None:
     uri = program("status").data["tracking_uri"]
-    request = urllib.request.Request(f"{uri}/api/2.0/mlflow/experiments/search", b"{}", {"Host": "evil.example.com"})
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(request, timeout=10)
-    assert refused.value.code == 403
+    # Who is known is asked for a login.
+    for host, code in (("evil.example.com", 403), ("host.docker.internal:5000", 401), ("host.containers.internal", 401)):
+        request = urllib.request.Request(f"{uri}/api/2.0/mlflow/experiments/search", b"{}", {"Host": host})
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=10)
+        assert refused.value.code == code, host
 
 
 def test_the_stores_side_doors_refuse(program: Program) -> None:

@@ -12,7 +12,7 @@ import pytest
 from provisioner.model.secret import Secret
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import RuntimeKind, Stack, build_stack
-from provisioner.model.stores import IN_CONTAINERS, allowed_hosts, artifacts_destination, postgres_uri, service_environment
+from provisioner.model.stores import IN_CONTAINERS, artifacts_destination, postgres_uri, service_environment
 
 EXTERNAL = "backend_store: {kind: external, uri: 'postgresql+psycopg2://team@db.example.com:5433/ml?sslmode=require'}\n"
 S3 = "artifact_store: {kind: s3, bucket: team, prefix: ml/flow, endpoint_url: 'https://s3.example.com', region: eu-west-1}\n"
@@ -241,26 +241,27 @@ def test_a_login_beside_a_database_of_the_user_is_kept_in_that_database() -> Non
 
 
 @pytest.mark.parametrize(
-    ("public_url", "named"),
+    ("server", "named"),
     [
-        (None, []),
-        ("https://ml.example.com", ["ml.example.com"]),
-        ("http://localhost:8080", ["localhost"]),
-        ("https://ml:8443", ["ml"]),
-        ("https://[2001:db8::1]:8443", ["[2001:db8::1]"]),
+        ("{}", []),
+        ("{public_url: 'https://ml.example.com', auth: basic}", ["ml.example.com"]),
+        ("{public_url: 'http://localhost:8080'}", ["localhost"]),
+        ("{public_url: 'https://[2001:db8::1]:8443', auth: basic}", ["[2001:db8::1]"]),
+        ("{allowed_hosts: [desk.lan, '192.0.2.1', 'fd00::1']}", ["desk.lan", "192.0.2.1", "[fd00::1]"]),
     ],
 )
-def test_every_allowed_name_is_let_in_with_and_without_a_port(public_url: str | None, named: list[str]) -> None:
-    hosts = allowed_hosts(public_url).split(",")
+def test_every_allowed_name_is_let_in_with_and_without_a_port(server: str, named: list[str]) -> None:
+    stack = build_stack(parse_settings(f"server: {server}\n"), "docker")
+    hosts = service_environment(stack, "mlflow", IN_CONTAINERS)["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
 
     def lets_in(host: str) -> bool:
         # As MLflow matches them (`mlflow.server.security_utils.is_allowed_host_header`).
         return any(fnmatch(host, one) if "*" in one else host == one for one in hosts)
 
-    for name in [*named, "localhost", "127.0.0.1", "[::1]"]:
+    for name in [*named, "localhost", "127.0.0.1", "[::1]", "host.docker.internal", "host.containers.internal"]:
         assert lets_in(name)
         assert lets_in(f"{name}:5000")
-    assert not any(map(lets_in, ["evil.example.com", ":5000", "[:5000", "[2001:db8::2]:8443", "1:5000"]))
+    assert not any(map(lets_in, ["evil.example.com", "x.host.docker.internal", ":5000", "[:5000", "[2001:db8::2]:8443", "1:5000"]))
 
 
 def test_a_database_behind_a_socket_is_addressed_by_its_directory() -> None:
