@@ -30,7 +30,7 @@ ARGUMENTS = (
     "--disable-component-update",
     "--window-size=1400,1000",
     "--remote-debugging-port=0",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 )
 
 
@@ -100,13 +100,14 @@ class Browser:
         self._ask("Page.navigate", url="about:blank")
         started = time.monotonic()
         self._ask("Page.navigate", visit, url=url)
+        origin = "/".join(url.split("/")[:3])
         last, waiting = time.monotonic(), [url]
         while time.monotonic() < started + DEADLINE and not visit.disturbed():
             if self._listen(visit, 0.5):
                 last = time.monotonic()
                 continue
             # A worker's script ends in a session of its own.
-            loading = [one.url for one in visit.ours("http://127.0.0.1") if not (one.size or one.failure or one.cached)]
+            loading = [one.url for one in visit.ours(origin) if not (one.size or one.failure or one.cached)]
             waiting = [url for url in loading if not url.endswith(".worker.js")]
             if not waiting and time.monotonic() > last + QUIET and shown(self.text(visit)):
                 visit.seconds = last - started

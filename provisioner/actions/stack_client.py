@@ -68,7 +68,7 @@ def client(door: FrontDoor, public_url: str, password: Secret | None, timeout: f
         identity=door.identity,
         connect=door.address,
         host=urlsplit(public_url).netloc,
-        origin=public_url,
+        origin=f"{urlsplit(public_url).scheme}://{urlsplit(public_url).netloc}",
         username=ADMIN_LOGIN if password else "",
         password=password.reveal() if password else "",
         timeout=timeout,

@@ -47,6 +47,17 @@ def public_host(server: ServerSettings) -> str:
     return urlsplit(server.public_url or "").hostname or ""
 
 
+def public_origin(server: ServerSettings) -> str:
+    """What a browser calls the origin of the address that people type: it has no path; "" when there is none."""
+    parts = urlsplit(server.public_url or "")
+    return f"{parts.scheme}://{parts.netloc}" if server.public_url else ""
+
+
+def public_path(server: ServerSettings) -> str:
+    """The path below which people reach the server, as /mlflow; "" for none."""
+    return urlsplit(server.public_url or "").path
+
+
 def default_port(server: ServerSettings) -> int:
     """The port that the front door listens on when `server.port` names none."""
     if ends_tls(server):

@@ -16,6 +16,7 @@ MOST_WORKERS = 64
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Memory = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[mg]$")]
+_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~@+-]+)*")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|[0-9a-f:.]+")
 SSHDestination = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]*@)?[A-Za-z0-9][A-Za-z0-9._:-]*$")]
 ImageReference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]+$")]
@@ -100,7 +101,7 @@ class ServerSettings(Group):
     port: Port | None = None
     """The front door's port; absent: with TLS the port of `public_url`, else 5000, or the next free one, which is then kept."""
     public_url: str | None = None
-    """The address that people type, such as https://mlflow.example.com; `tls` needs it."""
+    """The address that people type, such as https://mlflow.example.com or https://example.com/mlflow; `tls` needs it."""
     tls: Literal["acme", "internal", "files", "external"] | None = None
     """Who ends TLS. `acme`: certificates of Let's Encrypt. `internal`: a certificate authority of this stack. `files`: a certificate
     of yours. `external`: something of yours before the front door. Absent: plain HTTP, on this machine alone."""
@@ -153,13 +154,15 @@ class ServerSettings(Group):
 
     @field_validator("public_url")
     @classmethod
-    def _public_url_is_origin(cls, value: str | None) -> str | None:
+    def _public_url_is_an_address(cls, value: str | None) -> str | None:
         if value is None:
             return value
         parts = _http_parts(value)
         host = parts.hostname or ""
-        if parts.path.strip("/") or parts.query or parts.fragment or not _HOST.fullmatch(host):
-            raise ValueError("must be an address without a path, such as https://mlflow.example.com")
+        if parts.query or parts.fragment or not _HOST.fullmatch(host):
+            raise ValueError("must be an address such as https://mlflow.example.com or https://example.com/mlflow")
+        if not _PATH.fullmatch(parts.path.rstrip("/")):
+            raise ValueError("must have a path of letters, digits and ._~@+- alone, such as /mlflow")
         if parts.username is not None:
             raise ValueError("must hold no login")
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from provisioner.model.front_door import in_url, public_host
+from provisioner.model.front_door import in_url, public_host, public_origin
 from provisioner.model.settings import ServerSettings
 from provisioner.model.stack import (
     AUTH_DATABASE,
@@ -126,7 +126,7 @@ def _server_environment(stack: Stack, addresses: Addresses) -> dict[str, str]:
     if server.genai:
         environment["PROVISION_JOBS_URI"] = addresses.jobs
     if server.public_url:
-        environment["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = server.public_url
+        environment["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = public_origin(server)
     if stack.login:
         own = postgres_uri(MLFLOW_ROLE, AUTH_DATABASE, addresses.postgres)
         environment["PROVISION_AUTH_STORE"] = backend if stack.settings.backend_store.uri else own

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
-from provisioner.model.front_door import ends_tls, in_url, is_address, is_public_name, public_host
+from provisioner.model.front_door import ends_tls, in_url, is_address, is_public_name, public_host, public_origin, public_path
 from provisioner.model.settings import ServerSettings
 from provisioner.model.stack import Stack
 from provisioner.model.stores import Addresses
@@ -109,7 +109,7 @@ _TRACKING_SERVER = """\
 _SITE = """\
 {address} {{
 	{bind}
-	import access_log
+{prefix}	import access_log
 	log_append user {{http.reverse_proxy.header.X-Provision-User}}
 {tls}	# An artifact has any size; what is read whole has not.
 	@whole not {{
@@ -167,6 +167,14 @@ _SITE = """\
 }}
 """
 
+# Whether what is before us takes the path away or hands it on, we answer alike. What the page names, it names beside itself.
+_PREFIX = """\
+	route {{
+		redir {path} {path}/ 308
+		uri {path}/* strip_prefix {path}
+	}}
+"""
+
 # As Flask says it.
 _NOT_ALLOWED = """\
 <!doctype html>
@@ -204,7 +212,7 @@ _REDIRECT = """
 {address} {{
 	{bind}
 	import access_log
-	redir {public_url}{{uri}} 308
+	redir {origin}{{uri}} 308
 }}
 """
 
@@ -233,6 +241,7 @@ def _text(stack: Stack, addresses: Addresses, asgi_paths: Sequence[str], configu
     site = _SITE.format(
         address=f"https://{name}:{port}" if secure else f"http://:{port}",
         bind=f"bind {bind}",
+        prefix=_PREFIX.format(path=path) if (path := public_path(server)) else "",
         tls=_tls(server, addresses),
         identity_path=IDENTITY_PATH,
         configuration=configuration,
@@ -253,7 +262,7 @@ def _text(stack: Stack, addresses: Addresses, asgi_paths: Sequence[str], configu
         text += _OTHER_NAMES.format(address=f"https://:{port}", bind=f"bind {bind}")
     if secure and addresses.front_http:
         address = f"http://:{_port(addresses.front_http)}"
-        text += _REDIRECT.format(address=address, bind=f"bind {bind_http}", public_url=server.public_url)
+        text += _REDIRECT.format(address=address, bind=f"bind {bind_http}", origin=public_origin(server))
     return text
 
 
@@ -265,6 +274,9 @@ def identity_files(identity: str) -> dict[str, bytes]:
 def _options(stack: Stack, addresses: Addresses) -> str:
     server = stack.settings.server
     lines = ["admin off", f"auto_https {'disable_redirects' if ends_tls(server) else 'off'}", "persist_config off", "grace_period 30s"]
+    if public_path(server):
+        # The path goes before anything looks at it.
+        lines.append("order route first")
     if ends_tls(server):
         lines.append(f"https_port {_port(addresses.front)}")
         # Without a listener of ours the one for ACME's challenge is opened when it is needed.
@@ -287,8 +299,10 @@ def _tls(server: ServerSettings, addresses: Addresses) -> str:
     if ends_tls(server):
         source = f" {addresses.front_files}/{CERTIFICATE} {addresses.front_key}" if server.tls == "files" else ""
         text += f"\ttls{source} {{\n\t\tprotocols tls1.2 tls1.3\n{_issuer(server, addresses)}\t}}\n"
-    # A browser keeps to it for a year: nothing for a name that another network may use too, or for a private certificate.
-    if server.tls in {"acme", "files", "external"} and is_public_name(public_host(server)):
+    # A browser keeps to it for a year: nothing for a name that another network or another server may use too, or for a private
+    # certificate.
+    alone = is_public_name(public_host(server)) and not public_path(server)
+    if server.tls in {"acme", "files", "external"} and alone:
         text += '\theader >Strict-Transport-Security "max-age=31536000"\n'
     return text
 

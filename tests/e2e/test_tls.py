@@ -133,6 +133,29 @@ def run_with(front: Front, argv: list[str], cwd: Path, **variables: str) -> subp
     return subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=300)
 
 
+def test_a_path_before_all_others_is_served_over_tls(front: Front) -> None:
+    address, path = own_address(), "/team/mlflow"
+    uri = f"https://{address}:{front.port}{path}"
+    front.needs(f"  bind: 0.0.0.0\n  tls: internal\n  public_url: {uri}\n")
+    client = front.client(address, address=address)
+    assert client("GET", f"{path}/").status == 200
+    assert client("POST", f"{path}{SEARCH}", QUERY, Origin=f"https://{address}:{front.port}").status == 200
+    assert client("GET", path).headers["location"] == f"{path}/"
+    plain = Client(front.http_port, address, address=address, tls=False)
+    assert plain("GET", f"{path}/version").headers["location"] == f"{uri}/version"
+    login = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": front.program.secret("mlflow_admin_password")}
+    seen = run_with(
+        front,
+        ["python", "-c", MLFLOW_CLIENT],
+        front.program.stack.parent,
+        MLFLOW_TRACKING_URI=uri,
+        MLFLOW_TRACKING_SERVER_CERT_PATH=str(front.ca),
+        **login,
+    )
+    assert seen.returncode == 0, seen.stderr
+    assert seen.stdout.splitlines()[-1] == "seen through TLS"
+
+
 def test_an_address_gets_a_certificate_of_the_stacks_own_authority(front: Front) -> None:
     address = own_address()
     front.at_its_address()

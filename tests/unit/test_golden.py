@@ -42,7 +42,7 @@ CASES = {
         "  tls_certificate: cert.pem\n  tls_key: key.pem\n"
     ),
     "tls-external": (
-        "server:\n  auth: basic\n  bind: 192.0.2.7\n  tls: external\n  public_url: https://mlflow.example.com\n"
+        "server:\n  auth: basic\n  bind: 192.0.2.7\n  tls: external\n  public_url: https://mlflow.example.com/team/mlflow\n"
         "  trusted_proxies: [192.0.2.0/28, '2001:db8::1']\n"
     ),
 }

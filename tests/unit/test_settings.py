@@ -41,8 +41,8 @@ VALUES = {
         {"server": {"auth": "basic", "public_url": "https://ml.example.com"}},
     ),
     "a public address that is this machine": (
-        "server: {public_url: 'http://localhost:80'}\n",
-        {"server": {"public_url": "http://localhost:80"}},
+        "server: {public_url: 'http://localhost:80/team/ml.flow/'}\n",
+        {"server": {"public_url": "http://localhost:80/team/ml.flow"}},
     ),
     "workers by number": ("server: {workers: 64}\n", {"server": {"workers": 64}}),
     "a database that exists": (
@@ -120,9 +120,17 @@ FAULTS = {
         LOGIN + "http://ml.example.com\n",
         ["3 server.public_url: must start with https://: logins travel over it"],
     ),
-    "a public address with a path": (
-        LOGIN + "https://ml.example.com/mlflow\n",
-        ["3 server.public_url: must be an address without a path, such as https://mlflow.example.com"],
+    "a public address with a query": (
+        LOGIN + "https://ml.example.com/mlflow?x=1\n",
+        ["3 server.public_url: must be an address such as https://mlflow.example.com or https://example.com/mlflow"],
+    ),
+    "a public address whose path leads upward": (
+        LOGIN + "https://ml.example.com/team/../mlflow\n",
+        ["3 server.public_url: must have a path of letters, digits and ._~@+- alone, such as /mlflow"],
+    ),
+    "a public address whose path the front door would read otherwise": (
+        LOGIN + "https://ml.example.com/{env.HOME}\n",
+        ["3 server.public_url: must have a path of letters, digits and ._~@+- alone, such as /mlflow"],
     ),
     "a public address with a login": (LOGIN + "https://u:p@ml.example.com\n", ["3 server.public_url: must hold no login"]),
     "a public address with no such port": (LOGIN + "https://ml.example.com:70000\n", ["3 server.public_url: Port out of range 0-65535"]),

@@ -58,7 +58,7 @@ def test_all_faults_are_said_at_once_with_those_of_other_groups() -> None:
         (f"  tls: external\n  trusted_proxies: [proxy.lan]\n{PUBLIC}", "trusted_proxies: must be addresses or networks"),
         (f"  tls: acme\n  acme_ca: http://ca.example.com\n{PUBLIC}", "acme_ca: must be an https:// address"),
         (f"  tls: acme\n  acme_ca: 'https://ca.example.com/{{env.HOME}}'\n{PUBLIC}", "acme_ca: must be an https:// address"),
-        ("  public_url: 'https://mlflow.example.com{'\n", "public_url: must be an address without a path"),
+        ("  public_url: 'https://mlflow.example.com{'\n", "public_url: must be an address such as"),
         ("  public_url: https://mlflow.example.com:99999\n", "public_url: Port out of range"),
         ("  bind: fe80::1%eth0\n", "bind: must be an IP address"),
     ],
