@@ -186,6 +186,11 @@ def error_document(error: ProvisionError) -> dict[str, str]:
     }
 
 
+def counted(number: int, noun: str) -> str:
+    """Return the number and the noun in its form: `1 artifact`, `3 artifacts`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def result_document(result: Result, recorder: Recorder) -> str:
     """The one JSON document of a command; `data` has its steps and checks beside its own keys."""
     data = {

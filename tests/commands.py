@@ -21,12 +21,18 @@ def _flat(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
             yield before + name, command
 
 
-COMMANDS: dict[str, Any] = dict(_flat(PROGRAM))
+_ALL = dict(_flat(PROGRAM))
+COMMANDS: dict[str, Any] = {name: command for name, command in _ALL.items() if not command.hidden}
+# Other names of commands, which do the same.
+_ALIASES = {
+    name: next(known for known, one in COMMANDS.items() if one.help == command.help) for name, command in _ALL.items() if command.hidden
+}
 
 
 def named(words: list[str]) -> tuple[str, list[str]]:
     """The command that the words begin with, and the rest of them; "" when they begin with none."""
     for count in (2, 1):
-        if (name := " ".join(words[:count])) in COMMANDS:
+        name = " ".join(words[:count])
+        if (name := _ALIASES.get(name, name)) in COMMANDS:
             return name, words[count:]
     return "", words

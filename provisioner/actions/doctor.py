@@ -20,6 +20,7 @@ from provisioner.actions.local_runs import LocalRuns, local_runs
 from provisioner.actions.stack_client import StackRest
 from provisioner.errors import LinkRefused, ProvisionError
 from provisioner.model.login import PASSWORD, USERNAME
+from provisioner.output import counted
 from provisioner.system.certificates import CERT_PATH, clients_ca_file
 from provisioner.system.files import read_file
 from provisioner.system.proxies import swallowing_proxy
@@ -165,7 +166,7 @@ def server_report(
         release = _release(rest)
     except RestError as error:
         return ServerReport(uri, True, False, f"/health answers, the API does not: {error}", _api_hint(error.status), proxy)
-    seen = f"/health answered in {took:.0f} ms, {count} experiments"
+    seen = f"/health answered in {took:.0f} ms, {counted(count, 'experiment')}"
     hint = "new experiments go through the server; move runs of the old ones, or give them a new name" if bypassing else ""
     return ServerReport(uri, True, True, seen, fix or mend or hint, proxy, count, tuple(bypassing), release, problem)
 

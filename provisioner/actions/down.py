@@ -16,7 +16,7 @@ from provisioner.actions.stack_directory import CA_FILE, STATE_FILE, OpenStack, 
 from provisioner.actions.status import size
 from provisioner.errors import Declined, ProvisionError
 from provisioner.model.stack import Stack
-from provisioner.output import Reporter, Result
+from provisioner.output import Reporter, Result, counted
 from provisioner.runtimes.base import Runtime
 from provisioner.system.host import LocalHost
 
@@ -103,7 +103,8 @@ def _stores(stack: Stack, runtime: Runtime) -> list[str]:
     if not usage:
         database = files = "how much is unknown while the stack is down"
     backend = f"erases  all runs and models: the backend store ({database})"
-    artifacts = f"erases  {usage.get('artifact_objects', 'all')} artifacts ({files})"
+    objects = usage.get("artifact_objects")
+    artifacts = f"erases  {'all artifacts' if objects is None else counted(objects, 'artifact')} ({files})"
     return [
         backend if stack.own_backend else f"keeps   the backend store, which is yours: {settings.backend_store.uri}",
         artifacts if stack.artifacts != "s3" else f"keeps   the bucket, which is yours: {settings.artifact_store.bucket}",

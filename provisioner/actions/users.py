@@ -62,6 +62,7 @@ def list_users(option: Path | None, reporter: Reporter) -> Result:
     server = open_users(option, reporter)
     result = _result("user list", server)
     rows = []
+    result.lines.append(f"{'USER':<20} {'MAY':<14} GRANTED")
     for user in sorted(server.call("GET", f"{API}/users/list")["users"], key=lambda row: str(row["username"])):
         granted = [
             {"resource_type": row["resource_type"], "resource": row["resource_pattern"], "permission": _our_word(row["permission"])}

@@ -50,4 +50,7 @@ for command in (
     user_commands.credentials,
 ):
     app.command()(command)
+app.command(name="open")(stack_commands.open_)
+# What Compose calls it.
+app.command(name="ps", hidden=True)(stack_commands.status)
 app.add_typer(user_commands.users, name="user")

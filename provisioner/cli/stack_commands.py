@@ -82,6 +82,13 @@ def status(stack: StackOption = None, output: OutputOption = Output.text) -> Non
     run("status", output, lambda reporter: action(stack, reporter))
 
 
+def open_(stack: StackOption = None, output: OutputOption = Output.text) -> None:
+    """Open the stack's page in your browser."""
+    from provisioner.actions.open_page import open_page
+
+    run("open", output, lambda reporter: open_page(stack, reporter))
+
+
 def logs(
     service: Annotated[str | None, typer.Argument(metavar="SERVICE", help="One service; all when absent.", show_default=False)] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,

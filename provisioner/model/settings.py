@@ -8,13 +8,23 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 SOURCE = "provision.yml"
 MOST_WORKERS = 64
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
-Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _refuse_boolean(value: Any) -> Any:
+    # For Python true is 1. Pydantic takes no other error for a fault of the value.
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number, not {str(value).lower()}")  # noqa: TRY004
+    return value
+
+
+_Number = BeforeValidator(_refuse_boolean)
+Port = Annotated[int, Field(ge=1, le=65535), _Number]
 Memory = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[mg]$")]
 _PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~@+-]+)*")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|[0-9a-f:.]+")
@@ -233,7 +243,7 @@ class Limits(Group):
 
     memory: Memory | None = None
     """For example 512m or 2g."""
-    cpus: Annotated[float, Field(gt=0, le=1024)] | None = None
+    cpus: Annotated[float, Field(gt=0, le=1024), _Number] | None = None
     """Processor cores, for example 1.5."""
 
 

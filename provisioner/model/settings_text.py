@@ -125,4 +125,4 @@ def _fault(place: str, text: str) -> SettingsError:
 
 
 def _gathered(source: str, faults: list[SettingsError]) -> SettingsError:
-    return SettingsError(f"{source} has {len(faults)} fault(s)", faults=list(faults))
+    return SettingsError(f"{source} has {len(faults)} fault{'' if len(faults) == 1 else 's'}", faults=list(faults))

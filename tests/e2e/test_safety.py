@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tests.browser import Browser
-from tests.checks import may_do_little
+from tests.checks import eventually, may_do_little
 from tests.installed import Program
 from tests.support.ports import free_port
 
@@ -195,6 +195,18 @@ def test_server_and_stores_have_no_route_out(program: Program) -> None:
         for name in networks["NetworkSettings"]["Networks"]:
             network = json.loads(subprocess.run(["docker", "network", "inspect", name], check=True, capture_output=True).stdout)[0]
             assert network["Internal"], f"{service} is on {name}"
+
+
+def test_open_shows_the_page_where_a_browser_can_have_a_window(program: Program, tmp_path: Path) -> None:
+    uri, told = program("status").data["tracking_uri"], tmp_path / "told"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" >{told}\n')
+    browser.chmod(0o755)
+    screen = {"BROWSER": str(browser), "DISPLAY": ":99"}
+    assert program.changed(variables={**program.variables, **screen})("open").data["opened"]
+    eventually(lambda: told.exists() and told.read_text() == f"{uri}/", 10, "the browser is told the address")
+    blind = program.changed(variables={**program.variables, "BROWSER": str(browser), "DISPLAY": "", "WAYLAND_DISPLAY": ""})("open")
+    assert (blind.code, blind.data["opened"], blind.data["tracking_uri"]) == (0, False, uri)
 
 
 def test_the_page_after_a_login_complains_of_nothing(program: Program, browser: Browser) -> None:

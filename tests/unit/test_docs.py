@@ -307,6 +307,7 @@ ACTIONS = {
     "down": ("down",),
     "erase": ("down",),
     "status": ("status",),
+    "open": ("open_page",),
     "logs": ("logs",),
     "init": ("files",),
     "render": ("files",),

@@ -120,6 +120,8 @@ FAULTS = {
         LOGIN + "http://ml.example.com\n",
         ["3 server.public_url: must start with https://: logins travel over it"],
     ),
+    "a port that is no number": ("server: {port: true}\n", ["1 server.port: must be a number, not true"]),
+    "cores that are no number": ("resources: {mlflow: {cpus: false}}\n", ["1 resources.mlflow.cpus: must be a number, not false"]),
     "a public address with a query": (
         LOGIN + "https://ml.example.com/mlflow?x=1\n",
         ["3 server.public_url: must be an address such as https://mlflow.example.com or https://example.com/mlflow"],
@@ -224,7 +226,7 @@ def test_another_file_is_named_as_the_caller_calls_it() -> None:
     with pytest.raises(SettingsError) as caught:
         parse_settings("zzz: 1\n", "team.yml")
     assert [fault.what for fault in caught.value.all()] == ["team.yml:1 zzz: unknown key"]
-    assert caught.value.what == "team.yml has 1 fault(s)"
+    assert caught.value.what == "team.yml has 1 fault"
 
 
 def test_settings_cannot_be_changed_by_whoever_reads_them() -> None:
