@@ -15,6 +15,7 @@ from artifacts import refuse_wide_paths
 from bodies import bounded
 from locations import Root, refuse_locations_outside
 from logins import Judge
+from malformed import refuse_malformed
 from mlflow.server import app as flask_app
 from mlflow.server.fastapi_app import app as fastapi_app
 from mlflow.server.handlers import initialize_backend_stores
@@ -43,6 +44,7 @@ def applications(settings: Settings, threads: int) -> tuple[Any, Any]:
     bounded_statements(half)
     initialize_backend_stores(settings.backend_store, settings.backend_store, "mlflow-artifacts:/")
     asgi = fastapi_app
+    refuse_malformed(flask_app, login=settings.login)
     if settings.login:
         from mlflow.server.auth import create_app
 

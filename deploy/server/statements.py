@@ -88,9 +88,14 @@ class Bounds:
         self._leave(connection)
 
     def failed(self, context: Any) -> Exception | None:
-        """What to say of a statement that took too much."""
+        """What to say of a statement that took too much, or has a value that is none of the database's; of none is its text said."""
         if context.connection is not None:
             self._leave(context.connection)
+        if error := context.sqlalchemy_exception:
+            # MLflow puts the error's text into its answers: what was asked of the database is nobody's business.
+            error.statement = error.code = None
+        if isinstance(context.original_exception, ValueError):
+            return _error(f"The database cannot take a value of this request: {context.original_exception}")
         if getattr(context.original_exception, "pgcode", None) not in _TOO_MUCH:
             return None
         return _error(f"The database gave this request up: it took more than {SECONDS} s, or too much memory. Ask for less at once.")

@@ -21,6 +21,7 @@ from tests.browser import Browser
 from tests.checks import eventually, may_do_little
 from tests.installed import Program
 from tests.support.ports import free_port
+from tests.tls_client import basic
 
 
 @pytest.fixture(scope="module", params=["docker", "embedded"])
@@ -195,6 +196,17 @@ def test_server_and_stores_have_no_route_out(program: Program) -> None:
         for name in networks["NetworkSettings"]["Networks"]:
             network = json.loads(subprocess.run(["docker", "network", "inspect", name], check=True, capture_output=True).stdout)[0]
             assert network["Internal"], f"{service} is on {name}"
+
+
+def test_a_body_that_is_no_object_is_refused_after_the_login(program: Program) -> None:
+    uri = program("status").data["tracking_uri"]
+    login = basic("admin", program.secret("mlflow_admin_password"))
+    for headers, code in (({}, 401), ({"Authorization": login}, 400)):
+        for path in ("/api/2.0/mlflow/runs/create", "/api/2.0/mlflow/users/create", "/graphql"):
+            request = urllib.request.Request(f"{uri}{path}", b"[1]", {"Content-Type": "application/json", **headers})
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(request, timeout=10)
+            assert refused.value.code == code, path
 
 
 def test_open_shows_the_page_where_a_browser_can_have_a_window(program: Program, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import psycopg2
 import pytest
 from flask import Flask
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import DataError
 
 sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
 
@@ -38,6 +39,12 @@ class Connection:
 
     def __init__(self) -> None:
         self.info: dict[str, Any] = {}
+
+
+def failure(original: object, connection: Connection | None = None) -> SimpleNamespace:
+    """What SQLAlchemy tells of a failed statement."""
+    error = DataError("SELECT a FROM b", {"a": 1}, Exception("out of range"), code="9h9h")
+    return SimpleNamespace(connection=connection, original_exception=original, sqlalchemy_exception=error)
 
 
 def joining(count: int) -> str:
@@ -68,7 +75,7 @@ def test_statements_with_many_joins_take_turns(monkeypatch: pytest.MonkeyPatch, 
     if end == "after":
         bounds.after(first)
     elif end == "failed":
-        bounds.failed(SimpleNamespace(connection=first, original_exception=ValueError()))
+        bounds.failed(failure(ValueError(), first))
     else:
         bounds.before(first, None, "ROLLBACK")
     bounds.before(second, None, joining(MANY_JOINS + 1))
@@ -78,11 +85,21 @@ def test_statements_with_many_joins_take_turns(monkeypatch: pytest.MonkeyPatch, 
 def test_what_the_database_gives_up_is_said_in_words() -> None:
     bounds = Bounds(1)
     for code in ("57014", "53200"):
-        told = bounds.failed(SimpleNamespace(connection=None, original_exception=SimpleNamespace(pgcode=code)))
+        told = bounds.failed(failure(SimpleNamespace(pgcode=code)))
         assert isinstance(told, MlflowException)
         assert told.get_http_status_code() == 400
         assert "more than 60 s" in str(told)
-    assert bounds.failed(SimpleNamespace(connection=None, original_exception=SimpleNamespace(pgcode="23505"))) is None
+    assert bounds.failed(failure(SimpleNamespace(pgcode="23505"))) is None
+    told = bounds.failed(failure(ValueError("A string literal cannot contain NUL (0x00) characters.")))
+    assert isinstance(told, MlflowException)
+    assert (told.get_http_status_code(), "NUL" in str(told)) == (400, True)
+
+
+def test_the_text_of_a_statement_is_in_no_error() -> None:
+    said = failure(SimpleNamespace(pgcode="22003"))
+    assert "SELECT a FROM b" in str(said.sqlalchemy_exception)
+    assert Bounds(1).failed(said) is None
+    assert str(said.sqlalchemy_exception) == "(builtins.Exception) out of range"
 
 
 def test_every_engine_has_the_bounds() -> None:
