@@ -147,6 +147,7 @@ class Listener:
                 program.signal(signal.SIGKILL)
                 start.tell("failed", why)
                 return former
+        start.tell("alone", str(program.pid))
         return program
 
     def _end(self, *programs: Program) -> None:

@@ -21,6 +21,7 @@ BOOTSTRAP = "bootstrap"
 PORT_DEADLINE = 10.0
 # The launcher gives it a little less.
 TAKE_OVER_DEADLINE = 200.0
+ALONE_DEADLINE = 10.0
 
 
 class Changes:
@@ -94,7 +95,7 @@ class Changes:
         return memory
 
     def _take_over(self, name: str, memory: Memory) -> Memory:
-        """A new process of the service is ready, and the one before told to end; NotTakenOver when it does not get ready."""
+        """A new process of the service serves, alone where the one before ends soon; NotTakenOver when it does not get ready."""
         forget_starts(memory, name)
         self._client.signal(name, "USR2")
         until = time.monotonic() + TAKE_OVER_DEADLINE
@@ -110,6 +111,10 @@ class Changes:
                     service=name,
                     log=tail(self._log(name), 2000),
                 )
+            time.sleep(0.05)
+        # For a moment both answer, the one before by what it was started with; with a transfer under way for longer.
+        until = time.monotonic() + ALONE_DEADLINE
+        while read_note(memory, name, "alone") is None and time.monotonic() < until:
             time.sleep(0.05)
         return self._kept(memory, applied={**memory.applied, name: self._wanted[name]})
 

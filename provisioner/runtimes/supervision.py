@@ -183,7 +183,10 @@ def read_taken(memory: Memory, name: str) -> str:
 
 
 def read_note(memory: Memory, name: str, kind: str) -> str | None:
-    """What the launcher of that service has written of its last start: which port was `taken`, whether it is `ready` or has `failed`."""
+    """What the launcher of that service has written of its last start: which port was `taken`, whether it is `ready` or has `failed`.
+
+    `alone` when the process before has ended.
+    """
     try:
         return (Path(memory.run) / f"{name}.{kind}").read_text(encoding="utf-8").strip()
     except OSError:
@@ -192,7 +195,7 @@ def read_note(memory: Memory, name: str, kind: str) -> str | None:
 
 def forget_starts(memory: Memory, name: str) -> None:
     """Starts that somebody asked for are no sign of illness."""
-    for kind in ("starts", "taken", "ready", "failed"):
+    for kind in ("starts", "taken", "ready", "failed", "alone"):
         with suppress(OSError):
             (Path(memory.run) / f"{name}.{kind}").unlink()
 

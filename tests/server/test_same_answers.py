@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -66,6 +67,19 @@ def refuses_a_large_page_in_words_of_its_own(ours: Reply, theirs: Reply) -> bool
     )
 
 
+def says_no_sql(ours: Reply, theirs: Reply) -> bool:
+    """The same words, without the statement and what was bound to it."""
+    mine, its = ours.document, theirs.document
+    without = its["message"].partition("\n[SQL:")[0]
+    return "\n[SQL:" in its["message"] and ours.status == theirs.status and mine == {**its, "message": without}
+
+
+def refuses_what_cannot_be_read(asked: str, ours: Reply, theirs: Reply) -> bool:
+    """A body that is no object, a query that ends too soon, a NUL: faults of who asks, where MLflow has one of its own."""
+    unreadable = r"\x00" in asked or "'query': '{'" in asked or re.match(r"POST \S+ (\[\]|5|\"text\") ", asked)
+    return bool(unreadable) and (ours.status, theirs.status, ours.document["error_code"]) == (400, 500, "INVALID_PARAMETER_VALUE")
+
+
 # What differs, and why that is right: by the beginning of the call.
 KNOWN: dict[str, Callable[[Reply, Reply], bool]] = {
     "GET /ajax-api/3.0/mlflow/server-info": clients_stay_at_the_front_door,
@@ -86,6 +100,10 @@ def is_known(asked: str, ours: Reply, theirs: Reply) -> bool:
         return True
     if "'max_results': 50001" in asked:
         return refuses_a_large_page_in_words_of_its_own(ours, theirs)
+    if b"[SQL:" in theirs.body:
+        return says_no_sql(ours, theirs)
+    if theirs.status == 500:
+        return refuses_what_cannot_be_read(asked, ours, theirs)
     return any(asked.startswith(beginning) and is_right(ours, theirs) for beginning, is_right in KNOWN.items())
 
 

@@ -22,7 +22,7 @@ from tests.link_project import BASE, LOCAL, LOGIN, OLD, OURS, SHARED, THEIRS, UR
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PROVISION_STATE_DIR", str(tmp_path / "state"))
     for name in [*os.environ]:
-        if name in {"KEDRO_ENV", "MLFLOW_TRACKING_URI"} or name.lower().endswith("_proxy"):
+        if name == "KEDRO_ENV" or name.startswith("MLFLOW_") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     return tmp_path / "state"
 

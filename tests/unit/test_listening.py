@@ -230,6 +230,7 @@ def test_another_program_takes_the_place_of_one_that_runs_and_no_call_is_lost(tm
         assert calls.failed == []
         assert len(set(calls.seen)) == 2
         assert Path(f"{path}.ready").read_text() == f"{calls.seen[-1]}\n"
+        eventually(Path(f"{path}.alone").exists, 10, "the one before has ended")
 
 
 def test_one_that_does_not_get_ready_leaves_the_one_before(tmp_path: Path) -> None:
