@@ -61,6 +61,10 @@ class Visit:
         """Bytes over the wire from the front door."""
         return sum(request.size for request in self.ours(uri))
 
+    def complained(self, uri: str) -> list[str]:
+        """What the console has of that address, or of none."""
+        return [complaint for complaint in self.complaints if uri in complaint or "http" not in complaint]
+
     def disturbed(self) -> bool:
         """Whether the machine's network changed, as when a container starts: Chromium then fails every request under way."""
         return any(request.failure == "net::ERR_NETWORK_CHANGED" for request in self.requests.values())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from messages import mlflow_error
+
 GRAPHQL = "/graphql"
 
 
@@ -56,6 +58,4 @@ def _refused() -> Any:
 
 
 def _answer(message: str) -> Any:
-    from flask import Response
-
-    return Response(json.dumps({"error_code": "INVALID_PARAMETER_VALUE", "message": message}), 400, mimetype="application/json")
+    return mlflow_error(400, "INVALID_PARAMETER_VALUE", message).by_flask()

@@ -121,12 +121,16 @@ def place_of(project: KedroProject, env: str, path: Sequence[str], reader: Reade
             file = read_layer(project, name, "mlflow", reader).homes.get(path[0])
         except LinkRefused:
             continue
-        content = reader(file) if file else None
-        for depth in range(len(path), found[0], -1):
-            if file and (number := line(content or b"", path[:depth], "")):
-                found = depth, f"{project.shown(file)}, line {number}"
-                break
+        depth, number = _deepest(reader(file) or b"", path) if file else (0, 0)
+        if file and depth > found[0]:
+            found = depth, f"{project.shown(file)}, line {number}"
     return found[1]
+
+
+def _deepest(content: bytes, path: Sequence[str]) -> tuple[int, int]:
+    """How many keys of the path the file has, and the line of the last one; zeros when it has none."""
+    lines = ((depth, line(content, path[:depth], "")) for depth in range(len(path), 0, -1))
+    return next(((depth, number) for depth, number in lines if number), (0, 0))
 
 
 def resolve_global(project: KedroProject, env: str, path: tuple[str, ...], reader: Reader) -> tuple[str | None, str]:
@@ -155,9 +159,7 @@ def _winning(project: KedroProject, run: Layer, base: Layer) -> tuple[dict[str, 
 
 def _where(project: KedroProject, layer: Layer, reader: Reader) -> str:
     file = layer.homes["server"]
-    content = reader(file) or b""
-    number = line(content, TRACKING_URI, "") or line(content, TRACKING_URI[:1], "")
-    return f"{project.shown(file)}, line {number}"
+    return f"{project.shown(file)}, line {_deepest(reader(file) or b'', TRACKING_URI)[1]}"
 
 
 def _fallback(env: str, why: str, environ: Mapping[str, str]) -> Effective:

@@ -1,4 +1,4 @@
-"""Link a Kedro project to a tracking server, prove it, and give everything back."""
+"""Link a Kedro project to a tracking server, and prove it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ from provisioner.actions.link_plan import (
     Plan,
     Wanted,
     checked_uri,
-    is_loopback,
     make_plan,
     remarks_on_environment,
 )
@@ -52,6 +51,7 @@ from provisioner.actions.link_record import (
 )
 from provisioner.actions.old_login import OldLoginRule
 from provisioner.errors import LinkRefused
+from provisioner.model.front_door import is_loopback_url
 from provisioner.model.login import LOGIN
 from provisioner.output import Reporter
 from provisioner.system.files import make_folders, read_file, remove_empty_folder, remove_file, replace_file
@@ -237,7 +237,7 @@ def _prove(work: _Work) -> tuple[Proof, str]:
     """What a run would do, as its Kedro says and this shell lets it; and a fingerprint of all that Kedro's word depends on."""
     proof, fingerprint = _heard(work)
     # Beyond this machine a proxy may be the way, and the server down just now.
-    if proof.state != "not tracked" and is_loopback(work.uri) and (swallowed := swallowing_proxy(work.uri)):
+    if proof.state != "not tracked" and is_loopback_url(work.uri) and (swallowed := swallowing_proxy(work.uri)):
         cause, fix = swallowed
         return Proof("not tracked", f"{proof.detail}; but {cause}", fix), fingerprint
     return proof, fingerprint
@@ -342,7 +342,7 @@ def _report(work: _Work, proof: Proof, beside: list[tuple[str, str, str]], repor
             reporter.step("changed" if file.now is not None else "created", name, keys)
     # What was done by an earlier link is not done again.
     remarks = [remark for remark in work.plan.remarks if work.changed or remark[0] not in DONE]
-    surroundings = remarks_on_environment(work.uri, has_login=_sends_login(work), has_proxy=not is_loopback(work.uri))
+    surroundings = remarks_on_environment(work.uri, has_login=_sends_login(work), has_proxy=not is_loopback_url(work.uri))
     for verb, subject, detail in [*beside, *remarks, *surroundings]:
         reporter.step(verb, subject, detail)
     reporter.step("not proved" if proof.state == "not made" else proof.state, "kedro", proof.detail)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from provisioner.actions.link_record import OldLogin
 from provisioner.actions.local_runs import local_runs
 from provisioner.actions.old_login import OldLoginRule, is_login, undecided
 from provisioner.errors import LinkRefused
+from provisioner.model.front_door import is_loopback_url
 from provisioner.model.login import LOGIN, PASSWORD, USERNAME
 from provisioner.model.secret import Secret
 from provisioner.render.kedro_conf import CREDENTIALS, REGISTRY_URI, TRACKING_URI, Change, line, refuse_flat
@@ -94,15 +94,6 @@ def checked_uri(uri: str) -> str:
     return uri.strip().rstrip("/")
 
 
-def is_loopback(uri: str) -> bool:
-    """Whether only this machine can use the URI."""
-    host = urlsplit(uri).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
 def make_plan(project: KedroProject, draft: Draft, wanted: Wanted, rule: OldLoginRule) -> Plan:
     """The draft changed so that the project uses the URI; LinkRefused, with words, when no certain way is known."""
     uri, client = wanted.uri, wanted.client
@@ -149,7 +140,7 @@ def _environments(project: KedroProject, draft: Draft, uri: str, env: str | None
     default, base = project.default_env(), project.base_env
     if env is not None and env != base:
         return Plan(env, env)
-    if env is None and is_loopback(uri):
+    if env is None and is_loopback_url(uri):
         if default != project.run_env:
             raise LinkRefused(
                 f"KEDRO_ENV is {default}, so `kedro run` does not read {project.shown(project.folder(project.run_env))}",

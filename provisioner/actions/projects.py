@@ -14,7 +14,7 @@ from provisioner.actions.experiment_check import experiment_problem
 from provisioner.actions.kedro_project import NotAProject, find_project
 from provisioner.actions.link import Credentials, LinkReport, Proof, link
 from provisioner.actions.link_login import check_server, rest_of, shell_login
-from provisioner.actions.link_plan import checked_uri, is_loopback, remarks_on_environment
+from provisioner.actions.link_plan import checked_uri, remarks_on_environment
 from provisioner.actions.link_record import OldLogin
 from provisioner.actions.old_login import Ask, OldLoginFound, decided
 from provisioner.actions.runtime import front_door, never_made, stack_port, tracking_uri
@@ -23,6 +23,7 @@ from provisioner.actions.stack_client import OtherServer, client, identity_of
 from provisioner.actions.stack_directory import OpenStack, clients_ca, find_stack
 from provisioner.actions.unlink import unlink
 from provisioner.errors import PreflightError, ProvisionError, Unhealthy
+from provisioner.model.front_door import is_loopback_url
 from provisioner.model.secret import Secret
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import Reporter, Result
@@ -59,9 +60,10 @@ def link_project(option: Path | None, options: LinkOptions, reporter: Reporter) 
     credentials = server.credentials
     if options.user and options.ask:
         credentials = Credentials(options.user, Secret(options.ask(options.user)))
-    if options.check and (options.uri or options.user):
+    asked = options.check and bool(options.uri or options.user)
+    if asked:
         uri = checked_uri(server.uri)
-        if credentials and uri.startswith("http://") and not is_loopback(uri):
+        if credentials and uri.startswith("http://") and not is_loopback_url(uri):
             reporter.step(
                 "warning", "login", "the password travels in clear: whoever is on the way can read it; ask for an https:// address"
             )
@@ -83,15 +85,16 @@ def link_project(option: Path | None, options: LinkOptions, reporter: Reporter) 
     )
     report = _with_decision(make, options.old_login, options.confirm)
     if options.check and not options.dry_run and report.proof.state != "not tracked":
-        report = replace(report, proof=_proof_of_server(report, credentials, server.ca))
+        report = replace(report, proof=_proof_of_server(report, credentials, server.ca, asked=asked))
     _show_link(options, report, credentials, result)
     return result
 
 
-def _proof_of_server(report: LinkReport, credentials: Credentials | None, ca: bytes | None) -> Proof:
-    """The proof, if the server would take a run now; a stack that is down may be linked to."""
+def _proof_of_server(report: LinkReport, credentials: Credentials | None, ca: bytes | None, *, asked: bool) -> Proof:
+    """The proof, if the server would take a run now; a stack that is down may be linked to, and was not `asked` before."""
     try:
-        check_server(report.uri, credentials, ca)
+        if not asked:
+            check_server(report.uri, credentials, ca)
         problem, hint = experiment_problem(rest_of(report.uri, credentials, ca), report.proof.experiment)
     except ProvisionError as error:
         problem = f"the server takes no run now: {error.why or error.what}"
@@ -182,7 +185,7 @@ def _refuse_other_server(opened: OpenStack) -> None:
 
 def _colleagues(options: LinkOptions, report: LinkReport, credentials: Credentials | None) -> list[str]:
     """What the others of a team do, where the address is in what they share."""
-    if is_loopback(report.uri) or not report.shared:
+    if is_loopback_url(report.uri) or not report.shared:
         return []
     lines = [f"team          commit {', '.join(report.shared)}: the address is there for everybody"]
     if credentials:

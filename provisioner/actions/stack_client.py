@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from provisioner.actions.runtime import FrontDoor
+from provisioner.model.front_door import origin_of
 from provisioner.model.secret import Secret
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.render.caddyfile import IDENTITY_PATH
@@ -68,7 +69,7 @@ def client(door: FrontDoor, public_url: str, password: Secret | None, timeout: f
         identity=door.identity,
         connect=door.address,
         host=urlsplit(public_url).netloc,
-        origin=f"{urlsplit(public_url).scheme}://{urlsplit(public_url).netloc}",
+        origin=origin_of(public_url),
         username=ADMIN_LOGIN if password else "",
         password=password.reveal() if password else "",
         timeout=timeout,

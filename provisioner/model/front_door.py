@@ -48,9 +48,14 @@ def public_host(server: ServerSettings) -> str:
 
 
 def public_origin(server: ServerSettings) -> str:
-    """What a browser calls the origin of the address that people type: it has no path; "" when there is none."""
-    parts = urlsplit(server.public_url or "")
-    return f"{parts.scheme}://{parts.netloc}" if server.public_url else ""
+    """The origin of the address that people type; "" when there is none."""
+    return origin_of(server.public_url) if server.public_url else ""
+
+
+def origin_of(uri: str) -> str:
+    """What a browser calls the origin of the address: it has no path."""
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def public_path(server: ServerSettings) -> str:
