@@ -7,9 +7,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TextIO
 
 from provisioner.errors import ProvisionError
@@ -67,21 +67,22 @@ class Reporter(Protocol):
 
 
 class Recorder:
-    """A reporter that keeps everything and shows nothing; the base of the others."""
+    """A reporter that keeps everything and shows nothing; the base of the others. `completed` is asked for the final form of a text."""
 
-    def __init__(self) -> None:
+    def __init__(self, completed: Callable[[str], str] = str) -> None:
+        self._completed = completed
         self.steps: list[Step] = []
         self.checks: list[CheckResult] = []
         self.notes: dict[str, str] = {}
 
     def note(self, label: str, text: str) -> None:
-        self.notes[label] = text
+        self.notes[label] = self._completed(text)
 
     def step(self, verb: str, subject: str, detail: str = "") -> None:
-        self.steps.append(Step(verb, subject, detail))
+        self.steps.append(Step(verb, subject, self._completed(detail)))
 
     def check(self, result: CheckResult) -> None:
-        self.checks.append(result)
+        self.checks.append(replace(result, seen=self._completed(result.seen)))
 
     def line(self, text: str) -> None:
         """Kept out of the result: long work keeps its own log."""
@@ -94,8 +95,8 @@ class Recorder:
 class TerminalReporter(Recorder):
     """A reporter that writes lines to stderr; colour and a live line only on a terminal."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        super().__init__()
+    def __init__(self, stream: TextIO | None = None, completed: Callable[[str], str] = str) -> None:
+        super().__init__(completed)
         self._out = stream or sys.stderr
         self._live = self._out.isatty() and os.environ.get("TERM") != "dumb"
         # https://no-color.org
@@ -104,16 +105,16 @@ class TerminalReporter(Recorder):
 
     def note(self, label: str, text: str) -> None:
         super().note(label, text)
-        self._write(f"{label:<10} {text}")
+        self._write(f"{label:<10} {self.notes[label]}")
 
     def step(self, verb: str, subject: str, detail: str = "") -> None:
         super().step(verb, subject, detail)
-        self._write(f"  {self._colour(verb, f'{verb:<10}')} {subject:<12} {detail}".rstrip())
+        self._write(f"  {self._colour(verb, f'{verb:<10}')} {subject:<12} {self.steps[-1].detail}".rstrip())
 
     def check(self, result: CheckResult) -> None:
         super().check(result)
         verb = "ok" if result.ok else "failed"
-        self._write(f"  {self._colour(verb, f'{verb:<10}')} {result.name:<16} {result.seen}".rstrip())
+        self._write(f"  {self._colour(verb, f'{verb:<10}')} {result.name:<16} {self.checks[-1].seen}".rstrip())
 
     def line(self, text: str) -> None:
         if self._live:

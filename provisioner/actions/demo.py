@@ -41,7 +41,7 @@ def demo(directory: Path, option: Path | None, reporter: Reporter) -> Result:
         with reporter.working(f"kedro run --params alpha={alpha}"):
             _kedro_run(project, alpha)
         reporter.step("ran", "kedro run", f"--params alpha={alpha}")
-    experiment, best = _best_run(rest)
+    experiment, best = _best_run(rest, project)
     accuracy = next(m["value"] for m in best["data"]["metrics"] if m["key"] == METRIC)
     page = f"{uri}/#/experiments/{experiment}/runs"
     run = f"{page}/{best['info']['run_id']}"
@@ -98,11 +98,11 @@ def _kedro_run(project: Path, alpha: str) -> None:
     LocalHost().stream(argv, lambda _: None, cwd=project, env=env)
 
 
-def _best_run(rest: Rest) -> tuple[str, dict[str, Any]]:
+def _best_run(rest: Rest, project: Path) -> tuple[str, dict[str, Any]]:
     found = rest.call("GET", f"{API}/experiments/get-by-name?experiment_name={EXPERIMENT}", None)
     experiment = str(found["experiment"]["experiment_id"])
     query = {"experiment_ids": [experiment], "order_by": [f"metrics.{METRIC} DESC"], "max_results": 1}
     runs = rest.call("POST", f"{API}/runs/search", query).get("runs", [])
     if not runs:
-        raise ProvisionError("the demo's runs are not on the server", where=EXPERIMENT, hint="`provision doctor` on the project")
+        raise ProvisionError("the demo's runs are not on the server", where=EXPERIMENT, hint=f"`provision doctor {project}` says why")
     return experiment, runs[0]

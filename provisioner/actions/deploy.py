@@ -137,4 +137,4 @@ def _what_now(opened: OpenStack, uri: str, reporter: Reporter) -> list[str]:
     ]
     if ca:
         lines.append(f"certificates  {ca}: what clients believe the server by; `provision link` hands them on")
-    return [*lines, "next          provision user add NAME; provision link PROJECT"]
+    return [*lines, "next          provision user add NAME", "next          provision link PROJECT"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from provisioner.actions.runtime import make_runtime, stack_port
@@ -44,8 +45,7 @@ def init(option: Path | None, reporter: Reporter) -> Result:
         raise WouldLoseData(f"{SOURCE} is there already", where=str(path), hint="edit it, then `provision up`")
     opened.host.put(_TEMPLATE.encode(), path, 0o644)
     reporter.step("created", SOURCE, str(path))
-    place = "" if option is None else f" --stack {directory}"
-    return Result("init", stack=str(directory), data={"path": str(path)}, lines=[f"next          provision up{place}"])
+    return Result("init", stack=str(directory), data={"path": str(path)}, lines=["next          provision up"])
 
 
 def render(directory: Path | None, option: Path | None, check: bool, reporter: Reporter) -> Result:
@@ -69,7 +69,9 @@ def render(directory: Path | None, option: Path | None, check: bool, reporter: R
         _write(opened, runtime, reporter)
     for path in sorted(changed):
         reporter.step("wrote", path)
-    result.lines = ["next          docker compose up -d --wait" if runtime.kind == "docker" else "next          provision up"]
+    compose = "docker compose up -d --wait"
+    compose = compose if opened.source == Path.cwd() else f"cd {shlex.quote(str(opened.source))} && {compose}"
+    result.lines = [f"next          {compose if runtime.kind == 'docker' else 'provision up'}"]
     return result
 
 

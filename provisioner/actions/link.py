@@ -85,6 +85,8 @@ class LinkReport:
     """The files of the base environment that have the address: whoever has the project's repository has them."""
     unchanged: bool = False
     """Whether all was already as it is to be."""
+    run_env: str = ""
+    """The environment that a `kedro run` has to name; "" where it is the default."""
 
 
 def link(
@@ -197,7 +199,9 @@ def _carry_out(work: _Work, reporter: Reporter) -> LinkReport:
     names = tuple(work.project.shown(file.path) for file in work.changed)
     base = work.project.folder(work.project.base_env)
     shared = tuple(work.project.shown(file.path) for file in work.files if file.record.marks and base in file.path.parents)
-    return LinkReport(work.project.path, work.uri, work.plan.env, names, "", proof, shared, unchanged=not names and not beside)
+    run_env = "" if work.plan.proof_env == work.project.default_env() else work.plan.proof_env
+    unchanged = not names and not beside
+    return LinkReport(work.project.path, work.uri, work.plan.env, names, "", proof, shared, unchanged, run_env)
 
 
 def _new_record(work: _Work) -> LinkRecord:

@@ -138,7 +138,7 @@ def _show_link(options: LinkOptions, report: LinkReport, credentials: Credential
         return
     if report.unchanged:
         result.lines.append("nothing was changed: the project was linked like this")
-    result.lines.append("next          kedro run")
+    result.lines.append(f"next          {kedro_run(report.project, report.run_env)}")
 
 
 @dataclass(frozen=True)
@@ -288,8 +288,16 @@ def _certificates(path: Path) -> bytes:
 def next_step(linked: list[Path], wanted: bool) -> str:
     """What a person does now."""
     if linked:
-        return "kedro run"
+        return kedro_run(linked[0])
     return "provision link PATH_TO_KEDRO_PROJECT" if wanted else "provision link"
+
+
+def kedro_run(project: Path, env: str = "") -> str:
+    """Return the command line that runs the project, from where the user is."""
+    command = f"kedro run --env {shlex.quote(env)}" if env else "kedro run"
+    here = Path.cwd()
+    project = project.absolute()
+    return command if project in (here, *here.parents) else f"cd {shlex.quote(str(project))} && {command}"
 
 
 def _project_here() -> list[Path]:

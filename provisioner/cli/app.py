@@ -8,6 +8,7 @@ import typer
 
 import provisioner
 from provisioner.cli import project_commands, stack_commands, user_commands
+from provisioner.cli.next_steps import Command
 
 # Typer's Rich help costs more than the rest of `--help` together.
 app = typer.Typer(
@@ -37,6 +38,7 @@ for command in (
     stack_commands.deploy,
     stack_commands.down,
     stack_commands.status,
+    stack_commands.open_,
     stack_commands.logs,
     stack_commands.init,
     stack_commands.render,
@@ -49,8 +51,7 @@ for command in (
     project_commands.demo,
     user_commands.credentials,
 ):
-    app.command()(command)
-app.command(name="open")(stack_commands.open_)
+    app.command(name=command.__name__.rstrip("_"), cls=Command)(command)
 # What Compose calls it.
-app.command(name="ps", hidden=True)(stack_commands.status)
+app.command(name="ps", hidden=True, cls=Command)(stack_commands.status)
 app.add_typer(user_commands.users, name="user")

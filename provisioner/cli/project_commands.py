@@ -39,8 +39,8 @@ PythonOption = Annotated[
 
 def link(
     project: ProjectArgument = None,
-    uri: Annotated[str | None, typer.Option(help="A tracking URI in place of this stack's.", show_default=False)] = None,
-    env: Annotated[str | None, typer.Option(help="The Kedro environment to write to.", show_default=False)] = None,
+    uri: Annotated[str | None, typer.Option(metavar="URI", help="A tracking URI in place of this stack's.", show_default=False)] = None,
+    env: Annotated[str | None, typer.Option(metavar="NAME", help="The Kedro environment to write to.", show_default=False)] = None,
     python: PythonOption = None,
     ca_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Private certificates to believe the server by, as PEM.", show_default=False)
@@ -63,7 +63,7 @@ def link(
     stack: StackOption = None,
     output: OutputOption = Output.text,
 ) -> None:
-    """Write the tracking URI into a Kedro project's mlflow.yml, and prove that Kedro reads it."""
+    """Write the tracking URI into a Kedro project's mlflow.yml. Then prove that Kedro reads it."""
     from provisioner.actions.projects import LinkOptions, link_project
 
     ask = known_password(password_stdin)
@@ -81,7 +81,7 @@ def unlink(project: ProjectArgument = None, stack: StackOption = None, output: O
 
 
 def env(
-    uri: Annotated[str | None, typer.Option(help="A tracking URI in place of this stack's.", show_default=False)] = None,
+    uri: Annotated[str | None, typer.Option(metavar="URI", help="A tracking URI in place of this stack's.", show_default=False)] = None,
     user: Annotated[
         str | None, typer.Option(metavar="NAME", help="Your login; the shell asks for the password.", show_default=False)
     ] = None,
@@ -91,7 +91,7 @@ def env(
     stack: StackOption = None,
     output: OutputOption = Output.text,
 ) -> None:
-    """Print lines for a shell, for code that is no Kedro project: eval "$(provision env)"."""
+    """Print lines for a shell: eval "$(provision env)". They are for code that is no Kedro project."""
     from provisioner.actions.projects import ShellOptions, shell_lines
 
     options = ShellOptions(uri, user, ca_file)
@@ -101,7 +101,7 @@ def env(
 def doctor(
     project: ProjectArgument = None, python: PythonOption = None, stack: StackOption = None, output: OutputOption = Output.text
 ) -> None:
-    """Say what a `kedro run` would use in each environment, and whether it works."""
+    """Say what a `kedro run` would use, and whether it works. Each environment is looked at."""
     from provisioner.actions.diagnosis import diagnose
 
     run("doctor", output, lambda reporter: diagnose(project, python, stack, reporter))
@@ -112,7 +112,7 @@ def demo(
     stack: StackOption = None,
     output: OutputOption = Output.text,
 ) -> None:
-    """Make a small Kedro project, link it, run it three times, and say where to look."""
+    """Make a small Kedro project, link it, and run it. It runs three times; what to look at is said."""
     from provisioner.actions.demo import demo as action
 
     run("demo", output, lambda reporter: action(directory, stack, reporter))

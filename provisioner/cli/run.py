@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from provisioner.cli.next_steps import as_typed, typed_again
 from provisioner.errors import ProvisionError
 from provisioner.output import Recorder, Result, TerminalReporter, error_lines, result_document
 
@@ -32,7 +33,8 @@ BUG = 1
 
 def run(command: str, output: Output, action: Callable[[Recorder], Result]) -> None:
     """Call the action, show what it gives, and end with its exit code; no error gets past it as a traceback."""
-    reporter = Recorder() if output is Output.json else TerminalReporter()
+    completed = as_typed()
+    reporter = Recorder(completed) if output is Output.json else TerminalReporter(completed=completed)
     try:
         result = action(reporter)
     except ProvisionError as error:
@@ -41,11 +43,14 @@ def run(command: str, output: Output, action: Callable[[Recorder], Result]) -> N
         result.runtime = reporter.notes.get("runtime", "").partition(" (")[0]
     except KeyboardInterrupt:
         interrupted = ProvisionError(
-            "interrupted", hint=f"`provision {command}` again goes on from here", left_as="what was done so far stays"
+            "interrupted", hint=f"`{typed_again(command)}` again goes on from here", left_as="what was done so far stays"
         )
         result = Result(command, errors=[interrupted], exit_code=INTERRUPTED)
     except Exception as error:
         result = Result(command, errors=[_bug(error)], exit_code=BUG)
+    result.lines = [completed(line) for line in result.lines]
+    for fault in result.errors:
+        fault.hint, fault.left_as = completed(fault.hint), completed(fault.left_as)
     _show(result, output, reporter)
     sys.stdout.flush()
     raise typer.Exit(result.exit_code)

@@ -33,7 +33,7 @@ def up(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")] = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """Bring the stack up, check it, and link the Kedro project you are in."""
+    """Bring the stack up, check it, link the project you are in."""
     from provisioner.actions.up import UpOptions
     from provisioner.actions.up import up as action
 
@@ -76,7 +76,7 @@ def down(host: HostOption = None, stack: StackOption = None, output: OutputOptio
 
 
 def status(stack: StackOption = None, output: OutputOption = Output.text) -> None:
-    """Show services, versions, addresses, disk use and linked projects."""
+    """Show services, addresses, disk use and linked projects."""
     from provisioner.actions.status import status as action
 
     run("status", output, lambda reporter: action(stack, reporter))
@@ -103,7 +103,7 @@ def logs(
 
 
 def init(stack: StackOption = None, output: OutputOption = Output.text) -> None:
-    """Write a provision.yml to edit, in DIR or here; `up` needs none."""
+    """Write a provision.yml to edit; `up` needs none."""
     from provisioner.actions.files import init as action
 
     run("init", output, lambda reporter: action(stack, reporter))
@@ -115,7 +115,7 @@ def render(
     stack: StackOption = None,
     output: OutputOption = Output.text,
 ) -> None:
-    """Write the stack's files and missing secrets, without starting it."""
+    """Write the stack's files and secrets, without starting it."""
     from provisioner.actions.files import render as action
 
     run("render", output, lambda reporter: action(directory, stack, check, reporter))

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from provisioner.cli.next_steps import Command
 from provisioner.cli.password import new_password
 from provisioner.cli.run import Output, OutputOption, StackOption, run
 
@@ -27,7 +28,7 @@ class PermissionName(str, Enum):
     default = "DEFAULT"
 
 
-@users.command()
+@users.command(cls=Command)
 def add(
     name: NameArgument,
     admin: Annotated[bool, typer.Option("--admin", help="May do everything, and change users.")] = False,
@@ -43,7 +44,7 @@ def add(
     run("user add", output, lambda reporter: add_user(stack, name, admin, ask, reporter))
 
 
-@users.command(name="list")
+@users.command(name="list", cls=Command)
 def list_(stack: StackOption = None, output: OutputOption = Output.text) -> None:
     """Show every user, and what was granted to whom."""
     from provisioner.actions.users import list_users
@@ -51,7 +52,7 @@ def list_(stack: StackOption = None, output: OutputOption = Output.text) -> None
     run("user list", output, lambda reporter: list_users(stack, reporter))
 
 
-@users.command()
+@users.command(cls=Command)
 def remove(name: NameArgument, stack: StackOption = None, output: OutputOption = Output.text) -> None:
     """Remove a user at once; what the user logged stays."""
     from provisioner.actions.users import remove_user
@@ -59,7 +60,7 @@ def remove(name: NameArgument, stack: StackOption = None, output: OutputOption =
     run("user remove", output, lambda reporter: remove_user(stack, name, reporter))
 
 
-@users.command()
+@users.command(cls=Command)
 def passwd(
     name: NameArgument,
     password_stdin: StdinOption = False,
@@ -74,7 +75,7 @@ def passwd(
     run("user passwd", output, lambda reporter: change_password(stack, name, ask, reporter))
 
 
-@users.command()
+@users.command(cls=Command)
 def grant(
     name: NameArgument,
     permission: Annotated[PermissionName, typer.Option(help="What the user may do; DEFAULT takes back what was granted.")],

@@ -191,6 +191,13 @@ def test_every_command_and_option_has_help(name: str) -> None:
         assert parameter.help, f"{name} {parameter.name}"
 
 
+@pytest.mark.parametrize("group", [(), ("user",)])
+def test_what_a_command_does_is_said_whole_in_the_list_of_commands(group: tuple[str, ...]) -> None:
+    listed = CliRunner().invoke(app, [*group, "--help"], env={"COLUMNS": "80"}).output.partition("Commands:")[2]
+    assert len(listed.splitlines()) > 3
+    assert "..." not in listed
+
+
 def documents(*arguments: str) -> dict[str, Any]:
     answer = provision(*arguments, "--output", "json")
     document: dict[str, Any] = json.loads(answer.stdout)
