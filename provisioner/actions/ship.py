@@ -7,9 +7,8 @@ from pathlib import Path
 
 from provisioner.actions.stack_directory import OpenStack
 from provisioner.actions.status import size
-from provisioner.model.stack import Stack, build_stack
-from provisioner.output import Reporter
-from provisioner.render.compose import image_references
+from provisioner.model.stack import build_stack
+from provisioner.output import Reporter, counted
 from provisioner.runtimes import docker_images as images
 from provisioner.runtimes.base import Place
 from provisioner.runtimes.docker import DockerRuntime
@@ -25,30 +24,26 @@ def ship_images(opened: OpenStack, host: SSHHost, reporter: Reporter) -> None:
         place = Place(Path(folder), opened.project, 0, opened.source)
         runtime = DockerRuntime(stack, place, here)
         server = runtime.server_image()
-        missing = [reference for reference in _references(stack, server) if images.found(host, reference) is None]
+        missing = [reference for reference in runtime.images() if images.found(host, reference) is None]
         if not missing:
             reporter.step("unchanged", "images", "the server has them all")
             return
         if server in missing and images.found(here, server) is None and not opened.settings.images.server:
             for path, file in runtime.files().items():
                 here.put(file.content, place.directory / path, file.mode)
-            runtime.prepare(reporter)
-    total = 0
+            runtime.build(reporter)
     for reference in missing:
         seen = images.found(here, reference)
         if seen is None or (seen[0] != platform and reference != server):
             with reporter.working(f"fetching {reference}"):
                 images.fetch(here, reference, platform)
             seen = images.found(here, reference)
-        total += images.require(reference, seen, platform)
-    with reporter.working(f"sending {len(missing)} image(s), up to {size(total)}"):
-        sent = images.send(host, missing, total, lambda percent: reporter.line(f"{percent} % of the images sent"))
+        images.require(reference, seen, platform)
+    with reporter.working(f"looking for layers of {counted(len(missing), 'image')} that the server has"):
+        load = images.weigh(host, missing)
+    there = f" of {size(load.whole)}; the server has the other layers" if load.left_out else ""
+    with reporter.working(f"sending {counted(len(missing), 'image')}: {size(load.size)}{there}"):
+        sent = images.send(host, load, lambda percent: reporter.line(f"{percent} % of {size(load.size)} sent"))
     for reference in missing:
         reporter.step("shipped", "image", reference)
-    reporter.step("shipped", "images", f"{size(sent)} over SSH, for {platform}")
-
-
-def _references(stack: Stack, server: str) -> list[str]:
-    """The images that the stack's services run."""
-    known = image_references(stack.settings.images) | {"server": server}
-    return sorted({known[service.image] for service in stack.services})
+    reporter.step("shipped", "images", f"{size(sent)} over SSH ({size(load.size)} unpacked{there}), for {platform}")

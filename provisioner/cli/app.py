@@ -52,6 +52,7 @@ for command in (
     user_commands.credentials,
 ):
     app.command(name=command.__name__.rstrip("_"), cls=Command)(command)
+app.command(cls=Command, context_settings={"ignore_unknown_options": True})(stack_commands.psql)
 # What Compose calls it.
 app.command(name="ps", hidden=True, cls=Command)(stack_commands.status)
 app.add_typer(user_commands.users, name="user")

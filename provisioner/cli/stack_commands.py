@@ -102,6 +102,21 @@ def logs(
     run("logs", output, lambda reporter: action(stack, service, lines, follow, reporter))
 
 
+def psql(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ARGUMENT", help="What psql takes, such as -c 'SELECT 1'.", show_default=False),
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="Let statements change data.")] = False,
+    stack: StackOption = None,
+    output: OutputOption = Output.text,
+) -> None:
+    """Open PostgreSQL's shell on the stack's database. Statements change nothing without --write."""
+    from provisioner.actions.psql import psql as action
+
+    run("psql", output, lambda reporter: action(stack, arguments or [], write, reporter))
+
+
 def init(stack: StackOption = None, output: OutputOption = Output.text) -> None:
     """Write a provision.yml to edit; `up` needs none."""
     from provisioner.actions.files import init as action

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from provisioner.errors import PortTaken
 from provisioner.model.plan import Observed, Plan
-from provisioner.model.stack import RuntimeKind, Stack
+from provisioner.model.stack import MLFLOW_ROLE, RuntimeKind, Stack
 from provisioner.output import Reporter
 
 SERVER, PROXY = "mlflow", "proxy"
@@ -71,6 +71,11 @@ def for_memory(name: str, usage: Usage | None) -> tuple[str, str] | None:
     return what, f"raise resources.{name}.memory in provision.yml, then `provision up`"
 
 
+def psql_options(write: bool) -> str:
+    """Return what PGOPTIONS is for a session as the tracking server's role; without `write` its statements change nothing."""
+    return f"-c role={MLFLOW_ROLE} -c default_transaction_read_only={'off' if write else 'on'}"
+
+
 class Runtime(Protocol):
     """Runs the services of one stack; `preflight`, `files`, `wanted` and `observe` change nothing."""
 
@@ -111,6 +116,9 @@ class Runtime(Protocol):
 
     def follow(self, service: str | None, lines: int) -> int:
         """Shows logs on this terminal as they come, until interrupted; gives the exit code."""
+
+    def psql(self, arguments: Sequence[str], write: bool) -> int:
+        """Run PostgreSQL's shell on this terminal, as the role of the tracking server; gives its exit code."""
 
     def stop(self, reporter: Reporter) -> None:
         """Every service ended, front door first; all data stays."""

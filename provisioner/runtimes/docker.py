@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +13,13 @@ from provisioner.assets import asgi_paths, image_files
 from provisioner.errors import CommandFailed, PreflightError, Unhealthy
 from provisioner.model.front_door import redirect_port
 from provisioner.model.plan import Observed, Plan
-from provisioner.model.stack import RuntimeKind, Stack
+from provisioner.model.stack import MLFLOW_DATABASE, POSTGRES_USER, RuntimeKind, Stack
 from provisioner.model.stores import IN_CONTAINERS, Addresses
 from provisioner.output import Reporter
 from provisioner.render.caddyfile import identity_files, render_caddyfile
-from provisioner.render.compose import BUILD_CA, CADDYFILE, render_compose, render_env, server_image
+from provisioner.render.compose import BUILD_CA, CADDYFILE, image_references, render_compose, render_env, server_image
 from provisioner.runtimes import docker_cli as cli
-from provisioner.runtimes.base import MEND, PROXY, SERVER, Place, RenderedFile, Usage, for_memory, report_done, see_log
+from provisioner.runtimes.base import MEND, PROXY, SERVER, Place, RenderedFile, Usage, for_memory, psql_options, report_done, see_log
 from provisioner.runtimes.certificates import ROOT_CERTIFICATE, certificate_files
 from provisioner.runtimes.docker_changes import PROBE, Changes
 from provisioner.runtimes.docker_engine import Engine
@@ -27,6 +28,8 @@ from provisioner.system.host import Host, LocalHost
 
 COMPOSE_FILE = "docker-compose.yml"
 OVERRIDE_FILE = "compose.override.yml"
+# No password in an argv. The container's files are read only but for /tmp.
+_PSQL = 'export PSQL_HISTORY=/tmp/.psql_history PGPASSWORD="$(cat /run/secrets/postgres_password)"; exec psql "$@"'
 _STARTED = "what had started still runs; no data was removed"
 
 
@@ -97,6 +100,11 @@ class DockerRuntime:
         return read_usage(self._engine, self._place.project, [service.name for service in self._stack.lasting])
 
     def prepare(self, reporter: Reporter) -> None:
+        self._fetch(reporter)
+        self.build(reporter)
+
+    def build(self, reporter: Reporter) -> None:
+        """Build the server image where it is not there; an image of the user's is looked at."""
         image = self.server_image()
         if self._engine.docker("image", "inspect", "--format", "{{.Id}}", image, check=False).code == 0:
             if self._stack.settings.images.server:
@@ -106,11 +114,23 @@ class DockerRuntime:
             return
         try:
             with reporter.working(f"building the server image {image}"):
-                self._engine.stream(reporter.line, "build", self._builder())
+                self._engine.stream(_steps(reporter), "build", self._builder())
         except CommandFailed as failure:
             failure.hint = MEND
             raise self._engine.explained(failure) from None
         reporter.step("built", "image", image)
+
+    def _fetch(self, reporter: Reporter) -> None:
+        """What Compose would fetch, one by one: one that cannot be fetched has its name. With an override the images are the user's."""
+        if self._host.get(self._place.directory / OVERRIDE_FILE) is not None:
+            return
+        for image in self.images():
+            built = image == self.server_image() and not self._stack.settings.images.server
+            if built or self._engine.docker("image", "inspect", "--format", "{{.Id}}", image, check=False).code == 0:
+                continue
+            with reporter.working(f"fetching the image {image}"):
+                self._engine.docker("pull", "--quiet", image, timeout=3600)
+            reporter.step("fetched", "image", image)
 
     def _refuse_other_image(self, image: str) -> None:
         """PreflightError for an image of the user's that is no server image: found before it takes the place of one that runs."""
@@ -158,6 +178,11 @@ class DockerRuntime:
     def follow(self, service: str | None, lines: int) -> int:
         return self._engine.attach("logs", "-f", "--tail", str(lines), *([service] if service else []))
 
+    def psql(self, arguments: Sequence[str], write: bool) -> int:
+        options = ["-T"] if not sys.stdin.isatty() else []
+        program = ["sh", "-c", _PSQL, "psql", "-h", "/run/postgresql", "-U", POSTGRES_USER, "-d", MLFLOW_DATABASE, *arguments]
+        return self._engine.attach("exec", *options, "-e", f"PGOPTIONS={psql_options(write)}", "postgres", *program)
+
     def stop(self, reporter: Reporter) -> None:
         running = self.observe().services
         with reporter.working("stopping services"):
@@ -189,6 +214,11 @@ class DockerRuntime:
         """The reference of the server image."""
         return server_image(self._stack.settings, self._image_files())
 
+    def images(self) -> list[str]:
+        """The references of the images that the stack's services run."""
+        known = image_references(self._stack.settings.images) | {"server": self.server_image()}
+        return sorted({known[service.image] for service in self._stack.services})
+
     def _builder(self) -> str:
         return next(service.name for service in self._stack.services if service.image == "server")
 
@@ -212,6 +242,18 @@ class DockerRuntime:
 def _front_door(stack: Stack, port: int) -> Addresses:
     """The addresses in containers, with the one for redirects only where its port is published."""
     return IN_CONTAINERS if redirect_port(stack.settings.server, port) else replace(IN_CONTAINERS, front_http="")
+
+
+def _steps(reporter: Reporter) -> Callable[[str], None]:
+    """What shows each step of a build once, of all the lines that a build writes."""
+    shown: set[str] = set()
+
+    def line(text: str) -> None:
+        if (step := cli.build_step(text)) and step not in shown:
+            shown.add(step)
+            reporter.line(f"step {step}")
+
+    return line
 
 
 def _docker_path() -> Path | None:

@@ -16,7 +16,8 @@ from provisioner.runtimes.base import port_taken
 MINIMUM_ENGINE = (20, 10)
 MINIMUM_COMPOSE = (2, 20)
 # Only on this machine.
-OR_EMBEDDED = ", or use `provision up --runtime embedded`"
+_OR_EMBEDDED = ", or use `provision up --runtime embedded`"
+_OR_SHIP = "; `provision deploy --ship-images` sends images from this machine"
 _ROW = "\t".join(
     [
         "{{.ID}}",
@@ -117,8 +118,9 @@ def parse_hashes(text: str) -> dict[str, str]:
     return dict(line.split() for line in text.splitlines() if line.strip())
 
 
-def explained(failure: CommandFailed, left_as: str = "nothing was changed") -> ProvisionError:
+def explained(failure: CommandFailed, left_as: str = "nothing was changed", *, remote: bool = False) -> ProvisionError:
     """Docker's failure as what the user has to mend; the failure itself when it is none of the known ones."""
+    other = _OR_EMBEDDED if remote else _OR_SHIP
     seen = failure.output or failure.why
     for line in seen.splitlines():
         if re.search(_PORT_TAKEN, line, re.IGNORECASE):
@@ -126,16 +128,30 @@ def explained(failure: CommandFailed, left_as: str = "nothing was changed") -> P
     for pattern, what, hint in _KNOWN:
         for line in seen.splitlines():
             if re.search(pattern, line, re.IGNORECASE):
-                return PreflightError(what, where=failure.where, why=line.strip(), hint=hint, left_as=left_as)
+                told = what.format(image=_image_in(line, failure.argv))
+                return PreflightError(told, where=failure.where, why=line.strip(), hint=hint.replace(other, ""), left_as=left_as)
     if failure.code is None and not seen and failure.argv[:1] == ("docker",) and "is not there" in failure.what:
         return PreflightError(
             "Docker is not installed",
             where="PATH",
-            hint=f"install Docker Engine with its Compose plugin{OR_EMBEDDED}",
+            hint=f"install Docker Engine with its Compose plugin{_OR_EMBEDDED}".replace(other, ""),
         )
     return failure
 
 
+def _image_in(line: str, argv: Sequence[str]) -> str:
+    """The image that could not be fetched: as the line names it, else the one that was asked for."""
+    found = re.search(_IMAGE, line)
+    if found is None:
+        return f"the image {argv[-1]}" if list(argv[:2]) == ["docker", "pull"] else "an image"
+    name = next(part for part in found.groups() if part).replace("/manifests/", ":", 1)
+    return f"the image {name.removeprefix('docker.io/').removeprefix('library/')}"
+
+
+_IMAGE = (
+    r"(?:metadata for|resolve reference \"?|access denied for|manifest for) *([\w./:@-]+\w)"
+    r"|/v2/([\w./-]+/manifests/[\w.:-]+)"
+)
 _PORT_TAKEN = r"port is already allocated|address already in use"
 _KNOWN = (
     (
@@ -147,7 +163,7 @@ _KNOWN = (
         r"cannot connect to the docker daemon|is the docker daemon running|failed to connect to the docker API|"
         r"error during connect",
         "the Docker engine is not running",
-        f"start Docker (Docker Desktop, or `sudo systemctl start docker`){OR_EMBEDDED}",
+        f"start Docker (Docker Desktop, or `sudo systemctl start docker`){_OR_EMBEDDED}",
     ),
     (
         r"'compose' is not a docker command|unknown (shorthand )?flag.*|unknown command.*compose",
@@ -173,10 +189,16 @@ _KNOWN = (
     (
         r"pull access denied|manifest unknown|no such host|TLS handshake timeout|failed to resolve reference|dial tcp|"
         r"Client\.Timeout exceeded|pull rate limit|x509: |unauthorized: |no basic auth credentials",
-        "an image could not be fetched",
-        "check the network and the login (`docker login`), or name a mirror with images.registry in provision.yml",
+        "{image} could not be fetched",
+        f"check the network and the login (`docker login`), or name a mirror with images.registry in provision.yml{_OR_SHIP}",
     ),
 )
+
+
+def build_step(line: str) -> str:
+    """Return a step of a build, from the line that begins it: `1/9 RUN make`; "" for every other line."""
+    found = re.match(r"#\d+ \[(?:[\w.-]+ +)*(\d+/\d+)\] (.+)|Step (\d+/\d+) : (.+)", line)
+    return " ".join(" ".join(part for part in found.groups() if part).split())[:100] if found else ""
 
 
 def check_versions(engine: str, compose_version: str) -> None:

@@ -53,10 +53,7 @@ class Engine:
 
     def explained(self, failure: CommandFailed, left_as: str = UNCHANGED) -> ProvisionError:
         """The failure in words where it is a known one."""
-        error = cli.explained(failure, left_as)
-        if self._host.name:
-            error.hint = error.hint.replace(cli.OR_EMBEDDED, "")
-        return error
+        return cli.explained(failure, left_as, remote=bool(self._host.name))
 
     def endpoint(self) -> str:
         """The engine's address, asked only when something points away from the default."""

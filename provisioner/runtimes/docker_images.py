@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from provisioner.errors import CommandFailed, PreflightError, ProvisionError
 from provisioner.runtimes import docker_cli as cli
+from provisioner.runtimes.image_archive import chains, read_archive, smaller_archive
 from provisioner.system import process
 from provisioner.system.host import Host
 from provisioner.system.ssh import SSHHost
@@ -41,10 +44,10 @@ def found(host: Host, reference: str) -> tuple[str, int] | None:
     try:
         done = host.run(inspect(reference), check=False)
     except CommandFailed as failure:
-        raise cli.explained(failure) from None
+        raise cli.explained(failure, remote=bool(host.name)) from None
     if done.code:
         refused = CommandFailed("docker failed", argv=done.argv, code=done.code, output=done.error_text)
-        if (known := cli.explained(refused)) is not refused:
+        if (known := cli.explained(refused, remote=bool(host.name))) is not refused:
             raise known
         return None
     platform, _, size = done.text.partition(" ")
@@ -56,7 +59,7 @@ def fetch(host: Host, reference: str, platform: str) -> None:
     try:
         host.run(pull(reference, platform), timeout=3600)
     except CommandFailed as failure:
-        raise cli.explained(failure) from None
+        raise cli.explained(failure, remote=bool(host.name)) from None
 
 
 def require(reference: str, seen: tuple[str, int] | None, platform: str) -> int:
@@ -70,8 +73,48 @@ def require(reference: str, seen: tuple[str, int] | None, platform: str) -> int:
     return seen[1]
 
 
-def send(host: SSHHost, references: Sequence[str], size: int, show: Callable[[int], None]) -> int:
-    """The bytes that travelled until the host's engine had the images; `show` gets the percentage of `size` as it grows."""
+@dataclass(frozen=True)
+class Load:
+    """Images to send: all bytes of them, those that have to travel, and the paths in the archive that stay."""
+
+    references: tuple[str, ...]
+    whole: int
+    size: int
+    left_out: frozenset[str] = frozenset()
+
+
+def weigh(host: Host, references: Sequence[str]) -> Load:
+    """What has to travel to the host for it to have the images that this machine's engine has."""
+    with process.reading(save(references)) as stream:
+        archive = read_archive(stream)
+    left_out = archive.without(chains(_layers(host)))
+    return Load(tuple(references), archive.size(), archive.size(left_out), frozenset(left_out))
+
+
+def _layers(host: Host) -> list[list[str]]:
+    """The layers of every image that the host's engine has; none where it keeps them packed, and so in another form."""
+    if "io.containerd.snapshotter" in host.run(["docker", "info", "--format", "{{json .DriverStatus}}"]).text:
+        return []
+    identifiers = sorted(set(host.run(["docker", "image", "ls", "--all", "--quiet", "--no-trunc"]).text.split()))
+    if not identifiers:
+        return []
+    # One that was removed meanwhile is no error: it has no layers.
+    listed = host.run(["docker", "image", "inspect", "--format", "{{json .RootFS.Layers}}", *identifiers], check=False).text
+    return [json.loads(line) or [] for line in listed.splitlines()]
+
+
+def send(host: SSHHost, load: Load, show: Callable[[int], None]) -> int:
+    """The bytes that travelled until the host's engine had the images; `show` gets the percentage of them as it grows."""
+    try:
+        return _send(host, load, show)
+    except ProvisionError as error:
+        if not load.left_out or "no such file" not in error.why.lower():
+            raise
+    # That engine opens layers that it has.
+    return _send(host, replace(load, size=load.whole, left_out=frozenset()), show)
+
+
+def _send(host: SSHHost, load: Load, show: Callable[[int], None]) -> int:
     sent = 0
 
     def packed(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -79,9 +122,9 @@ def send(host: SSHHost, references: Sequence[str], size: int, show: Callable[[in
         # Docker unpacks it by itself; a slow link gains more than the processors lose.
         packer = zlib.compressobj(level=1, wbits=31)
         taken, shown = 0, 0
-        for chunk in chunks:
+        for chunk in smaller_archive(chunks, load.left_out):
             taken += len(chunk)
-            if (percent := min(99, taken * 100 // max(size, 1))) >= shown + 100 // _STEPS:
+            if (percent := min(99, taken * 100 // max(load.size, 1))) >= shown + 100 // _STEPS:
                 shown = percent
                 show(percent)
             if piece := packer.compress(chunk):
@@ -91,13 +134,10 @@ def send(host: SSHHost, references: Sequence[str], size: int, show: Callable[[in
         sent += len(last)
         yield last
 
-    load = ["docker", "load"]
+    argv = ["docker", "load"]
     try:
-        process.pipe(save(references), host.command(load), packed)
+        process.pipe(save(load.references), host.command(argv), packed)
     except CommandFailed as failure:
-        raise host.lost_or(load, _explained(failure)) from None
+        explained = cli.explained(failure, "images that had arrived whole are there; nothing else was changed", remote=True)
+        raise host.lost_or(argv, explained) from None
     return sent
-
-
-def _explained(failure: CommandFailed) -> ProvisionError:
-    return cli.explained(failure, "images that had arrived whole are there; nothing else was changed")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from provisioner.assets import asgi_paths, server_code
 from provisioner.errors import PreflightError, Unhealthy
 from provisioner.model.front_door import ends_tls, redirect_port
 from provisioner.model.plan import Observed, ObservedService, Plan
-from provisioner.model.stack import RuntimeKind, Stack
+from provisioner.model.stack import MLFLOW_DATABASE, POSTGRES_USER, RuntimeKind, Stack
 from provisioner.output import Reporter
 from provisioner.render.caddyfile import identity_files, render_caddyfile
 from provisioner.render.compose import CADDYFILE
@@ -29,7 +30,7 @@ from provisioner.render.supervisord import (
 )
 from provisioner.runtimes import places
 from provisioner.runtimes.account import Account, check_account, check_reachable, current_account, make_account
-from provisioner.runtimes.base import PROXY, SERVER, Place, RenderedFile, Usage, report_done
+from provisioner.runtimes.base import PROXY, SERVER, Place, RenderedFile, Usage, psql_options, report_done
 from provisioner.runtimes.certificates import ROOT_CERTIFICATE, certificate_files
 from provisioner.runtimes.daemons import (
     ARTIFACTS,
@@ -38,6 +39,7 @@ from provisioner.runtimes.daemons import (
     MEMORY_FILE,
     POSTGRES_DATA,
     POSTGRES_NEW,
+    SECRETS,
     SERVER_SOCKET,
     daemons,
     embedded_addresses,
@@ -183,6 +185,15 @@ class EmbeddedRuntime:
         names = [service] if service else [daemon.name for daemon in self._services]
         paths = [str(path) for path in map(self._log, names) if service or path.is_file()]
         return process.attach(["tail", "-n", str(lines), "-F", *paths])
+
+    def psql(self, arguments: Sequence[str], write: bool) -> int:
+        # Beside the server that it belongs to; the environment names only what a stack runs.
+        program = Path(self._environment.programs.path("postgres")).resolve().parent / "psql"
+        password = (LocalHost().get(self._directory / SECRETS / "postgres_password") or b"").decode().strip()
+        # What the user's shell says of other databases.
+        env = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        env |= {"PGPASSWORD": password, "PGOPTIONS": psql_options(write)}
+        return process.attach([str(program), "-h", self._memory().run, "-U", POSTGRES_USER, "-d", MLFLOW_DATABASE, *arguments], env=env)
 
     def stop(self, reporter: Reporter) -> None:
         memory = self._memory()

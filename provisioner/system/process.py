@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypedDict
+from typing import IO, TypedDict
 
 from provisioner.errors import CommandFailed
 
@@ -170,6 +170,17 @@ def attach(argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, st
         raise _not_started(argv, cwd, error) from None
 
 
+@contextlib.contextmanager
+def interrupts_left_to_it() -> Iterator[None]:
+    """While a program has the terminal, what the user interrupts is its work and not ours."""
+    # Not SIG_IGN, which the program would have from us.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def pipe(source: Sequence[str], target: Sequence[str], through: Callable[[Iterator[bytes]], Iterator[bytes]]) -> Completed:
     """The ended target, which got what the source wrote, changed by `through`; CommandFailed for whichever failed first."""
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as told:
@@ -198,6 +209,32 @@ def pipe(source: Sequence[str], target: Sequence[str], through: Callable[[Iterat
         raise_on_failure(source, giver.returncode, complaint)
     raise_on_failure(target, taker.returncode, output.decode(errors="replace"))
     return Completed(tuple(target), taker.returncode, output, b"")
+
+
+@contextlib.contextmanager
+def reading(argv: Sequence[str]) -> Iterator[IO[bytes]]:
+    """What a program writes to its standard output, to be read to the end; CommandFailed when it fails."""
+    with tempfile.TemporaryFile() as said:
+        try:
+            process = subprocess.Popen(list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said)
+        except OSError as error:
+            raise _not_started(argv, None, error) from None
+        with process:
+            try:
+                if process.stdout:
+                    yield process.stdout
+                    while process.stdout.read(_CHUNK):
+                        # Who writes waits until it is read.
+                        pass
+                process.wait()
+            except Exception:
+                # Whoever reads what a program did not finish fails as well: why is what the program says.
+                if process.poll() in {None, 0}:
+                    raise
+            finally:
+                process.kill()
+        said.seek(0)
+        raise_on_failure(argv, process.returncode, said.read().decode(errors="replace"))
 
 
 def _pump(giver: subprocess.Popen[bytes], taker: subprocess.Popen[bytes], through: Callable[[Iterator[bytes]], Iterator[bytes]]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import ssl
 import subprocess
 from pathlib import Path
@@ -162,21 +164,28 @@ def test_a_colleague_with_an_address_a_certificate_and_a_login_has_a_tracked_run
     assert client("POST", SEARCH, QUERY).status == 401
 
 
-def test_missing_images_travel_over_the_same_connection(team: Team, installed: Path, stacks: Path) -> None:
+def test_layers_that_are_missing_travel_over_the_same_connection(team: Team, installed: Path, stacks: Path, tmp_path: Path) -> None:
     tag = "provision-test/caddy:shipped"
-    subprocess.run(["docker", "tag", "provision-test/caddy:2.11", tag], check=True)
+    (tmp_path / "small").write_bytes(os.urandom(1000))
+    (tmp_path / "Dockerfile").write_text("FROM provision-test/caddy:2.11\nCOPY small /small\n")
+    subprocess.run(["docker", "build", "--quiet", "--tag", tag, str(tmp_path)], check=True, capture_output=True)
     program = program_of(installed, team.server, stacks / "shipped" / "stack")
     program.settings("name: shipped\nartifact_store:\n  kind: local\n")
     settings = program.stack / "provision.yml"
     settings.write_text(settings.read_text().replace("provision-test/caddy:2.11", tag))
     try:
         refused = program("deploy", team.server.destination, "--port", "8443")
-        assert (refused.code, refused.error["what"]) == (4, "an image could not be fetched"), "there is no registry"
+        assert (refused.code, refused.error["what"]) == (4, f"the image {tag} could not be fetched"), "there is no registry"
+        assert f"`provision deploy --ship-images {team.server.destination} --port 8443" in refused.error["hint"]
         said = program.text("deploy", "--ship-images", "--stack", str(program.stack))
         assert said.returncode == 0, said.stderr
         shipped = [line.split()[2] for line in said.stderr.splitlines() if line.split()[:2] == ["shipped", "image"]]
         assert shipped == [tag]
-        assert "% of the images sent" in said.stderr
+        (size,) = re.findall(r"sending 1 image: ([0-9.]+ [kM]?B) of [0-9.]+ MB; the server has the other layers", said.stderr)
+        assert size.endswith(" kB"), "of 1 kB and the archive's lists"
+        assert f"% of {size} sent" in said.stderr
+        inspect = ["docker", "image", "inspect", "--format", "{{.Id}}", tag]
+        assert team.server.run(*inspect) == subprocess.check_output(inspect, text=True)
         assert ("unchanged", "images") in program("deploy", "--ship-images").verbs
     finally:
         program("erase", "--yes", "--host", team.server.destination)

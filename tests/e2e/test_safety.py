@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import urllib.error
 import urllib.request
@@ -178,6 +179,40 @@ def test_the_servers_role_is_no_superuser(program: Program) -> None:
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls FROM pg_roles WHERE rolname = 'mlflow'")
         assert cursor.fetchall() == [(False, False, False, False, False)]
+
+
+def psql(program: Program, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return program.text("psql", "--stack", str(program.stack), *arguments)
+
+
+def test_the_databases_shell_is_the_servers_role_and_changes_nothing_unasked(program: Program) -> None:
+    assert psql(program, "-Atc", "SELECT current_user, count(*) > 0 FROM experiments").stdout == "mlflow|t\n"
+    refused = psql(program, "-c", "CREATE TABLE mine (one int)")
+    assert (refused.returncode, "read-only transaction" in refused.stderr) == (1, True)
+    assert psql(program, "--write", "-Atc", "BEGIN; CREATE TABLE mine (one int); ROLLBACK").returncode == 0
+    missing = psql(program, "--write", "-c", "SELECT * FROM mine")
+    assert 'relation "mine" does not exist' in missing.stderr
+
+
+def test_no_secret_in_the_arguments_of_the_databases_shell(program: Program) -> None:
+    argv = [str(program.environment / "bin/provision"), "psql", "--stack", str(program.stack), "-At"]
+    shell = subprocess.Popen(argv, env=program.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert shell.stdin
+        assert shell.stdout
+        shell.stdin.write("SELECT 'it runs';\n")
+        shell.stdin.flush()
+        assert shell.stdout.readline() == "it runs\n"
+        arguments = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
+        assert any("/psql " in line or " psql " in line for line in arguments)
+        refuse_secrets(program, "\n".join(arguments), "arguments")
+        # What it interrupts is a statement, and not the command around it.
+        shell.send_signal(signal.SIGINT)
+        output, _ = shell.communicate("SELECT 'still there';\n", timeout=60)
+        assert (shell.returncode, output) == (0, "still there\n")
+    finally:
+        shell.kill()
+        shell.wait()
 
 
 def test_containers_may_do_nothing_they_do_not_need(program: Program) -> None:

@@ -76,6 +76,10 @@ MESSAGES = {
         "Error starting userland proxy: listen tcp6 [::1]:5000: bind: cannot assign requested address",
         "the front door's address is none of this machine",
     ),
+    "a build's own image": (
+        "ERROR: failed to solve: python:3.13: failed to resolve source metadata for docker.io/library/python:3.13: dial tcp: i/o timeout",
+        "the image python:3.13 could not be fetched",
+    ),
     "disk": (
         "Error response from daemon: failed to register layer: write /opt/venv/lib/x.so: no space left on device",
         DISK,
@@ -83,12 +87,15 @@ MESSAGES = {
     "20.10, no such repository": (
         "Error response from daemon: pull access denied for team/mlflow, repository does not exist or may require 'docker login': "
         "denied: requested access to the resource is denied",
-        PULL,
+        "the image team/mlflow could not be fetched",
     ),
-    "no such tag": ("Error response from daemon: manifest for postgres:99 not found: manifest unknown: manifest unknown", PULL),
+    "no such tag": (
+        "Error response from daemon: manifest for postgres:99 not found: manifest unknown: manifest unknown",
+        "the image postgres:99 could not be fetched",
+    ),
     "26, no such repository": (
         'failed to resolve reference "docker.io/team/mlflow:1": pull access denied, repository does not exist or may require authorization',
-        PULL,
+        "the image team/mlflow:1 could not be fetched",
     ),
     "no network": (
         'Error response from daemon: Get "https://registry-1.docker.io/v2/": dial tcp: lookup registry-1.docker.io: no such host',
@@ -115,11 +122,11 @@ MESSAGES = {
     ),
     "a registry that wants a login": (
         'Error response from daemon: Head "https://registry.example.com/v2/postgres/manifests/18": unauthorized: authentication required',
-        PULL,
+        "the image postgres:18 could not be fetched",
     ),
     "a private registry without a login": (
         'Error response from daemon: Get "https://r.example.com/v2/mlflow/manifests/1": no basic auth credentials',
-        PULL,
+        "the image mlflow:1 could not be fetched",
     ),
 }
 
@@ -139,6 +146,38 @@ def test_what_docker_says_is_told_as_what_to_mend(case: str) -> None:
     assert explained.hint
     assert explained.why in [line.strip() for line in message.splitlines()]
     assert (explained.where, explained.left_as) == ("docker compose -p p up", "nothing was changed")
+
+
+def test_an_image_that_was_asked_for_by_name_is_named_whatever_docker_says() -> None:
+    argv = ("docker", "pull", "--quiet", "caddy:2")
+    failure = CommandFailed("docker failed", argv=argv, code=1, output=MESSAGES["slow network"][0])
+    assert cli.explained(failure).what == "the image caddy:2 could not be fetched"
+
+
+@pytest.mark.parametrize("remote", [True, False])
+def test_the_way_out_is_one_that_there_is_on_that_machine(remote: bool) -> None:
+    def hint(case: str) -> str:
+        return cli.explained(docker_failure(MESSAGES[case][0]), remote=remote).hint
+
+    assert ("`provision deploy --ship-images`" in hint("no network")) is remote
+    assert ("--runtime embedded" in hint("28, not running")) is not remote
+
+
+@pytest.mark.parametrize(
+    ("line", "step"),
+    [
+        ("#8 [build 3/9] RUN python3 -m venv /opt/uv;     /opt/uv/bin/python", "3/9 RUN python3 -m venv /opt/uv; /opt/uv/bin/python"),
+        ("#5 [mlflow stage-1 2/4] RUN install -d /x", "2/4 RUN install -d /x"),
+        ("#5 [2/4] COPY a b", "2/4 COPY a b"),
+        ("Step 2/12 : ENV A=b", "2/12 ENV A=b"),
+        ("#1 [internal] load build definition from Dockerfile", ""),
+        ("#8 12.31 Collecting uv==0.9", ""),
+        ("#8 DONE 12.3s", ""),
+        ("", ""),
+    ],
+)
+def test_the_steps_of_a_build_are_shown_and_not_their_output(line: str, step: str) -> None:
+    assert cli.build_step(line) == step
 
 
 def test_what_had_started_before_the_failure_is_not_denied() -> None:

@@ -302,7 +302,7 @@ def test_the_json_page_has_every_command_and_explains_every_key() -> None:
 
 # The actions whose results have data, by command; where an action has a name of its own, its file.
 ACTIONS = {
-    **{name: name for name in ("up", "deploy", "down", "status", "logs", "schema", "demo")},
+    **{name: name for name in ("up", "deploy", "down", "status", "logs", "psql", "schema", "demo")},
     "erase": "down",
     "open": "open_page",
     **dict.fromkeys(("init", "render"), "files"),

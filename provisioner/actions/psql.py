@@ -1,0 +1,31 @@
+"""PostgreSQL's own shell on the stack's database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from provisioner.actions.runtime import made_runtime
+from provisioner.actions.stack_directory import find_stack
+from provisioner.errors import PreflightError, Unhealthy
+from provisioner.output import Reporter, Result
+from provisioner.system.process import interrupts_left_to_it
+
+
+def psql(option: Path | None, arguments: Sequence[str], write: bool, reporter: Reporter) -> Result:
+    """Run psql on this terminal, as the role of the tracking server; its exit code is the command's."""
+    opened = find_stack(option)
+    opened.announce(reporter)
+    stack, runtime = made_runtime(opened)
+    if not stack.own_backend:
+        raise PreflightError(
+            "this stack has no PostgreSQL of its own",
+            where="backend_store.uri in provision.yml",
+            hint="run psql where you reach that database",
+        )
+    seen = runtime.observe().services.get("postgres")
+    if seen is None or seen.state not in {"running", "starting"}:
+        raise Unhealthy("PostgreSQL does not run", where=opened.place, hint="`provision up` starts it", left_as="")
+    with interrupts_left_to_it():
+        code = runtime.psql(arguments, write)
+    return Result("psql", stack=str(opened.source), runtime=runtime.kind, exit_code=code)
