@@ -23,7 +23,9 @@ RUN if [ -s build-ca.pem ]; then export SSL_CERT_FILE=/build/build-ca.pem PIP_CE
     find /opt/venv -name '*.pyi' -delete; \
     rm -f /opt/venv/.lock
 COPY deploy/server /opt/provision
-RUN /opt/venv/bin/python -m compileall -q /opt/provision
+# Whatever the umask was where the files were made.
+RUN chmod -R a+rX /opt/provision; \
+    /opt/venv/bin/python -m compileall -q /opt/provision
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="provision-mlflow" \

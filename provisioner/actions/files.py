@@ -8,7 +8,7 @@ from pathlib import Path
 
 from provisioner.actions.runtime import make_runtime, stack_port
 from provisioner.actions.secrets import make_secrets, missing_secrets, refuse_lost_secrets, refuse_ungiven
-from provisioner.actions.stack_directory import OpenStack, changed_files, find_stack, refuse_others_files, write_files
+from provisioner.actions.stack_directory import OpenStack, changed_files, closed_files, find_stack, refuse_others_files, write_files
 from provisioner.errors import Drift, WouldLoseData
 from provisioner.model.settings import SOURCE
 from provisioner.model.stack import build_stack
@@ -53,11 +53,11 @@ def render(directory: Path | None, option: Path | None, check: bool, reporter: R
     opened = find_stack(directory or option)
     opened.announce(reporter)
     runtime = _renderer(opened)
-    changed = changed_files(opened, runtime.files())
-    result = Result("render", stack=str(opened.source), runtime=runtime.kind, data={"changed": sorted(changed)})
+    result = Result("render", stack=str(opened.source), runtime=runtime.kind)
     if check:
-        drifted = [path for path in sorted(changed) if path != OWN_TO_ONE_STACK]
-        if drifted:
+        changed = sorted(changed_files(opened, runtime.files()))
+        result.data["changed"] = changed
+        if drifted := [path for path in changed if path != OWN_TO_ONE_STACK]:
             raise Drift(
                 f"differs from what the settings give: {', '.join(drifted)}",
                 where=opened.place,
@@ -66,9 +66,7 @@ def render(directory: Path | None, option: Path | None, check: bool, reporter: R
         result.lines = ["every rendered file is as the settings give it"]
         return result
     with opened.host.lock(opened.directory, "render"):
-        _write(opened, runtime, reporter)
-    for path in sorted(changed):
-        reporter.step("wrote", path)
+        result.data["changed"] = _write(opened, runtime, reporter)
     compose = "docker compose up -d --wait"
     compose = compose if opened.source == Path.cwd() else f"cd {shlex.quote(str(opened.source))} && {compose}"
     result.lines = [f"next          {compose if runtime.kind == 'docker' else 'provision up'}"]
@@ -81,14 +79,18 @@ def _renderer(opened: OpenStack) -> Runtime:
     return make_runtime(opened, stack, stack_port(opened))
 
 
-def _write(opened: OpenStack, runtime: Runtime, reporter: Reporter) -> None:
+def _write(opened: OpenStack, runtime: Runtime, reporter: Reporter) -> list[str]:
     stack = build_stack(opened.settings, runtime.kind)
     missing = missing_secrets(opened, stack)
     if missing and opened.state.runtime:
         refuse_lost_secrets(opened, missing, runtime.observe().has_data)
-    changed = changed_files(opened, runtime.files())
+    rendered = runtime.files()
+    changed = changed_files(opened, rendered) | closed_files(opened, rendered)
     refuse_others_files(opened, changed, runtime.kind)
     refuse_ungiven(opened, missing, os.environ)
     write_files(opened, changed)
     if missing:
         make_secrets(opened, missing, os.environ, reporter)
+    for path in sorted(changed):
+        reporter.step("wrote", path)
+    return sorted(changed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from provisioner.actions.stack_directory import OpenStack
+from provisioner.actions.stack_directory import OpenStack, put_files
 from provisioner.actions.status import size
 from provisioner.model.stack import build_stack
 from provisioner.output import Reporter, counted
@@ -29,8 +29,7 @@ def ship_images(opened: OpenStack, host: SSHHost, reporter: Reporter) -> None:
             reporter.step("unchanged", "images", "the server has them all")
             return
         if server in missing and images.found(here, server) is None and not opened.settings.images.server:
-            for path, file in runtime.files().items():
-                here.put(file.content, place.directory / path, file.mode)
+            put_files(here, place.directory, runtime.files())
             runtime.build(reporter)
     for reference in missing:
         seen = images.found(here, reference)

@@ -15,6 +15,7 @@ from provisioner.model.stack import RuntimeKind
 from provisioner.model.state import State, parse_state
 from provisioner.output import Reporter
 from provisioner.runtimes.base import RenderedFile
+from provisioner.system.files import file_mode
 from provisioner.system.host import Host, LocalHost
 from provisioner.system.paths import data_directory
 from provisioner.system.ssh import SSHHost
@@ -148,12 +149,38 @@ def changed_files(opened: OpenStack, files: Mapping[str, RenderedFile]) -> dict[
     return {path: file for path, file in files.items() if there[opened.directory / path] != file.content}
 
 
+def closed_files(opened: OpenStack, files: Mapping[str, RenderedFile]) -> dict[str, RenderedFile]:
+    """The rendered files that are there and that other users, as a container's is one, cannot read: for their mode, or a directory's."""
+    if opened.host.name:
+        # There they are made by a shell of ours, with a umask of ours.
+        return {}
+    return {path: file for path, file in files.items() if not _is_open(opened.directory, Path(path), file.mode)}
+
+
+def _is_open(directory: Path, path: Path, mode_of_file: int) -> bool:
+    wanted = {path: mode_of_file & 0o004} | dict.fromkeys(_folders(path), 0o005)
+    modes = {part: file_mode(directory / part) for part in wanted}
+    return all(mode is None or mode & wanted[part] == wanted[part] for part, mode in modes.items())
+
+
+def _folders(path: Path) -> list[Path]:
+    """The directories above a file, below the stack's own, outermost first."""
+    return list(reversed(path.parents))[1:]
+
+
 def write_files(opened: OpenStack, files: Mapping[str, RenderedFile]) -> None:
     """The files in the stack directory, each whole; ask `refuse_others_files` first."""
-    for path, file in files.items():
-        opened.host.put(file.content, opened.directory / path, file.mode)
+    put_files(opened.host, opened.directory, files)
     if opened.host.get(opened.directory / ".gitignore") is None:
         opened.host.put(GITIGNORE, opened.directory / ".gitignore", 0o644)
+
+
+def put_files(host: Host, directory: Path, files: Mapping[str, RenderedFile]) -> None:
+    """The files below the directory, for other users to read as well: what a container reads, and an image is built from."""
+    for folder in dict.fromkeys(folder for path in files for folder in _folders(Path(path))):
+        host.make_directory(directory / folder, 0o755)
+    for path, file in files.items():
+        host.put(file.content, directory / path, file.mode)
 
 
 def refuse_others_files(opened: OpenStack, files: Mapping[str, RenderedFile], kind: RuntimeKind) -> None:

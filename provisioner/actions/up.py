@@ -33,7 +33,7 @@ from provisioner.actions.secrets import (
     refuse_ungiven,
 )
 from provisioner.actions.stack_client import client
-from provisioner.actions.stack_directory import OpenStack, changed_files, find_stack, refuse_others_files, write_files
+from provisioner.actions.stack_directory import OpenStack, changed_files, closed_files, find_stack, refuse_others_files, write_files
 from provisioner.actions.status import service_rows
 from provisioner.actions.work import Work
 from provisioner.errors import UNCHANGED, PortTaken, PreflightError, ProvisionError, WouldLoseData
@@ -130,7 +130,8 @@ def _decide(opened: OpenStack, kind: RuntimeKind, reporter: Reporter, taken: Con
         runtime = make_runtime(opened, stack, free, identity)
     wanted = runtime.wanted()
     one_shots = [service.name for service in stack.services if service.one_shot]
-    files = changed_files(opened, runtime.files())
+    rendered = runtime.files()
+    files = changed_files(opened, rendered) | closed_files(opened, rendered)
     plan = make_plan(wanted, one_shots, observed, reload=PROXY if front_door_files(files) else "")
     refuse_others_files(opened, files, kind)
     return Work(stack, runtime, free, identity, observed, wanted, plan, files, missing, start_deadline(os.environ))

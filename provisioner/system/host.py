@@ -15,7 +15,7 @@ from typing import Protocol
 
 from provisioner.errors import Locked, ProvisionError
 from provisioner.system import ports, process
-from provisioner.system.files import write_whole
+from provisioner.system.files import file_mode, write_whole
 from provisioner.system.process import Completed
 
 
@@ -129,7 +129,8 @@ class LocalHost:
     def make_directory(self, path: Path, mode: int) -> None:
         try:
             path.mkdir(mode=mode, parents=True, exist_ok=True)
-            path.chmod(mode)
+            if file_mode(path) != mode:
+                path.chmod(mode)
         except OSError as error:
             raise _not_written(path, error) from None
 

@@ -24,7 +24,9 @@ def test_after_a_failed_build_nothing_runs_and_the_next_up_is_as_the_first(progr
     server = f"server:\n  port: {free_port()}\n"
     broken = TEST_IMAGES.replace("provision-test/python:3.13", "provision-test/no-such-python:1")
     (program.stack / "provision.yml").write_text(broken + server)
-    error = refused(program("up", "--runtime", "docker", "--no-link"), 4, "the image provision-test/no-such-python:1 could not be fetched", "build")
+    error = refused(
+        program("up", "--runtime", "docker", "--no-link"), 4, "the image provision-test/no-such-python:1 could not be fetched", "build"
+    )
     assert error["left_as"] == "files and secrets are written, what had started runs on; no data was removed"
     assert containers(program.stack) == []
     program.settings(server)

@@ -50,6 +50,19 @@ def test_the_other_loopback_address_serves(fresh: Program) -> None:
     run_logged(answer.data["tracking_uri"]).all_there()
 
 
+def test_a_stack_that_a_careful_user_made_serves_whatever_the_umask(fresh: Program) -> None:
+    old = os.umask(0o077)
+    try:
+        run = run_logged(fresh.up("--no-link").data["tracking_uri"])
+        assert fresh("down").code == 0
+        for path in (fresh.stack / "deploy").rglob("*"):
+            path.chmod(0o700 if path.is_dir() else 0o600)
+        fresh.up("--no-link")
+    finally:
+        os.umask(old)
+    run.all_there()
+
+
 def test_a_folder_that_compose_cannot_work_in_is_named(docker: None, installed: Path, place: Path) -> None:
     program = Program(installed, place / "100% mine/stack", "docker")
     program.settings()

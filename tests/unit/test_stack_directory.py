@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.actions.stack_directory import GITIGNORE, changed_files, find_directory, open_stack, refuse_others_files, write_files
+from provisioner.actions.stack_directory import (
+    GITIGNORE,
+    changed_files,
+    closed_files,
+    find_directory,
+    open_stack,
+    refuse_others_files,
+    write_files,
+)
 from provisioner.errors import PreflightError, SettingsError, WouldLoseData
 from provisioner.model.state import State
 from provisioner.runtimes.base import RenderedFile
@@ -118,6 +126,40 @@ def test_only_what_differs_is_to_be_written(tmp_path: Path) -> None:
     write_files(opened, RENDERED)
     (tmp_path / "Dockerfile").write_text("FROM y\n")
     assert list(changed_files(opened, RENDERED)) == ["Dockerfile"]
+
+
+def test_others_can_read_what_is_rendered_whatever_the_umask(tmp_path: Path) -> None:
+    opened = open_stack(tmp_path / "stack", "", LocalHost())
+    old = os.umask(0o077)
+    try:
+        opened.directory.mkdir()
+        write_files(opened, RENDERED)
+    finally:
+        os.umask(old)
+    modes = {path.relative_to(opened.directory).as_posix(): path.stat().st_mode & 0o777 for path in opened.directory.rglob("*")}
+    assert {name: mode for name, mode in modes.items() if name in {"deploy", "deploy/server", *RENDERED}} == {
+        "deploy": 0o755,
+        "deploy/server": 0o755,
+        "deploy/server/app.py": 0o640,
+        "docker-compose.yml": 0o644,
+        "Dockerfile": 0o644,
+    }
+    assert opened.directory.stat().st_mode & 0o777 == 0o700, "the stack's own directory is the user's"
+
+
+@pytest.mark.parametrize(
+    ("path", "mode"), [("deploy", 0o700), ("deploy/server", 0o750), ("deploy/server/app.py", 0o600), ("Dockerfile", 0o640)]
+)
+def test_what_others_cannot_read_is_written_once_more(tmp_path: Path, path: str, mode: int) -> None:
+    opened = open_stack(tmp_path, "", LocalHost())
+    rendered = {**RENDERED, "deploy/server/app.py": RenderedFile(b"print()\n")}
+    write_files(opened, rendered)
+    assert closed_files(opened, rendered) == {}
+    (tmp_path / path).chmod(mode)
+    closed = closed_files(opened, rendered)
+    assert set(closed) == {name for name in rendered if name.startswith(path)}
+    write_files(opened, closed)
+    assert closed_files(opened, rendered) == {}
 
 
 def test_the_users_own_gitignore_stays(tmp_path: Path) -> None:
