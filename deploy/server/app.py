@@ -132,24 +132,26 @@ def wait_for_bootstrap(settings: Settings) -> None:
     """Returns once the role can log in, experiment 0 is there, and with a login the admin; Fault at the deadline."""
     end = time.monotonic() + settings.deadline
     password = settings.secret("backend_store_password")
-    questions = [(settings.backend_store, "SELECT 1 FROM experiments WHERE experiment_id = 0")]
+    questions = [(settings.backend_store, "experiments", "SELECT 1 FROM experiments WHERE experiment_id = 0")]
     if settings.login:
-        questions.append((settings.auth_store, "SELECT 1 FROM users LIMIT 1"))
-    for uri, question in questions:
-        while not _answered(uri, password, question, end - time.monotonic()):
+        questions.append((settings.auth_store, "users", "SELECT 1 FROM users LIMIT 1"))
+    for uri, table, question in questions:
+        while not _answered(uri, password, table, question, end - time.monotonic()):
             if time.monotonic() > end:
                 raise Fault(f"bootstrap was not done within {settings.deadline:.0f} s; see its log")
             time.sleep(0.05)
 
 
-def _answered(uri: str, password: str, question: str, left: float) -> bool:
-    """Whether the question has a row; until bootstrap has made the role and the database, refusals are passing."""
+def _answered(uri: str, password: str, table: str, question: str, left: float) -> bool:
+    """Whether the table is there, and its question has a row; until bootstrap has made the role and the database, refusals are passing."""
     import psycopg2
 
     unready = ("password authentication failed", "does not exist")
     connection = postgres.connect(uri, password, max(left, 1), lambda seen: any(text in seen for text in unready))
     try:
-        return bool(postgres.query(connection, question))
+        # A question to a table that is not there would be an error in PostgreSQL's log, twenty times a second.
+        is_there = postgres.query(connection, "SELECT to_regclass(%s) IS NOT NULL", (table,))[0][0]
+        return bool(is_there and postgres.query(connection, question))
     except psycopg2.Error:
         return False
     finally:

@@ -6,7 +6,7 @@ import os
 import shlex
 from pathlib import Path
 
-from provisioner.actions.runtime import make_runtime, stack_port
+from provisioner.actions.runtime import make_runtime, may_choose_port, next_free_port, stack_port
 from provisioner.actions.secrets import make_secrets, missing_secrets, refuse_lost_secrets, refuse_ungiven
 from provisioner.actions.stack_directory import OpenStack, changed_files, closed_files, find_stack, refuse_others_files, write_files
 from provisioner.errors import Drift, WouldLoseData
@@ -66,17 +66,26 @@ def render(directory: Path | None, option: Path | None, check: bool, reporter: R
         result.lines = ["every rendered file is as the settings give it"]
         return result
     with opened.host.lock(opened.directory, "render"):
-        result.data["changed"] = _write(opened, runtime, reporter)
+        result.data["changed"] = _write(opened, _renderer(opened, _free_port(opened, reporter)), reporter)
     compose = "docker compose up -d --wait"
     compose = compose if opened.source == Path.cwd() else f"cd {shlex.quote(str(opened.source))} && {compose}"
     result.lines = [f"next          {compose if runtime.kind == 'docker' else 'provision up'}"]
     return result
 
 
-def _renderer(opened: OpenStack) -> Runtime:
+def _renderer(opened: OpenStack, port: int | None = None) -> Runtime:
     """The runtime that the stack was made with, else Docker's: the rendered form that works without us."""
     stack = build_stack(opened.settings, opened.state.runtime or "docker")
-    return make_runtime(opened, stack, stack_port(opened))
+    return make_runtime(opened, stack, port or stack_port(opened))
+
+
+def _free_port(opened: OpenStack, reporter: Reporter) -> int:
+    """The port that the stack has; for one that never ran, and has none, a free one."""
+    port = stack_port(opened)
+    is_new = opened.state.runtime is None and opened.host.get(opened.directory / OWN_TO_ONE_STACK) is None
+    if is_new and may_choose_port(opened) and not opened.host.is_free(opened.settings.server.bind, port):
+        return next_free_port(opened, port, reporter) or port
+    return port
 
 
 def _write(opened: OpenStack, runtime: Runtime, reporter: Reporter) -> list[str]:

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 from provisioner.actions.stack_directory import OpenStack, clients_ca
 from provisioner.errors import PreflightError, ProvisionError, Unhealthy
-from provisioner.model.front_door import default_port, ends_tls, in_url, local_address
+from provisioner.model.front_door import DEFAULT_PORT, default_port, ends_tls, in_url, local_address
 from provisioner.model.stack import RuntimeKind, Stack, build_stack
+from provisioner.output import Reporter
+from provisioner.render.compose import port_in_env
 from provisioner.runtimes import choose_runtime
 from provisioner.runtimes.base import Place, Runtime, RuntimeChoice
+from provisioner.system import ports
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,32 @@ class FrontDoor:
 def stack_port(opened: OpenStack) -> int:
     """The front door's port: the user's (with TLS that of the public URL), the one found before, or the default."""
     server = opened.settings.server
-    return server.port or (default_port(server) if ends_tls(server) else opened.state.port or default_port(server))
+    if server.port or ends_tls(server):
+        return server.port or default_port(server)
+    # `render` chooses one for who starts the stack without us.
+    return opened.state.port or port_in_env(opened.host.get(opened.directory / ".env")) or default_port(server)
+
+
+def may_choose_port(opened: OpenStack) -> bool:
+    """Whether the user named no port, and nobody has the address: the stack was never checked."""
+    server = opened.settings.server
+    unknown = opened.state.port is None or not opened.state.checked
+    return server.port is None and unknown and not ends_tls(server) and not opened.host.name
+
+
+def next_free_port(opened: OpenStack, port: int, reporter: Reporter) -> int | None:
+    """The first free port after one that is taken, which is told; None when there is none near."""
+    held_by = opened.host.holder(port)
+    free = ports.next_free(opened.settings.server.bind, max(port, DEFAULT_PORT) + 1)
+    if free:
+        reporter.step("chosen", "port", f"{free}, since {port} is taken" + (f" by {held_by}" if held_by else ""))
+    return free
 
 
 def make_runtime(opened: OpenStack, stack: Stack, port: int, identity: str = "") -> Runtime:
     """The runtime of that kind on the stack's directory and host; `identity` for a stack that has none yet."""
-    place = Place(opened.directory, opened.project, port, opened.here, opened.state.identity or identity)
+    state = opened.state
+    place = Place(opened.directory, opened.project, port, opened.here, state.identity or identity, new=not state.checked)
     if stack.runtime == "docker":
         from provisioner.runtimes.docker import DockerRuntime
 

@@ -23,7 +23,7 @@ from provisioner.actions.health import (
 from provisioner.actions.old_login import Ask
 from provisioner.actions.projects import link_projects, next_step
 from provisioner.actions.relink import relink
-from provisioner.actions.runtime import choose, front_door, make_runtime, stack_port, tracking_uri
+from provisioner.actions.runtime import choose, front_door, make_runtime, may_choose_port, next_free_port, stack_port, tracking_uri
 from provisioner.actions.secrets import (
     given_anew,
     make_secrets,
@@ -37,14 +37,13 @@ from provisioner.actions.stack_directory import OpenStack, changed_files, closed
 from provisioner.actions.status import service_rows
 from provisioner.actions.work import Work
 from provisioner.errors import UNCHANGED, PortTaken, PreflightError, ProvisionError, WouldLoseData
-from provisioner.model.front_door import DEFAULT_PORT, ends_tls, redirect_port
+from provisioner.model.front_door import redirect_port
 from provisioner.model.plan import Observed, make_plan
 from provisioner.model.stack import MLFLOW_VERSION, RuntimeKind, Stack, build_stack
 from provisioner.model.stores import IN_CONTAINERS, artifacts_destination
 from provisioner.output import Reporter, Result
 from provisioner.runtimes.base import PROXY
 from provisioner.runtimes.certificates import front_door_files
-from provisioner.system import ports
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ def _make(opened: OpenStack, kind: RuntimeKind, reporter: Reporter, command: str
                 opened = _carry_out(opened, work, reporter)
                 _check(opened, work, reporter)
         except PortTaken:
-            if work.port in taken or not _may_choose_port(opened):
+            if work.port in taken or not may_choose_port(opened):
                 raise
             taken.add(work.port)
             opened = opened.again()
@@ -213,20 +212,9 @@ def _decide_port(opened: OpenStack, observed: Observed, port: int, taken: Contai
         if redirect is None or opened.host.is_free(bind, redirect):
             return port
         raise _taken(opened, redirect, "proxy (server.http_port in provision.yml)", "server.http_port")
-    if _may_choose_port(opened):
-        held_by = opened.host.holder(port)
-        free = ports.next_free(bind, max(port, DEFAULT_PORT) + 1)
-        if free:
-            reporter.step("chosen", "port", f"{free}, since {port} is taken" + (f" by {held_by}" if held_by else ""))
-            return free
+    if may_choose_port(opened) and (free := next_free_port(opened, port, reporter)):
+        return free
     raise _taken(opened, port, "proxy (server.port in provision.yml)" if server.port else "proxy (this stack's port)", "server.port")
-
-
-def _may_choose_port(opened: OpenStack) -> bool:
-    """Whether the user named no port, and nobody has the address: the stack was never checked."""
-    server = opened.settings.server
-    unknown = opened.state.port is None or not opened.state.checked
-    return server.port is None and unknown and not ends_tls(server) and not opened.host.name
 
 
 def _taken(opened: OpenStack, port: int, where: str, setting: str) -> PreflightError:

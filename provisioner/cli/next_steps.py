@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Callable
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -15,6 +16,8 @@ from typer.core import TyperCommand, TyperGroup
 _SHARED = ("stack", "project", "uri", "user", "ca_file", "python")
 # What the same command needs once more. Neither what says how to show or to ask, nor what a next step does in place of it (`--dry-run`).
 _REPEATED = (*_SHARED, "host", "env", "runtime", "domain", "port", "domain_elsewhere", "ship_images", "no_link", "login", "old_login")
+# Commands for a directory that has no stack yet.
+_MAKING = ("up", "init", "render", "deploy")
 # Ways of naming the stack's directory.
 _ALIASES = {("render", "directory"): "stack"}
 _NAMED = re.compile(r"(?<=`)provision [a-z][^`]*(?=`)|(?<=^next {10})provision [a-z].*$")
@@ -81,7 +84,9 @@ def _completed(text: str, root: Any, current: str, given: dict[str, Any]) -> str
     again = command.name == current
     # Another command may do more with several than this one was asked to do with one.
     taken = {parameter.name: parameter for parameter in command.params if again or not getattr(parameter, "multiple", False)}
-    wanted = [name for name in (_REPEATED if again else _SHARED) if name in given and name in taken and name not in named]
+    # What is to be done where no stack is, such as an admin's part, is done to another one.
+    elsewhere = {"stack"} if not again and command.name not in _MAKING and not Path(given.get("stack", ".")).is_dir() else set()
+    wanted = [name for name in (_REPEATED if again else _SHARED) if name in given and name in taken and name not in named | elsewhere]
     return " ".join([text, *(word for name in wanted for word in _words(taken[name], given[name]))])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,12 +71,18 @@ def render_env(project: str, port: int) -> str:
     return f"# Made by `provision`: what is this stack's own.\nCOMPOSE_PROJECT_NAME={project}\nPROVISION_PORT={port}\n"
 
 
+def port_in_env(content: bytes | None) -> int | None:
+    """The front door's port in a `.env` of ours; None where there is none."""
+    found = re.search(rb"^PROVISION_PORT=(\d{1,5})$", content or b"", re.MULTILINE)
+    return int(found[1]) if found else None
+
+
 def _service(stack: Stack, service: Service, images: Mapping[str, str], mounted: Mapping[str, bytes], *, build: bool) -> dict[str, Any]:
     body: dict[str, Any] = {"image": images[service.image]}
     if build:
         body["build"] = _build(stack.settings, images["python"])
-    elif service.image == "server" and not stack.settings.images.server:
-        # Made here by the service that has `build`, never fetched.
+    if service.image == "server" and not stack.settings.images.server:
+        # Made here by the service that has `build`, never asked for elsewhere.
         body["pull_policy"] = "never"
     if service.name == "volumes":
         body["entrypoint"] = ["/bin/true"]

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from provisioner.errors import PortTaken
+from provisioner.errors import PortTaken, PreflightError
 from provisioner.model.plan import Observed, Plan
 from provisioner.model.stack import MLFLOW_ROLE, RuntimeKind, Stack
 from provisioner.output import Reporter
+from provisioner.system.host import Host
+from provisioner.system.processor import CPUINFO, lacks_for_v2
 
+TOO_OLD_PROCESSOR = "the processor is older than x86-64-v2, which the services need"
+NEWER_PROCESSOR = "in a virtual machine, set its processor type to that of the host (`host` or x86-64-v2, in place of kvm64 or qemu64)"
 SERVER, PROXY = "mlflow", "proxy"
 MEND = "mend what the last lines say, then run `provision up` again"
 
@@ -27,6 +31,8 @@ class Place:
     """The directory of this machine that has the settings of a stack on another."""
     identity: str = ""
     """Which stack it is, for who asks its front door; "" for one that was never brought up."""
+    new: bool = False
+    """Whether no start of the stack has ended well yet: what is unfinished of its data holds nothing."""
 
     @property
     def source(self) -> Path:
@@ -69,6 +75,13 @@ def for_memory(name: str, usage: Usage | None) -> tuple[str, str] | None:
         return what, "look at `free -m`, and at `dmesg` for the kernel's own words; give the machine more memory, or run less on it"
     what = f"the kernel has ended {name} for want of memory: it may have {usage.limit >> 20} MB"
     return what, f"raise resources.{name}.memory in provision.yml, then `provision up`"
+
+
+def check_processor(host: Host) -> None:
+    """Raise PreflightError for a processor that ends the services' programs at once."""
+    lacking = lacks_for_v2(host.get(CPUINFO))
+    if lacking:
+        raise PreflightError(TOO_OLD_PROCESSOR, where=host.name, why=f"it lacks {', '.join(lacking)}", hint=NEWER_PROCESSOR)
 
 
 def psql_options(write: bool) -> str:

@@ -19,10 +19,24 @@ from provisioner.output import Reporter
 from provisioner.render.caddyfile import identity_files, render_caddyfile
 from provisioner.render.compose import BUILD_CA, CADDYFILE, image_references, render_compose, render_env, server_image
 from provisioner.runtimes import docker_cli as cli
-from provisioner.runtimes.base import MEND, PROXY, SERVER, Place, RenderedFile, Usage, for_memory, psql_options, report_done, see_log
+from provisioner.runtimes.base import (
+    MEND,
+    PROXY,
+    SERVER,
+    Place,
+    RenderedFile,
+    Usage,
+    check_processor,
+    for_memory,
+    psql_options,
+    report_done,
+    see_log,
+)
 from provisioner.runtimes.certificates import ROOT_CERTIFICATE, certificate_files
 from provisioner.runtimes.docker_changes import PROBE, Changes
 from provisioner.runtimes.docker_engine import Engine
+from provisioner.runtimes.docker_postgres import POSTGRES, end_initialisation, set_unfinished_aside
+from provisioner.runtimes.docker_preflight import check_api, check_labels, refuses_threads
 from provisioner.runtimes.docker_usage import read_usage
 from provisioner.system.host import Host, LocalHost
 
@@ -49,9 +63,16 @@ class DockerRuntime:
             cli.refuse_snap(_docker_path(), self._place.directory)
             cli.refuse_remote(self._engine.endpoint())
         with ThreadPoolExecutor() as pool:
-            engine = pool.submit(self._engine.docker, "version", "--format", "{{.Server.Version}}")
+            engine = pool.submit(self._engine.docker, "version", "--format", "{{.Server.Version}} {{.Server.MinAPIVersion}}")
             compose = pool.submit(self._engine.docker, "compose", "version", "--short")
-            cli.check_versions(engine.result().text, compose.result().text)
+            options = pool.submit(self._engine.docker, "info", "--format", "{{json .SecurityOptions}}", check=False)
+            version, _, minimum_api = engine.result().text.partition(" ")
+            cli.check_versions(version, compose.result().text)
+            check_api(minimum_api, compose.result().text)
+        if "name=selinux" in options.result().text:
+            label = self._engine.run(["stat", "-c", "%C", str(self._place.directory)], check=False, in_directory=False).text
+            check_labels(options.result().text, label, self._place.directory)
+        check_processor(self._host)
 
     def files(self) -> Mapping[str, RenderedFile]:
         built_from = self._image_files()
@@ -106,12 +127,13 @@ class DockerRuntime:
     def build(self, reporter: Reporter) -> None:
         """Build the server image where it is not there; an image of the user's is looked at."""
         image = self.server_image()
-        if self._engine.docker("image", "inspect", "--format", "{{.Id}}", image, check=False).code == 0:
-            if self._stack.settings.images.server:
+        if self._stack.settings.images.server:
+            if self._has(image):
                 self._refuse_other_image(image)
             return
-        if self._stack.settings.images.server:
+        if self._has(image):
             return
+        self._fetch_one(image_references(self._stack.settings.images)["python"], reporter)
         try:
             with reporter.working(f"building the server image {image}"):
                 self._engine.stream(_steps(reporter), "build", self._builder())
@@ -124,13 +146,20 @@ class DockerRuntime:
         """What Compose would fetch, one by one: one that cannot be fetched has its name. With an override the images are the user's."""
         if self._host.get(self._place.directory / OVERRIDE_FILE) is not None:
             return
+        built = "" if self._stack.settings.images.server else self.server_image()
         for image in self.images():
-            built = image == self.server_image() and not self._stack.settings.images.server
-            if built or self._engine.docker("image", "inspect", "--format", "{{.Id}}", image, check=False).code == 0:
-                continue
-            with reporter.working(f"fetching the image {image}"):
-                self._engine.docker("pull", "--quiet", image, timeout=3600)
-            reporter.step("fetched", "image", image)
+            if image != built:
+                self._fetch_one(image, reporter)
+
+    def _fetch_one(self, image: str, reporter: Reporter) -> None:
+        if self._has(image):
+            return
+        with reporter.working(f"fetching the image {image}"):
+            self._engine.docker("pull", "--quiet", image, timeout=3600)
+        reporter.step("fetched", "image", image)
+
+    def _has(self, image: str) -> bool:
+        return self._engine.docker("image", "inspect", "--format", "{{.Id}}", image, check=False).code == 0
 
     def _refuse_other_image(self, image: str) -> None:
         """PreflightError for an image of the user's that is no server image: found before it takes the place of one that runs."""
@@ -146,6 +175,10 @@ class DockerRuntime:
     def apply(self, plan: Plan, reporter: Reporter) -> None:
         try:
             with reporter.working("starting services"):
+                if self._place.new and self._stack.own_backend:
+                    observed = self.observe()
+                    if observed.has_data:
+                        set_unfinished_aside(self._engine, observed.services.get(POSTGRES), reporter)
                 self._end_what_starts_anew(plan)
                 Changes(self._stack, self._engine, self._host, reporter).carry_out(plan)
         except CommandFailed as failure:
@@ -181,11 +214,12 @@ class DockerRuntime:
     def psql(self, arguments: Sequence[str], write: bool) -> int:
         options = ["-T"] if not sys.stdin.isatty() else []
         program = ["sh", "-c", _PSQL, "psql", "-h", "/run/postgresql", "-U", POSTGRES_USER, "-d", MLFLOW_DATABASE, *arguments]
-        return self._engine.attach("exec", *options, "-e", f"PGOPTIONS={psql_options(write)}", "postgres", *program)
+        return self._engine.attach("exec", *options, "-e", f"PGOPTIONS={psql_options(write)}", POSTGRES, *program)
 
     def stop(self, reporter: Reporter) -> None:
         running = self.observe().services
         with reporter.working("stopping services"):
+            end_initialisation(self._engine, running.get(POSTGRES))
             self._engine.compose("down", "--remove-orphans", timeout=300, in_directory=False)
         for name in running:
             reporter.step("stopped", name)
@@ -193,6 +227,7 @@ class DockerRuntime:
     def erase(self, reporter: Reporter) -> None:
         volumes = self._engine.run(cli.list_volumes(self._place.project), in_directory=False).text.split()
         with reporter.working("removing services and volumes"):
+            end_initialisation(self._engine, self.observe().services.get(POSTGRES))
             self._engine.compose("down", "--remove-orphans", "--volumes", timeout=300, in_directory=False)
             left = self._engine.run(cli.list_volumes(self._place.project), in_directory=False).text.split()
             if left:
@@ -233,9 +268,11 @@ class DockerRuntime:
         if bad is None:
             failure.hint = MEND
             return failure
-        failed = (f"{bad.name} failed while starting", see_log(bad.name))
-        what, hint = for_memory(bad.name, self.usage().get(bad.name)) or failed
         why = self.logs(bad.name, 20) or failure.why
+        failed = (f"{bad.name} failed while starting", see_log(bad.name))
+        if refuses_threads(self._engine.docker("version", "--format", "{{.Server.Version}}", check=False).text, why):
+            failed = (f"this Docker engine lets {bad.name} start no process or thread", "update Docker: 20.10.10 or later knows the call")
+        what, hint = for_memory(bad.name, self.usage().get(bad.name)) or failed
         return Unhealthy(what, where=f"service {bad.name}: {bad.detail}", why=why, hint=hint, left_as=_STARTED)
 
 

@@ -149,7 +149,7 @@ def _image_in(line: str, argv: Sequence[str]) -> str:
 
 
 _IMAGE = (
-    r"(?:metadata for|resolve reference \"?|access denied for|manifest for) *([\w./:@-]+\w)"
+    r"(?:metadata for|resolve reference \"?|access denied for|(?<!matching )manifest for) *([\w./:@-]+\w)"
     r"|/v2/([\w./-]+/manifests/[\w.:-]+)"
 )
 _PORT_TAKEN = r"port is already allocated|address already in use"
@@ -185,6 +185,16 @@ _KNOWN = (
         r"no space left on device",
         "the disk of the Docker engine is full",
         "free space (`docker system df` shows what is used), then run `provision up` again",
+    ),
+    (
+        r"no matching manifest for ([\w/.-]+)",
+        "{image} is not made for this machine's processor",
+        "name another one in provision.yml (images.*), or run the stack on an amd64 machine",
+    ),
+    (
+        r"client version [\d.]+ is too old|Minimum supported API version",
+        "Docker's command line or Compose is too old for the engine",
+        "update the packages docker-ce-cli and docker-compose-plugin",
     ),
     (
         r"pull access denied|manifest unknown|no such host|TLS handshake timeout|failed to resolve reference|dial tcp|"

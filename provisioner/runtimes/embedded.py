@@ -30,7 +30,7 @@ from provisioner.render.supervisord import (
 )
 from provisioner.runtimes import places
 from provisioner.runtimes.account import Account, check_account, check_reachable, current_account, make_account
-from provisioner.runtimes.base import PROXY, SERVER, Place, RenderedFile, Usage, psql_options, report_done
+from provisioner.runtimes.base import PROXY, SERVER, Place, RenderedFile, Usage, check_processor, psql_options, report_done
 from provisioner.runtimes.certificates import ROOT_CERTIFICATE, certificate_files
 from provisioner.runtimes.daemons import (
     ARTIFACTS,
@@ -96,6 +96,7 @@ class EmbeddedRuntime:
                 hint="use kind: local, or kind: s3 with the endpoint_url of an S3 server that you have; or `--runtime docker`",
             )
         self._check_front_door()
+        check_processor(LocalHost())
         if not sys.platform.startswith(("linux", "darwin")):
             raise PreflightError("the embedded runtime needs Linux or macOS", why=sys.platform, hint="use Docker")
         check_account(self._account)

@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from provisioner.runtimes.base import NEWER_PROCESSOR, TOO_OLD_PROCESSOR
 from provisioner.runtimes.docker_cli import MINIMUM_COMPOSE, MINIMUM_ENGINE, version_tuple
 from provisioner.system.listeners import listens
+from provisioner.system.processor import lacks_for_v2
 
 MEMORY_MB = 1500
 DISK_MB = {"first": 3000, "later": 500}
@@ -20,6 +22,7 @@ _SECTIONS = {
     "docker": "docker version --format '{{.Server.Version}}' 2>&1",
     "compose": "docker compose version --short 2>&1",
     "memory": "cat /proc/meminfo",
+    "processor": "grep -m1 '^flags' /proc/cpuinfo",
     "flock": "command -v flock",
     "root": "docker info --format '{{.DockerRootDir}}' 2>/dev/null",
     "engine_disk": "df -Pk \"$(docker info --format '{{.DockerRootDir}}' 2>/dev/null || echo /var/lib)\" 2>/dev/null || df -Pk /",
@@ -69,6 +72,8 @@ def findings(facts: Mapping[str, str], wanted: Wanted) -> Iterator[Finding]:
         yield Finding("the server is no Linux", facts.get("system", "").partition("\n")[0], "Docker stacks are deployed to Linux servers")
         return
     yield from _programs(facts)
+    if lacking := lacks_for_v2(facts.get("processor", "").encode()):
+        yield Finding(TOO_OLD_PROCESSOR, f"it lacks {', '.join(lacking)}", NEWER_PROCESSOR)
     yield from _room(facts, wanted)
     for port in wanted.ports:
         if listens(facts.get("ports", ""), wanted.address, port):

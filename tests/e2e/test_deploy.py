@@ -176,7 +176,8 @@ def test_layers_that_are_missing_travel_over_the_same_connection(team: Team, ins
     try:
         refused = program("deploy", team.server.destination, "--port", "8443")
         assert (refused.code, refused.error["what"]) == (4, f"the image {tag} could not be fetched"), "there is no registry"
-        assert f"`provision deploy --ship-images {team.server.destination} --port 8443" in refused.error["hint"]
+        again = f"`provision deploy --ship-images --stack {program.stack} {team.server.destination} --port 8443`"
+        assert again in refused.error["hint"]
         said = program.text("deploy", "--ship-images", "--stack", str(program.stack))
         assert said.returncode == 0, said.stderr
         shipped = [line.split()[2] for line in said.stderr.splitlines() if line.split()[:2] == ["shipped", "image"]]

@@ -124,6 +124,14 @@ MESSAGES = {
         'Error response from daemon: Head "https://registry.example.com/v2/postgres/manifests/18": unauthorized: authentication required',
         "the image postgres:18 could not be fetched",
     ),
+    "another processor": (
+        "no matching manifest for linux/arm64/v8 in the manifest list entries",
+        "an image is not made for this machine's processor",
+    ),
+    "an engine that left old clients behind": (
+        "Error response from daemon: client version 1.43 is too old. Minimum supported API version is 1.44, please upgrade your client",
+        "Docker's command line or Compose is too old for the engine",
+    ),
     "a private registry without a login": (
         'Error response from daemon: Get "https://r.example.com/v2/mlflow/manifests/1": no basic auth credentials',
         "the image mlflow:1 could not be fetched",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -52,6 +53,8 @@ After = Callable[[str, Callable[[], str]], str]
         ),
         ("provision link --uri http://h --user ann", "`provision link --user NAME`", "`provision link --user NAME --uri http://h`"),
         ("provision link --uri http://h --stack a", "`provision user passwd ann`", "`provision user passwd ann`"),
+        ("provision doctor p --stack none", "an admin: `provision user grant NAME`", "an admin: `provision user grant NAME`"),
+        ("provision doctor p --stack none", "`provision up` starts it", "`provision up --stack none` starts it"),
         ("provision link p --dry-run --no-check", "`provision link`", "`provision link p`"),
         ("provision doctor p --python /v/bin/python", "`provision link`", "`provision link p --python /v/bin/python`"),
         ("provision doctor p", "`provision up` starts it", "`provision up` starts it"),
@@ -63,7 +66,12 @@ After = Callable[[str, Callable[[], str]], str]
         ("provision up --stack a", "`provision logs --nothing-such`", "`provision logs --nothing-such --stack a`"),
     ],
 )
-def test_a_command_gets_what_was_typed(after: After, typed: str, text: str, shown: str) -> None:
+def test_a_command_gets_what_was_typed(
+    after: After, typed: str, text: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "my stack"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
     assert after(typed, lambda: as_typed()(text)) == shown
 
 
