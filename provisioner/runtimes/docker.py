@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from provisioner.assets import asgi_paths, image_files
-from provisioner.errors import CommandFailed, PreflightError, Unhealthy
+from provisioner.errors import UNCHANGED, CommandFailed, PreflightError, Unhealthy
 from provisioner.model.front_door import redirect_port
 from provisioner.model.plan import Observed, Plan
 from provisioner.model.stack import MLFLOW_DATABASE, POSTGRES_USER, RuntimeKind, Stack
@@ -138,7 +138,7 @@ class DockerRuntime:
             with reporter.working(f"building the server image {image}"):
                 self._engine.stream(_steps(reporter), "build", self._builder())
         except CommandFailed as failure:
-            failure.hint = MEND
+            failure.hint, failure.left_as = MEND, UNCHANGED
             raise self._engine.explained(failure) from None
         reporter.step("built", "image", image)
 

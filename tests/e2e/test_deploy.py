@@ -186,7 +186,7 @@ def test_layers_that_are_missing_travel_over_the_same_connection(team: Team, ins
         assert size.endswith(" kB"), "of 1 kB and the archive's lists"
         assert f"% of {size} sent" in said.stderr
         inspect = ["docker", "image", "inspect", "--format", "{{.Id}}", tag]
-        assert team.server.run(*inspect) == subprocess.check_output(inspect, text=True)
+        assert team.server.run(*inspect).strip() == subprocess.check_output(inspect, text=True).strip()
         assert ("unchanged", "images") in program("deploy", "--ship-images").verbs
     finally:
         program("erase", "--yes", "--host", team.server.destination)

@@ -20,13 +20,25 @@ def program(docker: None, installed: Path, place: Path) -> Iterator[Program]:
         yield program
 
 
-def test_after_a_failed_build_nothing_runs_and_the_next_up_is_as_the_first(program: Program) -> None:
+BROKEN = {
+    "its base image": (
+        TEST_IMAGES.replace("provision-test/python:3.13", "provision-test/no-such-python:1"),
+        (4, "the image provision-test/no-such-python:1 could not be fetched", "docker pull"),
+    ),
+    # On another base image, since what was built from the usual one is there already.
+    "its packages": (
+        TEST_IMAGES.replace("provision-test/python:3.13", "provision-test/caddy:2.11") + "build:\n  index_url: http://127.0.0.1:1/simple\n",
+        (5, "docker failed with exit code", "build"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_after_a_failed_build_nothing_runs_and_the_next_up_is_as_the_first(program: Program, case: str) -> None:
     server = f"server:\n  port: {free_port()}\n"
-    broken = TEST_IMAGES.replace("provision-test/python:3.13", "provision-test/no-such-python:1")
+    broken, (code, *words) = BROKEN[case]
     (program.stack / "provision.yml").write_text(broken + server)
-    error = refused(
-        program("up", "--runtime", "docker", "--no-link"), 4, "the image provision-test/no-such-python:1 could not be fetched", "build"
-    )
+    error = refused(program("up", "--runtime", "docker", "--no-link"), code, *words)
     assert error["left_as"] == "files and secrets are written, what had started runs on; no data was removed"
     assert containers(program.stack) == []
     program.settings(server)
