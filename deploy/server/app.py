@@ -5,7 +5,6 @@ Importing this module imports MLflow, which takes seconds and reads the environm
 
 from __future__ import annotations
 
-import errno
 import gc
 import time
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import postgres
 from artifacts import refuse_wide_paths
 from bodies import bounded
+from failures import explain_failures
 from locations import Root, refuse_locations_outside
 from logins import Judge
 from malformed import refuse_malformed
@@ -50,7 +50,7 @@ def applications(settings: Settings, threads: int) -> tuple[Any, Any]:
 
         # It adds login to Flask's application, and answers another FastAPI around it.
         asgi = create_app(flask_app)
-    asgi.add_exception_handler(OSError, _refused_for_want_of_space)
+    explain_failures(flask_app, asgi)
     bounded_pages(flask_app)
     both = guarded(flask_app, asgi, threads, Judge(half) if settings.login else None)
     _close_connections()
@@ -74,16 +74,6 @@ def guarded(flask_app: Any, asgi: Any, threads: int, judge: Judge | None) -> tup
 
 def _strict(application: Any, judge: Judge | None, *, gateway: bool) -> Any:
     return refuse_strangers(application, judge, gateway=gateway) if judge else application
-
-
-def _refused_for_want_of_space(_: Any, error: OSError) -> Any:
-    """An answer that says so, and that MLflow's clients do not ask for again as they do after 500; other errors stay what they are."""
-    from starlette.responses import JSONResponse
-
-    if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-        raise error
-    message = f"{error.strerror} on the tracking server, in its directory of temporary files or of artifacts; nothing of this file was kept"
-    return JSONResponse({"error_code": "RESOURCE_EXHAUSTED", "message": message}, status_code=507)
 
 
 def _close_connections() -> None:

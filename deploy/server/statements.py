@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 import time
 from typing import Any
 
@@ -28,6 +29,15 @@ OPTIONS = f"-c statement_timeout={SECONDS}s -c join_collapse_limit=4"
 SEARCHES = re.compile(r".*/(?:search|graphql|get-history|traces/metrics)[^/]*", re.DOTALL)
 # Cancelled, which is what becomes of one that takes too long; out of memory.
 _TOO_MUCH = {"57014", "53200"}
+# What MLflow's answers say of the others, by their code; of a deadlock it looks for the word, and tries again.
+_SAID = {
+    "23502": "A value that has to be there is missing.",
+    "23503": "The request names something that is not there, or that others still need.",
+    "23505": "There is one of this name or key already.",
+    "40P01": "Two requests waited for each other in the database, a deadlock; try again.",
+}
+# No connection, no resources, an operator's intervention, the system.
+_AWAY = {"08", "53", "57", "58"}
 _JOIN = re.compile(r" JOIN | EXISTS \(")
 _PLACE = "provision_place"
 
@@ -65,6 +75,21 @@ def _turn(places: Locks, otherwise: str) -> contextlib.ExitStack:
     return turn
 
 
+def said_of(error: Any) -> str:
+    """Return in words what the database's driver said, without names of tables, types and files."""
+    code = getattr(error, "pgcode", None) or ""
+    if code.startswith("22"):
+        # About a value, which is the client's.
+        return f"The database cannot take a value of this request: {error.diag.message_primary}"
+    if code in _SAID:
+        return _SAID[code]
+    if type(error).__name__ in {"OperationalError", "InterfaceError", "InternalError"} or code[:2] in _AWAY:
+        # Of the log alone.
+        print(f"server: the database: {type(error).__name__}: {str(error).strip()}", file=sys.stderr, flush=True)
+        return "The database did not answer this request; try again."
+    return "The database cannot take a value of this request, or its type."
+
+
 class Bounds:
     """SQLAlchemy's events, of every connection."""
 
@@ -92,8 +117,9 @@ class Bounds:
         if context.connection is not None:
             self._leave(context.connection)
         if error := context.sqlalchemy_exception:
-            # MLflow puts the error's text into its answers: what was asked of the database is nobody's business.
+            # MLflow puts the error's text into its answers: what was asked of the database, and how, is nobody's business.
             error.statement = error.code = None
+            error.args = (said_of(context.original_exception),)
         if isinstance(context.original_exception, ValueError):
             return _error(f"The database cannot take a value of this request: {context.original_exception}")
         if getattr(context.original_exception, "pgcode", None) not in _TOO_MUCH:

@@ -96,10 +96,36 @@ def test_what_the_database_gives_up_is_said_in_words() -> None:
 
 
 def test_the_text_of_a_statement_is_in_no_error() -> None:
-    said = failure(SimpleNamespace(pgcode="22003"))
+    said = failure(of_value("bigint out of range"))
     assert "SELECT a FROM b" in str(said.sqlalchemy_exception)
     assert Bounds(1).failed(said) is None
-    assert str(said.sqlalchemy_exception) == "(builtins.Exception) out of range"
+    assert str(said.sqlalchemy_exception) == "The database cannot take a value of this request: bigint out of range"
+
+
+def of_value(message: str) -> SimpleNamespace:
+    return SimpleNamespace(pgcode="22003", diag=SimpleNamespace(message_primary=message))
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [("23505", "already"), ("23503", "not there"), ("23502", "missing"), ("40P01", "deadlock"), ("42883", "its type")]
+)
+def test_what_the_database_says_has_no_name_of_a_table_or_type(code: str, words: str) -> None:
+    error = failure(SimpleNamespace(pgcode=code))
+    assert Bounds(1).failed(error) is None
+    assert words in str(error.sqlalchemy_exception)
+
+
+def test_a_value_that_the_driver_does_not_know_is_said_in_words() -> None:
+    error = failure(psycopg2.ProgrammingError("can't adapt type 'dict'"))
+    Bounds(1).failed(error)
+    assert str(error.sqlalchemy_exception) == "The database cannot take a value of this request, or its type."
+
+
+def test_where_a_database_is_that_does_not_answer_is_for_the_log_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    error = failure(psycopg2.OperationalError('connection to server on socket "/run/x/.s.PGSQL.5432" failed'))
+    Bounds(1).failed(error)
+    assert str(error.sqlalchemy_exception) == "The database did not answer this request; try again."
+    assert "/run/x/.s.PGSQL.5432" in capsys.readouterr().err
 
 
 def test_every_engine_has_the_bounds() -> None:

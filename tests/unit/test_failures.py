@@ -1,0 +1,134 @@
+"""What a client is told of a request at which MLflow failed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from google.protobuf.json_format import ParseError
+
+sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
+
+import failures
+from failures import answer
+
+WRONG = [TypeError("unhashable type: 'dict'"), AttributeError("'str' object has no attribute 'get'"), KeyError("x"), IndexError("x")]
+WRONG += [
+    RecursionError("deep"),
+    UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates"),
+    ParseError("no field"),
+    OverflowError("large"),
+]
+
+
+@pytest.mark.parametrize("error", WRONG, ids=lambda error: type(error).__name__)
+def test_what_python_raises_at_a_value_is_400_without_its_words(error: Exception) -> None:
+    said = answer(error)
+    assert (said.status, str(error) in said.body) == (400, False)
+    assert '"error_code": "INVALID_PARAMETER_VALUE"' in said.body
+
+
+def test_a_value_that_cannot_be_read_is_named() -> None:
+    assert "invalid literal for int() with base 10: 'x'" in answer(ValueError("invalid literal for int() with base 10: 'x'")).body
+
+
+@pytest.mark.parametrize("error", [RuntimeError("at /opt/venv"), OSError(errno.EIO, "Input/output error", "/opt/x"), None])
+def test_what_is_the_servers_own_is_500_and_says_nothing_of_it(error: Exception | None) -> None:
+    said = answer(error)
+    assert said.status == 500
+    assert "/opt" not in said.body
+    assert "log" in said.body
+
+
+def test_a_file_that_cannot_be_there_is_the_clients_fault_and_a_full_disk_is_not() -> None:
+    for number in (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG):
+        said = answer(OSError(number, os.strerror(number), "/var/x"))
+        assert (said.status, "/var" in said.body) == (400, False)
+    full = answer(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/var/x"))
+    assert (full.status, "/var" in full.body, "RESOURCE_EXHAUSTED" in full.body) == (507, False, True)
+
+
+SCRIPT = """
+import json
+from contextlib import suppress
+from fastapi import FastAPI
+from flask import Flask, abort
+from failures import explain_failures
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import FEATURE_DISABLED, INVALID_STATE, RESOURCE_DOES_NOT_EXIST
+from pathlib import Path
+from tests.support.asgi import asked, scope_of
+
+ERRORS = {
+    "type": TypeError("x"),
+    "server": RuntimeError("/opt/x"),
+    "file": IsADirectoryError(21, "Is a directory", "/var/x"),
+    "off": MlflowException("off", FEATURE_DISABLED),
+}
+flask, asgi = Flask("test"), FastAPI()
+explain_failures(flask, asgi)
+
+def fails(name):
+    raise LATER[name] if name in LATER else ERRORS[name]
+
+LATER = {
+    "wrapped": MlflowException(ValueError("no number"), 1),
+    "state": MlflowException("deleted", INVALID_STATE),
+    "gone": MlflowException(f"{Path.cwd()}/a is not there", RESOURCE_DOES_NOT_EXIST),
+    "here": MlflowException(f"not '{Path.cwd()}', {Path.cwd()}/b", RESOURCE_DOES_NOT_EXIST),
+    "words": MlflowException("in words"),
+}
+flask.add_url_rule("/<name>", view_func=fails)
+asgi.get("/{name}")(fails)
+flask.add_url_rule("/no/<int:code>", "no", view_func=lambda code: abort(code))
+client = flask.test_client()
+
+async def calm(*arguments):
+    # Starlette hands it on when it has answered, to be logged.
+    with suppress(Exception):
+        await asgi(*arguments)
+
+for name in (*ERRORS, *LATER):
+    one, other = client.get(f"/{name}"), asked(calm, scope_of("GET", f"/{name}"))
+    document = one.get_json()
+    assert (one.status_code, document) == (other.status, json.loads(other.body)), name
+    print(name, one.status_code, document["error_code"], document["message"], sep=",")
+print(client.get("/no/404").status_code, client.get("/no/418").status_code, sep=",")
+"""
+
+
+def said_in(directory: Path, script: str) -> list[str]:
+    """Return what the script says in a process of its own, as MLflow's errors stay changed."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(failures.__file__).parent), *sys.path])}
+    done = subprocess.run([sys.executable, "-c", script], env=env, cwd=directory, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_where_the_server_works_is_hidden_and_nothing_else() -> None:
+    script = (
+        "from failures import _explain_causes\nfrom mlflow.exceptions import MlflowException\n_explain_causes(MlflowException)\n"
+        "print(MlflowException('file:///usr/x in /usr. /usrx /usr.x /a/usr/b mlflow-artifacts://x/y'))"
+    )
+    assert said_in(Path("/usr"), script) == ["file://x in . /usrx /usr.x /a/usr/b mlflow-artifacts://x/y"]
+    assert said_in(Path("/"), script) == ["file:///usr/x in /usr. /usrx /usr.x /a/usr/b mlflow-artifacts://x/y"]
+
+
+def test_both_applications_say_the_same(tmp_path: Path) -> None:
+    wrong = "A value of this request is missing, or not of the form that it should have"
+    assert said_in(tmp_path, SCRIPT) == [
+        f"type,400,INVALID_PARAMETER_VALUE,{wrong}.",
+        "server,500,INTERNAL_ERROR,The server failed at this request; its log says why.",
+        "file,400,INVALID_PARAMETER_VALUE,The path cannot be one of a file here: Is a directory.",
+        "off,501,FEATURE_DISABLED,off",
+        f"wrapped,400,INVALID_PARAMETER_VALUE,{wrong}: no number",
+        "state,409,INVALID_STATE,deleted",
+        "gone,404,RESOURCE_DOES_NOT_EXIST,a is not there",
+        "here,404,RESOURCE_DOES_NOT_EXIST,not '', b",
+        "words,500,INTERNAL_ERROR,in words",
+        "404,418",
+    ]
