@@ -32,7 +32,7 @@ test: $(VENV)/.dev ## set up and run all tests, each that fails once more by its
 programs: $(VENV)/.dev ## build MinIO and Pebble for the tests, with Go, in some minutes; kept for later runs
 	$(BIN)/python -m tests.support.go_programs
 
-campaign: $(VENV)/.dev ## do to a stack what happens to one, at random: SECONDS, SEED, RUNTIME
+campaign: $(VENV)/.dev ## do to a stack what happens to one, and fuzz its routes, at random: SECONDS, SEED, RUNTIME
 	$(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/campaign -k "$(RUNTIME)" --require-runtime $(RUNTIME) --campaign $(SECONDS) --seed $(SEED) $(PYTEST_ARGS)
 
 check: lint ## linters, types and unit tests, under a minute
