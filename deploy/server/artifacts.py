@@ -95,3 +95,6 @@ def _decoded(path: str) -> str | None:
         return str(validate_path_is_safe(path))
     except MlflowException:
         return None
+    except ValueError:
+        # It looks like an address, of a host that cannot be one, and leads nowhere.
+        return ""

@@ -66,6 +66,9 @@ def _of_file(error: OSError) -> Refusal:
     if error.errno in _NO_SPACE:
         where = "in its directory of temporary files or of artifacts; nothing of this file was kept"
         return mlflow_error(507, "RESOURCE_EXHAUSTED", f"{error.strerror} on the tracking server, {where}")
+    if error.errno == errno.ENOENT:
+        # Somebody else has just removed it.
+        return mlflow_error(404, "RESOURCE_DOES_NOT_EXIST", "There is no such file.")
     if error.errno in _NO_PATH:
         return mlflow_error(400, _INVALID, f"The path cannot be one of a file here: {error.strerror}.")
     return _FAILED
@@ -89,7 +92,7 @@ def _explain_causes(kind: Any) -> None:
 
 
 def _of_file_by_fastapi(request: Any, error: OSError) -> Any:
-    if error.errno not in _NO_SPACE | _NO_PATH:
+    if error.errno not in {errno.ENOENT, *_NO_SPACE, *_NO_PATH}:
         raise error
     return _by_fastapi(request, error)
 

@@ -63,7 +63,7 @@ def test_a_path_that_hides_its_experiment_is_of_none(path: str) -> None:
 
 BASE = "/api/2.0/mlflow-artifacts"
 # Each leads to 5/x, or to more, where MLflow's login would ask for no permission, or for another one.
-HIDDEN = ("./5/x", "%2e/5/x", "%252e/5/x", "5/%2E/x", "team/x")
+HIDDEN = ("./5/x", "%2e/5/x", "%252e/5/x", "5/%2E/x", "team/x", "http%3A//%5B/x")
 
 
 async def fastapi(_scope: object, _receive: object, send: Any) -> None:

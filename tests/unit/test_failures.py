@@ -48,6 +48,8 @@ def test_a_file_that_cannot_be_there_is_the_clients_fault_and_a_full_disk_is_not
     for number in (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG):
         said = answer(OSError(number, os.strerror(number), "/var/x"))
         assert (said.status, "/var" in said.body) == (400, False)
+    gone = answer(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "/var/x"))
+    assert (gone.status, "/var" in gone.body, "RESOURCE_DOES_NOT_EXIST" in gone.body) == (404, False, True)
     full = answer(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/var/x"))
     assert (full.status, "/var" in full.body, "RESOURCE_EXHAUSTED" in full.body) == (507, False, True)
 
