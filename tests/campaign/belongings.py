@@ -21,12 +21,18 @@ def belongings(owner: Caller, name: str, whose: str) -> dict[str, str]:
     logged = owner.good("POST", f"{API2}/logged-models", model)["model"]["info"]["model_id"]
     made = {"name": name, "experiment_ids": [number]}
     dataset = owner.good("POST", f"{API3}/datasets/create", made)["dataset"]["dataset_id"]
+    queue = {"experiment_id": number, "name": name, "queue_type": "CUSTOM"}
+    owner.good("POST", f"{API3}/scorers/register", {"experiment_id": number, "name": name, "serialized_scorer": "{}"})
+    owner.good("POST", f"{API3}/mcp-servers", {"name": f"io.example/{name}"})
+    issue = {"experiment_id": number, "name": name, "description": "x"}
     return {
         f"{whose}_EXPERIMENT": number,
         f"{whose}_RUN": run,
         f"{whose}_NAME": name,
         f"{whose}_LOGGED_MODEL": logged,
         f"{whose}_DATASET": dataset,
+        f"{whose}_QUEUE": owner.good("POST", f"{API3}/review-queues/create", queue)["review_queue"]["queue_id"],
+        f"{whose}_ISSUE": owner.good("POST", f"{API3}/issues", issue)["issue"]["issue_id"],
         f"{whose}_TRACE": _trace(owner, number),
     }
 

@@ -26,7 +26,9 @@ KNOWN = {
     "request_id": ("OWN_TRACE", "THEIR_TRACE"),
     "model_id": ("OWN_LOGGED_MODEL", "THEIR_LOGGED_MODEL"),
     "dataset_id": ("OWN_DATASET", "THEIR_DATASET"),
-    "name": ("OWN_NAME", "THEIR_NAME"),
+    "name": ("OWN_NAME", "OWN_NAME", "THEIR_NAME", "io.example/OWN_NAME"),
+    "queue_id": ("OWN_QUEUE", "THEIR_QUEUE"),
+    "issue_id": ("OWN_ISSUE", "THEIR_ISSUE"),
     "version": ("1", "2", "latest"),
     "username": ("ben", "admin", "nobody"),
     "resource_id": ("OWN_EXPERIMENT", "OWN_NAME", "1", "*"),
@@ -218,6 +220,8 @@ FRACTIONS = (0.0, -0.0, 0.5, 1.0, -1.5, 1e308, -1e308, 5e-324, 1e-320, float("na
 OFFSETS: tuple[object, ...] = (-1, 0, "x", None, 10**25, [], 1.5, 2**63, "9" * 30)
 TOKENS = tuple(base64.b64encode(json.dumps({"offset": offset}).encode()).decode() for offset in OFFSETS)
 TOKENS += ("not a token", "eyI=", "bnVsbA==", "MQ==", "=", "/////w==", base64.b64encode(b'{"offset": ' + b"[" * 3000).decode())
+# Mostly the first page.
+TOKENS += ("",) * 20
 
 _TEXT = st.one_of(st.sampled_from(TEXTS), st.text(max_size=12), st.text(st.sampled_from("ab01.-_/%\\'\"`$ ()=<>*,:;\x00é"), max_size=20))
 _WHOLE = st.one_of(st.sampled_from(WHOLE), st.integers(-3, 12), st.integers())
@@ -275,7 +279,7 @@ class Values:
     def properties(self, draw: Draw, schema: Schema, name: str = "", depth: int = 0) -> dict[str, Any]:
         """Draw an object: all of its properties, or some of them, seldom with one that nobody knows."""
         schema = self.resolved(schema)
-        left_out = draw(st.sampled_from((0, 10, 10, 40, 90)))
+        left_out = draw(st.sampled_from((0, 10, 40, 70, 90)))
         known = schema.get("properties", {})
         drawn = {key: self.value(draw, kind, key, depth + 1) for key, kind in known.items() if not chance(draw, left_out)}
         if not known or chance(draw, 5):
