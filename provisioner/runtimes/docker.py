@@ -36,7 +36,7 @@ from provisioner.runtimes.certificates import ROOT_CERTIFICATE, certificate_file
 from provisioner.runtimes.docker_changes import PROBE, Changes
 from provisioner.runtimes.docker_engine import Engine
 from provisioner.runtimes.docker_postgres import POSTGRES, end_initialisation, set_unfinished_aside
-from provisioner.runtimes.docker_preflight import check_api, check_labels, refuses_threads
+from provisioner.runtimes.docker_preflight import LABEL, check_api, check_label, refuses_threads
 from provisioner.runtimes.docker_usage import read_usage
 from provisioner.system.host import Host, LocalHost
 
@@ -70,8 +70,8 @@ class DockerRuntime:
             cli.check_versions(version, compose.result().text)
             check_api(minimum_api, compose.result().text)
         if "name=selinux" in options.result().text:
-            label = self._engine.run(["stat", "-c", "%C", str(self._place.directory)], check=False, in_directory=False).text
-            check_labels(options.result().text, label, self._place.directory)
+            argv = ["/bin/sh", "-c", LABEL, "sh", str(self._place.directory)]
+            check_label(self._engine.run(argv, check=False, in_directory=False).text, self._place.directory)
         check_processor(self._host)
 
     def files(self) -> Mapping[str, RenderedFile]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from provisioner.errors import PreflightError
-from provisioner.runtimes.docker_preflight import check_api, check_labels, refuses_threads
-
-HOME = "unconfined_u:object_r:user_home_t:s0"
-OPEN = "unconfined_u:object_r:container_file_t:s0"
-SELINUX = '["name=seccomp,profile=builtin","name=selinux"]'
+from provisioner.runtimes.docker_preflight import LABEL, check_api, check_label, refuses_threads
 
 
 @pytest.mark.parametrize(
@@ -27,20 +24,22 @@ def test_a_compose_that_the_engine_no_longer_answers_is_refused(minimum: str, co
     assert "2.24" in caught.value.hint
 
 
-@pytest.mark.parametrize(
-    ("options", "label", "refused"),
-    [(SELINUX, HOME, True), (SELINUX, OPEN, False), (SELINUX, "?", False), ('["name=seccomp"]', HOME, False), ("", HOME, False)],
-)
-def test_a_directory_that_selinux_closes_to_containers_is_refused_with_the_command_that_opens_it(
-    options: str, label: str, refused: bool
-) -> None:
-    if not refused:
-        check_labels(options, label, Path("/srv/stack"))
-        return
+@pytest.mark.parametrize("label", ["unconfined_u:object_r:container_file_t:s0\n", "system_u:object_r:container_share_t:s0", "?", ""])
+def test_a_directory_that_containers_may_read_is_taken(label: str) -> None:
+    check_label(label, Path("/srv/stack"))
+
+
+def test_a_directory_that_selinux_closes_to_containers_is_refused_with_the_command_that_opens_it() -> None:
     with pytest.raises(PreflightError, match="SELinux") as caught:
-        check_labels(options, label, Path("/srv/stack"))
+        check_label("unconfined_u:object_r:user_home_t:s0\n", Path("/srv/stack"))
     assert "user_home_t" in caught.value.why
     assert "chcon -Rt container_file_t /srv/stack" in caught.value.hint
+
+
+def test_where_selinux_is_not_enforced_there_is_no_label(tmp_path: Path) -> None:
+    done = subprocess.run(["/bin/sh", "-c", LABEL, "sh", str(tmp_path / "none")], capture_output=True, text=True, check=True)
+    enforced = Path("/sys/fs/selinux/enforce")
+    assert bool(done.stdout) == (enforced.exists() and enforced.read_text() == "1")
 
 
 @pytest.mark.parametrize(
