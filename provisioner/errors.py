@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 UNCHANGED = "nothing was changed"
+# The exit code of what the user interrupted.
+INTERRUPTED = 130
 
 
 @dataclass

@@ -19,6 +19,10 @@ _WRONG = "A value of this request is missing, or not of the form that it should 
 _FAILED = mlflow_error(500, "INTERNAL_ERROR", "The server failed at this request; its log says why.")
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_PATH = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTEMPTY, errno.EINVAL, errno.ELOOP}
+# As S3 servers say it of a name.
+_NO_NAME = re.compile(r"\((?:XMinioInvalidObjectName|XMinioInvalidResourceName|KeyTooLongError|InvalidURI)\)")
+# What MLflow says of a client's value without a code.
+_OF_CLIENTS = ("Invalid artifact path",)
 # MLflow's codes that it answers with 500, and what they are.
 _STATUSES = {"FEATURE_DISABLED": 501, "INVALID_STATE": 409}
 
@@ -45,6 +49,8 @@ def answer(error: BaseException | None) -> Refusal:
         return Refusal(error.get_http_status_code(), error.serialize_as_json(), content_type="application/json")
     if isinstance(error, OSError):
         return _of_file(error)
+    if _NO_NAME.search(str(error)):
+        return mlflow_error(400, _INVALID, "The artifact store takes no file of that name.")
     return mlflow_error(400, _INVALID, words(error)) if error is not None and is_of_value(error) else _FAILED
 
 
@@ -85,6 +91,8 @@ def _explain_causes(kind: Any) -> None:
     def make(self: Any, message: Any, error_code: int = INTERNAL_ERROR, *arguments: Any, **more: Any) -> None:
         if error_code == INTERNAL_ERROR and isinstance(message, Exception) and is_of_value(message):
             message, error_code = words(message), INVALID_PARAMETER_VALUE
+        elif error_code == INTERNAL_ERROR and str(message).startswith(_OF_CLIENTS):
+            error_code = INVALID_PARAMETER_VALUE
         # MLflow makes a path of a location that is no URI, and says which.
         made(self, hide(str(message)), error_code, *arguments, **more)
 

@@ -80,7 +80,8 @@ def _make_project(project: Path, reporter: Reporter) -> None:
     if settings.is_file() and _MARK in settings.read_text(encoding="utf-8"):
         reporter.step("unchanged", "project", str(project))
         return
-    if project.exists() and any(project.iterdir()):
+    in_a_file = any(parent.is_file() for parent in project.parents)
+    if in_a_file or (project.exists() and (not project.is_dir() or any(project.iterdir()))):
         raise WouldLoseData(
             f"{project} is there and is no demo project", where=str(project), hint="name another directory: `provision demo DIR`"
         )

@@ -24,6 +24,8 @@ from provisioner.system.paths import data_directory
 from provisioner.system.rest import Rest, RestError
 from provisioner.system.ssh import SSHHost
 
+_ANOTHER = "`--stack DIR` with another directory"
+
 
 @dataclass(frozen=True)
 class DeployOptions:
@@ -102,12 +104,10 @@ def _refuse_data_elsewhere(source: Path, settings: Settings, destination: str) -
     """WouldLoseData for a stack of this machine, or of another server."""
     state = parse_state(LocalHost().get(source / STATE_FILE), str(source / STATE_FILE))
     if settings.ssh is None and state.runtime:
-        raise _refused(
-            source, "this stack was made on this machine; its data is here", "deploy from another directory: its stack is a new one"
-        )
+        raise _refused(source, "this stack was made on this machine; its data is here", f"{_ANOTHER} makes a new one")
     if settings.ssh and settings.ssh != destination:
         what = f"this stack is on {settings.ssh}; its data is there"
-        raise _refused(source, what, f"`provision deploy {settings.ssh}` changes it; from another directory deploy makes a new one")
+        raise _refused(source, what, f"`provision deploy {settings.ssh}` changes it; {_ANOTHER} makes a new one")
 
 
 def _refused(directory: Path, what: str, hint: str) -> WouldLoseData:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +18,9 @@ from provisioner.actions.kedro_proof import Answer, Loaded, ask, certain_project
 from provisioner.actions.link_login import home_login
 from provisioner.actions.link_record import LinkRecord, load_record, record_folder
 from provisioner.actions.local_runs import LocalRuns, local_runs
+from provisioner.actions.runtime import stack_port, tracking_uri
 from provisioner.actions.stack_client import StackRest
+from provisioner.actions.stack_directory import stack_here
 from provisioner.errors import LinkRefused, ProvisionError
 from provisioner.model.login import PASSWORD, USERNAME
 from provisioner.output import counted
@@ -29,7 +32,6 @@ from provisioner.system.rest import Rest, RestError
 _SEARCH = "/api/2.0/mlflow/experiments/search"
 _PAGE = 1000
 _TIMEOUT = 3.0
-_OTHER_SERVER = "start the server that the project was linked to (`provision up`), or link it anew (`provision link`)"
 LINK = "`provision link` writes the address of a tracking server into the project"
 PYTHON = "name the project's own interpreter: `provision doctor --python PATH`"
 _RELEASE = re.compile(r"\d+")
@@ -115,6 +117,7 @@ def project_report(project: Path, *, python: Path | None = None, timeout: float 
     found = certain_project(found, interpreter)
     names = environments(found)
     answer = ask(found, interpreter, names)
+    mend = what_helps(linked)
     servers: dict[tuple[str, RunExperiment, str, str, str], ServerReport] = {}
     reports = []
     for env in names:
@@ -122,7 +125,8 @@ def project_report(project: Path, *, python: Path | None = None, timeout: float 
         if report.uri.startswith(("http://", "https://")):
             key = (report.uri, loaded.experiment, *_login(found, env, loaded.credentials))
             if key not in servers:
-                servers[key] = server_report(*key, identity=linked.identity if linked and linked.uri == report.uri else "", timeout=timeout)
+                identity, help_there = (linked.identity, mend) if linked and linked.uri == report.uri else ("", "")
+                servers[key] = server_report(*key, identity=identity, mend=help_there, timeout=timeout)
             report = _with_server(report, servers[key], loaded, answer.mlflow)
         reports.append(report)
     asked = f"{interpreter.path} ({interpreter.reason})" if interpreter.path else interpreter.reason
@@ -137,6 +141,18 @@ def _linked(project: KedroProject) -> LinkRecord | None:
         return None
 
 
+def what_helps(linked: LinkRecord | None) -> str:
+    """Return what helps where the server that a project was linked to does not answer; "" where nobody knows which stack that is."""
+    if linked is None or not linked.stack:
+        return ""
+    stack, project = shlex.quote(linked.stack), shlex.quote(linked.project)
+    start, anew = f"`provision up --stack {stack}`", f"`provision link {project} --stack {stack}`"
+    opened = stack_here(Path(linked.stack))
+    if opened and opened.state.runtime and tracking_uri(opened, stack_port(opened)) != linked.uri:
+        return f"its stack has another address now: {anew}"
+    return f"start the server that the project was linked to: {start}, or link it anew: {anew}"
+
+
 def server_report(
     uri: str,
     experiment: RunExperiment,
@@ -145,20 +161,23 @@ def server_report(
     ca_file: str = "",
     *,
     identity: str = "",
+    mend: str = "",
     timeout: float = _TIMEOUT,
 ) -> ServerReport:
     """The server at the URI, reached directly, its certificate believed as MLflow does; a proxy that clients would take is named.
 
-    `identity` is that of the stack which answered there when the project was linked: another one gets no login.
+    `identity` is that of the stack which answered there when the project was linked: another one gets no login. `mend` is what helps
+    where it does not answer.
     """
+    mend = mend or "start it (`provision up`), or link to another address (`provision link`)"
     proxy, fix = swallowing_proxy(uri, ca_file) or ("", "")
     login = {"username": username, "password": password}
-    rest = StackRest(uri, identity=identity, hint=_OTHER_SERVER, timeout=timeout, trusted=clients_ca_file(ca_file), **login)
+    rest = StackRest(uri, identity=identity, hint=mend, timeout=timeout, trusted=clients_ca_file(ca_file), **login)
     started = time.monotonic()
     try:
         rest.get_bytes("/health")
     except RestError as error:
-        return ServerReport(uri, False, False, str(error), error.hint or "start it (`provision up`), or link to another address", proxy)
+        return ServerReport(uri, False, False, str(error), error.hint or mend, proxy)
     took = (time.monotonic() - started) * 1000
     try:
         count, bypassing = _experiments(rest)
@@ -178,7 +197,7 @@ def _environment(project: KedroProject, env: str, answer: Answer) -> tuple[Envir
     loaded = answer.environments.get(env)
     if loaded is None or loaded.uncertain:
         said, mend = refusal(project, loaded, read_file) if loaded else (answer.error, PYTHON)
-        problem, hint = _problem(told.uri, told.origin, told.why)
+        problem, hint = _problem(told.uri, told.origin, told.why, "" if default else env)
         if told.uri is None and not problem:
             problem, hint = f"only Kedro itself can tell the value: {said}", mend
         remarks = (f"not proved: {said}",) if loaded else ()
@@ -188,7 +207,9 @@ def _environment(project: KedroProject, env: str, answer: Answer) -> tuple[Envir
         said, hint = refusal(project, loaded, read_file)
         problem = f"Kedro cannot load it: {said}"
         return EnvironmentReport(env, default, "", "error", told.why, True, problem=problem, hint=hint), Loaded(env)
-    problem, hint = (loaded.problem, loaded.hint) if loaded.problem else _problem(loaded.uri, loaded.origin, told.why)
+    problem, hint = (
+        (loaded.problem, loaded.hint) if loaded.problem else _problem(loaded.uri, loaded.origin, told.why, "" if default else env)
+    )
     origin, why = _origin(told, loaded), _why(told, loaded)
     return EnvironmentReport(env, default, loaded.uri, origin, why, True, problem=problem, hint=hint), loaded
 
@@ -203,12 +224,15 @@ def _why(told: Effective, loaded: Loaded) -> str:
     return f"the project's own code: its files alone would give {told.uri} ({told.why})"
 
 
-def _problem(uri: str | None, origin: str, why: str) -> tuple[str, str]:
-    """Why a run with that address is on no tracking server, and what mends it; nothing for one that the files do not tell."""
+def _problem(uri: str | None, origin: str, why: str, env: str) -> tuple[str, str]:
+    """Why a run with that address is on no tracking server, and what mends it; nothing for one that the files do not tell.
+
+    `env` is "" for the default environment.
+    """
     if origin == "error":
         return why, "correct what it names"
     if uri is not None and not uri.startswith(("http://", "https://")):
-        return f"{uri} is no tracking server", LINK
+        return f"{uri} is no tracking server", LINK.replace("link`", f"link --env {shlex.quote(env)}`") if env else LINK
     return "", ""
 
 

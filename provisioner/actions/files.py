@@ -13,6 +13,7 @@ from provisioner.errors import Drift, WouldLoseData
 from provisioner.model.settings import SOURCE
 from provisioner.model.stack import build_stack
 from provisioner.output import Reporter, Result
+from provisioner.render.compose import port_in_env
 from provisioner.runtimes.base import Runtime
 
 OWN_TO_ONE_STACK = ".env"
@@ -82,9 +83,12 @@ def _renderer(opened: OpenStack, port: int | None = None) -> Runtime:
 def _free_port(opened: OpenStack, reporter: Reporter) -> int:
     """The port that the stack has; for one that never ran, and has none, a free one."""
     port = stack_port(opened)
-    is_new = opened.state.runtime is None and opened.host.get(opened.directory / OWN_TO_ONE_STACK) is None
-    if is_new and may_choose_port(opened) and not opened.host.is_free(opened.settings.server.bind, port):
+    is_new = opened.state.runtime is None and port_in_env(opened.host.get(opened.directory / OWN_TO_ONE_STACK)) is None
+    if not is_new or opened.host.name or opened.host.is_free(opened.settings.server.bind, port):
+        return port
+    if may_choose_port(opened):
         return next_free_port(opened, port, reporter) or port
+    reporter.step("warning", "port", f"{port} is taken by {opened.host.holder(port) or 'a program of another user'}")
     return port
 
 

@@ -204,13 +204,21 @@ def _carry_out(work: _Work, reporter: Reporter) -> LinkReport:
     return LinkReport(work.project.path, work.uri, work.plan.env, names, "", proof, shared, unchanged, run_env)
 
 
+def _stack_of(work: _Work) -> str:
+    """The directory of the stack: it is the same one when its address is typed in place of it."""
+    before = work.record
+    is_same = before is not None and before.identity and before.identity == work.identity
+    return work.stack or (before.stack if before and is_same else "")
+
+
 def _new_record(work: _Work) -> LinkRecord:
     files = tuple(file.record for file in work.files if file.record.marks)
     folders = work.record.folders if work.record else ()
     proved = work.record.proved if work.record else ""
     plan = work.plan
     python = str(work.interpreter.path) if work.interpreter.reason in (GIVEN, NAMED) else ""
-    return LinkRecord(str(work.project.path), work.stack, work.uri, plan.env, files, folders, proved, work.identity, plan.old_login, python)
+    stack = _stack_of(work)
+    return LinkRecord(str(work.project.path), stack, work.uri, plan.env, files, folders, proved, work.identity, plan.old_login, python)
 
 
 def _write(project: KedroProject, file: DraftFile) -> list[Path]:
@@ -324,10 +332,9 @@ def _changed_beside(work: _Work, made: Sequence[Path], ca_before: bytes | None) 
     if work.ca != ca_before:
         verb = "removed" if work.ca is None else "created" if ca_before is None else "changed"
         found.append((verb, "certificates", str(work.folder / CA_FILE)))
-    if work.record and work.record.stack != work.stack:
-        detail = (
-            f"is counted among the projects of {work.stack}" if work.stack else f"is no longer counted among those of {work.record.stack}"
-        )
+    stack = _stack_of(work)
+    if work.record and work.record.stack != stack:
+        detail = f"is counted among the projects of {stack}" if stack else f"is no longer counted among those of {work.record.stack}"
         found.append(("changed", "project", detail))
     return found
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from provisioner.actions.runtime import made_runtime
 from provisioner.actions.stack_directory import find_stack
-from provisioner.errors import PreflightError
+from provisioner.errors import INTERRUPTED, PreflightError
 from provisioner.output import Reporter, Result
 
 
@@ -20,7 +20,11 @@ def logs(option: Path | None, service: str | None, lines: int, follow: bool, rep
         raise PreflightError(f"no service is called {service}", hint=f"the services are {', '.join(names)}")
     result = Result("logs", stack=str(opened.source), runtime=runtime.kind)
     if follow:
-        result.exit_code = runtime.follow(service, lines)
+        try:
+            result.exit_code = runtime.follow(service, lines)
+        except KeyboardInterrupt:
+            # Its usual end.
+            result.exit_code = INTERRUPTED
         return result
     texts = {name: runtime.logs(name, lines) for name in ([service] if service else names)}
     result.data["logs"] = texts

@@ -228,7 +228,13 @@ def stack_credentials(opened: OpenStack) -> Credentials | None:
     if opened.settings.server.auth == "none":
         return None
     password = read_secret(opened, "mlflow_admin_password")
-    return Credentials(ADMIN_LOGIN, password) if password else None
+    if password is None:
+        raise PreflightError(
+            "the admin's password is not there",
+            where=f"{opened.place}/{FOLDER}/mlflow_admin_password",
+            hint="put the stack's secrets back from a backup, or link with a login of your own: `provision link --user NAME`",
+        )
+    return Credentials(ADMIN_LOGIN, password)
 
 
 @dataclass(frozen=True)
@@ -285,11 +291,11 @@ def _certificates(path: Path) -> bytes:
     return content
 
 
-def next_step(linked: list[Path], wanted: bool) -> str:
+def next_step(linked: list[Path]) -> str:
     """What a person does now."""
     if linked:
         return kedro_run(linked[0])
-    return "provision link PATH_TO_KEDRO_PROJECT" if wanted else "provision link"
+    return "provision link" if _project_here() else "provision link PATH_TO_KEDRO_PROJECT"
 
 
 def kedro_run(project: Path, env: str = "") -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from provisioner.errors import PreflightError, SettingsError, WouldLoseData
+from provisioner.errors import PreflightError, ProvisionError, SettingsError, WouldLoseData
 from provisioner.model.settings import SOURCE, Settings
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import RuntimeKind
@@ -91,14 +93,21 @@ class OpenStack:
 def find_directory(option: Path | None, cwd: Path, environ: Mapping[str, str]) -> tuple[Path, str]:
     """The stack directory and why: `--stack`, $PROVISION_STACK, the nearest provision.yml upwards, the user's default."""
     if option is not None:
-        return option.absolute(), "--stack"
+        return _without_dots(option), "--stack"
     if named := environ.get("PROVISION_STACK"):
-        return Path(named).absolute(), "$PROVISION_STACK"
+        return _without_dots(Path(named)), "$PROVISION_STACK"
     for directory in (cwd, *cwd.parents):
         if (directory / SOURCE).is_file():
             _refuse_foreign(directory / SOURCE)
             return directory, f"the nearest {SOURCE}"
     return data_directory() / "stacks" / "default", DEFAULT_REASON
+
+
+def _without_dots(path: Path) -> Path:
+    """The path in the one form that everything of a stack is named by, whatever way it was typed; a symbolic link stays one."""
+    path = path.absolute()
+    # Only the file system knows where `..` leads behind a link.
+    return path.resolve() if ".." in path.parts else path
 
 
 def open_stack(source: Path, reason: str, host: Host) -> OpenStack:
@@ -111,7 +120,13 @@ def open_stack(source: Path, reason: str, host: Host) -> OpenStack:
         text = (content or b"").decode("utf-8")
     except UnicodeDecodeError as error:
         raise SettingsError(f"{SOURCE} is not UTF-8", where=f"{source / SOURCE}, byte {error.start}") from None
-    opened = opened_as(source, reason, parse_settings(text), host)
+    try:
+        settings = parse_settings(text)
+    except SettingsError as error:
+        for fault in error.all():
+            fault.where = re.sub(f"^{re.escape(SOURCE)}", lambda _: str(source / SOURCE), fault.where)
+        raise
+    opened = opened_as(source, reason, settings, host)
     if content is None and not opened.state.project and (source / LOOKALIKE).is_file():
         what = f"{LOOKALIKE} is not read: the settings of a stack are in {SOURCE}"
         raise SettingsError(what, where=str(source / LOOKALIKE), hint=f"rename it to {SOURCE}")
@@ -130,9 +145,20 @@ def opened_as(source: Path, reason: str, settings: Settings, host: Host) -> Open
     return replace(opened, state=parse_state(host.get(path), f"{opened.place}/{STATE_FILE}"))
 
 
+def stack_here(directory: Path) -> OpenStack | None:
+    """The stack of this machine in that directory; None for one elsewhere, or one that cannot be read."""
+    try:
+        settings = parse_settings((LocalHost().get(directory / SOURCE) or b"").decode("utf-8"))
+        return None if settings.ssh else opened_as(directory, "", settings, LocalHost())
+    except (ProvisionError, UnicodeDecodeError):
+        return None
+
+
 def find_stack(option: Path | None) -> OpenStack:
     """The stack that a command typed here works on."""
     directory, reason = find_directory(option, Path.cwd(), os.environ)
+    if directory.exists() and not directory.is_dir():
+        raise PreflightError("a stack's directory is a file", where=str(directory), hint="name a directory by --stack")
     return open_stack(directory, reason, LocalHost())
 
 
@@ -215,5 +241,5 @@ def _refuse_foreign(path: Path) -> None:
             f"{path} belongs to another user",
             where=str(path),
             why=f"owner {owner}, you are {os.geteuid()}: its settings decide what runs as you",
-            hint=f"say that you mean it with `--stack {path.parent}`, or work outside of that directory",
+            hint=f"say that you mean it with `--stack {shlex.quote(str(path.parent))}`, or work outside of that directory",
         )

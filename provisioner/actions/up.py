@@ -20,6 +20,7 @@ from provisioner.actions.health import (
     start_deadline,
     wait_until_answering,
 )
+from provisioner.actions.kedro_project import find_project
 from provisioner.actions.old_login import Ask
 from provisioner.actions.projects import link_projects, next_step
 from provisioner.actions.relink import relink
@@ -62,6 +63,11 @@ def up(options: UpOptions, reporter: Reporter) -> Result:
     """The stack running, checked, and linked; nothing is done when nothing has to be."""
     opened = find_stack(options.stack)
     opened.announce(reporter)
+    for project in options.projects if options.link else ():
+        # Before anything is started for it.
+        find_project(project)
+    if opened.state.project and not opened.state.project.startswith(f"{opened.settings.name}-"):
+        reporter.step("warning", "name", f"it is fixed when a stack is made: this one's services stay {opened.state.project}-...")
     result = bring_up(opened, options, reporter, "up")
     if options.dry_run:
         return result
@@ -71,7 +77,7 @@ def up(options: UpOptions, reporter: Reporter) -> Result:
     linked = link_projects(opened, uri, options.projects, options.link, reporter, options.ask)
     linked += relink(opened, uri, linked, options.ask if options.link else None, reporter)
     result.data["linked"] = [str(path) for path in linked]
-    result.lines = [f"tracking URI  {uri}", f"next          {next_step(linked, options.link)}"]
+    result.lines = [f"tracking URI  {uri}", f"next          {next_step(linked)}"]
     return result
 
 

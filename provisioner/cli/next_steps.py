@@ -81,6 +81,9 @@ def _completed(text: str, root: Any, current: str, given: dict[str, Any]) -> str
     if isinstance(command, TyperGroup):
         return text
     named = {name for name, value in command.make_parser(context).parse_args(words)[0].items() if value}
+    if "stack" in named:
+        # Said in full, for whatever place and time.
+        return text
     again = command.name == current
     # Another command may do more with several than this one was asked to do with one.
     taken = {parameter.name: parameter for parameter in command.params if again or not getattr(parameter, "multiple", False)}

@@ -33,7 +33,8 @@ ProjectArgument = Annotated[
 ]
 
 PythonOption = Annotated[
-    Path | None, typer.Option(metavar="PATH", help="The project's own interpreter, which is asked what Kedro uses.", show_default=False)
+    Path | None,
+    typer.Option(metavar="PATH", exists=True, help="The project's own interpreter, which is asked what Kedro uses.", show_default=False),
 ]
 
 

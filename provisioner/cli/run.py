@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from provisioner.cli.next_steps import as_typed, typed_again
-from provisioner.errors import ProvisionError
+from provisioner.errors import INTERRUPTED, ProvisionError
 from provisioner.output import Recorder, Result, TerminalReporter, error_lines, result_document
 
 
@@ -27,7 +27,6 @@ class Output(str, Enum):
 StackOption = Annotated[Path | None, typer.Option("--stack", metavar="DIR", help="The stack's directory.", show_default=False)]
 OutputOption = Annotated[Output, typer.Option("--output", help="text for people, json: one document on stdout.")]
 
-INTERRUPTED = 130
 BUG = 1
 
 

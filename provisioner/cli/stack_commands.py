@@ -107,11 +107,11 @@ def psql(
         list[str] | None,
         typer.Argument(metavar="ARGUMENT", help="What psql takes, such as -c 'SELECT 1'.", show_default=False),
     ] = None,
-    write: Annotated[bool, typer.Option("--write", help="Let statements change data.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Let transactions change data.")] = False,
     stack: StackOption = None,
     output: OutputOption = Output.text,
 ) -> None:
-    """Open PostgreSQL's shell on the stack's database. Statements change nothing without --write."""
+    """Open PostgreSQL's shell on the stack's database. Transactions are read only unless --write."""
     from provisioner.actions.psql import psql as action
 
     run("psql", output, lambda reporter: action(stack, arguments or [], write, reporter))

@@ -74,7 +74,7 @@ def render_env(project: str, port: int) -> str:
 def port_in_env(content: bytes | None) -> int | None:
     """The front door's port in a `.env` of ours; None where there is none."""
     found = re.search(rb"^PROVISION_PORT=(\d{1,5})$", content or b"", re.MULTILINE)
-    return int(found[1]) if found else None
+    return int(found[1]) if found and 0 < int(found[1]) < 1 << 16 else None
 
 
 def _service(stack: Stack, service: Service, images: Mapping[str, str], mounted: Mapping[str, bytes], *, build: bool) -> dict[str, Any]:

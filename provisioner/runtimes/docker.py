@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from secrets import token_hex
 
 from provisioner.assets import asgi_paths, image_files
-from provisioner.errors import UNCHANGED, CommandFailed, PreflightError, Unhealthy
+from provisioner.errors import INTERRUPTED, UNCHANGED, CommandFailed, PreflightError, Unhealthy
 from provisioner.model.front_door import redirect_port
 from provisioner.model.plan import Observed, Plan
 from provisioner.model.stack import MLFLOW_DATABASE, POSTGRES_USER, RuntimeKind, Stack
@@ -35,15 +36,13 @@ from provisioner.runtimes.base import (
 from provisioner.runtimes.certificates import ROOT_CERTIFICATE, certificate_files
 from provisioner.runtimes.docker_changes import PROBE, Changes
 from provisioner.runtimes.docker_engine import Engine
-from provisioner.runtimes.docker_postgres import POSTGRES, end_initialisation, set_unfinished_aside
+from provisioner.runtimes.docker_postgres import INTERRUPT_PSQL, POSTGRES, PSQL, PSQL_UNSEEN, end_initialisation, set_unfinished_aside
 from provisioner.runtimes.docker_preflight import LABEL, check_api, check_label, refuses_threads
 from provisioner.runtimes.docker_usage import read_usage
 from provisioner.system.host import Host, LocalHost
 
 COMPOSE_FILE = "docker-compose.yml"
 OVERRIDE_FILE = "compose.override.yml"
-# No password in an argv. The container's files are read only but for /tmp.
-_PSQL = 'export PSQL_HISTORY=/tmp/.psql_history PGPASSWORD="$(cat /run/secrets/postgres_password)"; exec psql "$@"'
 _STARTED = "what had started still runs; no data was removed"
 
 
@@ -212,9 +211,12 @@ class DockerRuntime:
         return self._engine.attach("logs", "-f", "--tail", str(lines), *([service] if service else []))
 
     def psql(self, arguments: Sequence[str], write: bool) -> int:
-        options = ["-T"] if not sys.stdin.isatty() else []
-        program = ["sh", "-c", _PSQL, "psql", "-h", "/run/postgresql", "-U", POSTGRES_USER, "-d", MLFLOW_DATABASE, *arguments]
-        return self._engine.attach("exec", *options, "-e", f"PGOPTIONS={psql_options(write)}", POSTGRES, *program)
+        options, script, mark = (["-T"], PSQL_UNSEEN, token_hex(8)) if not sys.stdin.isatty() else ([], PSQL, "psql")
+        program = ["sh", "-c", script, mark, "-h", "/run/postgresql", "-U", POSTGRES_USER, "-d", MLFLOW_DATABASE, *arguments]
+        code = self._engine.attach("exec", *options, "-e", f"PGOPTIONS={psql_options(write)}", POSTGRES, *program)
+        if code == INTERRUPTED and options:
+            self._engine.compose("exec", "-T", POSTGRES, "sh", "-c", INTERRUPT_PSQL, mark, check=False)
+        return code
 
     def stop(self, reporter: Reporter) -> None:
         running = self.observe().services

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -51,7 +52,7 @@ def found(host: Host, reference: str) -> tuple[str, int] | None:
             raise known
         return None
     platform, _, size = done.text.partition(" ")
-    return platform, int(size)
+    return (platform, int(size)) if size.isdecimal() else None
 
 
 def fetch(host: Host, reference: str, platform: str) -> None:
@@ -85,8 +86,15 @@ class Load:
 
 def weigh(host: Host, references: Sequence[str]) -> Load:
     """What has to travel to the host for it to have the images that this machine's engine has."""
-    with process.reading(save(references)) as stream:
-        archive = read_archive(stream)
+    try:
+        with process.reading(save(references)) as stream:
+            archive = read_archive(stream)
+    except CommandFailed as failure:
+        raise cli.explained(failure) from None
+    except tarfile.TarError as error:
+        raise ProvisionError(
+            "docker save wrote no archive", where=" ".join(save(references)), why=str(error), hint="look at `docker image ls`"
+        ) from None
     left_out = archive.without(chains(_layers(host)))
     return Load(tuple(references), archive.size(), archive.size(left_out), frozenset(left_out))
 
@@ -100,7 +108,16 @@ def _layers(host: Host) -> list[list[str]]:
         return []
     # One that was removed meanwhile is no error: it has no layers.
     listed = host.run(["docker", "image", "inspect", "--format", "{{json .RootFS.Layers}}", *identifiers], check=False).text
-    return [json.loads(line) or [] for line in listed.splitlines()]
+    return [layers for line in listed.splitlines() if (layers := _digests(line))]
+
+
+def _digests(line: str) -> list[str]:
+    """The digests in a line of JSON; none where it is something else."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return []
+    return found if isinstance(found, list) and all(isinstance(one, str) for one in found) else []
 
 
 def send(host: SSHHost, load: Load, show: Callable[[int], None]) -> int:

@@ -12,14 +12,25 @@ from provisioner.output import Reporter
 from provisioner.runtimes.docker_engine import Engine
 
 POSTGRES = "postgres"
-# The entrypoint's last act on a new directory is the line that lets other containers in.
+# The entrypoint's last act on a new directory is the line that lets other containers in. Whatever an admin made of that line since: a
+# directory with a database of anybody's, or files elsewhere, was in use (https://www.postgresql.org/docs/18/storage-file-layout.html;
+# PostgreSQL numbers what others make from 16384 on).
 _UNFINISHED = """\
 [ -d "${PGDATA:?}" ] && [ -n "$(ls -A "$PGDATA")" ] || exit 0
-grep -qs '^host all all all' "$PGDATA/pg_hba.conf" && exit 0
+grep -Eqs '^host[[:space:]]+all[[:space:]]+all[[:space:]]+all' "$PGDATA/pg_hba.conf" && exit 0
+for made in $(ls -A "$PGDATA/base" 2>/dev/null); do case $made in [0-9]*) [ "$made" -lt 16384 ] || exit 0 ;; esac; done
+[ -z "$(ls -A "$PGDATA/pg_tblspc" 2>/dev/null)" ] || exit 0
 aside=$PGDATA.unfinished-$(date -u +%Y%m%d-%H%M%S)
 [ "$1" != move ] || mv -- "$PGDATA" "$aside"
 echo "$aside"
 """
+
+# No password in an argv. The container's files are read only but for /tmp.
+_READY = 'export PSQL_HISTORY=/tmp/.psql_history PGPASSWORD="$(cat /run/secrets/postgres_password)"'
+PSQL = f'{_READY}; exec psql "$@"'
+# Without a terminal Docker hands no signal on to it: it leaves its number, by the name that it is given, for who does.
+PSQL_UNSEEN = f'{_READY}; psql "$@" <&0 & echo $! >/tmp/psql.$0; wait $!; code=$?; rm -f /tmp/psql.$0; exit $code'
+INTERRUPT_PSQL = "kill -INT $(cat /tmp/psql.$0)"
 
 
 def end_initialisation(engine: Engine, seen: ObservedService | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -330,7 +331,9 @@ class EmbeddedRuntime:
         )
 
     def _tell_limits(self, reporter: Reporter) -> None:
-        reporter.note("reboot", "this stack does not come back by itself after a reboot: `provision up` starts it again")
+        # For whatever directory that is typed in.
+        again = f"provision up --stack {shlex.quote(str(self._directory))}"
+        reporter.note("reboot", f"this stack does not come back by itself after a reboot: `{again}` starts it again")
         if not self._stack.login:
             reporter.note("access", "everyone with an account on this machine can reach it (server.auth: basic asks for a login)")
 

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-# A configuration or a list; layers are larger, or are no JSON.
-_DOCUMENT = 4 << 20
+# What is kept of configurations and lists, in bytes; layers are larger, or are no JSON.
+_DOCUMENTS = 16 << 20
 _CHUNK = 1 << 20
 _END = b"\0" * (2 * tarfile.BLOCKSIZE)
 
@@ -42,7 +42,8 @@ class Archive:
         by_chain = [
             (tuple(digest for digest, _ in layers[:number]), path) for layers in self.images for number, (_, path) in enumerate(layers, 1)
         ]
-        return {path for chain, path in by_chain if chain in there} - {path for chain, path in by_chain if chain not in there}
+        opened = {path for chain, path in by_chain if chain not in there}
+        return {path for chain, path in by_chain if chain in there and path in self.sizes} - opened
 
     def size(self, left_out: Iterable[str] = ()) -> int:
         """Return the bytes of the content without those paths."""
@@ -54,6 +55,7 @@ def read_archive(stream: Readable) -> Archive:
     sizes: dict[str, int] = {}
     links: dict[str, str] = {}
     documents: dict[str, bytes] = {}
+    room = _DOCUMENTS
     with tarfile.open(fileobj=stream, mode="r|") as tar:  # type: ignore[call-overload]
         for member in tar:
             if member.issym():
@@ -62,11 +64,17 @@ def read_archive(stream: Readable) -> Archive:
                 links[member.name] = member.linkname
             elif member.isfile():
                 sizes[member.name] = member.size
-                content = tar.extractfile(member) if member.size <= _DOCUMENT else None
+                content = tar.extractfile(member) if member.size <= room else None
                 if content and (text := content.read()).startswith((b"{", b"[")):
                     documents[member.name] = text
-    listed = json.loads(documents.get("manifest.json", b"[]"))
-    return Archive(sizes, tuple(_layers(image, json.loads(documents[image["Config"]]), links) for image in listed))
+                    room -= len(text)
+    try:
+        listed = json.loads(documents.get("manifest.json", b"[]"))
+        images = tuple(_layers(image, json.loads(documents[image["Config"]]), links) for image in listed)
+    except (KeyError, TypeError, ValueError, RecursionError):
+        # Nothing is left out of what is not understood.
+        images = ()
+    return Archive(sizes, images)
 
 
 def _layers(image: Mapping[str, Any], config: Mapping[str, Any], links: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -210,6 +211,25 @@ def test_no_secret_in_the_arguments_of_the_databases_shell(program: Program) -> 
         shell.send_signal(signal.SIGINT)
         output, _ = shell.communicate("SELECT 'still there';\n", timeout=60)
         assert (shell.returncode, output) == (0, "still there\n")
+    finally:
+        shell.kill()
+        shell.wait()
+
+
+def test_what_is_interrupted_in_the_databases_shell_does_not_go_on(program: Program) -> None:
+    argv = [str(program.environment / "bin/provision"), "psql", "--write", "--stack", str(program.stack)]
+    shell = subprocess.Popen(argv, env=program.env, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        assert shell.stdin
+        shell.stdin.write("SELECT pg_sleep(30);\nCREATE TABLE after_it (one int);\n")
+        shell.stdin.close()
+        sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(30)%'"
+        eventually(lambda: psql(program, "-Atc", sleeping).stdout == "1\n", 60, "the statement is under way")
+        # As a terminal sends it: to the whole group.
+        os.killpg(shell.pid, signal.SIGINT)
+        assert shell.wait(60) != 0
+        eventually(lambda: psql(program, "-Atc", sleeping).stdout == "0\n", 20, "the statement has ended")
+        assert psql(program, "-Atc", "SELECT to_regclass('after_it') IS NULL").stdout == "t\n"
     finally:
         shell.kill()
         shell.wait()

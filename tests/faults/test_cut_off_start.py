@@ -64,7 +64,9 @@ def test_it_is_stopped_at_once_and_the_next_up_begins_anew(program: Program) -> 
     assert kept.stdout == "18\n", "nothing was deleted"
     assert all(check["ok"] for check in ready.data["checks"])
     log = program("logs", "postgres", "--lines", "1000").data["logs"]["postgres"]
-    assert [line for line in log.splitlines() if "ERROR" in line or "FATAL" in line] == []
+    # Who asks before it is ready is told so, once or twice on a slow machine.
+    lines = [line for line in log.splitlines() if not line.endswith("the database system is starting up")]
+    assert [line for line in lines if "ERROR" in line or "FATAL" in line] == []
 
 
 def test_one_that_was_not_even_stopped_begins_anew_as_well(program: Program) -> None:
@@ -73,13 +75,15 @@ def test_one_that_was_not_even_stopped_begins_anew_as_well(program: Program) -> 
     assert ("moved", "postgres") in program.up("--no-link").verbs
 
 
-def test_the_data_of_a_stack_that_has_worked_is_never_moved(program: Program) -> None:
+def test_data_that_was_ever_in_use_is_never_moved(program: Program) -> None:
     program.up("--no-link")
     # As somebody's own rules would look.
     assert in_postgres(program, "sed", "-i", "/^host all all all/d", f"{DATA}/pg_hba.conf").returncode == 0
     before = in_postgres(program, "ls", "-A", f"{DATA}/..").stdout
     assert program("down").code == 0
-    refused = program("up", "--no-link")
+    # As in a fresh checkout: nobody remembers that it has worked.
+    (program.stack / "state.json").unlink()
+    refused = program("up", "--runtime", "docker", "--no-link")
     assert refused.code == 6
     assert ("moved", "postgres") not in refused.verbs
     assert "no pg_hba.conf entry" in refused.error["why"]

@@ -20,9 +20,10 @@ resources:
 FAULTS = {2: "did you mean server.port", 3: "opens the server to the network", 5: "must be one of", 7: "postgresql+psycopg2://", 10: "lots"}
 
 
-def all_named(answer: Answer) -> None:
+def all_named(answer: Answer, place: str) -> None:
     assert answer.code == 3, answer.document
-    found = {error["where"]: error for error in answer.document["errors"]}
+    found = {error["where"].rpartition("/")[2]: error for error in answer.document["errors"]}
+    assert {error["where"].rpartition("/")[0] for error in answer.document["errors"]} == {place}
     assert sorted(found) == sorted(f"provision.yml:{line}" for line in FAULTS), answer.document
     for line, words in FAULTS.items():
         error = found[f"provision.yml:{line}"]
@@ -34,8 +35,8 @@ def all_named(answer: Answer) -> None:
 def test_every_fault_is_named_before_anything_is_made(fresh: Program) -> None:
     (fresh.stack / "provision.yml").write_text(FAULTY)
     with nothing_changed(fresh.stack):
-        all_named(fresh("up", "--runtime", fresh.runtime))
-        all_named(fresh("up"))
+        all_named(fresh("up", "--runtime", fresh.runtime), str(fresh.stack))
+        all_named(fresh("up"), str(fresh.stack))
     if fresh.runtime == "docker":
         assert containers(fresh.stack) == []
 
@@ -48,7 +49,7 @@ def test_a_running_stack_runs_on_while_its_settings_are_faulty(program: Program)
         try:
             with nothing_changed(program.stack / "deploy"), nothing_changed(program.stack / "secrets"):
                 for command in ("up", "down", "status", "render"):
-                    all_named(program(command))
+                    all_named(program(command), str(program.stack))
         finally:
             settings.write_bytes(right)
     assert [step["verb"] for step in program.up("--no-link").data["steps"]] == ["unchanged"]
@@ -58,7 +59,7 @@ def test_text_that_is_no_yaml_is_one_fault_with_its_line(fresh: Program) -> None
     (fresh.stack / "provision.yml").write_text("server:\n  port: [5000\nname: x\n")
     answer = fresh("up", "--runtime", fresh.runtime)
     assert answer.code == 3
-    assert answer.error["where"] == "provision.yml:3"
+    assert answer.error["where"] == f"{fresh.stack}/provision.yml:3"
     (fresh.stack / "provision.yml").write_bytes(b"name: caf\xe9\n")
     answer = fresh("up", "--runtime", fresh.runtime)
     assert answer.code == 3

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.actions.doctor import client_remarks, project_report, server_report
+from provisioner.actions.doctor import client_remarks, project_report, server_report, what_helps
 from provisioner.actions.experiment_check import UNKNOWN
+from provisioner.actions.link_record import LinkRecord
+from provisioner.model.state import State
 from provisioner.system.rest import Rest, RestError
 
 LOGIN = "Basic " + base64.b64encode(b"admin:pw").decode()
@@ -155,3 +157,24 @@ def test_a_client_that_does_not_fit_the_server_is_said(client: str, server: str,
     remarks = client_remarks(client, server)
     assert len(remarks) == bool(said)
     assert all(remark.startswith(said) for remark in remarks)
+
+
+@pytest.mark.parametrize(
+    ("port", "helps"),
+    [
+        (5000, "start the server that the project was linked to: `provision up --stack {stack}`, or link it anew: `{link}`"),
+        (5001, "its stack has another address now: `{link}`"),
+    ],
+)
+def test_what_helps_a_project_whose_server_does_not_answer_names_its_own_stack(tmp_path: Path, port: int, helps: str) -> None:
+    stack = tmp_path / "my stack"
+    stack.mkdir()
+    (stack / "state.json").write_bytes(State(project="mlflow-1", runtime="embedded", port=port).text())
+    link = f"provision link /p/shop --stack '{stack}'"
+    assert what_helps(LinkRecord("/p/shop", str(stack), "http://127.0.0.1:5000", "local", ())) == helps.format(
+        stack=f"'{stack}'", link=link
+    )
+
+
+def test_nothing_is_said_of_a_stack_that_nobody_knows() -> None:
+    assert (what_helps(None), what_helps(LinkRecord("/p/shop", "", "http://127.0.0.1:5000", "local", ()))) == ("", "")

@@ -54,6 +54,13 @@ def test_a_file_that_cannot_be_there_is_the_clients_fault_and_a_full_disk_is_not
     assert (full.status, "/var" in full.body, "RESOURCE_EXHAUSTED" in full.body) == (507, False, True)
 
 
+def test_a_name_that_the_store_does_not_take_is_the_clients_fault_and_a_refused_key_is_not() -> None:
+    said = "An error occurred ({}) when calling the PutObject operation: s3://mlflow/5/x"
+    name, key = answer(RuntimeError(said.format("XMinioInvalidObjectName"))), answer(RuntimeError(said.format("AccessDenied")))
+    assert (name.status, key.status) == (400, 500)
+    assert "s3:" not in name.body + key.body
+
+
 SCRIPT = """
 import json
 from contextlib import suppress
@@ -83,6 +90,7 @@ LATER = {
     "gone": MlflowException(f"{Path.cwd()}/a is not there", RESOURCE_DOES_NOT_EXIST),
     "here": MlflowException(f"not '{Path.cwd()}', {Path.cwd()}/b", RESOURCE_DOES_NOT_EXIST),
     "words": MlflowException("in words"),
+    "path": MlflowException("Invalid artifact path: 'a//b'."),
 }
 flask.add_url_rule("/<name>", view_func=fails)
 asgi.get("/{name}")(fails)
@@ -132,5 +140,6 @@ def test_both_applications_say_the_same(tmp_path: Path) -> None:
         "gone,404,RESOURCE_DOES_NOT_EXIST,a is not there",
         "here,404,RESOURCE_DOES_NOT_EXIST,not '', b",
         "words,500,INTERNAL_ERROR,in words",
+        "path,400,INVALID_PARAMETER_VALUE,Invalid artifact path: 'a//b'.",
         "404,418",
     ]

@@ -56,7 +56,7 @@ After = Callable[[str, Callable[[], str]], str]
         ("provision doctor p --stack none", "an admin: `provision user grant NAME`", "an admin: `provision user grant NAME`"),
         ("provision doctor p --stack none", "`provision up` starts it", "`provision up --stack none` starts it"),
         ("provision link p --dry-run --no-check", "`provision link`", "`provision link p`"),
-        ("provision doctor p --python /v/bin/python", "`provision link`", "`provision link p --python /v/bin/python`"),
+        ("provision doctor p --python /bin/sh", "`provision link`", "`provision link p --python /bin/sh`"),
         ("provision doctor p", "`provision up` starts it", "`provision up` starts it"),
         ("provision deploy ann@h --port 8443", "`provision deploy --break-lock`", "`provision deploy --break-lock ann@h --port 8443`"),
         ("provision deploy ann@h --stack a", "`provision deploy bob@h`", "`provision deploy bob@h --stack a`"),

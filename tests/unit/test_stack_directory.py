@@ -12,6 +12,7 @@ from provisioner.actions.stack_directory import (
     changed_files,
     closed_files,
     find_directory,
+    find_stack,
     open_stack,
     refuse_others_files,
     write_files,
@@ -60,6 +61,30 @@ def test_the_nearest_settings_upwards_win_over_the_default(below: Path, default:
 @pytest.mark.parametrize("environ", [{}, {"PROVISION_STACK": ""}])
 def test_without_any_it_is_the_users_default(tmp_path: Path, default: Path, environ: dict[str, str]) -> None:
     assert find_directory(None, tmp_path, environ) == (default, "your default stack")
+
+
+def test_a_stack_has_one_directory_by_whatever_way_it_is_typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("s", "else", "far/away"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "else")
+    assert find_directory(Path("../s"), Path.cwd(), {})[0] == tmp_path.resolve() / "s"
+    assert find_directory(None, Path.cwd(), {"PROVISION_STACK": f"{tmp_path}/else/../s"})[0] == tmp_path.resolve() / "s"
+    (tmp_path / "link").symlink_to(tmp_path / "far/away")
+    assert find_directory(Path("../link/../s"), Path.cwd(), {})[0] == tmp_path.resolve() / "far/s", "the way that the file system goes"
+    assert find_directory(tmp_path / "link", Path.cwd(), {})[0] == tmp_path / "link"
+
+
+def test_a_file_is_no_stack(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(PreflightError, match="a stack's directory is a file"):
+        find_stack(tmp_path / "file")
+
+
+def test_a_fault_in_the_settings_names_its_file(tmp_path: Path) -> None:
+    (tmp_path / "provision.yml").write_text("server:\n  port: x\n")
+    with pytest.raises(SettingsError) as caught:
+        find_stack(tmp_path)
+    assert [fault.where for fault in caught.value.all()] == [f"{tmp_path}/provision.yml:2"]
 
 
 def test_a_relative_directory_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
