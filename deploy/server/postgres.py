@@ -71,7 +71,8 @@ def connect(uri: str, password: str, deadline: float, wait_for: Callable[[str], 
                 raise Fault(f"{named}: {seen}") from None
             if time.monotonic() > end:
                 raise Fault(f"no connection as {named} within {deadline:.0f} s: {seen}") from None
-            time.sleep(0.05)
+            # A login that is refused is a line in PostgreSQL's log.
+            time.sleep(0.5 if wait_for(seen) else 0.05)
         else:
             connection.autocommit = True
             return connection

@@ -29,7 +29,8 @@ echo "$aside"
 _READY = 'export PSQL_HISTORY=/tmp/.psql_history PGPASSWORD="$(cat /run/secrets/postgres_password)"'
 PSQL = f'{_READY}; exec psql "$@"'
 # Without a terminal Docker hands no signal on to it: it leaves its number, by the name that it is given, for who does.
-PSQL_UNSEEN = f'{_READY}; psql "$@" <&0 & echo $! >/tmp/psql.$0; wait $!; code=$?; rm -f /tmp/psql.$0; exit $code'
+# A shell gives what it does not wait for no standard input, but what it is told.
+PSQL_UNSEEN = f'{_READY}; exec 3<&0; psql "$@" <&3 3<&- & echo $! >/tmp/psql.$0; wait $!; code=$?; rm -f /tmp/psql.$0; exit $code'
 INTERRUPT_PSQL = "kill -INT $(cat /tmp/psql.$0)"
 
 
