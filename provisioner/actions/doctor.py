@@ -32,7 +32,8 @@ from provisioner.system.rest import Rest, RestError
 _SEARCH = "/api/2.0/mlflow/experiments/search"
 _PAGE = 1000
 _TIMEOUT = 3.0
-LINK = "`provision link` writes the address of a tracking server into the project"
+WRITES = "writes the address of a tracking server into the project"
+LINK = f"`provision link` {WRITES}"
 PYTHON = "name the project's own interpreter: `provision doctor --python PATH`"
 _RELEASE = re.compile(r"\d+")
 _VARIABLE = re.compile(r"\$\{oc\.env:\s*(\w+)\s*\}")
@@ -232,7 +233,7 @@ def _problem(uri: str | None, origin: str, why: str, env: str) -> tuple[str, str
     if origin == "error":
         return why, "correct what it names"
     if uri is not None and not uri.startswith(("http://", "https://")):
-        return f"{uri} is no tracking server", LINK.replace("link`", f"link --env {shlex.quote(env)}`") if env else LINK
+        return f"{uri} is no tracking server", f"`provision link --env {shlex.quote(env)}` {WRITES}" if env else LINK
     return "", ""
 
 

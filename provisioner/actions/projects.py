@@ -18,7 +18,7 @@ from provisioner.actions.link_plan import checked_uri, remarks_on_environment
 from provisioner.actions.link_record import OldLogin
 from provisioner.actions.old_login import Ask, OldLoginFound, decided
 from provisioner.actions.runtime import front_door, never_made, stack_port, tracking_uri
-from provisioner.actions.secrets import FOLDER, read_secret
+from provisioner.actions.secrets import FOLDER, needed_secret
 from provisioner.actions.stack_client import OtherServer, client, identity_of
 from provisioner.actions.stack_directory import OpenStack, clients_ca, find_stack
 from provisioner.actions.unlink import unlink
@@ -227,14 +227,8 @@ def stack_credentials(opened: OpenStack) -> Credentials | None:
     """The login that a linked project uses; None where there is no login."""
     if opened.settings.server.auth == "none":
         return None
-    password = read_secret(opened, "mlflow_admin_password")
-    if password is None:
-        raise PreflightError(
-            "the admin's password is not there",
-            where=f"{opened.place}/{FOLDER}/mlflow_admin_password",
-            hint="put the stack's secrets back from a backup, or link with a login of your own: `provision link --user NAME`",
-        )
-    return Credentials(ADMIN_LOGIN, password)
+    own = ", or link with a login of your own: `provision link --user NAME`"
+    return Credentials(ADMIN_LOGIN, needed_secret(opened, "mlflow_admin_password", own))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from provisioner.actions.runtime import made_runtime
-from provisioner.actions.secrets import FOLDER, read_secret
+from provisioner.actions.secrets import needed_secret
 from provisioner.actions.stack_directory import find_stack
 from provisioner.errors import PreflightError, Unhealthy
 from provisioner.output import Reporter, Result
@@ -27,12 +27,7 @@ def psql(option: Path | None, arguments: Sequence[str], write: bool, reporter: R
     seen = runtime.observe().services.get("postgres")
     if seen is None or seen.state not in {"running", "starting"}:
         raise Unhealthy("PostgreSQL does not run", where=opened.place, hint="`provision up` starts it", left_as="")
-    if read_secret(opened, "postgres_password") is None:
-        raise PreflightError(
-            "PostgreSQL's password is not there",
-            where=f"{opened.place}/{FOLDER}/postgres_password",
-            hint="put the stack's secrets back from a backup",
-        )
+    needed_secret(opened, "postgres_password")
     with interrupts_left_to_it():
         code = runtime.psql(arguments, write)
     return Result("psql", stack=str(opened.source), runtime=runtime.kind, exit_code=code)

@@ -96,6 +96,15 @@ def read_secret(opened: OpenStack, name: str) -> Secret | None:
     return Secret(content.decode().strip()) if content else None
 
 
+def needed_secret(opened: OpenStack, name: str, instead: str = "") -> Secret:
+    """The secret of a stack that was made; PreflightError where its file is gone, with what can be done `instead`."""
+    secret = read_secret(opened, name)
+    if secret is None:
+        where, hint = f"{opened.place}/{FOLDER}/{name}", f"put the stack's secrets back from a backup{instead}"
+        raise PreflightError(f"the secret {name} is not there", where=where, hint=hint)
+    return secret
+
+
 def _is_missing(opened: OpenStack, spec: SecretSpec, kept: bytes | None) -> bool:
     # A copy of a file of the user's follows that file.
     return not kept or bool(spec.from_file and kept != opened.own_file(spec.from_file))

@@ -11,6 +11,7 @@ from provisioner.actions.secrets import (
     given_anew,
     make_secrets,
     missing_secrets,
+    needed_secret,
     read_secret,
     refuse_lost_secrets,
     refuse_ungiven,
@@ -148,3 +149,12 @@ def test_a_value_that_never_worked_is_replaced_by_the_environments(tmp_path: Pat
     assert [spec.name for spec in given_anew(opened, stack, other, recorder)] == replaced
     assert bool(recorder.steps) is not bool(replaced)
     assert "swordfish" not in str(recorder.steps)
+
+
+def test_a_secret_that_a_made_stack_has_lost_is_named_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(PreflightError, match="the secret postgres_password is not there") as caught:
+        needed_secret(open_stack(tmp_path, "", LocalHost()), "postgres_password", ", or so")
+    assert (caught.value.where, caught.value.hint) == (
+        f"{tmp_path}/secrets/postgres_password",
+        "put the stack's secrets back from a backup, or so",
+    )
