@@ -228,7 +228,9 @@ def reading(argv: Sequence[str]) -> Iterator[IO[bytes]]:
                         pass
                 process.wait()
             except Exception:
-                # Whoever reads what a program did not finish fails as well: why is what the program says.
+                # Whoever reads what a program did not finish fails as well, and a moment before it has ended: why is what it says.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(1)
                 if process.poll() in {None, 0}:
                     raise
             finally:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.errors import CommandFailed
-from provisioner.system.process import Completed, Identity, attach, pipe, run, stream
+from provisioner.system.process import Completed, Identity, attach, pipe, reading, run, stream
 
 PYTHON = sys.executable
 # Linux has signals without a name; macOS has none.
@@ -195,3 +195,27 @@ def test_a_taker_never_takes_half_for_the_whole(tmp_path: Path) -> None:
     with pytest.raises(CommandFailed):
         pipe(["sh", "-c", "printf half; exit 3"], ["sh", "-c", f"cat >/dev/null && sleep 0.2 && touch {whole}"], lambda chunks: chunks)
     assert not whole.exists()
+
+
+def test_what_a_program_writes_is_read_and_whether_it_failed_is_told() -> None:
+    with reading(["sh", "-c", "printf abc"]) as output:
+        assert output.read(2) == b"ab"
+    with pytest.raises(CommandFailed, match="no-such-program is not there"), reading(["no-such-program"]):
+        pass
+
+
+def not_understood(script: str) -> None:
+    with reading(["sh", "-c", script]) as output:
+        output.read()
+        raise ValueError("no archive")
+
+
+def test_why_a_reader_has_only_half_is_what_the_program_says() -> None:
+    with pytest.raises(CommandFailed, match="sh failed with exit code 3") as caught:
+        not_understood("exec 1>&-; sleep 0.2; echo broken >&2; exit 3")
+    assert caught.value.why == "broken"
+
+
+def test_a_reader_that_does_not_understand_what_is_whole_says_so_itself() -> None:
+    with pytest.raises(ValueError, match="no archive"):
+        not_understood("printf abc")
