@@ -53,7 +53,7 @@ def render(directory: Path | None, option: Path | None, check: bool, reporter: R
     """The stack's files as its settings give them, and missing secrets; with `check` Drift names what differs."""
     opened = find_stack(directory or option)
     opened.announce(reporter)
-    runtime = _renderer(opened)
+    runtime = _renderer(opened, stack_port(opened) if check else _free_port(opened, reporter))
     result = Result("render", stack=str(opened.source), runtime=runtime.kind)
     if check:
         changed = sorted(changed_files(opened, runtime.files()))
@@ -67,17 +67,17 @@ def render(directory: Path | None, option: Path | None, check: bool, reporter: R
         result.lines = ["every rendered file is as the settings give it"]
         return result
     with opened.host.lock(opened.directory, "render"):
-        result.data["changed"] = _write(opened, _renderer(opened, _free_port(opened, reporter)), reporter)
+        result.data["changed"] = _write(opened, runtime, reporter)
     compose = "docker compose up -d --wait"
     compose = compose if opened.source == Path.cwd() else f"cd {shlex.quote(str(opened.source))} && {compose}"
     result.lines = [f"next          {compose if runtime.kind == 'docker' else 'provision up'}"]
     return result
 
 
-def _renderer(opened: OpenStack, port: int | None = None) -> Runtime:
+def _renderer(opened: OpenStack, port: int) -> Runtime:
     """The runtime that the stack was made with, else Docker's: the rendered form that works without us."""
     stack = build_stack(opened.settings, opened.state.runtime or "docker")
-    return make_runtime(opened, stack, port or stack_port(opened))
+    return make_runtime(opened, stack, port)
 
 
 def _free_port(opened: OpenStack, reporter: Reporter) -> int:

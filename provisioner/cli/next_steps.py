@@ -59,7 +59,8 @@ def typed_again(command: str) -> str:
     context = _typed.get()
     if context is None:
         return f"provision {command}"
-    words = [word for parameter in context.command.params for word in _words(parameter, _given(context).get(parameter.name))]
+    given = _given(context)
+    words = [word for parameter in context.command.params for word in _words(parameter, given.get(parameter.name))]
     return " ".join([context.command_path, *words])
 
 

@@ -20,6 +20,7 @@ from provisioner.output import Reporter
 from provisioner.render.caddyfile import identity_files, render_caddyfile
 from provisioner.render.compose import BUILD_CA, CADDYFILE, image_references, render_compose, render_env, server_image
 from provisioner.runtimes import docker_cli as cli
+from provisioner.runtimes import docker_images as images
 from provisioner.runtimes.base import (
     MEND,
     PROXY,
@@ -127,10 +128,10 @@ class DockerRuntime:
         """Build the server image where it is not there; an image of the user's is looked at."""
         image = self.server_image()
         if self._stack.settings.images.server:
-            if self._has(image):
+            if images.found(self._host, image):
                 self._refuse_other_image(image)
             return
-        if self._has(image):
+        if images.found(self._host, image):
             return
         self._fetch_one(image_references(self._stack.settings.images)["python"], reporter)
         try:
@@ -151,14 +152,11 @@ class DockerRuntime:
                 self._fetch_one(image, reporter)
 
     def _fetch_one(self, image: str, reporter: Reporter) -> None:
-        if self._has(image):
+        if images.found(self._host, image):
             return
         with reporter.working(f"fetching the image {image}"):
-            self._engine.docker("pull", "--quiet", image, timeout=3600)
+            images.fetch(self._host, image)
         reporter.step("fetched", "image", image)
-
-    def _has(self, image: str) -> bool:
-        return self._engine.docker("image", "inspect", "--format", "{{.Id}}", image, check=False).code == 0
 
     def _refuse_other_image(self, image: str) -> None:
         """PreflightError for an image of the user's that is no server image: found before it takes the place of one that runs."""

@@ -30,9 +30,9 @@ def inspect(reference: str) -> list[str]:
     return ["docker", "image", "inspect", "--format", "{{.Os}}/{{.Architecture}} {{.Size}}", reference]
 
 
-def pull(reference: str, platform: str) -> list[str]:
-    """The argv that fetches an image for that processor."""
-    return ["docker", "pull", "--quiet", "--platform", platform, reference]
+def pull(reference: str, platform: str = "") -> list[str]:
+    """The argv that fetches an image for that processor; the engine's own when it is ""."""
+    return ["docker", "pull", "--quiet", *(["--platform", platform] if platform else []), reference]
 
 
 def save(references: Sequence[str]) -> list[str]:
@@ -55,8 +55,8 @@ def found(host: Host, reference: str) -> tuple[str, int] | None:
     return (platform, int(size)) if size.isdecimal() else None
 
 
-def fetch(host: Host, reference: str, platform: str) -> None:
-    """The image is in the host's engine, for that processor."""
+def fetch(host: Host, reference: str, platform: str = "") -> None:
+    """The image is in the host's engine, for that processor; its own when it is ""."""
     try:
         host.run(pull(reference, platform), timeout=3600)
     except CommandFailed as failure:

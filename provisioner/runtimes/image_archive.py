@@ -12,7 +12,7 @@ import posixpath
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import IO, Any
 
 # What is kept of configurations and lists, in bytes; layers are larger, or are no JSON.
 _DOCUMENTS = 16 << 20
@@ -21,13 +21,6 @@ _END = b"\0" * (2 * tarfile.BLOCKSIZE)
 
 Chain = tuple[str, ...]
 """A layer's digest after those of all layers below it."""
-
-
-class Readable(Protocol):
-    """What bytes are read from."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Return at most so many bytes; none at the end."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +43,13 @@ class Archive:
         return sum(self.sizes.values()) - sum(self.sizes[path] for path in left_out)
 
 
-def read_archive(stream: Readable) -> Archive:
+def read_archive(stream: IO[bytes]) -> Archive:
     """Return what is in the archive, read once to its end; where it has no list of its images, none of them."""
     sizes: dict[str, int] = {}
     links: dict[str, str] = {}
     documents: dict[str, bytes] = {}
     room = _DOCUMENTS
-    with tarfile.open(fileobj=stream, mode="r|") as tar:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=stream, mode="r|") as tar:
         for member in tar:
             if member.issym():
                 links[member.name] = posixpath.normpath(posixpath.join(posixpath.dirname(member.name), member.linkname))
