@@ -21,8 +21,20 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_PATH = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTEMPTY, errno.EINVAL, errno.ELOOP}
 # As S3 servers say it of a name.
 _NO_NAME = re.compile(r"\((?:XMinioInvalidObjectName|XMinioInvalidResourceName|KeyTooLongError|InvalidURI)\)")
-# What MLflow says of a client's value without a code.
-_OF_CLIENTS = ("Invalid artifact path",)
+# How MLflow's words begin where it gives no code to what a request is wrong with, and the code that they should have.
+WITHOUT_CODE = {
+    "Could not find a registered artifact repository for": _INVALID,
+    "Either 'endpoint_name' or both": _INVALID,
+    "Invalid artifact path": _INVALID,
+    "Invalid comparator": _INVALID,
+    "Invalid identifier type": _INVALID,
+    "Invalid lifecycle stage": _INVALID,
+    "Invalid version number": _INVALID,
+    "Invalid view type": _INVALID,
+    "Mlflow server job execution feature is not enabled": "FEATURE_DISABLED",
+    "Model version transition cannot archive": _INVALID,
+    "`order_by` contains duplicate fields": _INVALID,
+}
 # MLflow's codes that it answers with 500, and what they are.
 _STATUSES = {"FEATURE_DISABLED": 501, "INVALID_STATE": 409}
 
@@ -82,7 +94,7 @@ def _of_file(error: OSError) -> Refusal:
 
 def _explain_causes(kind: Any) -> None:
     """Have MLflow's own errors say so too, where all that they have is another error; and not where the server works."""
-    from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
+    from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, ErrorCode
 
     made, here = kind.__init__, re.compile(rf"(?<!\w){re.escape(str(Path.cwd()))}(?:/|(?![\w-]|\.\w))")
     # Of the root there is nothing to say.
@@ -90,9 +102,10 @@ def _explain_causes(kind: Any) -> None:
 
     def make(self: Any, message: Any, error_code: int = INTERNAL_ERROR, *arguments: Any, **more: Any) -> None:
         if error_code == INTERNAL_ERROR and isinstance(message, Exception) and is_of_value(message):
-            message, error_code = words(message), INVALID_PARAMETER_VALUE
-        elif error_code == INTERNAL_ERROR and str(message).startswith(_OF_CLIENTS):
-            error_code = INVALID_PARAMETER_VALUE
+            message, error_code = words(message), ErrorCode.Value(_INVALID)
+        elif error_code == INTERNAL_ERROR:
+            code = next((code for begin, code in WITHOUT_CODE.items() if str(message).startswith(begin)), "INTERNAL_ERROR")
+            error_code = ErrorCode.Value(code)
         # MLflow makes a path of a location that is no URI, and says which.
         made(self, hide(str(message)), error_code, *arguments, **more)
 

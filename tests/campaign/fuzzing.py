@@ -59,12 +59,8 @@ class Tolerated:
         return reply.status == self.status and bool(re.search(self.path, call.path)) and bool(re.search(self.words, text))
 
 
-NO_CODE = "MLflow's own words for what it refuses, which it gives no code"
 TOLERATED = (
-    Tolerated(r"/traces/", 500, "Trace data not stored in tracking store", f"{NO_CODE}; its client then reads the artifact"),
-    Tolerated(r"/search", 500, "`order_by` contains duplicate fields", NO_CODE),
-    Tolerated(r"/model-versions/transition-stage", 500, "cannot archive existing model versions", NO_CODE),
-    Tolerated(r"/prompt-optimization/jobs", 500, "job execution feature is not enabled", f"{NO_CODE}; server.genai enables it"),
+    Tolerated(r"/traces/", 500, "Trace data not stored in tracking store", "how MLflow's client learns that it has to read the artifact"),
     Tolerated(r"/workspaces", 503, "workspaces", "MLflow's words for what is switched off"),
     Tolerated("", 503, "Others search|Another search|Too much of yours|a deadlock", "others, or this client's own calls, are under way"),
     Tolerated(r"%zz|#", 0, "ConnectionResetError", "Caddy answers an address that is none before it has read the body, and closes"),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import pytest
 from google.protobuf.json_format import ParseError
 
@@ -91,6 +92,8 @@ LATER = {
     "here": MlflowException(f"not '{Path.cwd()}', {Path.cwd()}/b", RESOURCE_DOES_NOT_EXIST),
     "words": MlflowException("in words"),
     "path": MlflowException("Invalid artifact path: 'a//b'."),
+    "twice": MlflowException("`order_by` contains duplicate fields: ['tags.a']"),
+    "jobs": MlflowException("Mlflow server job execution feature is not enabled, please set it"),
 }
 flask.add_url_rule("/<name>", view_func=fails)
 asgi.get("/{name}")(fails)
@@ -128,6 +131,14 @@ def test_where_the_server_works_is_hidden_and_nothing_else() -> None:
     assert said_in(Path("/"), script) == ["file:///usr/x in /usr. /usrx /usr.x /a/usr/b mlflow-artifacts://x/y"]
 
 
+def test_what_has_no_code_is_still_in_mlflows_words() -> None:
+    """A release of MLflow that words it otherwise would answer 500 again."""
+    sources = [*Path(mlflow.__file__).parent.glob("server/**/*.py")]
+    sources += [path for part in ("entities", "store", "utils") for path in Path(mlflow.__file__).parent.glob(f"{part}/**/*.py")]
+    text = "\n".join(path.read_text() for path in sources)
+    assert [words for words in failures.WITHOUT_CODE if words not in text] == []
+
+
 def test_both_applications_say_the_same(tmp_path: Path) -> None:
     wrong = "A value of this request is missing, or not of the form that it should have"
     assert said_in(tmp_path, SCRIPT) == [
@@ -141,5 +152,7 @@ def test_both_applications_say_the_same(tmp_path: Path) -> None:
         "here,404,RESOURCE_DOES_NOT_EXIST,not '', b",
         "words,500,INTERNAL_ERROR,in words",
         "path,400,INVALID_PARAMETER_VALUE,Invalid artifact path: 'a//b'.",
+        "twice,400,INVALID_PARAMETER_VALUE,`order_by` contains duplicate fields: ['tags.a']",
+        "jobs,501,FEATURE_DISABLED,Mlflow server job execution feature is not enabled, please set it",
         "404,418",
     ]
