@@ -18,7 +18,7 @@ from uv import find_uv_bin
 from bench.rest import Api, basic_authorization
 from bench.stores import Stores
 from provisioner.model.stack import MLFLOW_VERSION
-from provisioner.runtimes.server_environment import ServerEnvironment
+from provisioner.runtimes.embedded.environment import ServerEnvironment
 from tests.installed import CACHE
 from tests.s3_server import KEY, SECRET
 from tests.support.ports import free_port

@@ -16,8 +16,8 @@ from typing import Any
 import psycopg2
 
 from provisioner.output import TerminalReporter
-from provisioner.runtimes.account import Account
-from provisioner.runtimes.server_environment import ServerEnvironment
+from provisioner.runtimes.embedded.environment import ServerEnvironment
+from provisioner.runtimes.embedded.service_user import Account
 from tests.embedded import server_environment
 from tests.installed import DATA
 from tests.s3_server import S3Server, start_minio

@@ -16,9 +16,9 @@ from typing import Any
 import psycopg2
 
 from provisioner.output import Recorder, Reporter
-from provisioner.runtimes.account import Account, current_account, make_account
-from provisioner.runtimes.interpreter import choose_interpreter
-from provisioner.runtimes.server_environment import ServerEnvironment, make_environment, shipped_recipe
+from provisioner.runtimes.embedded.environment import ServerEnvironment, make_environment, shipped_recipe
+from provisioner.runtimes.embedded.interpreter import choose_interpreter
+from provisioner.runtimes.embedded.service_user import Account, current_account, make_account
 from tests.installed import DATA
 from tests.support.ports import free_port
 

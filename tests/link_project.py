@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from provisioner.actions.link import Credentials, LinkReport, link
+from provisioner.kedro.link import Credentials, LinkReport, link
 from provisioner.model.secret import Secret
 from provisioner.output import Recorder
 from provisioner.system.files import read_file

@@ -27,7 +27,7 @@ _PASSING = (
 )
 
 OURS = "the secrets are not those that this data was made with; put the old secret files back from a backup"
-# One that never worked is replaced (`provisioner/actions/secrets.py`).
+# One that never worked is replaced (`provisioner/stack/secrets.py`).
 GIVEN = (
     "the database refuses what secrets/backend_store_password has; write the right one into that file, or, if none has worked yet, "
     "set PGPASSWORD for `provision up`"

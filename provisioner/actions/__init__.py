@@ -1,1 +1,1 @@
-"""One file per verb or family of verbs: what a command does, free of argv and of printing."""
+"""One file a verb: what a command does, free of argv and of printing."""

@@ -9,16 +9,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from provisioner.actions.health import API
 from provisioner.actions.projects import link_projects
-from provisioner.actions.runtime import front_door, never_made, stack_port, tracking_uri
-from provisioner.actions.secrets import read_secret
-from provisioner.actions.stack_client import client
-from provisioner.actions.stack_directory import OpenStack, find_stack
 from provisioner.errors import PreflightError, ProvisionError, Unhealthy, WouldLoseData
 from provisioner.output import Reporter, Result
+from provisioner.stack.checks import API
+from provisioner.stack.client import client
+from provisioner.stack.context import front_door, never_made, stack_port, tracking_uri
+from provisioner.stack.directory import OpenStack, find_stack
+from provisioner.stack.secrets import read_secret
 from provisioner.system.host import LocalHost
-from provisioner.system.rest import Rest, RestError
+from provisioner.system.http import Rest, RestError
 
 EXPERIMENT = "digits-demo"
 METRIC = "final_accuracy"

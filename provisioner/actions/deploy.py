@@ -6,11 +6,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from provisioner.actions.clients_ca import ca_path
-from provisioner.actions.deploy_settings import Address, settings_for
-from provisioner.actions.server_check import check_server
-from provisioner.actions.ship import ship_images
-from provisioner.actions.stack_directory import DEFAULT_REASON, REMOTE_FOLDER, STATE_FILE, OpenStack, find_directory, opened_as
 from provisioner.actions.up import UpOptions, bring_up
 from provisioner.errors import PreflightError, WouldLoseData
 from provisioner.model.settings import SOURCE, Settings
@@ -18,10 +13,15 @@ from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.model.state import parse_state
 from provisioner.output import Reporter, Result
-from provisioner.runtimes.docker import OVERRIDE_FILE
+from provisioner.remote.images import ship_images
+from provisioner.remote.preflight import check_server
+from provisioner.remote.settings import Address, settings_for
+from provisioner.runtimes.docker.runtime import OVERRIDE_FILE
+from provisioner.stack.ca_bundle import ca_path
+from provisioner.stack.directory import DEFAULT_REASON, REMOTE_FOLDER, STATE_FILE, OpenStack, find_directory, opened_as
 from provisioner.system.host import LocalHost
+from provisioner.system.http import Rest, RestError
 from provisioner.system.paths import data_directory
-from provisioner.system.rest import Rest, RestError
 from provisioner.system.ssh import SSHHost
 
 _ANOTHER = "`--stack DIR` with another directory"

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from provisioner.actions.changes import audit
-from provisioner.actions.link import linked_projects
-from provisioner.actions.runtime import existing_runtime
-from provisioner.actions.secrets import FOLDER
-from provisioner.actions.stack_directory import CA_FILE, STATE_FILE, OpenStack, find_stack
 from provisioner.actions.status import size
 from provisioner.errors import Declined, ProvisionError
+from provisioner.kedro.link import linked_projects
 from provisioner.model.stack import Stack
 from provisioner.output import Reporter, Result, counted
 from provisioner.runtimes.base import Runtime
+from provisioner.stack.audit import audit
+from provisioner.stack.context import existing_runtime
+from provisioner.stack.directory import CA_FILE, STATE_FILE, OpenStack, find_stack
+from provisioner.stack.secrets import FOLDER
 from provisioner.system.host import LocalHost
 
 Ask = Callable[[str], bool]

@@ -6,15 +6,15 @@ import os
 import shlex
 from pathlib import Path
 
-from provisioner.actions.runtime import make_runtime, may_choose_port, next_free_port, stack_port
-from provisioner.actions.secrets import make_secrets, missing_secrets, refuse_lost_secrets, refuse_ungiven
-from provisioner.actions.stack_directory import OpenStack, changed_files, closed_files, find_stack, refuse_others_files, write_files
 from provisioner.errors import Drift, WouldLoseData
 from provisioner.model.settings import SOURCE
 from provisioner.model.stack import build_stack
 from provisioner.output import Reporter, Result
-from provisioner.render.compose import port_in_env
 from provisioner.runtimes.base import Runtime
+from provisioner.runtimes.docker.compose_file import port_in_env
+from provisioner.stack.context import make_runtime, may_choose_port, next_free_port, stack_port
+from provisioner.stack.directory import OpenStack, changed_files, closed_files, find_stack, refuse_others_files, write_files
+from provisioner.stack.secrets import make_secrets, missing_secrets, refuse_lost_secrets, refuse_ungiven
 
 OWN_TO_ONE_STACK = ".env"
 _TEMPLATE = """\

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from provisioner.actions.runtime import made_runtime
-from provisioner.actions.stack_directory import find_stack
 from provisioner.errors import INTERRUPTED, PreflightError
 from provisioner.output import Reporter, Result
+from provisioner.stack.context import made_runtime
+from provisioner.stack.directory import find_stack
 
 
 def logs(option: Path | None, service: str | None, lines: int, follow: bool, reporter: Reporter) -> Result:

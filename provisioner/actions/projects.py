@@ -9,26 +9,26 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from provisioner.actions.clients_ca import ca_path
-from provisioner.actions.experiment_check import experiment_problem
-from provisioner.actions.kedro_project import NotAProject, find_project
-from provisioner.actions.link import Credentials, LinkReport, Proof, link
-from provisioner.actions.link_login import check_server, rest_of, shell_login
-from provisioner.actions.link_plan import checked_uri, remarks_on_environment
-from provisioner.actions.link_record import OldLogin
-from provisioner.actions.old_login import Ask, OldLoginFound, decided
-from provisioner.actions.runtime import front_door, never_made, stack_port, tracking_uri
-from provisioner.actions.secrets import FOLDER, needed_secret
-from provisioner.actions.stack_client import OtherServer, client, identity_of
-from provisioner.actions.stack_directory import OpenStack, clients_ca, find_stack
-from provisioner.actions.unlink import unlink
 from provisioner.errors import PreflightError, ProvisionError, Unhealthy
-from provisioner.model.front_door import is_loopback_url
+from provisioner.kedro.experiment import experiment_problem
+from provisioner.kedro.link import Credentials, LinkReport, Proof, link
+from provisioner.kedro.login import check_server, rest_of, shell_login
+from provisioner.kedro.old_login import Ask, OldLoginFound, decided
+from provisioner.kedro.placement import checked_uri, remarks_on_environment
+from provisioner.kedro.project import NotAProject, find_project
+from provisioner.kedro.record import OldLogin
+from provisioner.kedro.unlink import unlink
+from provisioner.model.proxy import is_loopback_url
 from provisioner.model.secret import Secret
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import Reporter, Result
+from provisioner.stack.ca_bundle import ca_path
+from provisioner.stack.client import OtherServer, client, identity_of
+from provisioner.stack.context import front_door, never_made, stack_port, tracking_uri
+from provisioner.stack.directory import OpenStack, clients_ca, find_stack
+from provisioner.stack.secrets import FOLDER, needed_secret
 from provisioner.system.certificates import CERT_PATH, clients_ca_file, read_chain
-from provisioner.system.rest import Rest, RestError
+from provisioner.system.http import Rest, RestError
 
 Login = Literal["credentials", "environment", "file"]
 

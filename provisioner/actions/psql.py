@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from provisioner.actions.runtime import made_runtime
-from provisioner.actions.secrets import needed_secret
-from provisioner.actions.stack_directory import find_stack
 from provisioner.errors import PreflightError, Unhealthy
 from provisioner.output import Reporter, Result
+from provisioner.stack.context import made_runtime
+from provisioner.stack.directory import find_stack
+from provisioner.stack.secrets import needed_secret
 from provisioner.system.process import interrupts_left_to_it
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from provisioner.actions.link import link
-from provisioner.actions.link_record import LinkRecord, records_of, value_digest
-from provisioner.actions.old_login import Ask
 from provisioner.actions.projects import stack_credentials
-from provisioner.actions.stack_directory import OpenStack, clients_ca
 from provisioner.errors import ProvisionError
+from provisioner.kedro.link import link
+from provisioner.kedro.old_login import Ask
+from provisioner.kedro.record import LinkRecord, records_of, value_digest
 from provisioner.model.login import USERNAME
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import Reporter
+from provisioner.stack.directory import OpenStack, clients_ca
 
 
 def relink(opened: OpenStack, uri: str, linked: Collection[Path], ask: Ask | None, reporter: Reporter) -> list[Path]:

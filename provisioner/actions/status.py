@@ -9,17 +9,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from provisioner.actions.health import is_ready, light_checks
-from provisioner.actions.link import linked_projects
-from provisioner.actions.runtime import front_door, made_runtime, stack_port, tracking_uri
-from provisioner.actions.secrets import read_secret
-from provisioner.actions.stack_client import client
-from provisioner.actions.stack_directory import OpenStack, find_stack
 from provisioner.errors import ProvisionError, Unhealthy
+from provisioner.kedro.link import linked_projects
 from provisioner.model.plan import SERVES, Observed
 from provisioner.model.stack import Stack
 from provisioner.output import Reporter, Result
 from provisioner.runtimes.base import SERVER, Runtime, Usage, for_memory
+from provisioner.stack.checks import is_ready, light_checks
+from provisioner.stack.client import client
+from provisioner.stack.context import front_door, made_runtime, stack_port, tracking_uri
+from provisioner.stack.directory import OpenStack, find_stack
+from provisioner.stack.secrets import read_secret
 
 GOOD = SERVES | {"done"}
 

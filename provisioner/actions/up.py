@@ -9,9 +9,22 @@ from pathlib import Path
 from secrets import token_hex
 
 import provisioner
-from provisioner.actions.changes import changing
-from provisioner.actions.clients_ca import keep_clients_ca
-from provisioner.actions.health import (
+from provisioner.actions.projects import link_projects, next_step
+from provisioner.actions.relink import relink
+from provisioner.actions.status import service_rows
+from provisioner.errors import UNCHANGED, PortTaken, PreflightError, ProvisionError, WouldLoseData
+from provisioner.kedro.old_login import Ask
+from provisioner.kedro.project import find_project
+from provisioner.model.plan import Observed, make_plan
+from provisioner.model.proxy import redirect_port
+from provisioner.model.stack import MLFLOW_VERSION, RuntimeKind, Stack, build_stack
+from provisioner.model.stores import IN_CONTAINERS, artifacts_destination
+from provisioner.output import Reporter, Result
+from provisioner.runtimes.base import PROXY
+from provisioner.runtimes.tls_files import front_door_files
+from provisioner.stack.audit import changing
+from provisioner.stack.ca_bundle import keep_clients_ca
+from provisioner.stack.checks import (
     WAIT_TIMEOUT,
     full_checks,
     light_checks,
@@ -20,12 +33,10 @@ from provisioner.actions.health import (
     start_deadline,
     wait_until_answering,
 )
-from provisioner.actions.kedro_project import find_project
-from provisioner.actions.old_login import Ask
-from provisioner.actions.projects import link_projects, next_step
-from provisioner.actions.relink import relink
-from provisioner.actions.runtime import choose, front_door, make_runtime, may_choose_port, next_free_port, stack_port, tracking_uri
-from provisioner.actions.secrets import (
+from provisioner.stack.client import client
+from provisioner.stack.context import choose, front_door, make_runtime, may_choose_port, next_free_port, stack_port, tracking_uri
+from provisioner.stack.directory import OpenStack, changed_files, closed_files, find_stack, refuse_others_files, write_files
+from provisioner.stack.secrets import (
     given_anew,
     make_secrets,
     missing_secrets,
@@ -33,18 +44,7 @@ from provisioner.actions.secrets import (
     refuse_lost_secrets,
     refuse_ungiven,
 )
-from provisioner.actions.stack_client import client
-from provisioner.actions.stack_directory import OpenStack, changed_files, closed_files, find_stack, refuse_others_files, write_files
-from provisioner.actions.status import service_rows
-from provisioner.actions.work import Work
-from provisioner.errors import UNCHANGED, PortTaken, PreflightError, ProvisionError, WouldLoseData
-from provisioner.model.front_door import redirect_port
-from provisioner.model.plan import Observed, make_plan
-from provisioner.model.stack import MLFLOW_VERSION, RuntimeKind, Stack, build_stack
-from provisioner.model.stores import IN_CONTAINERS, artifacts_destination
-from provisioner.output import Reporter, Result
-from provisioner.runtimes.base import PROXY
-from provisioner.runtimes.certificates import front_door_files
+from provisioner.stack.work import Work
 
 
 @dataclass(frozen=True)

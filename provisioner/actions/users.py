@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from provisioner.actions.changes import audit
-from provisioner.actions.health import API
-from provisioner.actions.runtime import stack_port, tracking_uri
-from provisioner.actions.stack_directory import clients_ca
-from provisioner.actions.user_server import API_3, UserServer, admin_password, open_users, open_with_login
 from provisioner.errors import PreflightError
 from provisioner.model.secret import Secret, generate
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import Reporter, Result
+from provisioner.stack.audit import audit
+from provisioner.stack.checks import API
+from provisioner.stack.context import stack_port, tracking_uri
+from provisioner.stack.directory import clients_ca
+from provisioner.stack.user_admin import API_3, UserServer, admin_password, open_users, open_with_login
 
 Ask = Callable[[str], "str | None"]
 LEAST_LENGTH = 12

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from provisioner.cli.password import known_password
+from provisioner.cli.prompts import known_password
 from provisioner.cli.run import Output, OutputOption, StackOption, confirming, run
 
 
@@ -103,7 +103,7 @@ def doctor(
     project: ProjectArgument = None, python: PythonOption = None, stack: StackOption = None, output: OutputOption = Output.text
 ) -> None:
     """Say what a `kedro run` would use, and whether it works. Each environment is looked at."""
-    from provisioner.actions.diagnosis import diagnose
+    from provisioner.actions.doctor import diagnose
 
     run("doctor", output, lambda reporter: diagnose(project, python, stack, reporter))
 

@@ -84,7 +84,7 @@ def status(stack: StackOption = None, output: OutputOption = Output.text) -> Non
 
 def open_(stack: StackOption = None, output: OutputOption = Output.text) -> None:
     """Open the stack's page in your browser."""
-    from provisioner.actions.open_page import open_page
+    from provisioner.actions.open import open_page
 
     run("open", output, lambda reporter: open_page(stack, reporter))
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from provisioner.cli.next_steps import Command
-from provisioner.cli.password import new_password
+from provisioner.cli.prompts import new_password
 from provisioner.cli.run import Output, OutputOption, StackOption, run
 
 users = typer.Typer(help="Users of a stack with a login, and what they may do.", no_args_is_help=True, rich_markup_mode=None)

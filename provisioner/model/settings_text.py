@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from provisioner.errors import SettingsError
-from provisioner.model.front_door import contradictions
+from provisioner.model.proxy import contradictions
 from provisioner.model.settings import SOURCE, ServerSettings, Settings, setting_names
 
 # No key has more parts than this; a file can lead to itself with anchors, and go down without end.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from provisioner.model.front_door import has_own_certificates
+from provisioner.model.proxy import has_own_certificates
 from provisioner.model.secret import SecretSpec
 from provisioner.model.settings import Limits, Settings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from provisioner.model.front_door import in_url, public_host, public_origin
+from provisioner.model.proxy import in_url, public_host, public_origin
 from provisioner.model.settings import ServerSettings
 from provisioner.model.stack import (
     AUTH_DATABASE,

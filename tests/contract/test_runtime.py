@@ -12,19 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.actions.secrets import make_secrets, missing_secrets
-from provisioner.actions.stack_directory import open_stack, write_files
 from provisioner.errors import CommandFailed, PreflightError
 from provisioner.model.plan import Observed, Plan, make_plan
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import MLFLOW_VERSION, RuntimeKind, Stack, build_stack
 from provisioner.output import Recorder
 from provisioner.runtimes.base import Place, Runtime
-from provisioner.runtimes.docker import DockerRuntime
-from provisioner.runtimes.embedded import EmbeddedRuntime
-from provisioner.runtimes.memory import this_machine
+from provisioner.runtimes.docker.runtime import DockerRuntime
+from provisioner.runtimes.embedded.runtime import EmbeddedRuntime
+from provisioner.runtimes.embedded.state import this_machine
+from provisioner.stack.directory import open_stack, write_files
+from provisioner.stack.secrets import make_secrets, missing_secrets
 from provisioner.system.host import LocalHost
-from provisioner.system.rest import Rest, RestError
+from provisioner.system.http import Rest, RestError
 from tests.embedded import server_environment
 from tests.installed import TEST_IMAGES
 from tests.support.ports import free_port

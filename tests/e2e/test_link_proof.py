@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.actions import kedro_proof
-from provisioner.actions.kedro_layers import effective
-from provisioner.actions.kedro_project import find_project
-from provisioner.actions.kedro_proof import Interpreter, ask
-from provisioner.actions.link import Credentials, LinkReport, link
-from provisioner.actions.old_login import OldLoginFound
-from provisioner.actions.unlink import unlink
 from provisioner.errors import LinkRefused
+from provisioner.kedro import introspection
+from provisioner.kedro.config import effective
+from provisioner.kedro.introspection import Interpreter, ask
+from provisioner.kedro.link import Credentials, LinkReport, link
+from provisioner.kedro.old_login import OldLoginFound
+from provisioner.kedro.project import find_project
+from provisioner.kedro.unlink import unlink
 from provisioner.model.secret import Secret
 from provisioner.output import Recorder
 from provisioner.system.files import read_file
@@ -222,7 +222,7 @@ def test_a_project_whose_code_does_not_run_is_linked_without_proof(project: Path
 
 
 def test_a_proof_that_takes_too_long_is_none(project: Path, python: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kedro_proof, "_PATIENCE", 8.0)
+    monkeypatch.setattr(introspection, "_PATIENCE", 8.0)
     settings(project, "import time\n\ntime.sleep(300)\n")
     started = time.monotonic()
     report = do_link(project, python)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.render.caddyfile import CERTIFICATE
-from provisioner.render.compose import CADDYFILE
+from provisioner.runtimes.caddyfile import CERTIFICATE
+from provisioner.runtimes.docker.compose_file import CADDYFILE
 from tests.certificates import Authority, write_pair
 from tests.checks import eventually, running
 from tests.installed import Program

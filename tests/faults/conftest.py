@@ -139,8 +139,8 @@ def _change_users(*argv: str) -> None:
 def open_environment(root: None) -> Path:
     """The installed wheel where every user can run it, with a Python that every user can read."""
     from provisioner.output import Recorder
-    from provisioner.runtimes.account import system_account
-    from provisioner.runtimes.interpreter import choose_interpreter, make_interpreter
+    from provisioner.runtimes.embedded.interpreter import choose_interpreter, make_interpreter
+    from provisioner.runtimes.embedded.service_user import system_account
 
     nobody = system_account("nobody")
     interpreter = choose_interpreter(nobody, DATA)

@@ -13,13 +13,13 @@ import pytest
 from provisioner.errors import PreflightError
 from provisioner.model.settings import Settings
 from provisioner.model.stack import build_stack
-from provisioner.runtimes.account import current_account
 from provisioner.runtimes.base import Place
-from provisioner.runtimes.embedded import EmbeddedRuntime
-from provisioner.runtimes.interpreter import base_interpreter
-from provisioner.runtimes.memory import this_machine
-from provisioner.runtimes.server_environment import ServerEnvironment, shipped_recipe
-from provisioner.system.mounts import Mount
+from provisioner.runtimes.embedded.environment import ServerEnvironment, shipped_recipe
+from provisioner.runtimes.embedded.filesystem import Mount
+from provisioner.runtimes.embedded.interpreter import base_interpreter
+from provisioner.runtimes.embedded.runtime import EmbeddedRuntime
+from provisioner.runtimes.embedded.service_user import current_account
+from provisioner.runtimes.embedded.state import this_machine
 from tests.checks import kill_all, nothing_changed, processes_in, refused, run_logged
 from tests.faults.conftest import ODD
 from tests.installed import DATA, Program

@@ -13,7 +13,8 @@ import pytest
 from provisioner.actions.up import UpOptions
 from provisioner.actions.up import up as bring_up
 from provisioner.output import Recorder
-from provisioner.runtimes import docker_changes, embedded_changes
+from provisioner.runtimes.docker import changes as docker_changes
+from provisioner.runtimes.embedded import changes as embedded_changes
 from tests.checks import eventually, has_ended, running, service_not_restarted
 from tests.conftest import RUNTIMES
 from tests.installed import Answer
@@ -23,7 +24,7 @@ from tests.server.deployed import Deployed
 from tests.server.load import logging_metrics, moving_artifacts
 
 # What a release changes that touches neither database nor interface: the server's code, and the front door's settings.
-RELEASE = {"_assets/deploy/server/serve.py": ('"timeout": 60', '"timeout": 61'), "render/caddyfile.py": ("idle 2m", "idle 3m")}
+RELEASE = {"_assets/deploy/server/serve.py": ('"timeout": 60', '"timeout": 61'), "runtimes/caddyfile.py": ("idle 2m", "idle 3m")}
 
 
 @pytest.fixture(scope="module", params=RUNTIMES)

@@ -14,13 +14,13 @@ from provisioner.model.settings import Settings
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import build_stack
 from provisioner.model.stores import IN_CONTAINERS
-from provisioner.render.caddyfile import IDENTITY_PATH, configuration_path, render_caddyfile
-from provisioner.render.supervisord import Daemon, render_launcher, render_supervisord
-from provisioner.runtimes import docker_cli as cli
 from provisioner.runtimes.base import Place
-from provisioner.runtimes.daemons import Programs, daemons, embedded_addresses, entrypoint_argv, launcher_argv, supervisord_argv
-from provisioner.runtimes.interpreter import Interpreter
-from provisioner.runtimes.server_environment import Recipe, ServerEnvironment, uv_commands, uv_environment
+from provisioner.runtimes.caddyfile import IDENTITY_PATH, configuration_path, render_caddyfile
+from provisioner.runtimes.docker import cli
+from provisioner.runtimes.embedded.environment import Recipe, ServerEnvironment, uv_commands, uv_environment
+from provisioner.runtimes.embedded.interpreter import Interpreter
+from provisioner.runtimes.embedded.processes import Programs, daemons, embedded_addresses, entrypoint_argv, launcher_argv, supervisord_argv
+from provisioner.runtimes.embedded.supervisord_conf import Daemon, render_launcher, render_supervisord
 
 PLACE = Place(Path("/stack"), "mlflow-abc123", 5001)
 PROGRAMS = Programs(Path("/env/bin"))

@@ -14,7 +14,7 @@ import pytest
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from provisioner.render.caddyfile import MOST_OF_A_BODY, TOO_LARGE
+from provisioner.runtimes.caddyfile import MOST_OF_A_BODY, TOO_LARGE
 from tests.support.asgi import Answer, asked, pieces, scope_of
 
 sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))

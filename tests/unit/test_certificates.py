@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.actions.doctor import server_report
-from provisioner.actions.experiment_check import UNKNOWN
 from provisioner.errors import PreflightError
+from provisioner.kedro.diagnosis import server_report
+from provisioner.kedro.experiment import UNKNOWN
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import build_stack
-from provisioner.runtimes.certificates import certificate_files
+from provisioner.runtimes.tls_files import certificate_files
 from provisioner.system.certificates import clients_ca_file, is_for, read_chain
-from provisioner.system.rest import Rest, RestError
+from provisioner.system.http import Rest, RestError
 from tests.certificates import Authority, write_pair
 
 NAME = "mlflow.example.com"

@@ -6,7 +6,7 @@ import pytest
 
 from provisioner.errors import WouldLoseData
 from provisioner.model.stack import RuntimeKind
-from provisioner.runtimes import choose_runtime
+from provisioner.runtimes.choose import choose_runtime
 
 ANSWERS, GONE = "", "the Docker engine is not running"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from provisioner.actions.deploy_settings import Address, settings_for
 from provisioner.errors import SettingsError
 from provisioner.model.settings_text import parse_settings
+from provisioner.remote.settings import Address, settings_for
 
 MINE = "# mine\nname: shop   # the team's\nserver:\n  workers: 2\n"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.errors import CommandFailed, PreflightError
-from provisioner.runtimes import docker_cli as cli
+from provisioner.runtimes.docker import cli
 
 MISSING = "Docker's Compose plugin is missing"
 STOPPED = "the Docker engine is not running"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.errors import PreflightError
-from provisioner.runtimes.docker_preflight import LABEL, check_api, check_label, refuses_threads
+from provisioner.runtimes.docker.preflight import LABEL, check_api, check_label, refuses_threads
 
 
 @pytest.mark.parametrize(

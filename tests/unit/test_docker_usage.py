@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from provisioner.runtimes.base import Usage, for_memory
-from provisioner.runtimes.docker_usage import parse_counters, parse_inspected, parse_stats
+from provisioner.runtimes.docker.usage import parse_counters, parse_inspected, parse_stats
 
 
 def test_memory_is_in_bytes_whatever_unit_docker_chose() -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.actions.doctor import client_remarks, project_report, server_report, what_helps
-from provisioner.actions.experiment_check import UNKNOWN
-from provisioner.actions.link_record import LinkRecord
+from provisioner.kedro.diagnosis import client_remarks, project_report, server_report, what_helps
+from provisioner.kedro.experiment import UNKNOWN
+from provisioner.kedro.record import LinkRecord
 from provisioner.model.state import State
-from provisioner.system.rest import Rest, RestError
+from provisioner.system.http import Rest, RestError
 
 LOGIN = "Basic " + base64.b64encode(b"admin:pw").decode()
 NO_KEDRO = Path("/nonexistent/python")

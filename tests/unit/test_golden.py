@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.model.front_door import default_port
+from provisioner.model.proxy import default_port
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import RuntimeKind, build_stack
 from provisioner.runtimes.base import Place
-from provisioner.runtimes.docker import DockerRuntime
+from provisioner.runtimes.docker.runtime import DockerRuntime
 from provisioner.system.host import LocalHost
 from tests.certificates import Authority, write_pair
 

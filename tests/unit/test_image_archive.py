@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from provisioner.runtimes.image_archive import chains, read_archive, smaller_archive
+from provisioner.runtimes.docker.image_archive import chains, read_archive, smaller_archive
 
 BASE, TOOLS, FIRST, SECOND = (name.encode() * 5000 for name in ("base", "tools", "first", "second"))
 IMAGES = {"one": (BASE, TOOLS, FIRST), "two": (BASE, TOOLS, SECOND), "three": (TOOLS, SECOND)}

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provisioner.errors import LinkRefused
-from provisioner.render.kedro_conf import CREDENTIALS, TRACKING_URI, Change, edit, line, read, refuse_flat
+from provisioner.yaml_edit.edit import CREDENTIALS, TRACKING_URI, Change, edit, line, read, refuse_flat
 from tests.kedro_files import config_files
 
 URI = "http://127.0.0.1:5000"

@@ -32,8 +32,8 @@ ONE_DOOR = {
     "typer": {"cli"},
     "click": {"kedro_plugin.py"},
     "pydantic": {"model/settings.py", "model/settings_text.py"},
-    "urllib.request": {"system/rest.py"},
-    "fcntl": {"system/host.py", "runtimes/server_environment.py"},
+    "urllib.request": {"system/http.py"},
+    "fcntl": {"system/host.py", "runtimes/embedded/environment.py"},
 }
 LONGEST_FILE, LONGEST_FUNCTION, LONGEST_COMMAND = 400, 40, 15
 

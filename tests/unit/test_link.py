@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.actions.kedro_project import NotAProject, environments, find_project
-from provisioner.actions.link import linked_projects
-from provisioner.actions.unlink import unlink
 from provisioner.errors import LinkRefused, Locked
+from provisioner.kedro.link import linked_projects
+from provisioner.kedro.project import NotAProject, environments, find_project
+from provisioner.kedro.unlink import unlink
 from provisioner.output import Recorder
 from tests.link_project import BASE, LOCAL, LOGIN, OLD, OURS, SHARED, THEIRS, URI, do_link, make_project, snapshot
 

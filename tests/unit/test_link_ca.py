@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from provisioner.actions.unlink import unlink
+from provisioner.kedro.unlink import unlink
 from provisioner.output import Recorder
 from tests.certificates import Authority
 from tests.link_project import LOGIN, SHARED, do_link, make_project, snapshot

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioner.actions.kedro_layers import effective
-from provisioner.actions.kedro_project import find_project
-from provisioner.actions.unlink import unlink
 from provisioner.errors import LinkRefused
+from provisioner.kedro.config import effective
+from provisioner.kedro.project import find_project
+from provisioner.kedro.unlink import unlink
 from provisioner.output import Recorder
 from provisioner.system.files import read_file
 from tests.kedro_files import config_files

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.utils.credentials import _read_mlflow_creds_from_file
 
-from provisioner.actions.link import Credentials
-from provisioner.actions.link_login import _values, _with_values, shell_login
-from provisioner.actions.unlink import unlink
 from provisioner.errors import LinkRefused
+from provisioner.kedro.link import Credentials
+from provisioner.kedro.login import _values, _with_values, shell_login
+from provisioner.kedro.unlink import unlink
 from provisioner.model.secret import Secret
 from provisioner.output import Recorder
 from tests.link_project import BASE, LOGIN, SHARED, do_link, make_project, snapshot

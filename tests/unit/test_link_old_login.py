@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from provisioner.actions.link import Credentials
-from provisioner.actions.link_plan import remarks_on_environment
-from provisioner.actions.old_login import OldLoginFound, decided
 from provisioner.actions.projects import LinkOptions, link_project
-from provisioner.actions.unlink import unlink
 from provisioner.errors import LinkRefused
+from provisioner.kedro.link import Credentials
+from provisioner.kedro.old_login import OldLoginFound, decided
+from provisioner.kedro.placement import remarks_on_environment
+from provisioner.kedro.unlink import unlink
 from provisioner.model.secret import Secret
 from provisioner.output import Recorder
 from tests.link_project import BASE, LOCAL, LOGIN, NO_KEDRO, SETTINGS, SHARED, SOFT, URI, do_link, make_project, snapshot

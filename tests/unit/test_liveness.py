@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from provisioner.system.liveness import Mark, belongs_to, end, end_for_sure, is_alive, mark_of, wait_for_end
+from provisioner.runtimes.embedded.process_id import Mark, belongs_to, end, end_for_sure, is_alive, mark_of, wait_for_end
 
 READY = "import time; print('ready', flush=True); time.sleep(60)"
 DEAF = "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from provisioner.errors import PreflightError
-from provisioner.runtimes.memory import MEMORY_FILE, Machine, Memory, read_memory, this_machine, write_memory
-from provisioner.system.liveness import Mark
+from provisioner.runtimes.embedded.process_id import Mark
+from provisioner.runtimes.embedded.state import MEMORY_FILE, Machine, Memory, read_memory, this_machine, write_memory
 
 HERE = Machine("here", "boot-1")
 FULL = Memory(HERE, "/tmp/provision-x", "/env", Mark(7, "123"), {"mlflow": "m1"}, "done")

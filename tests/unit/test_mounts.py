@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.system.mounts import Mount, existing_parent, free_bytes, is_network, mount_of, mount_table, parse_mountinfo
+from provisioner.runtimes.embedded.filesystem import Mount, existing_parent, free_bytes, is_network, mount_of, mount_table, parse_mountinfo
 
 MOUNTINFO = r"""
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw

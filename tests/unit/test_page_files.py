@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
 
-from provisioner.render.compose import DEFAULT_IMAGES
+from provisioner.runtimes.docker.compose_file import DEFAULT_IMAGES
 from tests.images.build import CADDY_BIN
 from tests.installed import ROOT
 from tests.support.asgi import Answer, asked, scope_of

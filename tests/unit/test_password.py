@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from provisioner.cli.password import new_password
+from provisioner.cli.prompts import new_password
 from provisioner.errors import PreflightError
 from tests.commands import COMMANDS
 

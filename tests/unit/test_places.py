@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.errors import WouldLoseData
-from provisioner.runtimes.places import remove_data
+from provisioner.runtimes.embedded.directories import remove_data
 
 
 def write(path: Path) -> Path:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.actions.link_plan import Credentials
 from provisioner.actions.relink import relink
-from provisioner.actions.stack_directory import OpenStack
+from provisioner.kedro.placement import Credentials
 from provisioner.model.secret import Secret
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.state import State
 from provisioner.output import Recorder
+from provisioner.stack.directory import OpenStack
 from provisioner.system.host import LocalHost
 from tests.link_project import LOCAL, LOGIN, OURS, URI, do_link, make_project, snapshot
 

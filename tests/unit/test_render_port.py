@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from provisioner.actions.files import render
-from provisioner.actions.runtime import stack_port
-from provisioner.actions.stack_directory import open_stack
-from provisioner.model.front_door import DEFAULT_PORT
+from provisioner.model.proxy import DEFAULT_PORT
 from provisioner.output import Recorder
+from provisioner.stack.context import stack_port
+from provisioner.stack.directory import open_stack
 from provisioner.system.host import LocalHost
 
 

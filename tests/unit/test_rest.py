@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from provisioner.system.rest import Rest, RestError
+from provisioner.system.http import Rest, RestError
 
 SEEN: list[dict[str, str]] = []
 

@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from provisioner.actions.secrets import (
+from provisioner.errors import PreflightError, WouldLoseData
+from provisioner.model.settings_text import parse_settings
+from provisioner.model.stack import Stack, build_stack
+from provisioner.output import Recorder
+from provisioner.stack.directory import OpenStack, open_stack
+from provisioner.stack.secrets import (
     given_anew,
     make_secrets,
     missing_secrets,
@@ -16,11 +21,6 @@ from provisioner.actions.secrets import (
     refuse_lost_secrets,
     refuse_ungiven,
 )
-from provisioner.actions.stack_directory import OpenStack, open_stack
-from provisioner.errors import PreflightError, WouldLoseData
-from provisioner.model.settings_text import parse_settings
-from provisioner.model.stack import Stack, build_stack
-from provisioner.output import Recorder
 from provisioner.system.host import LocalHost
 
 S3 = "artifact_store: {kind: s3, bucket: team}\n"

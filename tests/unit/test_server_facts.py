@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from provisioner.runtimes.server_facts import Wanted, addresses, findings, parse, script
+from provisioner.remote.facts import Wanted, addresses, findings, parse, script
 from provisioner.system.listeners import listens, parse_holder
 
 GOOD = {

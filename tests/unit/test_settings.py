@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provisioner.errors import SettingsError
-from provisioner.model.front_door import is_loopback_url
+from provisioner.model.proxy import is_loopback_url
 from provisioner.model.settings import setting_names, settings_schema
 from provisioner.model.settings_text import parse_settings
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from provisioner.errors import CommandFailed
-from provisioner.runtimes import docker_images
-from provisioner.runtimes.docker_cli import try_server_image
+from provisioner.runtimes.docker import images as docker_images
+from provisioner.runtimes.docker.cli import try_server_image
 from provisioner.system import ssh_command
 
 SOCKET = Path("/tmp/provision-ssh-x/s")

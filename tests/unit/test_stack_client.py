@@ -9,11 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from provisioner.actions.runtime import FrontDoor
-from provisioner.actions.stack_client import OtherServer, client, identity_of
 from provisioner.model.secret import Secret
-from provisioner.render.caddyfile import IDENTITY_PATH, identity_files
-from provisioner.system.rest import Rest, RestError
+from provisioner.runtimes.caddyfile import IDENTITY_PATH, identity_files
+from provisioner.stack.client import OtherServer, client, identity_of
+from provisioner.stack.context import FrontDoor
+from provisioner.system.http import Rest, RestError
 
 OURS = "0123456789abcdef"
 PASSWORD = Secret("a password of the admin")

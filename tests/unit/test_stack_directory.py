@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.actions.stack_directory import (
+from provisioner.errors import PreflightError, SettingsError, WouldLoseData
+from provisioner.model.state import State
+from provisioner.runtimes.base import RenderedFile
+from provisioner.stack.directory import (
     GITIGNORE,
     changed_files,
     closed_files,
@@ -17,9 +20,6 @@ from provisioner.actions.stack_directory import (
     refuse_others_files,
     write_files,
 )
-from provisioner.errors import PreflightError, SettingsError, WouldLoseData
-from provisioner.model.state import State
-from provisioner.runtimes.base import RenderedFile
 from provisioner.system.host import LocalHost
 
 RENDERED = {

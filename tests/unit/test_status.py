@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from provisioner.actions.health import light_checks
 from provisioner.actions.status import _row_text, service_rows
 from provisioner.model.plan import Observed, ObservedService
 from provisioner.model.settings import Settings
 from provisioner.model.stack import build_stack
 from provisioner.runtimes.base import Usage
-from provisioner.system.rest import Rest, RestError
+from provisioner.stack.checks import light_checks
+from provisioner.system.http import Rest, RestError
 
 
 def test_a_row_has_memory_limit_and_restarts() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from provisioner.errors import SettingsError
-from provisioner.model import front_door
+from provisioner.model import proxy
 from provisioner.model.settings_text import parse_settings
 
 PUBLIC = "  auth: basic\n  public_url: https://mlflow.example.com\n"
@@ -81,8 +81,8 @@ def test_a_contradiction_is_said(text: str, said: str) -> None:
 )
 def test_ports_follow_the_address_that_people_type(text: str, port: int, redirect: int | None) -> None:
     server = parse_settings(f"server:\n  auth: basic\n  {text}\n").server
-    assert front_door.default_port(server) == port
-    assert front_door.redirect_port(server, port) == redirect
+    assert proxy.default_port(server) == port
+    assert proxy.redirect_port(server, port) == redirect
 
 
 def test_plain_http_behind_a_proxy_of_the_same_machine_still_works() -> None:
@@ -91,16 +91,16 @@ def test_plain_http_behind_a_proxy_of_the_same_machine_still_works() -> None:
 
 @pytest.mark.parametrize("name", ["mlflow.example.com", "a.b.co"])
 def test_public_names(name: str) -> None:
-    assert front_door.is_public_name(name)
+    assert proxy.is_public_name(name)
 
 
 @pytest.mark.parametrize("name", ["mlflow", "mlflow.lan", "mlflow.local", "box.home.arpa", "192.0.2.7", "fd00::1", "a.internal"])
 def test_names_that_are_not_public(name: str) -> None:
-    assert not front_door.is_public_name(name)
+    assert not proxy.is_public_name(name)
 
 
 def test_this_machine_reaches_what_listens_everywhere_by_loopback() -> None:
-    assert [front_door.local_address(bind) for bind in ("0.0.0.0", "::", "192.0.2.7", "::1")] == [
+    assert [proxy.local_address(bind) for bind in ("0.0.0.0", "::", "192.0.2.7", "::1")] == [
         "127.0.0.1",
         "[::1]",
         "192.0.2.7",

@@ -1,0 +1,318 @@
+"""What a `kedro run` would use now, in each environment of a project, and whether that works."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from provisioner.errors import LinkRefused, ProvisionError
+from provisioner.kedro.config import Effective, effective, read_layer
+from provisioner.kedro.experiment import RunExperiment, experiment_problem
+from provisioner.kedro.introspection import Answer, Loaded, ask, certain_project, choose_interpreter, old_client, refusal
+from provisioner.kedro.local_runs import LocalRuns, local_runs
+from provisioner.kedro.login import home_login
+from provisioner.kedro.project import KedroProject, environments, find_project
+from provisioner.kedro.record import LinkRecord, load_record, record_folder
+from provisioner.model.login import PASSWORD, USERNAME
+from provisioner.output import counted
+from provisioner.stack.client import StackRest
+from provisioner.stack.context import stack_port, tracking_uri
+from provisioner.stack.directory import stack_here
+from provisioner.system.certificates import CERT_PATH, clients_ca_file
+from provisioner.system.files import read_file
+from provisioner.system.http import Rest, RestError
+from provisioner.system.proxies import swallowing_proxy
+
+_SEARCH = "/api/2.0/mlflow/experiments/search"
+_PAGE = 1000
+_TIMEOUT = 3.0
+WRITES = "writes the address of a tracking server into the project"
+LINK = f"`provision link` {WRITES}"
+PYTHON = "name the project's own interpreter: `provision doctor --python PATH`"
+_RELEASE = re.compile(r"\d+")
+_VARIABLE = re.compile(r"\$\{oc\.env:\s*(\w+)\s*\}")
+
+
+@dataclass(frozen=True)
+class ExperimentReport:
+    """An experiment whose artifacts do not go through the server."""
+
+    experiment_id: str
+    name: str
+    artifact_location: str
+
+
+@dataclass(frozen=True)
+class ServerReport:
+    """A tracking server as seen from here: does it answer, does its API, and which experiments bypass it."""
+
+    uri: str
+    answers: bool
+    api: bool
+    seen: str
+    hint: str = ""
+    proxy: str = ""
+    experiments: int = 0
+    bypassing: tuple[ExperimentReport, ...] = ()
+    mlflow: str = ""
+    """The release of MLflow that it says it is."""
+    problem: str = ""
+    """Why it does not take the project's runs, or not their artifacts."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether clients reach it and may use it."""
+        return self.answers and self.api and not self.proxy and not self.problem
+
+
+@dataclass(frozen=True)
+class EnvironmentReport:
+    """What a `kedro run` in one environment would use, and why; `proved` when Kedro itself said so."""
+
+    env: str
+    default: bool
+    uri: str
+    origin: str
+    why: str
+    proved: bool
+    server: ServerReport | None = None
+    problem: str = ""
+    hint: str = ""
+    """What mends the problem."""
+    remarks: tuple[str, ...] = ()
+    """What keeps no run from the server, and is not as its user may think."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether a run there would be tracked."""
+        return not self.problem and self.server is not None and self.server.ok
+
+
+@dataclass(frozen=True)
+class ProjectReport:
+    """A project's environments, and the Kedro that was asked (or why none was)."""
+
+    project: Path
+    interpreter: str
+    kedro: str
+    environments: tuple[EnvironmentReport, ...]
+    local_runs: tuple[LocalRuns, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether a plain `kedro run` would be tracked."""
+        return all(report.ok for report in self.environments if report.default)
+
+
+def project_report(project: Path, *, python: Path | None = None, timeout: float = _TIMEOUT) -> ProjectReport:
+    """Every environment of the project at the path or above it; contacts the servers that its files name."""
+    found = find_project(project)
+    linked = _linked(found)
+    interpreter = choose_interpreter(found, python, linked.python if linked else "")
+    found = certain_project(found, interpreter)
+    names = environments(found)
+    answer = ask(found, interpreter, names)
+    mend = what_helps(linked)
+    servers: dict[tuple[str, RunExperiment, str, str, str], ServerReport] = {}
+    reports = []
+    for env in names:
+        report, loaded = _environment(found, env, answer)
+        if report.uri.startswith(("http://", "https://")):
+            key = (report.uri, loaded.experiment, *_login(found, env, loaded.credentials))
+            if key not in servers:
+                identity, help_there = (linked.identity, mend) if linked and linked.uri == report.uri else ("", "")
+                servers[key] = server_report(*key, identity=identity, mend=help_there, timeout=timeout)
+            report = _with_server(report, servers[key], loaded, answer.mlflow)
+        reports.append(report)
+    asked = f"{interpreter.path} ({interpreter.reason})" if interpreter.path else interpreter.reason
+    return ProjectReport(found.path, asked, answer.error or answer.versions, tuple(reports), tuple(local_runs(found.path)))
+
+
+def _linked(project: KedroProject) -> LinkRecord | None:
+    """What a link of this account remembers; a damaged record is no reason to say nothing else."""
+    try:
+        return load_record(record_folder(project.path))
+    except ProvisionError:
+        return None
+
+
+def what_helps(linked: LinkRecord | None) -> str:
+    """Return what helps where the server that a project was linked to does not answer; "" where nobody knows which stack that is."""
+    if linked is None or not linked.stack:
+        return ""
+    stack, project = shlex.quote(linked.stack), shlex.quote(linked.project)
+    start, anew = f"`provision up --stack {stack}`", f"`provision link {project} --stack {stack}`"
+    opened = stack_here(Path(linked.stack))
+    if opened and opened.state.runtime and tracking_uri(opened, stack_port(opened)) != linked.uri:
+        return f"its stack has another address now: {anew}"
+    return f"start the server that the project was linked to: {start}, or link it anew: {anew}"
+
+
+def server_report(
+    uri: str,
+    experiment: RunExperiment,
+    username: str = "",
+    password: str = "",
+    ca_file: str = "",
+    *,
+    identity: str = "",
+    mend: str = "",
+    timeout: float = _TIMEOUT,
+) -> ServerReport:
+    """The server at the URI, reached directly, its certificate believed as MLflow does; a proxy that clients would take is named.
+
+    `identity` is that of the stack which answered there when the project was linked: another one gets no login. `mend` is what helps
+    where it does not answer.
+    """
+    mend = mend or "start it (`provision up`), or link to another address (`provision link`)"
+    proxy, fix = swallowing_proxy(uri, ca_file) or ("", "")
+    login = {"username": username, "password": password}
+    rest = StackRest(uri, identity=identity, hint=mend, timeout=timeout, trusted=clients_ca_file(ca_file), **login)
+    started = time.monotonic()
+    try:
+        rest.get_bytes("/health")
+    except RestError as error:
+        return ServerReport(uri, False, False, str(error), error.hint or mend, proxy)
+    took = (time.monotonic() - started) * 1000
+    try:
+        count, bypassing = _experiments(rest)
+        problem, mend = experiment_problem(rest, experiment)
+        release = _release(rest)
+    except RestError as error:
+        return ServerReport(uri, True, False, f"/health answers, the API does not: {error}", _api_hint(error.status), proxy)
+    seen = f"/health answered in {took:.0f} ms, {counted(count, 'experiment')}"
+    hint = "new experiments go through the server; move runs of the old ones, or give them a new name" if bypassing else ""
+    return ServerReport(uri, True, True, seen, fix or mend or hint, proxy, count, tuple(bypassing), release, problem)
+
+
+def _environment(project: KedroProject, env: str, answer: Answer) -> tuple[EnvironmentReport, Loaded]:
+    """The environment as Kedro says it, with the place as the files say it; and what it was that Kedro said."""
+    told = effective(project, env, read_file)
+    default = env == project.default_env()
+    loaded = answer.environments.get(env)
+    if loaded is None or loaded.uncertain:
+        said, mend = refusal(project, loaded, read_file) if loaded else (answer.error, PYTHON)
+        problem, hint = _problem(told.uri, told.origin, told.why, "" if default else env)
+        if told.uri is None and not problem:
+            problem, hint = f"only Kedro itself can tell the value: {said}", mend
+        remarks = (f"not proved: {said}",) if loaded else ()
+        report = EnvironmentReport(env, default, told.uri or "", told.origin, told.why, False, problem=problem, hint=hint, remarks=remarks)
+        return report, Loaded(env, credentials=told.credentials)
+    if loaded.error:
+        said, hint = refusal(project, loaded, read_file)
+        problem = f"Kedro cannot load it: {said}"
+        return EnvironmentReport(env, default, "", "error", told.why, True, problem=problem, hint=hint), Loaded(env)
+    problem, hint = (
+        (loaded.problem, loaded.hint) if loaded.problem else _problem(loaded.uri, loaded.origin, told.why, "" if default else env)
+    )
+    origin, why = _origin(told, loaded), _why(told, loaded)
+    return EnvironmentReport(env, default, loaded.uri, origin, why, True, problem=problem, hint=hint), loaded
+
+
+def _origin(told: Effective, loaded: Loaded) -> str:
+    return told.origin if told.uri == loaded.uri else loaded.origin
+
+
+def _why(told: Effective, loaded: Loaded) -> str:
+    if told.uri is None or told.uri == loaded.uri:
+        return told.why
+    return f"the project's own code: its files alone would give {told.uri} ({told.why})"
+
+
+def _problem(uri: str | None, origin: str, why: str, env: str) -> tuple[str, str]:
+    """Why a run with that address is on no tracking server, and what mends it; nothing for one that the files do not tell.
+
+    `env` is "" for the default environment.
+    """
+    if origin == "error":
+        return why, "correct what it names"
+    if uri is not None and not uri.startswith(("http://", "https://")):
+        return f"{uri} is no tracking server", f"`provision link --env {shlex.quote(env)}` {WRITES}" if env else LINK
+    return "", ""
+
+
+def _with_server(report: EnvironmentReport, server: ServerReport, loaded: Loaded, client: str) -> EnvironmentReport:
+    """The report with the server's, and what the client there makes of it; where it refuses a run without a login, why that has none."""
+    problem, hint = report.problem, report.hint
+    if not problem and report.proved and loaded.credentials and not loaded.login and server.answers and not server.api:
+        # kedro-mlflow ignores an entry that is not there.
+        problem = f"mlflow.yml names the credentials {loaded.credentials!r}, which no credentials.yml has"
+        hint = "`provision link` writes the login where Kedro reads it"
+    remarks = (*report.remarks, *_on_registry(loaded.registry, report.uri), *client_remarks(client, server.mlflow))
+    return replace(report, server=server, problem=problem, hint=hint, remarks=remarks)
+
+
+def _on_registry(registry: str, uri: str) -> list[str]:
+    elsewhere = registry and registry.rstrip("/") != uri.rstrip("/")
+    return [f"models are registered at {registry}, not on this server"] if elsewhere else []
+
+
+def client_remarks(client: str, server: str) -> list[str]:
+    """Say what becomes of a client of another release than the server's; both as in `3.17.2`, "" where unknown."""
+    if old := old_client(client):
+        return [old]
+    releases = [tuple(map(int, _RELEASE.findall(version)[:2])) for version in (client, server)]
+    if all(releases) and releases[0] > releases[1]:
+        return [f"MLflow {client} there is newer than the server's {server}, which refuses what it does not know yet"]
+    return []
+
+
+def _login(project: KedroProject, env: str, entry: str) -> tuple[str, str, str]:
+    """The login of a run, and the certificates that it trusts: of the entry that mlflow.yml names, this shell, or MLflow's own file."""
+    values: Mapping[str, Any] = {}
+    for name in dict.fromkeys((project.base_env, env)):
+        try:
+            found = read_layer(project, name, "credentials", read_file).data.get(entry)
+        except LinkRefused:
+            found = None
+        values = found if isinstance(found, dict) else values
+    at_home = home_login()
+    username, password, ca_file = (_value(values, name) or at_home.get(name, "") for name in (USERNAME, PASSWORD, CERT_PATH))
+    return username, password, ca_file
+
+
+def _value(values: Mapping[str, Any], name: str) -> str:
+    value = values.get(name)
+    if not isinstance(value, str):
+        return os.environ.get(name, "")
+    variable = _VARIABLE.fullmatch(value.strip())
+    return os.environ.get(variable.group(1), "") if variable else value
+
+
+def _experiments(rest: Rest) -> tuple[int, list[ExperimentReport]]:
+    """How many experiments there are, and those whose location is not the server."""
+    count, bypassing, token = 0, [], ""
+    while True:
+        payload = {"max_results": _PAGE, **({"page_token": token} if token else {})}
+        page = rest.call("POST", _SEARCH, payload)
+        for found in page.get("experiments", []):
+            count += 1
+            location = str(found.get("artifact_location", ""))
+            if not location.startswith("mlflow-artifacts:"):
+                bypassing.append(ExperimentReport(str(found["experiment_id"]), str(found["name"]), location))
+        token = str(page.get("next_page_token") or "")
+        if not token:
+            return count, bypassing
+
+
+def _release(rest: Rest) -> str:
+    """The server's release; "" where it does not say."""
+    try:
+        said = rest.get_bytes("/version").decode(errors="replace").strip()
+    except RestError:
+        return ""
+    return said if re.fullmatch(r"\d[\w.]{0,30}", said) else ""
+
+
+def _api_hint(status: int) -> str:
+    return {
+        401: "link again: `provision link` writes the login where Kedro reads it",
+        403: "the server does not know this address as its own, or the login may not see experiments",
+        404: "something else listens there; look at the port",
+    }.get(status, "look at the server's log: `provision logs mlflow`")

@@ -1,0 +1,337 @@
+"""Where a tracking URI goes in a Kedro project: decides on a draft, writes nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from provisioner.errors import LinkRefused
+from provisioner.kedro.config import Layer, effective, read_layer, referred_global, resolve_global, server_block
+from provisioner.kedro.local_runs import local_runs
+from provisioner.kedro.old_login import OldLoginRule, is_login, undecided
+from provisioner.kedro.project import KedroProject, visible_config
+from provisioner.kedro.record import OldLogin
+from provisioner.kedro.staged_edits import Draft
+from provisioner.model.login import LOGIN, PASSWORD, USERNAME
+from provisioner.model.proxy import is_loopback_url
+from provisioner.model.secret import Secret
+from provisioner.system.certificates import CERT_PATH
+from provisioner.system.proxies import swallowing_proxy
+from provisioner.yaml_edit.edit import CREDENTIALS, REGISTRY_URI, TRACKING_URI, Change, line, refuse_flat
+
+ENTRY = "mlflow_server"
+# The verbs of remarks that say what a link did; the others say how things are.
+DONE = frozenset({"carried", "changed", "removed"})
+_CARRIED = re.compile(r"\$\{(?!globals:|runtime_params:|km\.random_name)")
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A login of the tracking server."""
+
+    username: str
+    password: Secret
+
+
+@dataclass(frozen=True)
+class ClientEntry:
+    """What an entry of credentials.yml tells MLflow's client: a login, and the certificates that it believes the server by."""
+
+    credentials: Credentials | None = None
+    ca_file: Path | None = None
+
+    def __bool__(self) -> bool:
+        return self.credentials is not None or self.ca_file is not None
+
+    def values(self) -> dict[str, str]:
+        """The variables that kedro-mlflow exports, with the password in clear."""
+        login = {USERNAME: self.credentials.username, PASSWORD: self.credentials.password.reveal()} if self.credentials else {}
+        return login | ({CERT_PATH: str(self.ca_file)} if self.ca_file else {})
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a link is asked for: the address, what the client is to send, and where; `has_login` wherever the login is kept."""
+
+    uri: str
+    client: ClientEntry
+    has_login: bool = False
+    env: str | None = None
+
+
+@dataclass
+class Plan:
+    """What a link will write and prove: in which environment, under which login entry, and what a person should know."""
+
+    env: str
+    proof_env: str
+    entry: str = ""
+    old_login: OldLogin | None = None
+    """What becomes of a login for another server; None where the project has none."""
+    remarks: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+def checked_uri(uri: str) -> str:
+    """The URI without its last slash; LinkRefused when kedro-mlflow would take it for a path, or it holds a login."""
+    parts = urlsplit(uri.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise LinkRefused(
+            f"{uri!r} is no address of a tracking server",
+            why="without http:// or https:// kedro-mlflow takes it for a folder of the project",
+            hint=f"write it as http://{uri.strip().rpartition('//')[2]}",
+        )
+    if parts.username or parts.password:
+        raise LinkRefused(
+            "the URI holds a login",
+            where=f"{parts.scheme}://****@{parts.hostname}",
+            why="mlflow.yml is often committed; the login belongs into credentials.yml",
+            hint="give the URI without the login",
+        )
+    return uri.strip().rstrip("/")
+
+
+def make_plan(project: KedroProject, draft: Draft, wanted: Wanted, rule: OldLoginRule) -> Plan:
+    """The draft changed so that the project uses the URI; LinkRefused, with words, when no certain way is known."""
+    uri, client = wanted.uri, wanted.client
+    if not project.conf.is_dir():
+        where = str(project.conf)
+        raise LinkRefused("the project's configuration is no directory", where=where, hint="correct CONF_SOURCE in settings.py, or make it")
+    plan = _environments(project, draft, uri, wanted.env)
+    old = effective(project, plan.proof_env, draft.read)
+    target = _layer(project, draft, plan.env)
+    for layer in (target, _layer(project, draft, project.base_env)):
+        for file in layer.files:
+            refuse_flat({key: value for key, value in layer.data.items() if layer.homes[key] == file}, project.shown(file), layer.env)
+    block, below = server_block(target), _below(project, draft, plan)
+    seen = block if block is not None else below
+    if block is not None and project.soft_merge:
+        seen = {**(below or {}), **block}
+    reference = referred_global((seen or {}).get("mlflow_tracking_uri"))
+    name = (seen or {}).get("credentials")
+    name = name if isinstance(name, str) else ""
+    if is_login(project, plan.proof_env, name, draft.read) and not rule.sends(project, plan.proof_env, name, uri):
+        plan.old_login = "remove" if client.credentials else rule.settled(uri)
+        if plan.old_login is None:
+            raise undecided(project, name, old.uri, uri)
+        plan.remarks.append(_on_old_login(plan.old_login, name, old.uri, uri))
+    changes = _login_changes(plan, name, client)
+    if reference:
+        _set_global(project, draft, plan, reference, uri)
+    else:
+        changes.insert(0, Change(TRACKING_URI, uri))
+    changes += _registry_changes(project, draft, plan, seen or {}, old.uri, wanted)
+    if block is None and not reference and not project.soft_merge:
+        changes += _carried(below or {}, changes, project, plan)
+    home = target if block is not None or not reference else _holder(project, draft, plan)
+    if changes:
+        draft.edit(home.home("server", "mlflow.yml"), changes)
+    if client:
+        _write_login(project, draft, plan, client)
+    plan.remarks += [("kept", store.path, store.seen) for store in local_runs(project.path)]
+    return plan
+
+
+def _environments(project: KedroProject, draft: Draft, uri: str, env: str | None) -> Plan:
+    """Which environment to write to, and in which one the result counts."""
+    default, base = project.default_env(), project.base_env
+    if env is not None and env != base:
+        return Plan(env, env)
+    if env is None and is_loopback_url(uri):
+        if default != project.run_env:
+            raise LinkRefused(
+                f"KEDRO_ENV is {default}, so `kedro run` does not read {project.shown(project.folder(project.run_env))}",
+                where="environment variable KEDRO_ENV",
+                why="an address of this machine alone belongs into no shared environment",
+                hint=f"unset KEDRO_ENV, or say that you mean it with `--env {default}`",
+            )
+        return Plan(project.run_env, project.run_env)
+    layer = _layer(project, draft, default)
+    block = server_block(layer) if default != base else None
+    hides = block is not None and (not project.soft_merge or "mlflow_tracking_uri" in block)
+    if not hides:
+        return Plan(base, default)
+    if env is None:
+        return Plan(default, default)
+    home = layer.homes["server"]
+    raise LinkRefused(
+        f"{project.shown(home)} has a `server` block of its own, which hides the base's",
+        where=f"{project.shown(home)}, line {line(draft.read(home) or b'', ('server',), '')}",
+        hint=f"remove that block, or link with `--env {default}`",
+        left_as="the file is untouched",
+    )
+
+
+def _layer(project: KedroProject, draft: Draft, env: str) -> Layer:
+    return read_layer(project, env, "mlflow", draft.read)
+
+
+def _below(project: KedroProject, draft: Draft, plan: Plan) -> dict[str, Any] | None:
+    """The base's `server` block where we write above it."""
+    return server_block(_layer(project, draft, project.base_env)) if plan.env != project.base_env else None
+
+
+def _holder(project: KedroProject, draft: Draft, plan: Plan) -> Layer:
+    """The layer whose `server` block counts."""
+    target = _layer(project, draft, plan.env)
+    return target if server_block(target) is not None else _layer(project, draft, project.base_env)
+
+
+def _on_old_login(decision: OldLogin, name: str, old: str | None, uri: str) -> tuple[str, str, str]:
+    if decision == "keep":
+        return "warning", "login", f"{name!r}, made for {old or 'another server'}, is sent to {uri}, since you said so"
+    return "removed", "login", f"{name!r} of {old or 'another server'} is not sent to {uri}; credentials.yml still has it"
+
+
+def _login_changes(plan: Plan, name: str, client: ClientEntry) -> list[Change]:
+    is_ours = bool(name) and plan.old_login != "remove" and "${" not in name
+    if client:
+        # Beside a login of another server, which its entry keeps.
+        plan.entry = name if is_ours else ENTRY if name != ENTRY else f"{ENTRY}_2"
+        return [Change(CREDENTIALS, plan.entry)]
+    return [Change(CREDENTIALS, None)] if plan.old_login == "remove" else []
+
+
+def _registry_changes(
+    project: KedroProject, draft: Draft, plan: Plan, block: dict[str, Any], old: str | None, wanted: Wanted
+) -> list[Change]:
+    """The registry follows when it was the old tracking server; else a person is told where models go."""
+    registry = block.get("mlflow_registry_uri")
+    if registry is None:
+        plan.remarks += _on_shells_registry(wanted)
+        return []
+    if path := referred_global(registry):
+        if path == referred_global(block.get("mlflow_tracking_uri")):
+            return []
+        registry = resolve_global(project, plan.proof_env, path, draft.read)[0] or registry
+    if _same(registry, wanted.uri):
+        return []
+    if _same(registry, old):
+        plan.remarks.append(("changed", "registry", f"mlflow_registry_uri was {registry}, the old tracking server, and follows"))
+        if path and "mlflow_registry_uri" in (server_block(_layer(project, draft, plan.env)) or {}):
+            _set_global(project, draft, plan, path, wanted.uri)
+            return []
+        return [Change(REGISTRY_URI, wanted.uri)]
+    if wanted.has_login:
+        raise LinkRefused(
+            f"this server's login would be sent to {registry}, too",
+            where="server.mlflow_registry_uri in mlflow.yml",
+            why="MLflow's client has one login, for its tracking server and for its registry",
+            hint=f"take mlflow_registry_uri out, or make it {wanted.uri}, then link again",
+            left_as="every file is as it was",
+        )
+    detail = f"mlflow_registry_uri stays {registry}: models are registered there, not on this server"
+    plan.remarks.append(("kept", "registry", detail))
+    return []
+
+
+def _on_shells_registry(wanted: Wanted) -> list[tuple[str, str, str]]:
+    """What the shell makes of a registry that no file names."""
+    registry = os.environ.get("MLFLOW_REGISTRY_URI")
+    if not registry or _same(registry, wanted.uri):
+        return []
+    sent = ", with this server's login," if wanted.has_login else ""
+    return [
+        ("warning", "registry", f"this shell has MLFLOW_REGISTRY_URI: models are registered at {registry}{sent} and not on this server")
+    ]
+
+
+def _same(one: object, other: object) -> bool:
+    return isinstance(one, str) and isinstance(other, str) and one.rstrip("/") == other.rstrip("/")
+
+
+def _carried(below: dict[str, Any], changes: list[Change], project: KedroProject, plan: Plan) -> list[Change]:
+    """The base's other `server` values, which a new block in another environment would hide."""
+    taken = {change.path[-1] for change in changes}
+    rest = {key: value for key, value in below.items() if key not in taken and key != "mlflow_tracking_uri"}
+    for key, value in rest.items():
+        if _CARRIED.search(str(value)):
+            raise LinkRefused(
+                f"server.{key} of the base refers to keys that only the base has ({value})",
+                where=project.shown(project.folder(project.base_env)),
+                why=f"a `server` block in {plan.env} replaces the base's whole, and that reference does not work there",
+                hint=f"write server.{key} as a plain value, or link with `--env {project.base_env}`",
+                left_as="the file is untouched",
+            )
+    if rest:
+        plan.remarks.append(("carried", "server", f"{', '.join(rest)}: as the base has it, since a block replaces the base's whole"))
+    return [Change(("server", key), value, carried=True) for key, value in rest.items()]
+
+
+def _set_global(project: KedroProject, draft: Draft, plan: Plan, path: tuple[str, ...], uri: str) -> None:
+    """The value behind `${globals:...}`: in the environment we write to, or where it is set now when that is shared."""
+    name = ".".join(path)
+    value, where = resolve_global(project, plan.proof_env, path, draft.read)
+    if value is None:
+        raise LinkRefused(
+            f"mlflow_tracking_uri refers to globals:{name}, which is no plain text",
+            where=where,
+            hint=f"write the address as the value of {name}, then link again",
+            left_as="the files are untouched",
+        )
+    _refuse_composed(project, draft, plan, name)
+    env = plan.env
+    if env == project.base_env and path[0] in read_layer(project, plan.proof_env, "globals", draft.read).data:
+        env = plan.proof_env
+    layer = read_layer(project, env, "globals", draft.read)
+    if len(path) > 1 and path[0] not in layer.data:
+        raise LinkRefused(
+            f"mlflow_tracking_uri refers to globals:{name}, inside of a block of {where}",
+            where=where,
+            why=f"a block of that name in {env} would replace it whole",
+            hint=f"give the address a top-level key of its own in {where}, or link with `--env {project.base_env}`",
+            left_as="the files are untouched",
+        )
+    plan.env = env
+    draft.edit(layer.home(path[0], "globals.yml"), [Change(path, uri)])
+
+
+def _refuse_composed(project: KedroProject, draft: Draft, plan: Plan, name: str) -> None:
+    """LinkRefused when a longer value is built from the global; a remark for each other place that uses it whole."""
+    used = re.compile(rf"globals:\s*{re.escape(name)}(?![\w.])")
+    whole = re.compile(rf"^[^#]*[:\-\[,]\s*([\"']?)\$\{{globals:\s*{re.escape(name)}\s*\}}\1\s*,?[\]}}]?\s*(#.*)?$")
+    for path in visible_config(project):
+        for number, text in enumerate((draft.read(path) or b"").decode(errors="replace").splitlines(), 1):
+            if text.lstrip().startswith("#") or not used.search(text):
+                continue
+            where = f"{project.shown(path)}, line {number}"
+            if not whole.match(text):
+                raise LinkRefused(
+                    f"globals:{name} is used inside of a longer value",
+                    where=where,
+                    why=text.strip(),
+                    hint="write mlflow_tracking_uri as a plain value, then link again",
+                    left_as="the files are untouched",
+                )
+            if "mlflow_tracking_uri" not in text:
+                plan.remarks.append(("follows", name, f"{where} uses the same value"))
+
+
+def _write_login(project: KedroProject, draft: Draft, plan: Plan, client: ClientEntry) -> None:
+    """The login in the credentials of the environment that a run reads beside the base."""
+    layer = read_layer(project, plan.proof_env, "credentials", draft.read)
+    base = read_layer(project, project.base_env, "credentials", draft.read)
+    there = base.data.get(plan.entry)
+    if plan.proof_env != project.base_env and plan.entry not in layer.data and there is not None:
+        raise LinkRefused(
+            f"the credentials {plan.entry!r} that mlflow.yml names are in the base",
+            where=project.shown(base.homes[plan.entry]),
+            why=f"an entry of that name in {plan.proof_env} would replace them, and a password does not belong into the base",
+            hint=f"move {plan.entry!r} to {project.shown(layer.folder / 'credentials.yml')}, then link again",
+            left_as="the files are untouched",
+        )
+    changes = [Change((plan.entry, name), value) for name, value in client.values().items()]
+    draft.edit(layer.home(plan.entry, "credentials.yml"), changes, private=True)
+
+
+def remarks_on_environment(uri: str, *, has_login: bool, has_proxy: bool = True) -> list[tuple[str, str, str]]:
+    """What in this shell would keep a run from the server, if its proxies are not looked at elsewhere, or send it a foreign login."""
+    proxy = swallowing_proxy(uri) if has_proxy else None
+    found = [("warning", "proxy", "; ".join(proxy))] if proxy else []
+    if not has_login and (names := [name for name in sorted(LOGIN) if os.environ.get(name)]):
+        why = f"MLflow's client sends it to every server, and to {uri}, which it was not made for; unset it"
+        found.append(("warning", "login", f"this shell has one in {', '.join(names)}: {why}"))
+    return found

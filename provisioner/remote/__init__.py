@@ -1,0 +1,1 @@
+"""What a server over SSH needs before a stack can be there."""

@@ -1,0 +1,76 @@
+"""Whether a server can have a stack: everything that is missing at once, before anything is changed."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+
+from provisioner.errors import PreflightError, ProvisionError
+from provisioner.model.proxy import is_address, public_host, redirect_port
+from provisioner.output import Reporter
+from provisioner.remote import facts as server_facts
+from provisioner.remote.facts import Finding, Wanted
+from provisioner.stack.context import stack_port
+from provisioner.stack.directory import OpenStack
+from provisioner.system.ssh import SSHHost
+
+
+def check_server(opened: OpenStack, host: SSHHost, domain_elsewhere: bool, reporter: Reporter) -> None:
+    """PreflightError has every finding; nothing when the stack can be set up or changed there."""
+    with reporter.working("looking at the server"):
+        script = ["/bin/sh", "-c", server_facts.script(), "sh", str(opened.directory)]
+        facts = server_facts.parse(host.run(script, timeout=120, check=False).text)
+        found = [*server_facts.findings(facts, _wanted(opened)), *_forwarding(host)]
+    name = public_host(opened.settings.server)
+    if opened.settings.server.tls == "acme" and not domain_elsewhere:
+        found += _domain(name, {*server_facts.addresses(facts), *_addresses_of(host.resolved().get("hostname", ""))})
+    if found:
+        faults: list[ProvisionError] = [PreflightError(one.what, where=host.name, why=one.why, hint=one.hint) for one in found]
+        raise PreflightError(f"{host.name} has {len(faults)} finding(s)", faults=faults)
+    reporter.step("checked", "server", _summary(facts, host.facts))
+
+
+def _wanted(opened: OpenStack) -> Wanted:
+    """A stack that was made already holds its ports itself."""
+    server, port = opened.settings.server, stack_port(opened)
+    redirect = redirect_port(server, port)
+    wanted = {port, redirect} if redirect else {port}
+    made = opened.state.runtime is not None
+    if made:
+        # Its own: what it listened on when it was made, and the redirect that goes with it.
+        wanted -= {opened.state.port, redirect_port(server, opened.state.port or port) or 0}
+    return Wanted(server.bind, tuple(sorted(wanted)), not made)
+
+
+def _forwarding(host: SSHHost) -> list[Finding]:
+    """Checks and logins go to the front door through the SSH connection."""
+    if host.reaches():
+        return []
+    hint = "let it: `AllowTcpForwarding local` in the server's sshd_config, and no `no-port-forwarding` at the account's key"
+    return [Finding("its SSH server lets no connection through", "its front door is asked over the SSH connection", hint)]
+
+
+def _domain(name: str, own: set[str]) -> list[Finding]:
+    """An ACME server asks at the name: it has to lead to this server."""
+    found = _addresses_of(name)
+    if not found:
+        return [Finding(f"the domain {name} leads nowhere", hint="make a DNS record for it that leads to the server, then deploy again")]
+    if found & own:
+        return []
+    why = f"it leads to {', '.join(sorted(found))}; the server is {', '.join(sorted(own))}"
+    hint = "change its DNS record; or, where something forwards ports 80 and 443 to the server, `--domain-elsewhere`"
+    return [Finding(f"the domain {name} does not lead to the server", why, hint)]
+
+
+def _addresses_of(name: str) -> set[str]:
+    if is_address(name):
+        return {name}
+    try:
+        return {str(found[4][0]) for found in socket.getaddrinfo(name, None)}
+    except OSError:
+        return set()
+
+
+def _summary(facts: Mapping[str, str], host: Mapping[str, str]) -> str:
+    engine, compose = facts["docker"].splitlines()[-1], facts["compose"].splitlines()[-1]
+    return f"Docker {engine}, Compose {compose.removeprefix('v')}, {host.get('machine', '')}"

@@ -1,1 +1,0 @@
-"""Stack to text: the same input gives the same bytes; nothing here reads or writes a file."""

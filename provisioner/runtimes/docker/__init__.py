@@ -1,0 +1,1 @@
+"""Services as containers, by Docker Compose on any host."""

@@ -1,0 +1,159 @@
+"""A plan carried out with Docker Compose while the front door serves: it holds calls, or another server takes them."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from provisioner.errors import CommandFailed, NotTakenOver, ProvisionError
+from provisioner.model.plan import SERVES, Plan
+from provisioner.model.stack import Service, Stack, megabytes
+from provisioner.output import Reporter
+from provisioner.runtimes.base import MEND, NEW_SERVER_MB, PROXY, SERVER, Usage, for_memory, may_run_twice, tell_held, tell_held_for_stores
+from provisioner.runtimes.docker import cli
+from provisioner.runtimes.docker.engine import Engine
+from provisioner.runtimes.docker.usage import inspect
+from provisioner.system.host import Host
+from provisioner.system.memory import MEMINFO, available_mb
+from provisioner.system.ssh import LOST
+
+PROBE = ("/opt/venv/bin/python", "/opt/provision/entrypoint.py", "probe")
+READY_DEADLINE = 180.0
+ONCE_DEADLINE = 300.0
+LOG_LINES = 2000
+
+
+class Changes:
+    """The steps of one plan, for the files that are in the stack's directory."""
+
+    def __init__(self, stack: Stack, engine: Engine, host: Host, reporter: Reporter) -> None:
+        self._stack = stack
+        self._engine = engine
+        self._host = host
+        self._reporter = reporter
+
+    def carry_out(self, plan: Plan) -> None:
+        """Every step done; CommandFailed or Unhealthy for the first that could not be.
+
+        Compose (2.26 at least) makes a service anew when one changed that it depends on: the front door would be closed for each change
+        of the server behind it. So each service is changed alone, in start order, where the front door runs already.
+        """
+        observed = cli.parse_containers(self._engine.containers())
+        named = {step.subject for step in plan.steps if step.verb not in {"reload", "remove"}}
+        if PROXY not in observed or observed[PROXY].state not in SERVES:
+            self._up("--remove-orphans")
+            return
+        stores = named & {service.name for service in self._stack.lasting} - {PROXY, SERVER}
+        if stores:
+            self._hold(stores)
+            named.add(SERVER)
+        is_changed = any(step.subject == SERVER and step.verb == "change" for step in plan.steps)
+        beside = is_changed and not stores and SERVER in observed and observed[SERVER].state in SERVES
+        try:
+            for service in self._stack.services:
+                if service.name in named:
+                    self._change(service, beside)
+        except ProvisionError:
+            if stores:
+                # As it was, or as it is wanted: calls wait for it.
+                self._engine.compose("start", SERVER, check=False)
+            raise
+        for step in plan.steps:
+            if step.verb == "remove" and step.subject in observed:
+                self._remove(observed[step.subject].id)
+
+    def _change(self, service: Service, beside: bool) -> None:
+        if service.one_shot:
+            self._run_once(service.name)
+        elif service.name == SERVER and beside and self._may_take_over():
+            self._take_over()
+        else:
+            self._up("--no-deps", service.name)
+
+    def _up(self, *arguments: str) -> None:
+        self._engine.stream(cli.only_pulls(self._reporter.line), "up", "-d", "--no-build", *arguments)
+
+    def _run_once(self, name: str) -> None:
+        """The service has ended well."""
+        self._up("--no-deps", name)
+        for container in cli.containers_of(self._engine.containers(), name):
+            code = self._engine.docker("wait", container, timeout=ONCE_DEADLINE).text
+            if code != "0":
+                raise CommandFailed(f"{name} ended with exit code {code}", where=f"service {name}")
+
+    def _hold(self, stores: set[str]) -> None:
+        """The server ended while its stores change; the front door holds calls."""
+        tell_held_for_stores(stores, self._reporter)
+        self._engine.compose("stop", SERVER, timeout=300)
+
+    def _may_take_over(self) -> bool:
+        """Whether two servers can run side by side for a while; why not is told."""
+        free = available_mb(self._host.get(Path(MEMINFO)))
+        needed = min(NEW_SERVER_MB, megabytes(self._stack.service(SERVER).memory))
+        return may_run_twice(self._stack, free, self._reporter, needed)
+
+    def _take_over(self) -> None:
+        """Another server is ready before the ones that run are ended, none of which loses a call."""
+        before = cli.containers_of(self._engine.containers(), SERVER)
+        try:
+            self._up("--no-deps", "--no-recreate", "--scale", f"{SERVER}={len(before) + 1}", SERVER)
+        except CommandFailed as failure:
+            self._remove_new(before)
+            # A name or a port that an override gives it can be had once.
+            tell_held(f"another cannot run beside it ({failure.why.splitlines()[-1] if failure.why else failure.what})", self._reporter)
+            self._up("--no-deps", SERVER)
+            return
+        new = [one for one in cli.containers_of(self._engine.containers(), SERVER) if one not in before]
+        try:
+            for container in new:
+                self._wait_until_ready(container)
+        except ProvisionError:
+            self._remove_new(before)
+            raise
+        for container in before:
+            self._remove(container)
+
+    def _remove_new(self, before: list[str]) -> None:
+        with suppress(ProvisionError):
+            for container in cli.containers_of(self._engine.containers(), SERVER):
+                if container not in before:
+                    self._engine.docker("rm", "--force", container)
+
+    def _remove(self, container: str) -> None:
+        """The container is ended with the time that its service has, and gone; its volumes stay."""
+        self._engine.docker("stop", container, timeout=300)
+        self._engine.docker("rm", "--force", container)
+
+    def _wait_until_ready(self, container: str) -> None:
+        """Both applications answer; NotTakenOver when the server gives up, or at the deadline."""
+        end = time.monotonic() + READY_DEADLINE
+        while not self._is_ready(container):
+            usage = inspect(self._engine, [container])[container]
+            state = cli.state_of(self._engine.containers(), container)
+            if usage.restarts or state not in SERVES or time.monotonic() > end:
+                raise self._not_ready(container, state, usage)
+            time.sleep(0.3)
+
+    def _is_ready(self, container: str) -> bool:
+        try:
+            return self._engine.docker("exec", container, *PROBE, "ready", check=False).code == 0
+        except CommandFailed as failure:
+            if failure.code == LOST:
+                raise
+            # The probe was killed, for want of memory; over SSH that looks as if `docker` had been.
+            return False
+
+    def _not_ready(self, container: str, state: str, usage: Usage) -> NotTakenOver:
+        log = self._engine.docker("logs", "--tail", str(LOG_LINES), container, check=False)
+        text = "\n".join([*log.text.splitlines(), *log.error_text.splitlines()])
+        what, hint = for_memory(SERVER, usage) or ("the new tracking server does not get ready", MEND)
+        return NotTakenOver(
+            what,
+            where=f"service {SERVER}: {state}",
+            why="\n".join(text.splitlines()[-20:]),
+            hint=hint,
+            left_as="the server before serves; no data was removed",
+            service=SERVER,
+            log=text,
+        )

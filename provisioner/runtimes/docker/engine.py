@@ -1,0 +1,70 @@
+"""Docker's command line on one host, for one stack."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from provisioner.errors import UNCHANGED, CommandFailed, ProvisionError
+from provisioner.runtimes.base import Place
+from provisioner.runtimes.docker import cli
+from provisioner.system.host import Host
+from provisioner.system.process import Completed
+
+
+class Engine:
+    """Runs `docker` and `docker compose` where the stack is; failures that are known come in words."""
+
+    def __init__(self, place: Place, host: Host) -> None:
+        self._place = place
+        self._host = host
+
+    def run(self, argv: list[str], *, stdin: bytes = b"", timeout: float = 60, check: bool = True, in_directory: bool = True) -> Completed:
+        """The command run, in the stack's directory where that is there."""
+        directory = self._place.directory
+        cwd = directory if in_directory and self._host.has_directory(directory) else None
+        try:
+            return self._host.run(argv, cwd=cwd, env=self._environment(), stdin=stdin, timeout=timeout, check=check)
+        except CommandFailed as failure:
+            raise self.explained(failure) from None
+
+    def docker(self, *arguments: str, timeout: float = 60, check: bool = True) -> Completed:
+        """`docker ARGUMENTS`."""
+        return self.run(["docker", *arguments], timeout=timeout, check=check)
+
+    def compose(self, *arguments: str, timeout: float = 60, check: bool = True, in_directory: bool = True) -> Completed:
+        """`docker compose ARGUMENTS` on the stack's project."""
+        return self.run(cli.compose(self._place.project, *arguments), timeout=timeout, check=check, in_directory=in_directory)
+
+    def stream(self, on_line: Callable[[str], None], *arguments: str) -> None:
+        """A long `docker compose ARGUMENTS`, whose progress is read line by line."""
+        argv = cli.compose(self._place.project, *arguments, progress="plain")
+        self._host.stream(argv, on_line, cwd=self._place.directory, env=self._environment())
+
+    def attach(self, *arguments: str) -> int:
+        """`docker compose ARGUMENTS` on this terminal; its exit code."""
+        argv = cli.compose(self._place.project, *arguments)
+        return self._host.attach(argv, cwd=self._place.directory, env=self._environment())
+
+    def containers(self) -> str:
+        """Every container of the stack's project, a row each for the functions of `docker_cli`."""
+        return self.run(cli.list_containers(self._place.project), in_directory=False).text
+
+    def explained(self, failure: CommandFailed, left_as: str = UNCHANGED) -> ProvisionError:
+        """The failure in words where it is a known one."""
+        return cli.explained(failure, left_as, remote=bool(self._host.name))
+
+    def endpoint(self) -> str:
+        """The engine's address, asked only when something points away from the default."""
+        if host := os.environ.get("DOCKER_HOST"):
+            return host
+        config = Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker")) / "config.json"
+        if os.environ.get("DOCKER_CONTEXT") or cli.current_context(self._host.get(config)) not in {"", "default"}:
+            return self.docker("context", "inspect", "--format", "{{.Endpoints.docker.Host}}").text
+        return ""
+
+    def _environment(self) -> dict[str, str]:
+        """The user's environment without what would change a stack behind its settings."""
+        kept = {key: value for key, value in self._host.environment().items() if not key.startswith(("COMPOSE_", "PROVISION_"))}
+        return kept | {"PROVISION_PORT": str(self._place.port)}

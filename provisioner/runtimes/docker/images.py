@@ -1,0 +1,160 @@
+"""Images of one engine on another: which are missing there, and the bytes of those over SSH."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from provisioner.errors import CommandFailed, PreflightError, ProvisionError
+from provisioner.runtimes.docker import cli
+from provisioner.runtimes.docker.image_archive import chains, read_archive, smaller_archive
+from provisioner.system import process
+from provisioner.system.host import Host
+from provisioner.system.ssh import SSHHost
+
+# As `uname -m` says it, and as Docker does.
+_PROCESSORS = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+_STEPS = 20
+
+
+def platform_of(machine: str) -> str:
+    """`linux/amd64` for `x86_64`."""
+    return f"linux/{_PROCESSORS.get(machine, machine)}"
+
+
+def inspect(reference: str) -> list[str]:
+    """The argv that prints an image's platform and size; it fails where there is none."""
+    return ["docker", "image", "inspect", "--format", "{{.Os}}/{{.Architecture}} {{.Size}}", reference]
+
+
+def pull(reference: str, platform: str = "") -> list[str]:
+    """The argv that fetches an image for that processor; the engine's own when it is ""."""
+    return ["docker", "pull", "--quiet", *(["--platform", platform] if platform else []), reference]
+
+
+def save(references: Sequence[str]) -> list[str]:
+    """The argv that writes images to standard output; layers that they share are in it once."""
+    return ["docker", "save", *references]
+
+
+def found(host: Host, reference: str) -> tuple[str, int] | None:
+    """The platform and size in bytes of an image of the host's engine; None when it has none."""
+    try:
+        done = host.run(inspect(reference), check=False)
+    except CommandFailed as failure:
+        raise cli.explained(failure, remote=bool(host.name)) from None
+    if done.code:
+        refused = CommandFailed("docker failed", argv=done.argv, code=done.code, output=done.error_text)
+        if (known := cli.explained(refused, remote=bool(host.name))) is not refused:
+            raise known
+        return None
+    platform, _, size = done.text.partition(" ")
+    return (platform, int(size)) if size.isdecimal() else None
+
+
+def fetch(host: Host, reference: str, platform: str = "") -> None:
+    """The image is in the host's engine, for that processor; its own when it is ""."""
+    try:
+        host.run(pull(reference, platform), timeout=3600)
+    except CommandFailed as failure:
+        raise cli.explained(failure, remote=bool(host.name)) from None
+
+
+def require(reference: str, seen: tuple[str, int] | None, platform: str) -> int:
+    """The image's size; PreflightError when it would not run on that processor."""
+    if seen is None or seen[0] != platform:
+        raise PreflightError(
+            f"the image {reference} is for {seen[0] if seen else 'nothing'}, the server is {platform}",
+            where="this machine's Docker engine",
+            hint=f"build on such a machine; or, where this engine can emulate one, set DOCKER_DEFAULT_PLATFORM={platform} and deploy again",
+        )
+    return seen[1]
+
+
+@dataclass(frozen=True)
+class Load:
+    """Images to send: all bytes of them, those that have to travel, and the paths in the archive that stay."""
+
+    references: tuple[str, ...]
+    whole: int
+    size: int
+    left_out: frozenset[str] = frozenset()
+
+
+def weigh(host: Host, references: Sequence[str]) -> Load:
+    """What has to travel to the host for it to have the images that this machine's engine has."""
+    try:
+        with process.reading(save(references)) as stream:
+            archive = read_archive(stream)
+    except CommandFailed as failure:
+        raise cli.explained(failure) from None
+    except tarfile.TarError as error:
+        raise ProvisionError(
+            "docker save wrote no archive", where=" ".join(save(references)), why=str(error), hint="look at `docker image ls`"
+        ) from None
+    left_out = archive.without(chains(_layers(host)))
+    return Load(tuple(references), archive.size(), archive.size(left_out), frozenset(left_out))
+
+
+def _layers(host: Host) -> list[list[str]]:
+    """The layers of every image that the host's engine has; none where it keeps them packed, and so in another form."""
+    if "io.containerd.snapshotter" in host.run(["docker", "info", "--format", "{{json .DriverStatus}}"]).text:
+        return []
+    identifiers = sorted(set(host.run(["docker", "image", "ls", "--all", "--quiet", "--no-trunc"]).text.split()))
+    if not identifiers:
+        return []
+    # One that was removed meanwhile is no error: it has no layers.
+    listed = host.run(["docker", "image", "inspect", "--format", "{{json .RootFS.Layers}}", *identifiers], check=False).text
+    return [layers for line in listed.splitlines() if (layers := _digests(line))]
+
+
+def _digests(line: str) -> list[str]:
+    """The digests in a line of JSON; none where it is something else."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return []
+    return found if isinstance(found, list) and all(isinstance(one, str) for one in found) else []
+
+
+def send(host: SSHHost, load: Load, show: Callable[[int], None]) -> int:
+    """The bytes that travelled until the host's engine had the images; `show` gets the percentage of them as it grows."""
+    try:
+        return _send(host, load, show)
+    except ProvisionError as error:
+        if not load.left_out or "no such file" not in error.why.lower():
+            raise
+    # That engine opens layers that it has.
+    return _send(host, replace(load, size=load.whole, left_out=frozenset()), show)
+
+
+def _send(host: SSHHost, load: Load, show: Callable[[int], None]) -> int:
+    sent = 0
+
+    def packed(chunks: Iterator[bytes]) -> Iterator[bytes]:
+        nonlocal sent
+        # Docker unpacks it by itself; a slow link gains more than the processors lose.
+        packer = zlib.compressobj(level=1, wbits=31)
+        taken, shown = 0, 0
+        for chunk in smaller_archive(chunks, load.left_out):
+            taken += len(chunk)
+            if (percent := min(99, taken * 100 // max(load.size, 1))) >= shown + 100 // _STEPS:
+                shown = percent
+                show(percent)
+            if piece := packer.compress(chunk):
+                sent += len(piece)
+                yield piece
+        last = packer.flush()
+        sent += len(last)
+        yield last
+
+    argv = ["docker", "load"]
+    try:
+        process.pipe(save(load.references), host.command(argv), packed)
+    except CommandFailed as failure:
+        explained = cli.explained(failure, "images that had arrived whole are there; nothing else was changed", remote=True)
+        raise host.lost_or(argv, explained) from None
+    return sent

@@ -1,0 +1,297 @@
+"""The Docker runtime: `docker compose` in the stack directory, on any host."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from secrets import token_hex
+
+from provisioner.assets import asgi_paths, image_files
+from provisioner.errors import INTERRUPTED, UNCHANGED, CommandFailed, PreflightError, Unhealthy
+from provisioner.model.plan import Observed, Plan
+from provisioner.model.proxy import redirect_port
+from provisioner.model.stack import MLFLOW_DATABASE, POSTGRES_USER, RuntimeKind, Stack
+from provisioner.model.stores import IN_CONTAINERS, Addresses
+from provisioner.output import Reporter
+from provisioner.runtimes.base import (
+    MEND,
+    PROXY,
+    SERVER,
+    Place,
+    RenderedFile,
+    Usage,
+    check_processor,
+    for_memory,
+    psql_options,
+    report_done,
+    see_log,
+)
+from provisioner.runtimes.caddyfile import identity_files, render_caddyfile
+from provisioner.runtimes.docker import cli, images
+from provisioner.runtimes.docker.changes import PROBE, Changes
+from provisioner.runtimes.docker.compose_file import BUILD_CA, CADDYFILE, image_references, render_compose, render_env, server_image
+from provisioner.runtimes.docker.engine import Engine
+from provisioner.runtimes.docker.postgres import INTERRUPT_PSQL, POSTGRES, PSQL, PSQL_UNSEEN, end_initialisation, set_unfinished_aside
+from provisioner.runtimes.docker.preflight import LABEL, check_api, check_label, refuses_threads
+from provisioner.runtimes.docker.usage import read_usage
+from provisioner.runtimes.tls_files import ROOT_CERTIFICATE, certificate_files
+from provisioner.system.host import Host, LocalHost
+
+COMPOSE_FILE = "docker-compose.yml"
+OVERRIDE_FILE = "compose.override.yml"
+_STARTED = "what had started still runs; no data was removed"
+
+
+class DockerRuntime:
+    """Runs a stack with Docker Compose."""
+
+    kind: RuntimeKind = "docker"
+
+    def __init__(self, stack: Stack, place: Place, host: Host) -> None:
+        self._stack = stack
+        self._place = place
+        self._host = host
+        self._engine = Engine(place, host)
+
+    def preflight(self) -> None:
+        if not self._host.name:
+            cli.refuse_snap(_docker_path(), self._place.directory)
+            cli.refuse_remote(self._engine.endpoint())
+        with ThreadPoolExecutor() as pool:
+            engine = pool.submit(self._engine.docker, "version", "--format", "{{.Server.Version}} {{.Server.MinAPIVersion}}")
+            compose = pool.submit(self._engine.docker, "compose", "version", "--short")
+            options = pool.submit(self._engine.docker, "info", "--format", "{{json .SecurityOptions}}", check=False)
+            version, _, minimum_api = engine.result().text.partition(" ")
+            cli.check_versions(version, compose.result().text)
+            check_api(minimum_api, compose.result().text)
+        if "name=selinux" in options.result().text:
+            argv = ["/bin/sh", "-c", LABEL, "sh", str(self._place.directory)]
+            check_label(self._engine.run(argv, check=False, in_directory=False).text, self._place.directory)
+        check_processor(self._host)
+
+    def files(self) -> Mapping[str, RenderedFile]:
+        built_from = self._image_files()
+        certificates = certificate_files(self._stack, self._place.source)
+        # The key is a secret of Docker's, which a container keeps as it was: certificate and key are read together.
+        kept = certificates if self._stack.settings.server.tls == "files" else {}
+        texts = {
+            COMPOSE_FILE: render_compose(self._stack, built_from, kept).encode(),
+            ".env": render_env(self._place.project, self._place.port).encode(),
+            CADDYFILE: render_caddyfile(self._stack, _front_door(self._stack, self._place.port), asgi_paths(), certificates).encode(),
+            **certificates,
+            # It is read when somebody asks: the front door runs on.
+            **identity_files(self._place.identity),
+            **built_from,
+        }
+        return {path: RenderedFile(content) for path, content in texts.items()}
+
+    def wanted(self) -> Mapping[str, str]:
+        override = self._place.directory / OVERRIDE_FILE
+        files = ["-", str(override)] if self._host.get(override) is not None else ["-"]
+        argv = cli.compose(self._place.project, "--project-directory", str(self._place.directory), "config", "--hash", "*", files=files)
+        text = self.files()[COMPOSE_FILE].content
+        hashes = cli.parse_hashes(self._engine.run(argv, stdin=text, in_directory=False).text)
+        ours = [service.name for service in self._stack.services]
+        return {name: hashes[name] for name in [*ours, *sorted(set(hashes) - set(ours))] if name in hashes}
+
+    def observe(self) -> Observed:
+        with ThreadPoolExecutor() as pool:
+            containers = pool.submit(self._engine.containers)
+            volumes = pool.submit(self._engine.run, cli.list_volumes(self._place.project), in_directory=False)
+            text = containers.result()
+            services = cli.parse_containers(text)
+            for name, network in self._half_made(text).items():
+                services[name] = replace(services[name], state="ill", detail=f"is not in the network {network}")
+            if "proxy" in services and services["proxy"].state == "running" and self._host.get(self._place.directory / CADDYFILE) is None:
+                # Its mount is the directory that was there: what is written in its place it sees when it is started anew.
+                services["proxy"] = replace(services["proxy"], state="ill", detail=f"{CADDYFILE} was removed")
+            return Observed(services, bool(volumes.result().text))
+
+    def _half_made(self, containers: str) -> dict[str, str]:
+        found = cli.half_made(containers, self._place.project, self._stack)
+        # With an override the networks are the user's.
+        return {} if found and self._host.get(self._place.directory / OVERRIDE_FILE) is not None else found
+
+    def usage(self) -> Mapping[str, Usage]:
+        return read_usage(self._engine, self._place.project, [service.name for service in self._stack.lasting])
+
+    def prepare(self, reporter: Reporter) -> None:
+        self._fetch(reporter)
+        self.build(reporter)
+
+    def build(self, reporter: Reporter) -> None:
+        """Build the server image where it is not there; an image of the user's is looked at."""
+        image = self.server_image()
+        if self._stack.settings.images.server:
+            if images.found(self._host, image):
+                self._refuse_other_image(image)
+            return
+        if images.found(self._host, image):
+            return
+        self._fetch_one(image_references(self._stack.settings.images)["python"], reporter)
+        try:
+            with reporter.working(f"building the server image {image}"):
+                self._engine.stream(_steps(reporter), "build", self._builder())
+        except CommandFailed as failure:
+            failure.hint, failure.left_as = MEND, UNCHANGED
+            raise self._engine.explained(failure) from None
+        reporter.step("built", "image", image)
+
+    def _fetch(self, reporter: Reporter) -> None:
+        """What Compose would fetch, one by one: one that cannot be fetched has its name. With an override the images are the user's."""
+        if self._host.get(self._place.directory / OVERRIDE_FILE) is not None:
+            return
+        built = "" if self._stack.settings.images.server else self.server_image()
+        for image in self.images():
+            if image != built:
+                self._fetch_one(image, reporter)
+
+    def _fetch_one(self, image: str, reporter: Reporter) -> None:
+        if images.found(self._host, image):
+            return
+        with reporter.working(f"fetching the image {image}"):
+            images.fetch(self._host, image)
+        reporter.step("fetched", "image", image)
+
+    def _refuse_other_image(self, image: str) -> None:
+        """PreflightError for an image of the user's that is no server image: found before it takes the place of one that runs."""
+        seen = self._engine.run(cli.try_server_image(image), check=False, timeout=120, in_directory=False)
+        if seen.code:
+            raise PreflightError(
+                "images.server is no image of this stack's server",
+                where=image,
+                why=seen.error_text or seen.text,
+                hint="build it from the Dockerfile in the stack's directory, or leave images.server out",
+            )
+
+    def apply(self, plan: Plan, reporter: Reporter) -> None:
+        try:
+            with reporter.working("starting services"):
+                if self._place.new and self._stack.own_backend:
+                    observed = self.observe()
+                    if observed.has_data:
+                        set_unfinished_aside(self._engine, observed.services.get(POSTGRES), reporter)
+                self._end_what_starts_anew(plan)
+                Changes(self._stack, self._engine, self._host, reporter).carry_out(plan)
+        except CommandFailed as failure:
+            raise self._start_failure(failure) from None
+        report_done(plan, self._stack, reporter)
+
+    def _end_what_starts_anew(self, plan: Plan) -> None:
+        """Compose leaves a container alone that runs, be it ill or restarting over and over, and one that was half made."""
+        lasting = {service.name for service in self._stack.lasting}
+        names = [step.subject for step in plan.steps if step.verb == "start" and step.subject in lasting]
+        if not names:
+            return
+        if anew := [name for name in self._half_made(self._engine.containers()) if name in names]:
+            self._engine.compose("rm", "--stop", "--force", *anew, timeout=300)
+        self._engine.compose("stop", *names, timeout=300)
+
+    def reload(self) -> None:
+        self._engine.compose("kill", "--signal", "SIGUSR1", PROXY)
+
+    def probe(self, *arguments: str) -> str:
+        return self._engine.compose("exec", "-T", SERVER, *PROBE, *arguments).text
+
+    def certificate_authority(self) -> bytes | None:
+        found = self._engine.compose("exec", "-T", PROXY, "cat", f"/data/{ROOT_CERTIFICATE}", check=False)
+        return found.stdout if found.code == 0 else None
+
+    def logs(self, service: str, lines: int) -> str:
+        return self._engine.compose("logs", "--no-color", "--no-log-prefix", "--tail", str(lines), service).text
+
+    def follow(self, service: str | None, lines: int) -> int:
+        return self._engine.attach("logs", "-f", "--tail", str(lines), *([service] if service else []))
+
+    def psql(self, arguments: Sequence[str], write: bool) -> int:
+        options, script, mark = (["-T"], PSQL_UNSEEN, token_hex(8)) if not sys.stdin.isatty() else ([], PSQL, "psql")
+        program = ["sh", "-c", script, mark, "-h", "/run/postgresql", "-U", POSTGRES_USER, "-d", MLFLOW_DATABASE, *arguments]
+        code = self._engine.attach("exec", *options, "-e", f"PGOPTIONS={psql_options(write)}", POSTGRES, *program)
+        if code == INTERRUPTED and options:
+            self._engine.compose("exec", "-T", POSTGRES, "sh", "-c", INTERRUPT_PSQL, mark, check=False)
+        return code
+
+    def stop(self, reporter: Reporter) -> None:
+        running = self.observe().services
+        with reporter.working("stopping services"):
+            end_initialisation(self._engine, running.get(POSTGRES))
+            self._engine.compose("down", "--remove-orphans", timeout=300, in_directory=False)
+        for name in running:
+            reporter.step("stopped", name)
+
+    def erase(self, reporter: Reporter) -> None:
+        volumes = self._engine.run(cli.list_volumes(self._place.project), in_directory=False).text.split()
+        with reporter.working("removing services and volumes"):
+            end_initialisation(self._engine, self.observe().services.get(POSTGRES))
+            self._engine.compose("down", "--remove-orphans", "--volumes", timeout=300, in_directory=False)
+            left = self._engine.run(cli.list_volumes(self._place.project), in_directory=False).text.split()
+            if left:
+                self._engine.run(["docker", "volume", "rm", *left], in_directory=False)
+        for volume in volumes:
+            reporter.step("removed", "volume", volume)
+
+    def _image_files(self) -> dict[str, bytes]:
+        """What the image is built from; the certificates are the user's, or an empty file for the Dockerfile to copy."""
+        named = self._stack.settings.build.ca_file
+        if not named:
+            return image_files() | {BUILD_CA: b""}
+        certificates = LocalHost().get(self._place.source / named)
+        if certificates is None:
+            raise PreflightError("build.ca_file is not there", where=str(self._place.source / named), hint="put the PEM file there")
+        return image_files() | {BUILD_CA: certificates}
+
+    def server_image(self) -> str:
+        """The reference of the server image."""
+        return server_image(self._stack.settings, self._image_files())
+
+    def images(self) -> list[str]:
+        """The references of the images that the stack's services run."""
+        known = image_references(self._stack.settings.images) | {"server": self.server_image()}
+        return sorted({known[service.image] for service in self._stack.services})
+
+    def _builder(self) -> str:
+        return next(service.name for service in self._stack.services if service.image == "server")
+
+    def _start_failure(self, failure: CommandFailed) -> Exception:
+        known = self._engine.explained(failure, _STARTED)
+        if known is not failure:
+            return known
+        observed = self.observe().services
+        seen = [observed[service.name] for service in self._stack.services if service.name in observed]
+        # In start order: what waits for a service that failed is not the one to name.
+        bad = next((service for service in seen if service.state not in {"running", "starting", "done"}), None)
+        if bad is None:
+            failure.hint = MEND
+            return failure
+        why = self.logs(bad.name, 20) or failure.why
+        failed = (f"{bad.name} failed while starting", see_log(bad.name))
+        if refuses_threads(self._engine.docker("version", "--format", "{{.Server.Version}}", check=False).text, why):
+            failed = (f"this Docker engine lets {bad.name} start no process or thread", "update Docker: 20.10.10 or later knows the call")
+        what, hint = for_memory(bad.name, self.usage().get(bad.name)) or failed
+        return Unhealthy(what, where=f"service {bad.name}: {bad.detail}", why=why, hint=hint, left_as=_STARTED)
+
+
+def _front_door(stack: Stack, port: int) -> Addresses:
+    """The addresses in containers, with the one for redirects only where its port is published."""
+    return IN_CONTAINERS if redirect_port(stack.settings.server, port) else replace(IN_CONTAINERS, front_http="")
+
+
+def _steps(reporter: Reporter) -> Callable[[str], None]:
+    """What shows each step of a build once, of all the lines that a build writes."""
+    shown: set[str] = set()
+
+    def line(text: str) -> None:
+        if (step := cli.build_step(text)) and step not in shown:
+            shown.add(step)
+            reporter.line(f"step {step}")
+
+    return line
+
+
+def _docker_path() -> Path | None:
+    found = shutil.which("docker")
+    return Path(found) if found else None

@@ -1,0 +1,160 @@
+"""A plan carried out with supervisord while the front door serves: it holds calls, or another process takes them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from provisioner.errors import CommandFailed, NotTakenOver, Unhealthy
+from provisioner.model.plan import Plan
+from provisioner.model.stack import Stack
+from provisioner.output import Reporter
+from provisioner.runtimes.base import MEND, PROXY, SERVER, may_run_twice, port_taken, tell_held_for_stores
+from provisioner.runtimes.embedded.state import Memory, write_memory
+from provisioner.runtimes.embedded.supervisor import forget_starts, read_note, read_starts, read_taken, tail
+from provisioner.runtimes.embedded.supervisor_rpc import Supervisor
+from provisioner.runtimes.embedded.supervisord_conf import LOGS, Daemon
+from provisioner.system.memory import available_here_mb
+
+BOOTSTRAP = "bootstrap"
+PORT_DEADLINE = 10.0
+# The launcher gives it a little less.
+TAKE_OVER_DEADLINE = 200.0
+ALONE_DEADLINE = 10.0
+
+
+class Changes:
+    """The steps of one plan; `wanted` has the fingerprints that it leads to, `run` runs a process of the stack to its end."""
+
+    def __init__(
+        self,
+        stack: Stack,
+        directory: Path,
+        lasting: Sequence[Daemon],
+        wanted: Mapping[str, str],
+        client: Supervisor,
+        run: Callable[[Memory, str], object],
+        reporter: Reporter,
+    ) -> None:
+        self._stack = stack
+        self._directory = directory
+        self._daemons = {daemon.name: daemon for daemon in lasting}
+        self._stores = set(self._daemons) - {SERVER, PROXY}
+        self._wanted = wanted
+        self._client = client
+        self._run = run
+        self._reporter = reporter
+
+    def carry_out(self, plan: Plan, memory: Memory) -> None:
+        """Every step done; the memory is kept after each."""
+        named = {step.subject for step in plan.steps if step.verb != "reload"}
+        removed = {step.subject for step in plan.steps if step.verb == "remove"}
+        changed = {step.subject for step in plan.steps if step.verb == "change"}
+        beside = self._beside(changed, memory)
+        memory = self._start_anew(named - {BOOTSTRAP, *beside}, memory)
+        if PROXY in named - removed and PROXY not in beside:
+            self._wait_for_port(memory)
+        if BOOTSTRAP in named - removed:
+            memory = self._bootstrap(memory)
+        for name in beside:
+            memory = self._take_over(name, memory)
+
+    def _beside(self, changed: set[str], memory: Memory) -> list[str]:
+        """The services whose place a new process takes while they run: nothing but what that process is changes."""
+        names = [
+            name
+            for name in self._daemons
+            if name in changed & self._running() - self._stores and _process(memory.applied.get(name, "")) == _process(self._wanted[name])
+        ]
+        if SERVER in names and (self._stores & changed or not may_run_twice(self._stack, available_here_mb(), self._reporter)):
+            names.remove(SERVER)
+        return names
+
+    def _start_anew(self, names: set[str], memory: Memory) -> Memory:
+        """First what ends, front door first; then what starts, all at once."""
+        if names & self._stores and SERVER in self._running():
+            # It would answer calls with its store's absence; without it the front door holds them.
+            tell_held_for_stores(names & self._stores, self._reporter)
+            names = names | {SERVER}
+        self._client.reread()
+        for name in [*sorted(names - set(self._daemons)), *(name for name in reversed(self._daemons) if name in names)]:
+            daemon = self._daemons.get(name)
+            self._client.stop(name, daemon.grace_seconds if daemon else 60)
+            applied = {other: value for other, value in memory.applied.items() if other != name}
+            if daemon:
+                self._client.replace_group(name)
+                applied[name] = self._wanted[name]
+            else:
+                self._client.remove_group(name)
+            memory = memory.with_(applied=applied)
+        write_memory(self._directory, memory)
+        for name in [name for name in self._daemons if name in names]:
+            forget_starts(memory, name)
+            self._client.start(name)
+        return memory
+
+    def _take_over(self, name: str, memory: Memory) -> Memory:
+        """A new process of the service serves, alone where the one before ends soon; NotTakenOver when it does not get ready."""
+        forget_starts(memory, name)
+        self._client.signal(name, "USR2")
+        until = time.monotonic() + TAKE_OVER_DEADLINE
+        while read_note(memory, name, "ready") is None:
+            why = read_note(memory, name, "failed")
+            if why is not None or time.monotonic() > until:
+                raise NotTakenOver(
+                    f"the new process of {name} does not get ready",
+                    where=f"service {name}: {why or 'no answer of its launcher'}",
+                    why=tail(self._log(name), 20),
+                    hint=MEND,
+                    left_as="the one before serves; no data was removed",
+                    service=name,
+                    log=tail(self._log(name), 2000),
+                )
+            time.sleep(0.05)
+        # For a moment both answer, the one before by what it was started with; with a transfer under way for longer.
+        until = time.monotonic() + ALONE_DEADLINE
+        while read_note(memory, name, "alone") is None and time.monotonic() < until:
+            time.sleep(0.05)
+        return self._kept(memory, applied={**memory.applied, name: self._wanted[name]})
+
+    def _wait_for_port(self, memory: Memory) -> None:
+        """Return when the front door listens, or may never; PortTaken when another program was quicker."""
+        until = time.monotonic() + PORT_DEADLINE
+        while time.monotonic() < until and not read_starts(memory, PROXY):
+            if taken := read_taken(memory, PROXY):
+                raise port_taken(PROXY, taken, "the other services run; no data was removed")
+            time.sleep(0.02)
+
+    def _bootstrap(self, memory: Memory) -> Memory:
+        """The one-shot bootstrap has ended well; Unhealthy with its last lines when it did not."""
+        applied = {**memory.applied, BOOTSTRAP: self._wanted[BOOTSTRAP]}
+        memory = self._kept(memory, applied=applied, bootstrap="was interrupted")
+        try:
+            self._run(memory, BOOTSTRAP)
+        except CommandFailed as failure:
+            self._kept(memory, bootstrap=failure.what)
+            raise Unhealthy(
+                "bootstrap failed: the stores could not be made ready",
+                where=str(self._log(BOOTSTRAP)),
+                why=tail(self._log(BOOTSTRAP), 20) or failure.what,
+                hint="mend what the last line says, then run `provision up` again",
+                left_as="the other services run; no data was removed",
+            ) from None
+        return self._kept(memory, bootstrap="done")
+
+    def _kept(self, memory: Memory, **changes: object) -> Memory:
+        memory = memory.with_(**changes)
+        write_memory(self._directory, memory)
+        return memory
+
+    def _log(self, service: str) -> Path:
+        return self._directory / LOGS / f"{service}.log"
+
+    def _running(self) -> set[str]:
+        return {name for name, info in self._client.processes().items() if info.state == "RUNNING"}
+
+
+def _process(fingerprint: str) -> str:
+    """The part of a fingerprint that is of what supervisord and the launcher do for the service."""
+    return fingerprint.partition(".")[0]

@@ -1,0 +1,115 @@
+"""The directories of an embedded stack: made, owned by the services' account, and removed without following links."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+from provisioner.errors import PreflightError, WouldLoseData
+from provisioner.runtimes.embedded.processes import DIRECTORIES, LOG_NAMES, OWN_DATA, SECRETS
+from provisioner.runtimes.embedded.service_user import Account, open_for_others
+from provisioner.runtimes.embedded.supervisord_conf import LOGS
+from provisioner.system.files import remove_empty_folder
+
+DATA = "data"
+# Unix socket paths are limited to 107 bytes on Linux and 103 on macOS, where TMPDIR is long.
+_RUN_BASE = Path("/tmp")  # noqa: S108
+_RUN_PREFIX = "provision-"
+
+
+def check_owner(directory: Path, account: Account) -> None:
+    """PreflightError when the data is there and is another user's."""
+    for name in (DATA, LOGS):
+        path = directory / name
+        if not os.path.lexists(path):
+            continue
+        found = path.lstat()
+        if account.exists and found.st_uid not in ({account.uid, 0} if account.dropped else {account.uid}):
+            raise PreflightError(
+                f"the data of this stack belongs to another user (uid {found.st_uid})",
+                where=str(path),
+                why=f"the services would run as {account.name} (uid {account.uid})",
+                hint="use the user who made the stack, or make another one: `provision up --stack DIR`",
+            )
+
+
+def make_directories(directory: Path, account: Account) -> None:
+    """Everything that the services write to, private to their account; what they only read is open to it."""
+    for name in (DATA, LOGS, *DIRECTORIES):
+        path = directory / name
+        path.mkdir(mode=0o700, exist_ok=True)
+        _give(path, account)
+    if not account.dropped:
+        return
+    _give(directory / SECRETS, account)
+    for path in (directory / SECRETS).iterdir():
+        _give(path, account)
+    open_for_others(directory)
+    deploy = directory / "deploy"
+    for path in (deploy, *(below for below in deploy.rglob("*") if below.is_dir() and not below.is_symlink())):
+        open_for_others(path)
+
+
+def is_run_directory(path: Path, account: Account) -> bool:
+    """Whether it is there, is no link, and only the account can enter it: others may write below /tmp too."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    private = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077
+    return private and found.st_uid == account.uid and path.parent == _RUN_BASE and path.name.startswith(_RUN_PREFIX)
+
+
+def make_run_directory(account: Account) -> Path:
+    """A new short private directory for unix sockets."""
+    path = Path(tempfile.mkdtemp(prefix=_RUN_PREFIX, dir=_RUN_BASE))
+    _give(path, account)
+    return path
+
+
+def remove_run_directory(path: Path, account: Account) -> None:
+    """The directory is gone, if it is one of ours."""
+    if is_run_directory(path, account):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def refuse_links(directory: Path) -> None:
+    """WouldLoseData when what is to be removed is a link to somewhere else."""
+    for path in (directory / DATA, directory / LOGS):
+        if path.is_symlink():
+            raise WouldLoseData(
+                f"{path.name} is a link to {path.readlink()}, outside of what this stack may remove",
+                where=str(path),
+                hint=f"remove the link and what it leads to yourself, then `provision erase` again: `rm {path}`",
+            )
+
+
+def remove_data(directory: Path) -> list[str]:
+    """What was removed: the data and logs of the stack, and nothing else that is in their folders (a Kedro project has a `data` too)."""
+    refuse_links(directory)
+    ours = [directory / name for name in OWN_DATA if (directory / name).exists()]
+    logs = [path for name in LOG_NAMES for path in sorted((directory / LOGS).glob(f"{name}.log*"))]
+    for path in (*ours, *logs):
+        # A link is removed, not followed.
+        remove_tree(path)
+    for name in (DATA, LOGS):
+        remove_empty_folder(directory / name)
+    return [str(path.relative_to(directory)) for path in ours] + ([LOGS] if logs else [])
+
+
+def remove_tree(path: Path) -> None:
+    """Nothing is there any more, even where a process that was killed still writes: it is moved aside first."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        path.rename(aside / path.name)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _give(path: Path, account: Account) -> None:
+    if account.dropped:
+        os.chown(path, account.uid, account.gid, follow_symlinks=False)

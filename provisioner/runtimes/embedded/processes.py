@@ -1,0 +1,176 @@
+"""The command line and environment of every process of the embedded runtime; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from provisioner.assets import SERVER_CODE
+from provisioner.model.proxy import in_url, local_address, redirect_port
+from provisioner.model.stack import POSTGRES_USER, TLS_KEY, Stack, megabytes, postgres_options
+from provisioner.model.stores import Addresses, service_environment
+from provisioner.runtimes.base import Place
+from provisioner.runtimes.docker.compose_file import CADDYFILE
+from provisioner.runtimes.embedded.supervisord_conf import LOGS, Daemon
+
+# The directory of unix sockets is not known before the start and may change at the next one: the launcher puts the
+# real one in this name's place, and Caddy takes it from its environment.
+RUN = "/@RUN@"
+RUN_VARIABLE = "PROVISION_RUN"
+SERVER_SOCKET = "mlflow.sock"
+POSTGRES_DATA = "data/postgres"
+POSTGRES_NEW = "data/postgres.new"
+ARTIFACTS = "data/artifacts"
+SCRATCH = "data/tmp"
+HOME = "data/home"
+CADDY_HOME = "data/caddy"
+SECRETS = "secrets"
+MEMORY_FILE = "data/runtime.json"
+DIRECTORIES = (ARTIFACTS, SCRATCH, HOME, CADDY_HOME, LOGS)
+# All that is ours below `data` and `logs`; the folders may have been there before.
+OWN_DATA = (POSTGRES_DATA, POSTGRES_NEW, ARTIFACTS, SCRATCH, HOME, CADDY_HOME, MEMORY_FILE)
+LOG_NAMES = ("supervisord", "postgres", "bootstrap", "mlflow", "proxy")
+INITDB = "initdb"
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The programs of a server environment."""
+
+    folder: Path
+
+    def path(self, name: str) -> str:
+        """The program of that name."""
+        return str(self.folder / name)
+
+
+def embedded_addresses(stack: Stack, place: Place) -> Addresses:
+    """Where the parts find each other: unix sockets in the run directory, and only the front door on TCP."""
+    server = stack.settings.server
+    front, *redirects = (f"{in_url(host)}:{port}" for host, port in listening(stack, place))
+    return Addresses(
+        postgres=RUN,
+        minio="",
+        listen=f"unix:{RUN}/{SERVER_SOCKET}",
+        listen_asgi=f"unix:{RUN}/mlflow-asgi.sock",
+        upstream=f"unix/{{${RUN_VARIABLE}}}/{SERVER_SOCKET}",
+        upstream_asgi=f"unix/{{${RUN_VARIABLE}}}/mlflow-asgi.sock",
+        front=front,
+        front_http="".join(redirects),
+        front_sockets=("fd/3", "fd/4"),
+        front_files=str(Path(CADDYFILE).parent),
+        front_key=f"{SECRETS}/{TLS_KEY}",
+        jobs=f"http://{local_address(server.bind)}:{place.port}",
+        artifacts=str(place.directory / ARTIFACTS),
+        secrets=str(place.directory / SECRETS),
+    )
+
+
+def listening(stack: Stack, place: Place) -> tuple[tuple[str, int], ...]:
+    """The addresses and ports of the front door: its own, and the one that redirects."""
+    server = stack.settings.server
+    redirect = redirect_port(server, place.port)
+    ports = (place.port, redirect) if redirect else (place.port,)
+    return tuple((server.bind, port) for port in ports)
+
+
+def daemons(stack: Stack, place: Place, programs: Programs, host_memory_mb: int) -> tuple[Daemon, ...]:
+    """Every process that the stack may run, in start order; `initdb` first where the database is ours."""
+    addresses = embedded_addresses(stack, place)
+    base = base_environment(place, programs)
+    sockets = tuple(address.removeprefix("unix:") for address in (addresses.listen, addresses.listen_asgi))
+    scratch = {"PROVISION_TMP": str(place.directory / SCRATCH)}
+    make: dict[str, Callable[[], Daemon]] = {
+        "postgres": lambda: _postgres(stack, programs, base, host_memory_mb),
+        "bootstrap": lambda: _server("bootstrap", stack, programs, base | service_environment(stack, "bootstrap", addresses)),
+        "mlflow": lambda: _server("mlflow", stack, programs, base | scratch | service_environment(stack, "mlflow", addresses), sockets),
+        "proxy": lambda: _proxy(stack, place, programs, base),
+    }
+    services = tuple(make[service.name]() for service in stack.services if service.name in make)
+    return (_initdb(programs, base), *services) if stack.own_backend else services
+
+
+def base_environment(place: Place, programs: Programs) -> dict[str, str]:
+    """What every process gets; nothing of the user's own environment."""
+    return {
+        "PATH": f"{programs.folder}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(place.directory / HOME),
+        "TMPDIR": str(place.directory / SCRATCH),
+        "LANG": "C.UTF-8",
+    }
+
+
+def supervisord_argv(programs: Programs, configuration: str) -> list[str]:
+    """The command line that starts supervisord, which then goes on in the background."""
+    return [programs.path("python"), "-m", "supervisor.supervisord", "-c", configuration]
+
+
+def launcher_argv(programs: Programs, launcher: str, name: str, argv: tuple[str, ...] = ()) -> list[str]:
+    """The command line that runs a process outside of supervisord; `argv` in place of its own, in its environment."""
+    return [programs.path("python"), launcher, name, *argv]
+
+
+def entrypoint_argv(programs: Programs, *arguments: str) -> tuple[str, ...]:
+    """The command line of the server's own program."""
+    return (programs.path("python"), f"{SERVER_CODE}/entrypoint.py", *arguments)
+
+
+def _initdb(programs: Programs, base: Mapping[str, str]) -> Daemon:
+    argv = (
+        programs.path("initdb"),
+        f"--pgdata={POSTGRES_NEW}",
+        f"--username={POSTGRES_USER}",
+        "--locale-provider=builtin",
+        "--locale=C.UTF-8",
+        "--encoding=UTF8",
+        "--auth=scram-sha-256",
+        f"--pwfile={SECRETS}/postgres_password",
+    )
+    # Interrupted, it would remove the directory by its name, in which the next `up` may work already.
+    return Daemon(INITDB, argv, dict(base), stop_signal="KILL", lasting=False)
+
+
+def _postgres(stack: Stack, programs: Programs, base: Mapping[str, str], host_memory_mb: int) -> Daemon:
+    limit = stack.settings.resources.postgres.memory
+    # The database shares the machine with all else that runs there.
+    memory_mb = megabytes(limit) if limit else host_memory_mb // 8
+    options = postgres_options(
+        memory_mb,
+        listen_addresses="",
+        unix_socket_directories=RUN,
+        unix_socket_permissions="0700",
+        wal_level="minimal",
+        max_wal_senders="0",
+    )
+    argv = (programs.path("postgres"), "-D", POSTGRES_DATA, *options)
+    # SIGTERM would wait for every client to leave.
+    return Daemon("postgres", argv, dict(base), stop_signal="INT", grace_seconds=stack.service("postgres").grace_seconds)
+
+
+def _server(
+    name: str, stack: Stack, programs: Programs, environment: Mapping[str, str], listen: tuple[tuple[str, int] | str, ...] = ()
+) -> Daemon:
+    python = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    service = stack.service(name)
+    return Daemon(
+        name,
+        entrypoint_argv(programs, *service.command),
+        {**environment, **python},
+        grace_seconds=service.grace_seconds,
+        lasting=not service.one_shot,
+        log=f"{LOGS}/{name}.log" if service.one_shot else "",
+        listen=listen,
+        reads=(SERVER_CODE,),
+    )
+
+
+def _proxy(stack: Stack, place: Place, programs: Programs, base: Mapping[str, str]) -> Daemon:
+    home = str(place.directory / CADDY_HOME)
+    return Daemon(
+        "proxy",
+        (programs.path("caddy"), "run", "--config", CADDYFILE, "--adapter", "caddyfile"),
+        {**base, "XDG_CONFIG_HOME": home, "XDG_DATA_HOME": home},
+        grace_seconds=stack.service("proxy").grace_seconds,
+        listen=listening(stack, place),
+    )

@@ -1,0 +1,381 @@
+"""The embedded runtime: the services as processes of this machine, kept alive by supervisord."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from provisioner.assets import asgi_paths, server_code
+from provisioner.errors import PreflightError, Unhealthy
+from provisioner.model.plan import Observed, ObservedService, Plan
+from provisioner.model.proxy import ends_tls, redirect_port
+from provisioner.model.stack import MLFLOW_DATABASE, POSTGRES_USER, RuntimeKind, Stack
+from provisioner.output import Reporter
+from provisioner.runtimes.base import PROXY, SERVER, Place, RenderedFile, Usage, check_processor, psql_options, report_done
+from provisioner.runtimes.caddyfile import identity_files, render_caddyfile
+from provisioner.runtimes.docker.compose_file import CADDYFILE
+from provisioner.runtimes.embedded import directories, filesystem
+from provisioner.runtimes.embedded.changes import BOOTSTRAP, Changes
+from provisioner.runtimes.embedded.environment import ServerEnvironment, check_space, make_environment, shipped_recipe
+from provisioner.runtimes.embedded.filesystem import Mount
+from provisioner.runtimes.embedded.interpreter import choose_interpreter
+from provisioner.runtimes.embedded.processes import (
+    ARTIFACTS,
+    CADDY_HOME,
+    INITDB,
+    MEMORY_FILE,
+    POSTGRES_DATA,
+    POSTGRES_NEW,
+    SECRETS,
+    SERVER_SOCKET,
+    daemons,
+    embedded_addresses,
+    entrypoint_argv,
+    launcher_argv,
+)
+from provisioner.runtimes.embedded.service_user import Account, check_account, check_reachable, current_account, make_account
+from provisioner.runtimes.embedded.state import Machine, Memory, read_memory, this_machine, write_memory
+from provisioner.runtimes.embedded.supervisor import Supervision, tail
+from provisioner.runtimes.embedded.supervisor_rpc import Supervisor, Unreachable
+from provisioner.runtimes.embedded.supervisord_conf import (
+    LAUNCHER,
+    LOGS,
+    SERVICES_JSON,
+    SUPERVISORD_CONF,
+    Daemon,
+    render_launcher,
+    render_program,
+    render_supervisord,
+)
+from provisioner.runtimes.tls_files import ROOT_CERTIFICATE, certificate_files
+from provisioner.system import process
+from provisioner.system.host import LocalHost, host_memory_mb
+from provisioner.system.paths import data_directory
+from provisioner.system.ports import first_unprivileged, listens
+
+NEEDED_BYTES = 500_000_000
+BOOTSTRAP_DEADLINE = 300.0
+
+
+class EmbeddedRuntime:
+    """Runs a stack as processes: PostgreSQL, the tracking server and Caddy, on unix sockets behind one TCP port."""
+
+    kind: RuntimeKind = "embedded"
+
+    def __init__(
+        self,
+        stack: Stack,
+        place: Place,
+        *,
+        account: Account,
+        environment: ServerEnvironment,
+        machine: Machine,
+        mount_table: Iterable[Mount] | None = None,
+    ) -> None:
+        self._stack = stack
+        self._place = place
+        self._directory = place.directory
+        self._account = account
+        self._environment = environment
+        self._machine = machine
+        self._mount_table = mount_table
+        self._daemons = daemons(stack, place, environment.programs, host_memory_mb())
+        self._services = tuple(daemon for daemon in self._daemons if daemon.name != INITDB)
+        self._lasting = tuple(daemon for daemon in self._services if daemon.lasting)
+
+    def preflight(self) -> None:
+        if self._stack.artifacts == "minio":
+            raise PreflightError(
+                "the MinIO artifact store needs Docker",
+                where="artifact_store.kind in provision.yml",
+                hint="use kind: local, or kind: s3 with the endpoint_url of an S3 server that you have; or `--runtime docker`",
+            )
+        self._check_front_door()
+        check_processor(LocalHost())
+        if not sys.platform.startswith(("linux", "darwin")):
+            raise PreflightError("the embedded runtime needs Linux or macOS", why=sys.platform, hint="use Docker")
+        check_account(self._account)
+        check_reachable(self._directory, self._account, self._openable())
+        directories.check_owner(self._directory, self._account)
+        self._check_file_system()
+        check_space(self._environment)
+        self._memory()
+
+    def files(self) -> Mapping[str, RenderedFile]:
+        certificates = certificate_files(self._stack, self._directory)
+        texts = {
+            SUPERVISORD_CONF: render_supervisord(self._services),
+            SERVICES_JSON: render_launcher(self._daemons),
+            CADDYFILE: render_caddyfile(self._stack, embedded_addresses(self._stack, self._place), asgi_paths(), certificates),
+        }
+        contents = {path: text.encode() for path, text in texts.items()} | server_code()
+        contents |= certificates | identity_files(self._place.identity)
+        return {path: RenderedFile(content) for path, content in contents.items()}
+
+    def wanted(self) -> Mapping[str, str]:
+        files = self.files()
+        return {daemon.name: _fingerprint(daemon, files) for daemon in self._services}
+
+    def observe(self) -> Observed:
+        memory = self._memory()
+        client = self._connected(memory)
+        infos = {}
+        if client:
+            try:
+                infos = client.processes()
+            except Unreachable:
+                client = None
+        by_name = {daemon.name: daemon for daemon in self._lasting}
+        known = {name: by_name.get(name, Daemon(name, (), {})) for name in [*by_name, *memory.applied]}
+        services = {
+            name: self._supervision().observe(daemon, infos.get(name), memory) for name, daemon in known.items() if name != BOOTSTRAP
+        }
+        if services[SERVER].state == "running" and not listens(Path(memory.run) / SERVER_SOCKET):
+            services[SERVER] = replace(services[SERVER], state="starting", detail=f"{services[SERVER].detail}, does not answer yet")
+        if BOOTSTRAP in memory.applied:
+            services[BOOTSTRAP] = _observed_bootstrap(memory, running=client is not None)
+        return Observed({name: seen for name, seen in services.items() if seen.state != "absent"}, self._has_data())
+
+    def usage(self) -> Mapping[str, Usage]:
+        memory = self._memory()
+        client = self._connected(memory)
+        infos = client.processes() if client else {}
+        return {daemon.name: self._supervision().usage(daemon, infos.get(daemon.name), memory) for daemon in self._lasting if infos}
+
+    def prepare(self, reporter: Reporter) -> None:
+        self._account = make_account(self._account, self._environment.data, reporter)
+        make_environment(self._environment, self._account, reporter)
+
+    def apply(self, plan: Plan, reporter: Reporter) -> None:
+        before = self._memory()
+        self._account = make_account(self._account, self._environment.data, reporter)
+        directories.make_directories(self._directory, self._account)
+        if not before.applied:
+            self._tell_limits(reporter)
+        with reporter.working("starting services"):
+            client, memory = self._running_supervisor(before)
+            if client is None:
+                client, memory = self._start_supervisor(memory)
+            run = partial(self._run, timeout=BOOTSTRAP_DEADLINE)
+            Changes(self._stack, self._directory, self._lasting, self.wanted(), client, run, reporter).carry_out(plan, memory)
+        report_done(plan, self._stack, reporter)
+
+    def reload(self) -> None:
+        if client := self._connected(self._memory()):
+            client.signal(PROXY, "USR1")
+
+    def probe(self, *arguments: str) -> str:
+        memory = self._memory()
+        if not memory.run_exists:
+            raise Unhealthy("the stack is down", where=str(self._directory), hint="`provision up` starts it", left_as="")
+        argv = entrypoint_argv(self._environment.programs, "probe", *arguments)
+        return self._run(memory, "mlflow", argv).text
+
+    def certificate_authority(self) -> bytes | None:
+        return LocalHost().get(self._directory / CADDY_HOME / ROOT_CERTIFICATE)
+
+    def logs(self, service: str, lines: int) -> str:
+        return tail(self._log(service), lines)
+
+    def follow(self, service: str | None, lines: int) -> int:
+        names = [service] if service else [daemon.name for daemon in self._services]
+        paths = [str(path) for path in map(self._log, names) if service or path.is_file()]
+        return process.attach(["tail", "-n", str(lines), "-F", *paths])
+
+    def psql(self, arguments: Sequence[str], write: bool) -> int:
+        # Beside the server that it belongs to; the environment names only what a stack runs.
+        program = Path(self._environment.programs.path("postgres")).resolve().parent / "psql"
+        password = (LocalHost().get(self._directory / SECRETS / "postgres_password") or b"").decode().strip()
+        # What the user's shell says of other databases.
+        env = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        env |= {"PGPASSWORD": password, "PGOPTIONS": psql_options(write)}
+        return process.attach([str(program), "-h", self._memory().run, "-U", POSTGRES_USER, "-d", MLFLOW_DATABASE, *arguments], env=env)
+
+    def stop(self, reporter: Reporter) -> None:
+        memory = self._memory()
+        running = [name for name, seen in self.observe().services.items() if seen.state in {"running", "starting", "ill"}]
+        with reporter.working("stopping services"):
+            client = self._connected(memory)
+            self._end(client, memory)
+        for name in reversed(running):
+            reporter.step("stopped", name)
+
+    def erase(self, reporter: Reporter) -> None:
+        directories.refuse_links(self._directory)
+        self.stop(reporter)
+        for name in directories.remove_data(self._directory):
+            reporter.step("removed", name)
+
+    def _openable(self) -> list[Path]:
+        """The directories that are ours to open for the services' account: the stack's, and what is below our own data."""
+        data = self._environment.data
+        between = [path for path in self._directory.parents if path == data or data in path.parents]
+        return [self._directory, *between, data]
+
+    def _check_file_system(self) -> None:
+        data = self._directory / directories.DATA
+        table = filesystem.mount_table() if self._mount_table is None else self._mount_table
+        mount = filesystem.mount_of(data, table)
+        if mount and filesystem.is_network(mount):
+            raise PreflightError(
+                f"the stack's directory is on a network file system ({mount.kind}), where a database gets damaged",
+                where=f"{data}, mounted at {mount.point}",
+                why="locks and flushes do not hold there as PostgreSQL needs them, and other machines may open the same files",
+                hint="choose a directory on a local disk: `provision up --stack /var/tmp/mlflow-stack`",
+            )
+        free = filesystem.free_bytes(data)
+        if free < NEEDED_BYTES:
+            raise PreflightError(
+                f"{free // 1_000_000} MB are free where the data goes, {NEEDED_BYTES // 1_000_000} are needed to start",
+                where=str(data),
+                hint="free some space, or choose another directory: `provision up --stack DIR`",
+            )
+
+    def _check_front_door(self) -> None:
+        server = self._stack.settings.server
+        if server.genai and ends_tls(server):
+            raise PreflightError(
+                "server.genai with TLS needs Docker",
+                where="server.genai in provision.yml",
+                why="MLflow's jobs would reach the server by its public name only",
+                hint="leave out server.genai, or `--runtime docker`",
+            )
+        for port in (self._place.port, redirect_port(server, self._place.port)):
+            if port is not None and port < first_unprivileged():
+                raise PreflightError(
+                    f"the front door may not listen on port {port}: the services run as {self._account.name}, not as root",
+                    where="server.port, server.http_port or server.public_url in provision.yml",
+                    why=f"ports below {first_unprivileged()} are for root on this machine",
+                    hint=f"`sysctl -w net.ipv4.ip_unprivileged_port_start={port}` as root; or a higher port, forwarded to",
+                )
+
+    def _memory(self) -> Memory:
+        """What is remembered; PreflightError when another machine runs this stack."""
+        memory = read_memory(self._directory)
+        if memory.machine and memory.is_elsewhere(self._machine):
+            raise PreflightError(
+                f"this stack runs on the machine {memory.machine.name}",
+                where=str(self._directory),
+                why=f"this is {self._machine.name}; two servers on the same data would destroy it",
+                hint=f"`provision down` on {memory.machine.name}; if that machine is gone for good, remove {self._directory / MEMORY_FILE}",
+            )
+        return memory
+
+    def _supervision(self) -> Supervision:
+        return Supervision(self._directory, self._account, self._environment.programs)
+
+    def _connected(self, memory: Memory) -> Supervisor | None:
+        """supervisord, if it runs since this boot and answers."""
+        return None if memory.is_from_before(self._machine) else self._supervision().connect(memory)
+
+    def _has_data(self) -> bool:
+        artifacts = self._directory / ARTIFACTS
+        return (self._directory / POSTGRES_DATA).is_dir() or (artifacts.is_dir() and any(artifacts.iterdir()))
+
+    def _log(self, service: str) -> Path:
+        return self._directory / LOGS / f"{service}.log"
+
+    def _running_supervisor(self, memory: Memory) -> tuple[Supervisor | None, Memory]:
+        """supervisord if it answers and its programs are there; else everything that may be left is ended."""
+        client = self._connected(memory)
+        # It may be of an older environment: what it starts is of the new one.
+        if client and Path(memory.environment).is_dir():
+            return client, memory
+        return None, self._end(client, memory)
+
+    def _end(self, client: Supervisor | None, memory: Memory) -> Memory:
+        """Nothing runs; what was applied is still known."""
+        if not memory.is_from_before(self._machine):
+            self._supervision().end_all(client, self._lasting, memory)
+        if memory.run:
+            directories.remove_run_directory(Path(memory.run), self._account)
+        ended = memory.with_(machine=None, supervisor=None, run="", environment="")
+        if ended != memory:
+            write_memory(self._directory, ended)
+        return ended
+
+    def _start_supervisor(self, memory: Memory) -> tuple[Supervisor, Memory]:
+        run = directories.make_run_directory(self._account)
+        # Kept before the start, so that what an interrupted `up` leaves is found by the next.
+        memory = memory.with_(machine=self._machine, run=str(run), environment=str(self._environment.path))
+        write_memory(self._directory, memory)
+        self._make_database(memory)
+        client, mark = self._supervision().start(run)
+        memory = memory.with_(supervisor=mark)
+        write_memory(self._directory, memory)
+        return client, memory
+
+    def _make_database(self, memory: Memory) -> None:
+        """An initialised database directory; made aside and renamed, so that half of one is never taken for whole."""
+        data = self._directory / POSTGRES_DATA
+        if not self._stack.own_backend or data.exists():
+            return
+        directories.remove_tree(self._directory / POSTGRES_NEW)
+        self._run(memory, INITDB)
+        (self._directory / POSTGRES_NEW).rename(data)
+
+    def _run(self, memory: Memory, name: str, argv: tuple[str, ...] = (), timeout: float = 120) -> process.Completed:
+        """A process of the stack beside supervisord, run to its end."""
+        return process.run(
+            launcher_argv(self._environment.programs, LAUNCHER, name, argv),
+            cwd=self._directory,
+            env=self._supervision().environment(Path(memory.run)),
+            identity=self._account.identity,
+            timeout=timeout,
+        )
+
+    def _tell_limits(self, reporter: Reporter) -> None:
+        # For whatever directory that is typed in.
+        again = f"provision up --stack {shlex.quote(str(self._directory))}"
+        reporter.note("reboot", f"this stack does not come back by itself after a reboot: `{again}` starts it again")
+        if not self._stack.login:
+            reporter.note("access", "everyone with an account on this machine can reach it (server.auth: basic asks for a login)")
+
+
+def embedded_runtime(stack: Stack, place: Place) -> EmbeddedRuntime:
+    """The embedded runtime for whoever runs this, on this machine."""
+    account = current_account()
+    data = data_directory()
+    build = stack.settings.build
+    environment = ServerEnvironment(
+        data,
+        shipped_recipe(),
+        choose_interpreter(account, data),
+        index_url=build.index_url or "",
+        ca_file=place.directory / build.ca_file if build.ca_file else None,
+    )
+    return EmbeddedRuntime(stack, place, account=account, environment=environment, machine=this_machine())
+
+
+def _observed_bootstrap(memory: Memory, *, running: bool) -> ObservedService:
+    """Done counts for as long as the stack runs: at the next start secrets and stores may be others."""
+    fingerprint = memory.applied[BOOTSTRAP]
+    if memory.bootstrap != "done":
+        return ObservedService(BOOTSTRAP, "failed", fingerprint, memory.bootstrap)
+    return ObservedService(BOOTSTRAP, "done", fingerprint) if running else ObservedService(BOOTSTRAP, "stopped", fingerprint)
+
+
+def _fingerprint(daemon: Daemon, files: Mapping[str, RenderedFile]) -> str:
+    """`PROCESS.CONTENT`: either changes when the service has to be started anew, the first where nothing can take its place.
+
+    The first is of what supervisord and the launcher do for it; the second of its command line, environment, and the files that it reads.
+    """
+    kept = [render_program(daemon, 0).encode(), repr(daemon.listen).encode()] if daemon.lasting else []
+    parts = [render_launcher([daemon]).encode()]
+    for path, file in sorted(files.items()):
+        if any(path == name or path.startswith(f"{name}/") for name in daemon.reads):
+            parts += [path.encode(), file.content]
+    return f"{_digest(kept)}.{_digest(parts)}"
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(f"{len(part)}\0".encode() + part)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,96 @@
+"""What the embedded runtime remembers in the stack's data: machine, processes, what was applied; no secret in it."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from provisioner.errors import PreflightError
+from provisioner.runtimes.embedded.process_id import Mark
+from provisioner.runtimes.embedded.processes import MEMORY_FILE
+from provisioner.system import process
+from provisioner.system.host import LocalHost
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Machine:
+    """This machine's name, and an identity of the time since it booted in which process numbers mean something."""
+
+    name: str
+    boot: str
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What was started, where, and with which configuration."""
+
+    machine: Machine | None = None
+    """Where it runs, or ran when it was not ended in order; None when it was."""
+    run: str = ""
+    """The directory of unix sockets."""
+    environment: str = ""
+    """The server environment that supervisord was started from."""
+    supervisor: Mark | None = None
+    applied: Mapping[str, str] = field(default_factory=dict)
+    """The fingerprint of each service as it was last started."""
+    bootstrap: str = ""
+    """"" before it ran, `done`, or what went wrong."""
+
+    @property
+    def run_exists(self) -> bool:
+        """Whether the directory of unix sockets is still there; systems clean /tmp."""
+        return bool(self.run) and Path(self.run).is_dir()
+
+    def with_(self, **changes: object) -> Memory:
+        """A copy with these values."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    def is_elsewhere(self, here: Machine) -> bool:
+        """Whether another machine runs it: a reboot changes the boot alone, a new host name alone is no other machine."""
+        return self.machine is not None and self.machine.boot != here.boot and self.machine.name != here.name
+
+    def is_from_before(self, here: Machine) -> bool:
+        """Whether its processes ended with a former boot."""
+        return self.machine is not None and self.machine.boot != here.boot
+
+
+def this_machine() -> Machine:
+    """This machine; containers are machines of their own, since their process numbers are."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip() + str(Path("/proc/self/ns/pid").readlink()).removeprefix("pid:")
+    except OSError:
+        boot = process.run(["sysctl", "-n", "kern.bootsessionuuid"], timeout=10, check=False).text
+    return Machine(socket.gethostname(), boot)
+
+
+def read_memory(directory: Path) -> Memory:
+    """What the stack's data remembers; the empty memory when there is none."""
+    path = directory / MEMORY_FILE
+    content = LocalHost().get(path)
+    if content is None:
+        return Memory()
+    try:
+        data = json.loads(content)
+        if data.pop("format") != FORMAT:
+            raise ValueError("another format")
+        machine = Machine(**data.pop("machine")) if data["machine"] else data.pop("machine")
+        supervisor = Mark(**data.pop("supervisor")) if data["supervisor"] else data.pop("supervisor")
+        return Memory(machine=machine, supervisor=supervisor, **data)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise PreflightError(
+            "what the embedded runtime remembers cannot be understood",
+            where=str(path),
+            why=str(error),
+            hint="use the version of provision that made it; or end the stack's processes yourself and remove the file",
+        ) from None
+
+
+def write_memory(directory: Path, memory: Memory) -> None:
+    """The memory kept in the stack's data."""
+    content = json.dumps({"format": FORMAT, **asdict(memory)}, indent=2) + "\n"
+    LocalHost().put(content.encode(), directory / MEMORY_FILE, 0o600)

@@ -1,0 +1,227 @@
+"""supervisord of one stack: started detached, found again, and ended with everything below it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from provisioner.errors import CommandFailed, Unhealthy
+from provisioner.model.plan import ObservedService, State
+from provisioner.runtimes.base import Usage
+from provisioner.runtimes.embedded import process_id
+from provisioner.runtimes.embedded.process_id import Mark
+from provisioner.runtimes.embedded.processes import RUN_VARIABLE, Programs, supervisord_argv
+from provisioner.runtimes.embedded.service_user import Account
+from provisioner.runtimes.embedded.state import Memory
+from provisioner.runtimes.embedded.supervisor_rpc import ProcessInfo, Refused, Supervisor, Unreachable
+from provisioner.runtimes.embedded.supervisord_conf import LOGS, SOCKET, SUPERVISORD_CONF, Daemon
+from provisioner.system import process
+from provisioner.system.host import LocalHost
+from provisioner.system.memory import ended_for_memory, used_by
+
+START_DEADLINE = 30.0
+# After supervisord was killed the kernel ends its children; PostgreSQL writes a checkpoint first.
+LEFTOVER_DEADLINE = 30.0
+FLAPPING_STARTS = 4
+FLAPPING_SECONDS = 90.0
+_STATES: dict[str, State] = {
+    "STOPPED": "stopped",
+    "STARTING": "starting",
+    "RUNNING": "running",
+    "BACKOFF": "ill",
+    "STOPPING": "stopped",
+    "EXITED": "failed",
+    "FATAL": "failed",
+}
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of a service, as the launcher noted it."""
+
+    at: float
+    mark: Mark
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """The processes of one stack: where, as whom, from which programs."""
+
+    directory: Path
+    account: Account
+    programs: Programs
+
+    def environment(self, run: Path) -> dict[str, str]:
+        """What supervisord and the launcher are started with."""
+        return {
+            "PATH": f"{self.programs.folder}:/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(self.directory),
+            "LANG": "C.UTF-8",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            RUN_VARIABLE: str(run),
+        }
+
+    def connect(self, memory: Memory) -> Supervisor | None:
+        """supervisord, if it answers."""
+        if not memory.run:
+            return None
+        client = Supervisor(Path(memory.run) / SOCKET)
+        try:
+            client.pid()
+        except Unreachable:
+            return None
+        return client
+
+    def start(self, run: Path) -> tuple[Supervisor, Mark]:
+        """A new supervisord, with no service started yet; it outlives this command."""
+        argv = supervisord_argv(self.programs, SUPERVISORD_CONF)
+        try:
+            process.run(argv, cwd=self.directory, env=self.environment(run), identity=self.account.identity, timeout=START_DEADLINE)
+        except CommandFailed as failure:
+            raise self._not_started(failure.why) from None
+        client = Supervisor(run / SOCKET)
+        until = time.monotonic() + START_DEADLINE
+        while True:
+            with suppress(Unreachable):
+                mark = process_id.mark_of(client.pid())
+                if mark:
+                    return client, mark
+            if time.monotonic() > until:
+                raise self._not_started(tail(self.directory / LOGS / "supervisord.log", 20))
+            time.sleep(0.02)
+
+    def observe(self, daemon: Daemon, info: ProcessInfo | None, memory: Memory) -> ObservedService:
+        """One service as it is now."""
+        fingerprint = memory.applied.get(daemon.name, "")
+        if not fingerprint:
+            return ObservedService(daemon.name, "absent")
+        starts = read_starts(memory, daemon.name)
+        if info is not None:
+            state, detail = _state(info, starts)
+            if state in {"ill", "failed"}:
+                detail = read_taken(memory, daemon.name) or detail
+            return ObservedService(daemon.name, state, fingerprint, detail, str(info.pid or ""))
+        if starts and process_id.is_alive(starts[-1].mark):
+            return ObservedService(daemon.name, "ill", fingerprint, "it runs, but supervisord, which keeps it alive, is gone")
+        if memory.supervisor and not memory.run_exists and process_id.is_alive(memory.supervisor):
+            return ObservedService(daemon.name, "ill", fingerprint, f"its directory of sockets {memory.run} was removed")
+        return ObservedService(daemon.name, "stopped", fingerprint, "")
+
+    def usage(self, daemon: Daemon, info: ProcessInfo | None, memory: Memory) -> Usage:
+        """What the service uses; a process that was killed counts as ended for memory where the kernel has ended any for that."""
+        killed = _count(self.directory / LOGS / "supervisord.log", f"exited: {daemon.name} (terminated by SIGKILL")
+        killed += _count(self.directory / LOGS / f"{daemon.name}.log", f"{daemon.name}: killed by SIGKILL")
+        return Usage(
+            used_by(info.pid) if info and info.pid else None,
+            restarts=max(0, len(read_starts(memory, daemon.name)) - 1),
+            killed=min(killed, ended_for_memory()) if killed else 0,
+        )
+
+    def end_all(self, client: Supervisor | None, lasting: Sequence[Daemon], memory: Memory) -> None:
+        """Nothing of the stack runs: services in the opposite of their start order, then supervisord, then what was left over."""
+        names = [daemon.name for daemon in lasting]
+        marks = [starts[-1].mark for name in names if (starts := read_starts(memory, name))]
+        own = self._own([memory.supervisor] if memory.supervisor else [])
+        if client:
+            with suppress(Unreachable, Refused):
+                own = self._own([mark] if (mark := process_id.mark_of(client.pid())) else [])
+                for daemon in reversed(lasting):
+                    client.stop(daemon.name, daemon.grace_seconds)
+                client.shutdown()
+                process_id.wait_for_end(own, 10)
+        grace = sum(daemon.grace_seconds for daemon in lasting)
+        # SIGTERM makes supervisord end its children in order first.
+        left = process_id.end_for_sure(own, signal.SIGTERM, grace)
+        late = process_id.wait_for_end(self._own(marks), LEFTOVER_DEADLINE)
+        left += process_id.end_for_sure(late, signal.SIGINT, LEFTOVER_DEADLINE)
+        if left:
+            raise Unhealthy(
+                f"process {left[0].pid} of this stack does not end",
+                where=str(self.directory),
+                why="not even SIGKILL ended it: it waits for a disk or a device",
+                hint="look at that disk, or restart the machine",
+                left_as="the other processes were ended; no data was removed",
+            )
+
+    def _own(self, marks: Sequence[Mark]) -> list[Mark]:
+        """Those that run as the account: the list comes from files that the account can write."""
+        return [mark for mark in marks if process_id.is_alive(mark) and process_id.belongs_to(mark, self.account.uid)]
+
+    def _not_started(self, why: str) -> Unhealthy:
+        return Unhealthy(
+            "supervisord, which keeps the services alive, does not start",
+            where=str(self.directory / LOGS / "supervisord.log"),
+            why=why,
+            hint="mend what it says, then run `provision up` again",
+            left_as="no service was started; no data was removed",
+        )
+
+
+def read_starts(memory: Memory, name: str) -> list[Start]:
+    """The last starts of that service in this run of the stack."""
+    if not memory.run:
+        return []
+    try:
+        lines = (Path(memory.run) / f"{name}.starts").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    starts = []
+    for line in lines:
+        with suppress(ValueError):
+            at, pid, started = line.split()
+            # Where the launcher cannot know the kernel's start time, the clock's stands in for it.
+            starts.append(Start(float(at), Mark(int(pid), started if started != "-" else at)))
+    return starts
+
+
+def read_taken(memory: Memory, name: str) -> str:
+    """Which port of that service another program had when it was last started, in the launcher's words; "" for none."""
+    return read_note(memory, name, "taken") or ""
+
+
+def read_note(memory: Memory, name: str, kind: str) -> str | None:
+    """What the launcher of that service has written of its last start: which port was `taken`, whether it is `ready` or has `failed`.
+
+    `alone` when the process before has ended.
+    """
+    try:
+        return (Path(memory.run) / f"{name}.{kind}").read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+
+
+def forget_starts(memory: Memory, name: str) -> None:
+    """Starts that somebody asked for are no sign of illness."""
+    for kind in ("starts", "taken", "ready", "failed", "alone"):
+        with suppress(OSError):
+            (Path(memory.run) / f"{name}.{kind}").unlink()
+
+
+def tail(path: Path, lines: int) -> str:
+    """The last lines of a log and, where it was just rotated, of the one before."""
+    found: list[str] = []
+    for one in (path, path.with_name(f"{path.name}.1")):
+        if len(found) < lines and one.is_file() and not one.is_symlink():
+            with one.open("rb") as file:
+                file.seek(max(0, one.stat().st_size - 400 * lines))
+                found = file.read().decode(errors="replace").splitlines()[-(lines - len(found)) :] + found
+    return "\n".join(found[-lines:])
+
+
+def _count(log: Path, text: str) -> int:
+    content = LocalHost().get(log) if not log.is_symlink() else None
+    return (content or b"").decode(errors="replace").count(text)
+
+
+def _state(info: ProcessInfo, starts: Sequence[Start]) -> tuple[State, str]:
+    state = _STATES.get(info.state, "failed")
+    recent = [start for start in starts if time.time() - start.at < FLAPPING_SECONDS]
+    if state in {"running", "starting"} and len(recent) >= FLAPPING_STARTS:
+        return "ill", f"started {len(recent)} times within {FLAPPING_SECONDS:.0f} s"
+    if state == "running":
+        return state, f"pid {info.pid}, up {info.up_seconds} s"
+    return state, info.detail

@@ -1,0 +1,1 @@
+"""One stack on one host: its directory, secrets, checks and changes."""

@@ -1,0 +1,63 @@
+"""A change of a stack on a server: an audit line for each, and the version before when this one does not get healthy."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import socket
+import time
+from collections.abc import Iterator
+
+import provisioner
+from provisioner.errors import CommandFailed, ProvisionError
+from provisioner.output import Reporter
+from provisioner.stack.changeset import go_back, keep
+from provisioner.stack.directory import OpenStack
+from provisioner.stack.work import Work
+from provisioner.system.ssh import LOST, SSHHost
+
+AUDIT_LOG = "audit.log"
+
+
+@contextlib.contextmanager
+def changing(opened: OpenStack, command: str, work: Work, reporter: Reporter) -> Iterator[None]:
+    """The work done inside, on a server: told in the audit log, and undone when it fails over what served before."""
+    if not opened.host.name or not work:
+        yield
+        return
+    kept = keep(opened, work)
+    what = work.plan.summary or f"files: {', '.join(work.files)}"
+    try:
+        yield
+    except ProvisionError as error:
+        if is_lost(error):
+            raise
+        went_back = kept is not None and go_back(opened, kept, work, error, reporter)
+        with contextlib.suppress(ProvisionError):
+            audit(opened, command, f"failed: {error.what}{', went back' if went_back else ''}", what)
+        raise
+    audit(opened, command, "done", what)
+
+
+def audit(opened: OpenStack, command: str, outcome: str, what: str = "") -> None:
+    """One line of JSON on the server: when, who from where, which command, how it ended; nothing for a stack of this machine."""
+    if not isinstance(opened.host, SSHHost):
+        return
+    facts = opened.host.facts
+    line = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "who": f"{getpass.getuser()}@{socket.gethostname()}",
+        "account": facts.get("user", ""),
+        "from": facts.get("connection", "").partition(" ")[0],
+        "command": command,
+        "version": provisioner.__version__,
+        "outcome": outcome,
+        "what": what,
+    }
+    opened.host.append(json.dumps(line), opened.directory / AUDIT_LOG, 0o600)
+
+
+def is_lost(error: ProvisionError) -> bool:
+    """Whether it is the error of a connection that was lost."""
+    return isinstance(error, CommandFailed) and error.code == LOST

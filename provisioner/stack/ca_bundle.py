@@ -1,0 +1,76 @@
+"""The private certificates that clients need to believe a front door: found once it runs, kept in the stack's directory."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from provisioner.errors import Unhealthy
+from provisioner.model.stack import Stack
+from provisioner.output import Reporter
+from provisioner.runtimes.base import Runtime
+from provisioner.stack.directory import CA_FILE, OpenStack, clients_ca
+from provisioner.system.certificates import is_root, read_chain
+from provisioner.system.host import LocalHost
+
+DEADLINE = 30.0
+
+
+def keep_clients_ca(opened: OpenStack, stack: Stack, runtime: Runtime, changed: bool, reporter: Reporter) -> None:
+    """The file is as the running front door needs it, or gone; asked of the runtime only after a change."""
+    now = clients_ca(opened)
+    if now is not None and not changed:
+        return
+    wanted = _found(opened, stack, runtime)
+    if wanted == now:
+        return
+    path = opened.directory / CA_FILE
+    if wanted is None:
+        opened.host.remove(path)
+        return
+    opened.host.put(wanted, path, 0o644)
+    reporter.step(
+        "created" if now is None else "changed", CA_FILE, "what clients need to believe the certificate; `provision link` hands it on"
+    )
+
+
+def ca_path(opened: OpenStack) -> Path | None:
+    """The file of those certificates for clients of this machine: of a stack on a server a copy beside its settings; None without any."""
+    content = clients_ca(opened)
+    path = opened.source / CA_FILE
+    if content is None:
+        return None
+    if opened.here and LocalHost().get(path) != content:
+        LocalHost().put(content, path, 0o644)
+    return path
+
+
+def _found(opened: OpenStack, stack: Stack, runtime: Runtime) -> bytes | None:
+    server = stack.settings.server
+    if server.tls == "internal":
+        return _own(runtime)
+    if server.tls == "acme" and server.acme_ca_file:
+        return opened.own_file(server.acme_ca_file)
+    if server.tls == "files":
+        from cryptography.hazmat.primitives.serialization import Encoding
+
+        last = read_chain(opened.own_file(server.tls_certificate or "") or b"")[-1]
+        return last.public_bytes(Encoding.PEM) if is_root(last) else None
+    return None
+
+
+def _own(runtime: Runtime) -> bytes:
+    """The root of the front door's own authority, which it makes when it first starts."""
+    end = time.monotonic() + DEADLINE
+    while True:
+        if found := runtime.certificate_authority():
+            return found
+        if time.monotonic() > end:
+            raise Unhealthy(
+                f"the front door made no certificate authority within {DEADLINE:.0f} s",
+                where="service proxy",
+                why=runtime.logs("proxy", 10),
+                hint="`provision logs proxy` shows what it waits for",
+                left_as="the services run; no data was removed",
+            )
+        time.sleep(0.2)

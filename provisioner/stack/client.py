@@ -1,0 +1,77 @@
+"""A client of one stack's front door, which sees that it is this stack's before it sends anything."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+from provisioner.model.proxy import origin_of
+from provisioner.model.secret import Secret
+from provisioner.model.stack import ADMIN_LOGIN
+from provisioner.runtimes.caddyfile import IDENTITY_PATH
+from provisioner.stack.context import FrontDoor
+from provisioner.system.certificates import clients_ca_file
+from provisioner.system.http import Rest, RestError
+
+_HINT = "stop what answers there, or set another server.port in provision.yml; then `provision up`"
+
+
+class OtherServer(RestError):
+    """Another server answers than the one that was meant."""
+
+    def __init__(self, message: str, hint: str, *, lasting: bool) -> None:
+        super().__init__(0, message, hint, lasting=lasting)
+
+
+class StackRest(Rest):
+    """A client that asks who answers before its first call: a login goes to the stack that it is for, and to no other server."""
+
+    def __init__(self, uri: str, *, identity: str, hint: str = _HINT, username: str = "", password: str = "", **options: Any) -> None:
+        """`identity` is the stack's, or "" where none is known; `hint` says what to do about another server."""
+        super().__init__(uri, username=username, password=password, **options)
+        self._stranger = Rest(uri, **options)
+        self._identity = identity
+        self._hint = hint
+
+    def _send(self, method: str, path: str, body: bytes | None, content_type: str) -> bytes:
+        if self._identity:
+            self._refuse_other()
+            self._identity = ""
+        return super()._send(method, path, body, content_type)
+
+    def _refuse_other(self) -> None:
+        """OtherServer when it is another; lasting when that is another stack."""
+        found = identity_of(self._stranger)
+        if found != self._identity:
+            who = "another stack answers" if found else "a server answers that does not say it is the one it should be"
+            raise OtherServer(f"{self.uri}: {who}", self._hint, lasting=bool(found))
+
+
+def identity_of(rest: Rest) -> str:
+    """The identity of the stack that answers; "" for a server that tells none. RestError when nothing answers, or not to this name."""
+    try:
+        content = rest.get_bytes(IDENTITY_PATH)
+    except RestError as error:
+        if error.status in {0, 421}:
+            raise
+        return ""
+    try:
+        return str(json.loads(content)["stack"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def client(door: FrontDoor, public_url: str, password: Secret | None, timeout: float = 10) -> StackRest:
+    """A client that reaches the front door here, names it as everybody else does, and believes its certificate as they do."""
+    return StackRest(
+        public_url if door.tls else f"http://{door.address}",
+        identity=door.identity,
+        connect=door.address,
+        host=urlsplit(public_url).netloc,
+        origin=origin_of(public_url),
+        username=ADMIN_LOGIN if password else "",
+        password=password.reveal() if password else "",
+        timeout=timeout,
+        trusted=door.ca or clients_ca_file(""),
+    )

@@ -1,0 +1,114 @@
+"""The runtime of an opened stack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provisioner.errors import PreflightError, ProvisionError, Unhealthy
+from provisioner.model.proxy import DEFAULT_PORT, default_port, ends_tls, in_url, local_address
+from provisioner.model.stack import RuntimeKind, Stack, build_stack
+from provisioner.output import Reporter
+from provisioner.runtimes.base import Place, Runtime, RuntimeChoice
+from provisioner.runtimes.choose import choose_runtime
+from provisioner.runtimes.docker.compose_file import port_in_env
+from provisioner.stack.directory import OpenStack, clients_ca
+from provisioner.system import ports
+
+
+@dataclass(frozen=True)
+class FrontDoor:
+    """A front door as this machine reaches it: HOST:PORT, whether it speaks TLS, and the private certificates to believe it by."""
+
+    address: str
+    tls: bool = False
+    ca: bytes | None = None
+    identity: str = ""
+    """Which stack answers there; "" where that is not known."""
+
+
+def stack_port(opened: OpenStack) -> int:
+    """The front door's port: the user's (with TLS that of the public URL), the one found before, or the default."""
+    server = opened.settings.server
+    if server.port or ends_tls(server):
+        return server.port or default_port(server)
+    # `render` chooses one for who starts the stack without us.
+    return opened.state.port or port_in_env(opened.host.get(opened.directory / ".env")) or default_port(server)
+
+
+def may_choose_port(opened: OpenStack) -> bool:
+    """Whether the user named no port, and nobody has the address: the stack was never checked."""
+    server = opened.settings.server
+    unknown = opened.state.port is None or not opened.state.checked
+    return server.port is None and unknown and not ends_tls(server) and not opened.host.name
+
+
+def next_free_port(opened: OpenStack, port: int, reporter: Reporter) -> int | None:
+    """The first free port after one that is taken, which is told; None when there is none near."""
+    held_by = opened.host.holder(port)
+    free = ports.next_free(opened.settings.server.bind, max(port, DEFAULT_PORT) + 1)
+    if free:
+        reporter.step("chosen", "port", f"{free}, since {port} is taken" + (f" by {held_by}" if held_by else ""))
+    return free
+
+
+def make_runtime(opened: OpenStack, stack: Stack, port: int, identity: str = "") -> Runtime:
+    """The runtime of that kind on the stack's directory and host; `identity` for a stack that has none yet."""
+    state = opened.state
+    place = Place(opened.directory, opened.project, port, opened.here, state.identity or identity, new=not state.checked)
+    if stack.runtime == "docker":
+        from provisioner.runtimes.docker.runtime import DockerRuntime
+
+        return DockerRuntime(stack, place, opened.host)
+    from provisioner.runtimes.embedded.runtime import embedded_runtime
+
+    return embedded_runtime(stack, place)
+
+
+def choose(opened: OpenStack, option: RuntimeKind | None) -> RuntimeChoice:
+    """The runtime that a first or later `up` of this stack takes, and why."""
+    if opened.host.name:
+        if option == "embedded":
+            raise PreflightError("a stack on another machine runs on Docker", where="--runtime", hint="leave --runtime out")
+        return RuntimeChoice("docker", "a stack on another machine runs on it")
+
+    def why_not_docker() -> str:
+        try:
+            make_runtime(opened, build_stack(opened.settings, "docker"), stack_port(opened)).preflight()
+        except ProvisionError as error:
+            return error.what
+        return ""
+
+    return choose_runtime(option, opened.state.runtime, why_not_docker)
+
+
+def existing_runtime(opened: OpenStack) -> tuple[Stack, Runtime] | None:
+    """The stack and its runtime as they were made; None when this stack was never brought up."""
+    if not opened.state.runtime:
+        return None
+    stack = build_stack(opened.settings, opened.state.runtime)
+    return stack, make_runtime(opened, stack, stack_port(opened))
+
+
+def made_runtime(opened: OpenStack) -> tuple[Stack, Runtime]:
+    """The stack and its runtime as they were made; Unhealthy when this stack was never brought up."""
+    existing = existing_runtime(opened)
+    if existing is None:
+        raise never_made(opened)
+    return existing
+
+
+def never_made(opened: OpenStack) -> Unhealthy:
+    """What is wrong with a stack that was never brought up."""
+    return Unhealthy("this stack was never brought up", where=opened.place, hint="`provision up` starts it")
+
+
+def tracking_uri(opened: OpenStack, port: int) -> str:
+    """What clients use: the public address, or this machine's."""
+    server = opened.settings.server
+    return server.public_url or f"http://{in_url(server.bind)}:{port}"
+
+
+def front_door(opened: OpenStack, port: int) -> FrontDoor:
+    """Where this machine reaches the front door, and how."""
+    server = opened.settings.server
+    return FrontDoor(opened.host.reach(f"{local_address(server.bind)}:{port}"), ends_tls(server), clients_ca(opened), opened.state.identity)

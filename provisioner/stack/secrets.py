@@ -1,0 +1,125 @@
+"""The stack's secret files: made once, never over existing data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from provisioner.errors import PreflightError, WouldLoseData
+from provisioner.model.secret import Secret, SecretSpec, generate
+from provisioner.model.stack import Stack
+from provisioner.output import Reporter
+from provisioner.stack.directory import OpenStack
+from provisioner.system.host import Host
+
+FOLDER = "secrets"
+# Compose mounts a secret file with the owner and mode that it has here, and services run as other users; the
+# directory, which nobody else can enter, is what guards it.
+FILE_MODE = 0o444
+FOLDER_MODE = 0o700
+
+
+def missing_secrets(opened: OpenStack, stack: Stack) -> list[SecretSpec]:
+    """The secrets that the stack needs and its directory lacks."""
+    kept = opened.host.read([opened.directory / FOLDER / spec.name for spec in stack.secrets])
+    return [spec for spec in stack.secrets if _is_missing(opened, spec, kept[opened.directory / FOLDER / spec.name])]
+
+
+def given_anew(opened: OpenStack, stack: Stack, environ: Mapping[str, str], reporter: Reporter) -> list[SecretSpec]:
+    """The secrets that the environment has another value of than their file, which has never worked; one that has is said to be kept."""
+    asked = [spec for spec in stack.secrets if spec.from_env and environ.get(spec.from_env)]
+    kept = opened.host.read([opened.directory / FOLDER / spec.name for spec in asked])
+    anew = []
+    for spec in asked:
+        value = (kept[opened.directory / FOLDER / spec.name] or b"").decode(errors="replace").strip()
+        if not value or value == environ[spec.from_env]:
+            continue
+        if _has_worked(opened, spec):
+            reporter.step("kept", "secrets", f"{opened.place}/{FOLDER}/{spec.name}, which has worked; {spec.from_env} has another value")
+        else:
+            anew.append(spec)
+    return anew
+
+
+def _has_worked(opened: OpenStack, spec: SecretSpec) -> bool:
+    # A stack from before that was kept was checked as a whole.
+    return spec.name in (opened.state.worked or (opened.state.secrets if opened.state.checked else ()))
+
+
+def refuse_lost_secrets(opened: OpenStack, missing: list[SecretSpec], has_data: bool) -> None:
+    """WouldLoseData when secrets are gone that existing data was made with: new ones would not open it."""
+    known = set(opened.state.secrets)
+    lost = [spec.name for spec in missing if not spec.from_file and (spec.name in known or not known)]
+    if has_data and lost:
+        raise WouldLoseData(
+            f"secrets are gone that this stack's data was made with: {', '.join(lost)}",
+            where=f"{opened.place}/{FOLDER}",
+            why="the stack has data; new secrets would not open it",
+            hint="put the files back from a backup; or, to give the data up, `provision erase` and start anew",
+        )
+
+
+def refuse_ungiven(opened: OpenStack, missing: list[SecretSpec], environ: Mapping[str, str]) -> None:
+    """PreflightError says how to give the secrets that only the user has."""
+    absent = [spec for spec in missing if _value(opened, spec, environ) is None]
+    if absent:
+        names = ", ".join(str(opened.directory / FOLDER / spec.name) for spec in absent)
+        variables = " and ".join(spec.from_env for spec in absent if spec.from_env)
+        raise PreflightError(
+            f"{'; '.join(sorted({spec.purpose for spec in absent}))}: not given yet",
+            where=names,
+            hint=f"write each value into its file, or set {variables} for this one `provision up`",
+        )
+
+
+def make_secrets(opened: OpenStack, missing: list[SecretSpec], environ: Mapping[str, str], reporter: Reporter) -> None:
+    """The missing secrets as files; a user's own come from the environment once. Ask `refuse_ungiven` first."""
+    folder = opened.directory / FOLDER
+    _make_folder(opened.host, folder)
+    for spec in missing:
+        value = _value(opened, spec, environ)
+        if value is not None:
+            opened.host.put(value.reveal().encode(), folder / spec.name, FILE_MODE)
+    generated = [spec.name for spec in missing if spec.generated]
+    if generated:
+        reporter.step("created", "secrets", f"{len(generated)} generated, kept in {opened.place}/{FOLDER} (for your eyes only)")
+    if given := [f"{FOLDER}/{spec.name} from {spec.from_env}" for spec in missing if spec.from_env]:
+        reporter.step("created", "secrets", f"taken from the environment: {', '.join(given)}")
+    for spec in missing:
+        if spec.from_file:
+            reporter.step("copied", "secrets", f"{spec.name} from {spec.from_file}")
+
+
+def read_secret(opened: OpenStack, name: str) -> Secret | None:
+    """The secret's value; None when it is not there."""
+    content = opened.host.get(opened.directory / FOLDER / name)
+    return Secret(content.decode().strip()) if content else None
+
+
+def needed_secret(opened: OpenStack, name: str, instead: str = "") -> Secret:
+    """The secret of a stack that was made; PreflightError where its file is gone, with what can be done `instead`."""
+    secret = read_secret(opened, name)
+    if secret is None:
+        where, hint = f"{opened.place}/{FOLDER}/{name}", f"put the stack's secrets back from a backup{instead}"
+        raise PreflightError(f"the secret {name} is not there", where=where, hint=hint)
+    return secret
+
+
+def _is_missing(opened: OpenStack, spec: SecretSpec, kept: bytes | None) -> bool:
+    # A copy of a file of the user's follows that file.
+    return not kept or bool(spec.from_file and kept != opened.own_file(spec.from_file))
+
+
+def _value(opened: OpenStack, spec: SecretSpec, environ: Mapping[str, str]) -> Secret | None:
+    if spec.generated:
+        return generate()
+    if spec.from_file:
+        return Secret((opened.own_file(spec.from_file) or b"").decode())
+    given = environ.get(spec.from_env)
+    return Secret(given) if given else None
+
+
+def _make_folder(host: Host, folder: Path) -> None:
+    host.make_directory(folder, FOLDER_MODE)
+    if host.get(folder / ".gitignore") is None:
+        host.put(b"*\n", folder / ".gitignore", 0o644)

@@ -1,0 +1,136 @@
+"""The stack's users as MLflow keeps them: its REST API, asked as the admin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from provisioner.errors import PreflightError, ProvisionError, Unhealthy
+from provisioner.model.secret import Secret
+from provisioner.model.stack import ADMIN_LOGIN
+from provisioner.output import Reporter
+from provisioner.stack.checks import API
+from provisioner.stack.client import client
+from provisioner.stack.context import front_door, made_runtime, stack_port, tracking_uri
+from provisioner.stack.directory import OpenStack, find_stack
+from provisioner.stack.secrets import FILE_MODE, FOLDER, read_secret
+from provisioner.system.http import Rest, RestError
+
+API_3 = "/api/3.0/mlflow"
+ADMIN_SECRET = "mlflow_admin_password"  # noqa: S105
+# What `passwd admin` was about to make the admin's password when it was interrupted.
+PENDING = f"{ADMIN_SECRET}.new"
+
+
+class UserServer:
+    """One stack's server and its users; every failed call is an error in words."""
+
+    def __init__(self, opened: OpenStack, password: Secret) -> None:
+        self.opened = opened
+        self._as_admin(password)
+
+    def _as_admin(self, password: Secret) -> None:
+        self._rest: Rest = client(
+            front_door(self.opened, stack_port(self.opened)), tracking_uri(self.opened, stack_port(self.opened)), password
+        )
+
+    def check(self) -> None:
+        """Returns when the server takes the admin's login; one that a change of it left half done is finished first."""
+        pending = self.opened.host.get(self._path(PENDING))
+        try:
+            self._rest.call("GET", f"{API}/users/current")
+        except RestError as error:
+            if error.status != 401 or not pending:
+                raise _explained(error, self.opened) from None
+            self._as_admin(Secret(pending.decode()))
+            self.call("GET", f"{API}/users/current")
+            self._keep(Secret(pending.decode()))
+
+    def call(self, method: str, path: str, payload: object | None = None) -> dict[str, Any]:
+        """The answer; an error in words."""
+        try:
+            return self._rest.call(method, path, payload)
+        except RestError as error:
+            raise _explained(error, self.opened) from None
+
+    def find(self, path: str) -> dict[str, Any] | None:
+        """The answer; None where there is no such thing."""
+        try:
+            return self._rest.call("GET", path)
+        except RestError as error:
+            if error.status == 404:
+                return None
+            raise _explained(error, self.opened) from None
+
+    def user(self, name: str) -> dict[str, Any]:
+        """The user; PreflightError when there is none."""
+        found = self.find(f"{API}/users/get?username={quote(name, safe='')}")
+        if found is None:
+            raise PreflightError(f"there is no user {name}", where=self.opened.place, hint="`provision user list` shows all")
+        return dict(found["user"])
+
+    def change_admin(self, old: Secret, new: Secret) -> None:
+        """The admin's password changed, in the server and in the secret file."""
+        # The new one is on disk before the server has it: an interrupted change locks nobody out.
+        self.opened.host.put(new.reveal().encode(), self._path(PENDING), FILE_MODE)
+        payload = {"username": ADMIN_LOGIN, "password": new.reveal(), "current_password": old.reveal()}
+        self.call("PATCH", f"{API}/users/update-password", payload)
+        self._keep(new)
+
+    def _keep(self, password: Secret) -> None:
+        """The secret file has that password of the admin."""
+        self.opened.host.put(password.reveal().encode(), self._path(ADMIN_SECRET), FILE_MODE)
+        self.opened.host.run(["rm", "-f", str(self._path(PENDING))])
+
+    def _path(self, name: str) -> Path:
+        return self.opened.directory / FOLDER / name
+
+
+def open_users(option: Path | None, reporter: Reporter) -> UserServer:
+    """The users of the stack that a command typed here works on; an error when it has no logins or does not answer."""
+    opened = open_with_login(option, reporter)
+    made_runtime(opened)
+    server = UserServer(opened, admin_password(opened))
+    server.check()
+    return server
+
+
+def open_with_login(option: Path | None, reporter: Reporter) -> OpenStack:
+    """The stack that a command typed here works on; PreflightError when it has no logins."""
+    opened = find_stack(option)
+    opened.announce(reporter)
+    if opened.settings.server.auth == "none":
+        raise PreflightError(
+            "this stack has no logins",
+            where=opened.place,
+            hint="set `server.auth: basic` in provision.yml, then `provision up`",
+        )
+    return opened
+
+
+def admin_password(opened: OpenStack) -> Secret:
+    """The admin's password; Unhealthy where no `up` has made it."""
+    password = read_secret(opened, ADMIN_SECRET)
+    if password is None:
+        where = f"{opened.place}/{FOLDER}/{ADMIN_SECRET}"
+        raise Unhealthy("the admin's password is not there yet", where=where, hint="`provision up` makes it")
+    return password
+
+
+def _explained(error: RestError, opened: OpenStack) -> ProvisionError:
+    if error.status == 401:
+        return Unhealthy(
+            f"the server refuses the login {ADMIN_LOGIN}",
+            where=f"{opened.place}/{FOLDER}/{ADMIN_SECRET}",
+            why="its password was changed elsewhere",
+            hint="write the password into that file, without a line end",
+        )
+    if error.status in {400, 403, 404, 409}:
+        return PreflightError(f"the server refused: {error.message}", where=opened.place)
+    return Unhealthy(
+        "the tracking server does not answer as it should",
+        where=opened.place,
+        why=str(error),
+        hint=error.hint or "`provision status` shows what runs; `provision up` starts it",
+    )

@@ -1,0 +1,1 @@
+"""Changes of YAML that a person wrote: nothing but the changed values moves."""
