@@ -187,6 +187,17 @@ def error_document(error: ProvisionError) -> dict[str, str]:
     }
 
 
+def size(count: float | None) -> str:
+    """`1.5 MB` for people."""
+    if count is None:
+        return "unknown"
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
 def counted(number: int, noun: str) -> str:
     """Return the number and the noun in its form: `1 artifact`, `3 artifacts`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -9,12 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from provisioner.actions.projects import link_projects
+from provisioner.actions.link import link_projects
 from provisioner.errors import PreflightError, ProvisionError, Unhealthy, WouldLoseData
+from provisioner.mlflow_api import API
 from provisioner.output import Reporter, Result
-from provisioner.stack.checks import API
-from provisioner.stack.client import client
-from provisioner.stack.context import front_door, never_made, stack_port, tracking_uri
+from provisioner.stack.context import client, front_door, never_made, stack_port, tracking_uri
 from provisioner.stack.directory import OpenStack, find_stack
 from provisioner.stack.secrets import read_secret
 from provisioner.system.host import LocalHost

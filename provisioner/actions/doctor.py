@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -11,11 +12,11 @@ from provisioner.actions.status import service_problem, service_rows
 from provisioner.errors import PreflightError, ProvisionError, Unhealthy
 from provisioner.kedro.diagnosis import LINK, EnvironmentReport, ProjectReport, project_report
 from provisioner.kedro.project import NotAProject
+from provisioner.kedro.record import LinkRecord
 from provisioner.model.proxy import public_host
 from provisioner.output import CheckResult, Reporter, Result
-from provisioner.stack.client import client
-from provisioner.stack.context import existing_runtime, front_door, stack_port, tracking_uri
-from provisioner.stack.directory import DEFAULT_REASON, OpenStack, find_stack
+from provisioner.stack.context import client, existing_runtime, front_door, stack_port, tracking_uri
+from provisioner.stack.directory import DEFAULT_REASON, OpenStack, find_stack, stack_here
 from provisioner.system.certificates import ends_at, names_of, shown_certificate
 from provisioner.system.http import RestError
 
@@ -53,11 +54,23 @@ def diagnose(project: Path | None, python: Path | None, option: Path | None, rep
 
 def _project(project: Path | None, python: Path | None) -> ProjectReport | None:
     try:
-        return project_report(project or Path.cwd(), python=python)
+        return project_report(project or Path.cwd(), what_helps, python=python)
     except NotAProject:
         if project is not None:
             raise
         return None
+
+
+def what_helps(linked: LinkRecord) -> str:
+    """Return what helps where the server that a project was linked to does not answer; "" where nobody knows which stack that is."""
+    if not linked.stack:
+        return ""
+    stack, project = shlex.quote(linked.stack), shlex.quote(linked.project)
+    start, anew = f"`provision up --stack {stack}`", f"`provision link {project} --stack {stack}`"
+    opened = stack_here(Path(linked.stack))
+    if opened and opened.state.runtime and tracking_uri(opened, stack_port(opened)) != linked.uri:
+        return f"its stack has another address now: {anew}"
+    return f"start the server that the project was linked to: {start}, or link it anew: {anew}"
 
 
 def _diagnose_stack(opened: OpenStack, reporter: Reporter) -> ProvisionError | None:

@@ -1,28 +1,18 @@
-"""End a stack: `down` keeps all data, only `erase` deletes."""
+"""End a stack and keep its data."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from provisioner.actions.status import size
-from provisioner.errors import Declined, ProvisionError
+from provisioner.errors import Declined
 from provisioner.kedro.link import linked_projects
-from provisioner.model.stack import Stack
-from provisioner.output import Reporter, Result, counted
-from provisioner.runtimes.base import Runtime
+from provisioner.output import Reporter, Result
 from provisioner.stack.audit import audit
 from provisioner.stack.context import existing_runtime
-from provisioner.stack.directory import CA_FILE, STATE_FILE, OpenStack, find_stack
-from provisioner.stack.secrets import FOLDER
-from provisioner.system.host import LocalHost
+from provisioner.stack.directory import OpenStack, find_stack
 
-Ask = Callable[[str], bool]
 AskName = Callable[[str], str]
-OWN_FILES = (STATE_FILE, ".env", CA_FILE)
 
 
 def down(option: Path | None, host: str | None, ask_name: AskName, reporter: Reporter) -> Result:
@@ -36,56 +26,17 @@ def down(option: Path | None, host: str | None, ask_name: AskName, reporter: Rep
         return result
     _, runtime = existing
     result.runtime = runtime.kind
-    _confirm_host(opened, host, ask_name, "ends the team's server")
+    confirm_host(opened, host, ask_name, "ends the team's server")
     with opened.host.lock(opened.directory, "down"):
         runtime.stop(reporter)
         audit(opened, "down", "done")
-    linked = _name_linked(opened, result)
+    projects, linked = linked_to(opened)
+    result.data["linked"] = projects
     result.lines = ["all data is kept; `provision up` starts the stack again", *linked]
     return result
 
 
-@dataclass(frozen=True)
-class EraseOptions:
-    """What the user said beforehand: yes, and the host's name."""
-
-    stack: Path | None = None
-    yes: bool = False
-    host: str | None = None
-
-
-def erase(options: EraseOptions, ask: Ask, ask_name: AskName, reporter: Reporter) -> Result:
-    """The stack and all its data gone, after the user said yes; settings and rendered files stay."""
-    option, yes = options.stack, options.yes
-    opened = find_stack(option)
-    opened.announce(reporter)
-    result = Result("erase", stack=str(opened.source))
-    existing = existing_runtime(opened)
-    if existing is None:
-        result.lines = ["this stack was never brought up; there is nothing to erase"]
-        return result
-    stack, runtime = existing
-    result.runtime = runtime.kind
-    linked = _name_linked(opened, result)
-    for line in [*_stores(stack, runtime), f"erases  secrets in {opened.place}/{FOLDER}", *linked]:
-        reporter.note("", line)
-    _confirm_host(opened, options.host, ask_name, "deletes the team's data")
-    # Whoever typed the host's name just now has been asked.
-    asked = bool(opened.host.name) and options.host is None
-    if not yes and not asked and not ask("Delete all of it for good?"):
-        raise Declined("nothing was erased", hint="`provision down` ends the stack and keeps its data")
-    with opened.host.lock(opened.directory, "erase"):
-        runtime.erase(reporter)
-        opened.host.remove(*(opened.directory / name for name in (FOLDER, *OWN_FILES)))
-        audit(opened, "erase", "done")
-    if opened.here:
-        LocalHost().remove(opened.here / CA_FILE)
-    reporter.step("removed", "secrets")
-    result.lines = ["erased; settings and rendered files are still there", *linked]
-    return result
-
-
-def _confirm_host(opened: OpenStack, given: str | None, ask_name: AskName, what: str) -> None:
+def confirm_host(opened: OpenStack, given: str | None, ask_name: AskName, what: str) -> None:
     """Declined unless the host of a stack on a server was named; of a stack on this machine nothing is asked."""
     name = opened.host.name
     if not name:
@@ -96,30 +47,7 @@ def _confirm_host(opened: OpenStack, given: str | None, ask_name: AskName, what:
         raise Declined(f"{name} was not named", where=opened.place, why=seen, hint=f"scripts say it with `--host {name}`")
 
 
-def _stores(stack: Stack, runtime: Runtime) -> list[str]:
-    """Each store with what becomes of it, and how much is in it as far as a running stack can say."""
-    settings, usage = stack.settings, _usage(runtime)
-    database, files = (size(usage.get(key)) for key in ("backend_store_bytes", "artifact_store_bytes"))
-    if not usage:
-        database = files = "how much is unknown while the stack is down"
-    backend = f"erases  all runs and models: the backend store ({database})"
-    objects = usage.get("artifact_objects")
-    artifacts = f"erases  {'all artifacts' if objects is None else counted(objects, 'artifact')} ({files})"
-    return [
-        backend if stack.own_backend else f"keeps   the backend store, which is yours: {settings.backend_store.uri}",
-        artifacts if stack.artifacts != "s3" else f"keeps   the bucket, which is yours: {settings.artifact_store.bucket}",
-    ]
-
-
-def _usage(runtime: Runtime) -> dict[str, Any]:
-    try:
-        return dict(json.loads(runtime.probe("usage")))
-    except (ProvisionError, ValueError):
-        return {}
-
-
-def _name_linked(opened: OpenStack, result: Result) -> list[str]:
-    """Each linked project, since its next `kedro run` would wait minutes for the server that is gone."""
-    projects = linked_projects(str(opened.source))
-    result.data["linked"] = [str(project) for project in projects]
-    return [f"still linked  {project} (its runs fail until the server is back; `provision unlink {project}`)" for project in projects]
+def linked_to(opened: OpenStack) -> tuple[list[str], list[str]]:
+    """Return the linked projects, and a line for each, since its next `kedro run` would wait minutes for the server that is gone."""
+    projects = [str(project) for project in linked_projects(str(opened.source))]
+    return projects, [f"still linked  {one} (its runs fail until the server is back; `provision unlink {one}`)" for one in projects]

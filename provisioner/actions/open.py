@@ -9,8 +9,7 @@ from pathlib import Path
 
 from provisioner.errors import Unhealthy
 from provisioner.output import Reporter, Result
-from provisioner.stack.client import client
-from provisioner.stack.context import front_door, never_made, stack_port, tracking_uri
+from provisioner.stack.context import client, front_door, never_made, stack_port, tracking_uri
 from provisioner.stack.directory import find_stack
 from provisioner.system.http import RestError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from provisioner.actions.projects import stack_credentials
+from provisioner.actions.link import stack_credentials
 from provisioner.errors import ProvisionError
 from provisioner.kedro.link import link
 from provisioner.kedro.old_login import Ask

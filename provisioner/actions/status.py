@@ -13,11 +13,10 @@ from provisioner.errors import ProvisionError, Unhealthy
 from provisioner.kedro.link import linked_projects
 from provisioner.model.plan import SERVES, Observed
 from provisioner.model.stack import Stack
-from provisioner.output import Reporter, Result
+from provisioner.output import Reporter, Result, size
 from provisioner.runtimes.base import SERVER, Runtime, Usage, for_memory
 from provisioner.stack.checks import is_ready, light_checks
-from provisioner.stack.client import client
-from provisioner.stack.context import front_door, made_runtime, stack_port, tracking_uri
+from provisioner.stack.context import client, front_door, made_runtime, stack_port, tracking_uri
 from provisioner.stack.directory import OpenStack, find_stack
 from provisioner.stack.secrets import read_secret
 
@@ -133,14 +132,3 @@ def _who(stack: Stack) -> str:
     if stack.login:
         return "this machine, with a login"
     return "everyone with an account on this machine (server.auth: basic asks for a login)"
-
-
-def size(count: float | None) -> str:
-    """`1.5 MB` for people."""
-    if count is None:
-        return "unknown"
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

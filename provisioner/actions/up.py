@@ -9,7 +9,7 @@ from pathlib import Path
 from secrets import token_hex
 
 import provisioner
-from provisioner.actions.projects import link_projects, next_step
+from provisioner.actions.link import link_projects, next_step
 from provisioner.actions.relink import relink
 from provisioner.actions.status import service_rows
 from provisioner.errors import UNCHANGED, PortTaken, PreflightError, ProvisionError, WouldLoseData
@@ -24,6 +24,7 @@ from provisioner.runtimes.base import PROXY
 from provisioner.runtimes.tls_files import front_door_files
 from provisioner.stack.audit import changing
 from provisioner.stack.ca_bundle import keep_clients_ca
+from provisioner.stack.changeset import Work
 from provisioner.stack.checks import (
     WAIT_TIMEOUT,
     full_checks,
@@ -33,8 +34,7 @@ from provisioner.stack.checks import (
     start_deadline,
     wait_until_answering,
 )
-from provisioner.stack.client import client
-from provisioner.stack.context import choose, front_door, make_runtime, may_choose_port, next_free_port, stack_port, tracking_uri
+from provisioner.stack.context import choose, client, front_door, make_runtime, may_choose_port, next_free_port, stack_port, tracking_uri
 from provisioner.stack.directory import OpenStack, changed_files, closed_files, find_stack, refuse_others_files, write_files
 from provisioner.stack.secrets import (
     given_anew,
@@ -44,7 +44,6 @@ from provisioner.stack.secrets import (
     refuse_lost_secrets,
     refuse_ungiven,
 )
-from provisioner.stack.work import Work
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from typing import Any
 from urllib.parse import quote
 
 from provisioner.errors import PreflightError
+from provisioner.mlflow_api import API, API_3
 from provisioner.model.secret import Secret, generate
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import Reporter, Result
 from provisioner.stack.audit import audit
-from provisioner.stack.checks import API
 from provisioner.stack.context import stack_port, tracking_uri
 from provisioner.stack.directory import clients_ca
-from provisioner.stack.user_admin import API_3, UserServer, admin_password, open_users, open_with_login
+from provisioner.stack.user_admin import UserServer, admin_password, open_users, open_with_login
 
 Ask = Callable[[str], "str | None"]
 LEAST_LENGTH = 12

@@ -65,7 +65,7 @@ def link(
     output: OutputOption = Output.text,
 ) -> None:
     """Write the tracking URI into a Kedro project's mlflow.yml. Then prove that Kedro reads it."""
-    from provisioner.actions.projects import LinkOptions, link_project
+    from provisioner.actions.link import LinkOptions, link_project
 
     ask = known_password(password_stdin)
     options = LinkOptions(project or Path.cwd(), uri, env, python, ca_file, dry_run, user, login.value, ask, not no_check)
@@ -76,7 +76,7 @@ def link(
 
 def unlink(project: ProjectArgument = None, stack: StackOption = None, output: OutputOption = Output.text) -> None:
     """Give a Kedro project's files back as they were before link."""
-    from provisioner.actions.projects import unlink_project
+    from provisioner.actions.unlink import unlink_project
 
     run("unlink", output, lambda reporter: unlink_project(project or Path.cwd(), reporter))
 
@@ -93,7 +93,7 @@ def env(
     output: OutputOption = Output.text,
 ) -> None:
     """Print lines for a shell: eval "$(provision env)". They are for code that is no Kedro project."""
-    from provisioner.actions.projects import ShellOptions, shell_lines
+    from provisioner.actions.env import ShellOptions, shell_lines
 
     options = ShellOptions(uri, user, ca_file)
     run("env", output, lambda reporter: shell_lines(stack, options, reporter))

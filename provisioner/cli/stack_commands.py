@@ -119,7 +119,7 @@ def psql(
 
 def init(stack: StackOption = None, output: OutputOption = Output.text) -> None:
     """Write a provision.yml to edit; `up` needs none."""
-    from provisioner.actions.files import init as action
+    from provisioner.actions.init import init as action
 
     run("init", output, lambda reporter: action(stack, reporter))
 
@@ -131,7 +131,7 @@ def render(
     output: OutputOption = Output.text,
 ) -> None:
     """Write the stack's files and secrets, without starting it."""
-    from provisioner.actions.files import render as action
+    from provisioner.actions.render import render as action
 
     run("render", output, lambda reporter: action(directory, stack, check, reporter))
 
@@ -143,8 +143,8 @@ def erase(
     output: OutputOption = Output.text,
 ) -> None:
     """Delete the stack with all its data, after asking."""
-    from provisioner.actions.down import EraseOptions
-    from provisioner.actions.down import erase as action
+    from provisioner.actions.erase import EraseOptions
+    from provisioner.actions.erase import erase as action
 
     run("erase", output, lambda reporter: action(EraseOptions(stack, yes, host), confirm, _ask_name, reporter))
 

@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,14 @@ from provisioner.kedro.local_runs import LocalRuns, local_runs
 from provisioner.kedro.login import home_login
 from provisioner.kedro.project import KedroProject, environments, find_project
 from provisioner.kedro.record import LinkRecord, load_record, record_folder
+from provisioner.mlflow_api import API, StackRest
 from provisioner.model.login import PASSWORD, USERNAME
 from provisioner.output import counted
-from provisioner.stack.client import StackRest
-from provisioner.stack.context import stack_port, tracking_uri
-from provisioner.stack.directory import stack_here
 from provisioner.system.certificates import CERT_PATH, clients_ca_file
 from provisioner.system.files import read_file
 from provisioner.system.http import Rest, RestError
 from provisioner.system.proxies import swallowing_proxy
 
-_SEARCH = "/api/2.0/mlflow/experiments/search"
 _PAGE = 1000
 _TIMEOUT = 3.0
 WRITES = "writes the address of a tracking server into the project"
@@ -110,15 +107,20 @@ class ProjectReport:
         return all(report.ok for report in self.environments if report.default)
 
 
-def project_report(project: Path, *, python: Path | None = None, timeout: float = _TIMEOUT) -> ProjectReport:
-    """Every environment of the project at the path or above it; contacts the servers that its files name."""
+def project_report(
+    project: Path, what_helps: Callable[[LinkRecord], str], *, python: Path | None = None, timeout: float = _TIMEOUT
+) -> ProjectReport:
+    """Every environment of the project at the path or above it; contacts the servers that its files name.
+
+    `what_helps` says what helps where the server that the project was linked to does not answer; "" where that is not known.
+    """
     found = find_project(project)
     linked = _linked(found)
     interpreter = choose_interpreter(found, python, linked.python if linked else "")
     found = certain_project(found, interpreter)
     names = environments(found)
     answer = ask(found, interpreter, names)
-    mend = what_helps(linked)
+    mend = what_helps(linked) if linked else ""
     servers: dict[tuple[str, RunExperiment, str, str, str], ServerReport] = {}
     reports = []
     for env in names:
@@ -140,18 +142,6 @@ def _linked(project: KedroProject) -> LinkRecord | None:
         return load_record(record_folder(project.path))
     except ProvisionError:
         return None
-
-
-def what_helps(linked: LinkRecord | None) -> str:
-    """Return what helps where the server that a project was linked to does not answer; "" where nobody knows which stack that is."""
-    if linked is None or not linked.stack:
-        return ""
-    stack, project = shlex.quote(linked.stack), shlex.quote(linked.project)
-    start, anew = f"`provision up --stack {stack}`", f"`provision link {project} --stack {stack}`"
-    opened = stack_here(Path(linked.stack))
-    if opened and opened.state.runtime and tracking_uri(opened, stack_port(opened)) != linked.uri:
-        return f"its stack has another address now: {anew}"
-    return f"start the server that the project was linked to: {start}, or link it anew: {anew}"
 
 
 def server_report(
@@ -290,7 +280,7 @@ def _experiments(rest: Rest) -> tuple[int, list[ExperimentReport]]:
     count, bypassing, token = 0, [], ""
     while True:
         payload = {"max_results": _PAGE, **({"page_token": token} if token else {})}
-        page = rest.call("POST", _SEARCH, payload)
+        page = rest.call("POST", f"{API}/experiments/search", payload)
         for found in page.get("experiments", []):
             count += 1
             location = str(found.get("artifact_location", ""))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from provisioner.stack.checks import API
+from provisioner.mlflow_api import API
 from provisioner.system.http import Rest, RestError
 
 

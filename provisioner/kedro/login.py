@@ -11,9 +11,9 @@ from pathlib import Path
 from provisioner.errors import LinkRefused, PreflightError, ProvisionError, Unhealthy
 from provisioner.kedro.placement import Credentials
 from provisioner.kedro.staged_edits import Draft
+from provisioner.mlflow_api import API
 from provisioner.model.login import PASSWORD, USERNAME
 from provisioner.output import CheckResult
-from provisioner.stack.checks import API
 from provisioner.system.certificates import clients_ca_file
 from provisioner.system.files import read_file
 from provisioner.system.http import Rest, RestError

@@ -5,9 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from provisioner.actions.status import size
 from provisioner.model.stack import build_stack
-from provisioner.output import Reporter, counted
+from provisioner.output import Reporter, counted, size
 from provisioner.runtimes.base import Place
 from provisioner.runtimes.docker import images
 from provisioner.runtimes.docker.runtime import DockerRuntime

@@ -6,15 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
+from provisioner.mlflow_api import IDENTITY_PATH
 from provisioner.model.proxy import ends_tls, in_url, is_address, is_public_name, public_host, public_origin, public_path
 from provisioner.model.settings import ServerSettings
 from provisioner.model.stack import Stack
 from provisioner.model.stores import Addresses
 from provisioner.runtimes.digest import digest_of
 
+CADDYFILE = "deploy/caddy/Caddyfile"
 IDENTITY_FILE = "deploy/caddy/identity.json"
-# Which stack answers, so that nobody takes another server for it; an id that is no secret.
-IDENTITY_PATH = "/.well-known/provision"
 CERTIFICATE = "tls.crt"
 # As the tracking server has it, which is asked beside this front door too (`deploy/server/bodies.py`).
 MOST_OF_A_BODY = 20_000_000

@@ -11,8 +11,7 @@ from provisioner.errors import PreflightError
 from provisioner.model.proxy import public_host
 from provisioner.model.stack import Stack
 from provisioner.runtimes.base import RenderedFile
-from provisioner.runtimes.caddyfile import ACME_CA, CERTIFICATE
-from provisioner.runtimes.docker.compose_file import CADDYFILE
+from provisioner.runtimes.caddyfile import ACME_CA, CADDYFILE, CERTIFICATE
 from provisioner.system.certificates import ends_at, is_for, matching_key, names_of, read_chain
 from provisioner.system.host import LocalHost
 

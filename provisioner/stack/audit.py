@@ -12,9 +12,8 @@ from collections.abc import Iterator
 import provisioner
 from provisioner.errors import CommandFailed, ProvisionError
 from provisioner.output import Reporter
-from provisioner.stack.changeset import go_back, keep
+from provisioner.stack.changeset import Work, go_back, keep
 from provisioner.stack.directory import OpenStack
-from provisioner.stack.work import Work
 from provisioner.system.ssh import LOST, SSHHost
 
 AUDIT_LOG = "audit.log"

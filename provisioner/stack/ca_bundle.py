@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from provisioner.errors import Unhealthy
+from provisioner.errors import PreflightError, Unhealthy
 from provisioner.model.stack import Stack
 from provisioner.output import Reporter
 from provisioner.runtimes.base import Runtime
@@ -74,3 +74,15 @@ def _own(runtime: Runtime) -> bytes:
                 left_as="the services run; no data was removed",
             )
         time.sleep(0.2)
+
+
+def given_certificates(path: Path) -> bytes:
+    """The file's content; PreflightError when no client could use it."""
+    try:
+        content = path.read_bytes()
+        read_chain(content)
+    except (OSError, ValueError) as error:
+        raise PreflightError(
+            "the certificates cannot be read", where=str(path), why=str(error), hint="give a PEM file; a stack's own is its ca.crt"
+        ) from None
+    return content

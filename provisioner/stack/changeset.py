@@ -1,4 +1,4 @@
-"""Back to the version that served before: rendered files and containers, with the logs of what failed kept."""
+"""What a change of a stack will do, and the way back to the version that served before, with the logs of what failed kept."""
 
 from __future__ import annotations
 
@@ -8,17 +8,37 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provisioner.errors import NotTakenOver, ProvisionError, Unhealthy
-from provisioner.model.plan import SERVES, Plan, PlannedStep, Verb
+from provisioner.model.plan import SERVES, Observed, Plan, PlannedStep, Verb
+from provisioner.model.secret import SecretSpec
+from provisioner.model.stack import Stack
 from provisioner.output import Reporter
-from provisioner.runtimes.base import Runtime
+from provisioner.runtimes.base import RenderedFile, Runtime
 from provisioner.stack.context import make_runtime, stack_port
 from provisioner.stack.directory import STATE_FILE, OpenStack
 from provisioner.stack.secrets import FILE_MODE, FOLDER
-from provisioner.stack.work import Work
 
 LOG_LINES = 2000
 DEADLINE = 120.0
 LOGS = "logs"
+
+
+@dataclass(frozen=True)
+class Work:
+    """Everything that was decided; `bool()` says whether there is anything to do."""
+
+    stack: Stack
+    runtime: Runtime
+    port: int
+    identity: str
+    observed: Observed
+    wanted: Mapping[str, str]
+    plan: Plan
+    files: Mapping[str, RenderedFile]
+    missing: list[SecretSpec]
+    deadline: float
+
+    def __bool__(self) -> bool:
+        return bool(self.plan or self.files or self.missing)
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from provisioner.errors import PreflightError, ProvisionError, Unhealthy
+from provisioner.mlflow_api import API, ARTIFACTS
 from provisioner.output import CheckResult, Reporter
 from provisioner.runtimes.base import PROXY, Runtime, for_memory, see_log
-from provisioner.runtimes.caddyfile import RETRY_MS, configuration_path
-from provisioner.runtimes.docker.compose_file import CADDYFILE
+from provisioner.runtimes.caddyfile import CADDYFILE, RETRY_MS, configuration_path
 from provisioner.system.http import Rest, RestError
 
 EXPERIMENT = "provision-checks"
 RUN_TAG = "provision.check"
 ARTIFACT = "check.bin"
-API = "/api/2.0/mlflow"
 METRIC_VALUES = 16
 START_DEADLINE = 180.0
 LONGEST_DEADLINE = 86_400.0
@@ -278,8 +277,8 @@ def _check_run(rest: Rest, experiment: str) -> str:
 def _artifact_round_trip(rest: Rest, runtime: Runtime, found: dict[str, Any]) -> CheckResult:
     path = f"{found['artifacts']}/{ARTIFACT}"
     sent = os.urandom(1024)
-    rest.put_bytes(f"/api/2.0/mlflow-artifacts/artifacts/{path}", sent)
-    if rest.get_bytes(f"/api/2.0/mlflow-artifacts/artifacts/{path}") != sent:
+    rest.put_bytes(f"{ARTIFACTS}/{path}", sent)
+    if rest.get_bytes(f"{ARTIFACTS}/{path}") != sent:
         return CheckResult("artifact store", False, "the file came back with other bytes")
     stored = json.loads(runtime.probe("artifact", path))
     if not stored.get("exists") or stored.get("size") != len(sent):

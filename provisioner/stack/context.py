@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from provisioner.errors import PreflightError, ProvisionError, Unhealthy
-from provisioner.model.proxy import DEFAULT_PORT, default_port, ends_tls, in_url, local_address
-from provisioner.model.stack import RuntimeKind, Stack, build_stack
+from provisioner.mlflow_api import StackRest
+from provisioner.model.proxy import DEFAULT_PORT, default_port, ends_tls, in_url, local_address, origin_of
+from provisioner.model.secret import Secret
+from provisioner.model.stack import ADMIN_LOGIN, RuntimeKind, Stack, build_stack
 from provisioner.output import Reporter
 from provisioner.runtimes.base import Place, Runtime, RuntimeChoice
 from provisioner.runtimes.choose import choose_runtime
 from provisioner.runtimes.docker.compose_file import port_in_env
-from provisioner.stack.directory import OpenStack, clients_ca
+from provisioner.stack.directory import OpenStack, clients_ca, find_stack
 from provisioner.system import ports
+from provisioner.system.certificates import clients_ca_file
 
 
 @dataclass(frozen=True)
@@ -112,3 +117,26 @@ def front_door(opened: OpenStack, port: int) -> FrontDoor:
     """Where this machine reaches the front door, and how."""
     server = opened.settings.server
     return FrontDoor(opened.host.reach(f"{local_address(server.bind)}:{port}"), ends_tls(server), clients_ca(opened), opened.state.identity)
+
+
+def made_stack(option: Path | None) -> OpenStack:
+    """Return the stack that a command typed here works on; Unhealthy when it was never brought up."""
+    opened = find_stack(option)
+    if opened.state.runtime is None:
+        raise never_made(opened)
+    return opened
+
+
+def client(door: FrontDoor, public_url: str, password: Secret | None, timeout: float = 10) -> StackRest:
+    """A client that reaches the front door here, names it as everybody else does, and believes its certificate as they do."""
+    return StackRest(
+        public_url if door.tls else f"http://{door.address}",
+        identity=door.identity,
+        connect=door.address,
+        host=urlsplit(public_url).netloc,
+        origin=origin_of(public_url),
+        username=ADMIN_LOGIN if password else "",
+        password=password.reveal() if password else "",
+        timeout=timeout,
+        trusted=door.ca or clients_ca_file(""),
+    )

@@ -7,17 +7,15 @@ from typing import Any
 from urllib.parse import quote
 
 from provisioner.errors import PreflightError, ProvisionError, Unhealthy
+from provisioner.mlflow_api import API
 from provisioner.model.secret import Secret
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import Reporter
-from provisioner.stack.checks import API
-from provisioner.stack.client import client
-from provisioner.stack.context import front_door, made_runtime, stack_port, tracking_uri
+from provisioner.stack.context import client, front_door, made_runtime, stack_port, tracking_uri
 from provisioner.stack.directory import OpenStack, find_stack
 from provisioner.stack.secrets import FILE_MODE, FOLDER, read_secret
 from provisioner.system.http import Rest, RestError
 
-API_3 = "/api/3.0/mlflow"
 ADMIN_SECRET = "mlflow_admin_password"  # noqa: S105
 # What `passwd admin` was about to make the admin's password when it was interrupted.
 PENDING = f"{ADMIN_SECRET}.new"

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.runtimes.caddyfile import CERTIFICATE
-from provisioner.runtimes.docker.compose_file import CADDYFILE
+from provisioner.runtimes.caddyfile import CADDYFILE, CERTIFICATE
 from tests.certificates import Authority, write_pair
 from tests.checks import eventually, running
 from tests.installed import Program

@@ -32,7 +32,7 @@ KINDS = sorted(
 # Each costs more than the rest of `--help` together.
 HEAVY = (
     *["mlflow", "boto3", "botocore", "kedro", "pydantic", "psycopg2", "psutil", "yaml", "rich", "numpy", "pandas", "minio", "uv"],
-    *["provisioner.runtimes", "provisioner.model", "provisioner.render"],
+    *["provisioner.runtimes", "provisioner.model", "provisioner.kedro", "provisioner.stack", "provisioner.remote"],
 )
 
 

@@ -302,12 +302,8 @@ def test_the_json_page_has_every_command_and_explains_every_key() -> None:
 
 # The actions whose results have data, by command; where an action has a name of its own, its file.
 ACTIONS = {
-    **{name: name for name in ("up", "deploy", "down", "status", "logs", "psql", "schema", "demo")},
-    "erase": "down",
-    "open": "open_page",
-    **dict.fromkeys(("init", "render"), "files"),
-    **dict.fromkeys(("link", "unlink", "env"), "projects"),
-    "doctor": "diagnosis",
+    **{name: name for name in ("up", "deploy", "down", "erase", "status", "logs", "psql", "schema", "demo", "open")},
+    **{name: name for name in ("init", "render", "link", "unlink", "env", "doctor")},
     **dict.fromkeys(("credentials", "user add", "user list", "user remove", "user passwd", "user grant"), "users"),
 }
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.kedro.diagnosis import client_remarks, project_report, server_report, what_helps
+from provisioner.actions.doctor import what_helps
+from provisioner.kedro.diagnosis import client_remarks, project_report, server_report
 from provisioner.kedro.experiment import UNKNOWN
 from provisioner.kedro.record import LinkRecord
 from provisioner.model.state import State
@@ -128,7 +129,7 @@ def test_each_environment_is_reported_with_its_reason(server: tuple[str, bool], 
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
-    report = project_report(tmp_path, python=NO_KEDRO)
+    report = project_report(tmp_path, what_helps, python=NO_KEDRO)
     local, prod, twice = report.environments
     assert (local.env, local.default, local.uri) == ("local", True, uri)
     assert local.why == "conf/base/mlflow.yml, line 2"
@@ -177,4 +178,4 @@ def test_what_helps_a_project_whose_server_does_not_answer_names_its_own_stack(t
 
 
 def test_nothing_is_said_of_a_stack_that_nobody_knows() -> None:
-    assert (what_helps(None), what_helps(LinkRecord("/p/shop", "", "http://127.0.0.1:5000", "local", ()))) == ("", "")
+    assert what_helps(LinkRecord("/p/shop", "", "http://127.0.0.1:5000", "local", ())) == ""

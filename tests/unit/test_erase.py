@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.actions.down import EraseOptions, erase
+from provisioner.actions.erase import EraseOptions, erase
 from provisioner.errors import Declined
 from provisioner.model.stack import RuntimeKind
 from provisioner.model.state import State

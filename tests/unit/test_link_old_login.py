@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from provisioner.actions.projects import LinkOptions, link_project
+from provisioner.actions.link import LinkOptions, link_project
 from provisioner.errors import LinkRefused
 from provisioner.kedro.link import Credentials
 from provisioner.kedro.old_login import OldLoginFound, decided

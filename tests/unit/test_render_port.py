@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.actions.files import render
+from provisioner.actions.render import render
 from provisioner.model.proxy import DEFAULT_PORT
 from provisioner.output import Recorder
 from provisioner.stack.context import stack_port

@@ -9,10 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from provisioner.mlflow_api import OtherServer, identity_of
 from provisioner.model.secret import Secret
 from provisioner.runtimes.caddyfile import IDENTITY_PATH, identity_files
-from provisioner.stack.client import OtherServer, client, identity_of
-from provisioner.stack.context import FrontDoor
+from provisioner.stack.context import FrontDoor, client
 from provisioner.system.http import Rest, RestError
 
 OURS = "0123456789abcdef"

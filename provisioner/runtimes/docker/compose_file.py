@@ -21,7 +21,6 @@ DEFAULT_IMAGES = {
     "minio": "pgsty/silo:RELEASE.2026-09-16T00-00-00Z",
     "caddy": "caddy:2.11.7-alpine",
 }
-CADDYFILE = "deploy/caddy/Caddyfile"
 BUILD_CA = "deploy/build-ca.pem"
 FRONT_PORT, REDIRECT_PORT = (address.rpartition(":")[2] for address in (IN_CONTAINERS.front, IN_CONTAINERS.front_http))
 _HEADER = """\

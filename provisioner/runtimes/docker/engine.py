@@ -48,7 +48,7 @@ class Engine:
         return self._host.attach(argv, cwd=self._place.directory, env=self._environment())
 
     def containers(self) -> str:
-        """Every container of the stack's project, a row each for the functions of `docker_cli`."""
+        """Every container of the stack's project, a row each for the functions of `cli.py`."""
         return self.run(cli.list_containers(self._place.project), in_directory=False).text
 
     def explained(self, failure: CommandFailed, left_as: str = UNCHANGED) -> ProvisionError:

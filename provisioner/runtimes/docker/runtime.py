@@ -30,10 +30,10 @@ from provisioner.runtimes.base import (
     report_done,
     see_log,
 )
-from provisioner.runtimes.caddyfile import identity_files, render_caddyfile
+from provisioner.runtimes.caddyfile import CADDYFILE, identity_files, render_caddyfile
 from provisioner.runtimes.docker import cli, images
 from provisioner.runtimes.docker.changes import PROBE, Changes
-from provisioner.runtimes.docker.compose_file import BUILD_CA, CADDYFILE, image_references, render_compose, render_env, server_image
+from provisioner.runtimes.docker.compose_file import BUILD_CA, image_references, render_compose, render_env, server_image
 from provisioner.runtimes.docker.engine import Engine
 from provisioner.runtimes.docker.postgres import INTERRUPT_PSQL, POSTGRES, PSQL, PSQL_UNSEEN, end_initialisation, set_unfinished_aside
 from provisioner.runtimes.docker.preflight import LABEL, check_api, check_label, refuses_threads

@@ -11,7 +11,7 @@ from provisioner.model.proxy import in_url, local_address, redirect_port
 from provisioner.model.stack import POSTGRES_USER, TLS_KEY, Stack, megabytes, postgres_options
 from provisioner.model.stores import Addresses, service_environment
 from provisioner.runtimes.base import Place
-from provisioner.runtimes.docker.compose_file import CADDYFILE
+from provisioner.runtimes.caddyfile import CADDYFILE
 from provisioner.runtimes.embedded.supervisord_conf import LOGS, Daemon
 
 # The directory of unix sockets is not known before the start and may change at the next one: the launcher puts the

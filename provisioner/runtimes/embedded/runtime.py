@@ -18,8 +18,7 @@ from provisioner.model.proxy import ends_tls, redirect_port
 from provisioner.model.stack import MLFLOW_DATABASE, POSTGRES_USER, RuntimeKind, Stack
 from provisioner.output import Reporter
 from provisioner.runtimes.base import PROXY, SERVER, Place, RenderedFile, Usage, check_processor, psql_options, report_done
-from provisioner.runtimes.caddyfile import identity_files, render_caddyfile
-from provisioner.runtimes.docker.compose_file import CADDYFILE
+from provisioner.runtimes.caddyfile import CADDYFILE, identity_files, render_caddyfile
 from provisioner.runtimes.embedded import directories, filesystem
 from provisioner.runtimes.embedded.changes import BOOTSTRAP, Changes
 from provisioner.runtimes.embedded.environment import ServerEnvironment, check_space, make_environment, shipped_recipe

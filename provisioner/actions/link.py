@@ -1,4 +1,4 @@
-"""A stack and the clients that use it: Kedro projects, and whatever reads a shell's environment."""
+"""A tracking server and the Kedro projects that use it."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from provisioner.errors import PreflightError, ProvisionError, Unhealthy
+from provisioner.errors import ProvisionError, Unhealthy
 from provisioner.kedro.experiment import experiment_problem
 from provisioner.kedro.link import Credentials, LinkReport, Proof, link
 from provisioner.kedro.login import check_server, rest_of, shell_login
 from provisioner.kedro.old_login import Ask, OldLoginFound, decided
-from provisioner.kedro.placement import checked_uri, remarks_on_environment
+from provisioner.kedro.placement import checked_uri
 from provisioner.kedro.project import NotAProject, find_project
 from provisioner.kedro.record import OldLogin
-from provisioner.kedro.unlink import unlink
+from provisioner.mlflow_api import OtherServer, identity_of
 from provisioner.model.proxy import is_loopback_url
 from provisioner.model.secret import Secret
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import Reporter, Result
-from provisioner.stack.ca_bundle import ca_path
-from provisioner.stack.client import OtherServer, client, identity_of
-from provisioner.stack.context import front_door, never_made, stack_port, tracking_uri
-from provisioner.stack.directory import OpenStack, clients_ca, find_stack
-from provisioner.stack.secrets import FOLDER, needed_secret
-from provisioner.system.certificates import CERT_PATH, clients_ca_file, read_chain
+from provisioner.stack.ca_bundle import given_certificates
+from provisioner.stack.context import client, front_door, made_stack, stack_port, tracking_uri
+from provisioner.stack.directory import OpenStack, clients_ca
+from provisioner.stack.secrets import needed_secret
+from provisioner.system.certificates import clients_ca_file
 from provisioner.system.http import Rest, RestError
 
 Login = Literal["credentials", "environment", "file"]
@@ -153,10 +152,10 @@ class _Server:
 
 def _server(option: Path | None, options: LinkOptions, result: Result, reporter: Reporter) -> _Server:
     """The one that the user names, else this stack's, with its admin's login."""
-    ca = _certificates(options.ca_file) if options.ca_file else None
+    ca = given_certificates(options.ca_file) if options.ca_file else None
     if options.uri is not None:
         return _Server(options.uri, ca=ca, identity=_identity_there(checked_uri(options.uri), ca) if options.check else "")
-    opened = _made_stack(option)
+    opened = made_stack(option)
     opened.announce(reporter)
     result.stack, result.runtime = str(opened.source), opened.state.runtime or ""
     _refuse_other_server(opened)
@@ -194,12 +193,6 @@ def _colleagues(options: LinkOptions, report: LinkReport, credentials: Credentia
     return lines
 
 
-def unlink_project(project: Path, reporter: Reporter) -> Result:
-    """The project's files as they were before `link`, as far as nobody else changed them."""
-    report = unlink(project, reporter)
-    return Result("unlink", data={"project": str(report.project), "changed": list(report.changed)})
-
-
 def link_projects(
     opened: OpenStack, uri: str, named: tuple[Path, ...], wanted: bool, reporter: Reporter, confirm: Ask | None = None
 ) -> list[Path]:
@@ -231,60 +224,6 @@ def stack_credentials(opened: OpenStack) -> Credentials | None:
     return Credentials(ADMIN_LOGIN, needed_secret(opened, "mlflow_admin_password", own))
 
 
-@dataclass(frozen=True)
-class ShellOptions:
-    """What the user asked of `env`."""
-
-    uri: str | None = None
-    user: str | None = None
-    ca_file: Path | None = None
-
-
-def shell_lines(option: Path | None, options: ShellOptions, reporter: Reporter) -> Result:
-    """`export` lines; a password is read from its file or asked for when the shell runs them, so it is in no output."""
-    result = Result("env")
-    if options.uri is not None:
-        uri, opened = checked_uri(options.uri), None
-    else:
-        opened = _made_stack(option)
-        opened.announce(reporter)
-        uri = tracking_uri(opened, stack_port(opened))
-        result.stack, result.runtime = str(opened.source), opened.state.runtime or ""
-    # Of another server nobody knows here whether it asks for a login.
-    has_login = opened is None or bool(options.user) or opened.settings.server.auth == "basic"
-    for remark in remarks_on_environment(uri, has_login=has_login):
-        reporter.step(*remark)
-    result.data = {"tracking_uri": uri}
-    result.lines = [f"export MLFLOW_TRACKING_URI={shlex.quote(uri)}"]
-    if options.ca_file:
-        _certificates(options.ca_file)
-    if ca := options.ca_file.absolute() if options.ca_file else ca_path(opened) if opened else None:
-        result.data["ca_file"] = str(ca)
-        result.lines.append(f"export {CERT_PATH}={shlex.quote(str(ca))}")
-    if options.user:
-        result.data["username"] = options.user
-        result.lines += shell_login(options.user)
-    elif opened and has_login:
-        path = shlex.quote(str(opened.directory / FOLDER / "mlflow_admin_password"))
-        read = f"ssh {shlex.quote(opened.host.name)} {shlex.quote(f'cat {path}')}" if opened.host.name else f"cat {path}"
-        result.data |= {"username": ADMIN_LOGIN, "password_file": f"{opened.place}/{FOLDER}/mlflow_admin_password"}
-        result.lines.append(f"export MLFLOW_TRACKING_USERNAME={ADMIN_LOGIN}")
-        result.lines.append(f'export MLFLOW_TRACKING_PASSWORD="$({read})"')
-    return result
-
-
-def _certificates(path: Path) -> bytes:
-    """The file's content; PreflightError when no client could use it."""
-    try:
-        content = path.read_bytes()
-        read_chain(content)
-    except (OSError, ValueError) as error:
-        raise PreflightError(
-            "the certificates cannot be read", where=str(path), why=str(error), hint="give a PEM file; a stack's own is its ca.crt"
-        ) from None
-    return content
-
-
 def next_step(linked: list[Path]) -> str:
     """What a person does now."""
     if linked:
@@ -305,10 +244,3 @@ def _project_here() -> list[Path]:
         return [find_project(Path.cwd()).path]
     except NotAProject:
         return []
-
-
-def _made_stack(option: Path | None) -> OpenStack:
-    opened = find_stack(option)
-    if opened.state.runtime is None:
-        raise never_made(opened)
-    return opened

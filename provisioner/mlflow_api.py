@@ -1,19 +1,16 @@
-"""A client of one stack's front door, which sees that it is this stack's before it sends anything."""
+"""MLflow's REST API as this program uses it, and a client that sees which server answers before it sends a login."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import urlsplit
 
-from provisioner.model.proxy import origin_of
-from provisioner.model.secret import Secret
-from provisioner.model.stack import ADMIN_LOGIN
-from provisioner.runtimes.caddyfile import IDENTITY_PATH
-from provisioner.stack.context import FrontDoor
-from provisioner.system.certificates import clients_ca_file
 from provisioner.system.http import Rest, RestError
 
+API, API_3 = "/api/2.0/mlflow", "/api/3.0/mlflow"
+ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
+# Which stack answers, so that nobody takes another server for it; an id that is no secret.
+IDENTITY_PATH = "/.well-known/provision"
 _HINT = "stop what answers there, or set another server.port in provision.yml; then `provision up`"
 
 
@@ -60,18 +57,3 @@ def identity_of(rest: Rest) -> str:
         return str(json.loads(content)["stack"])
     except (ValueError, KeyError, TypeError):
         return ""
-
-
-def client(door: FrontDoor, public_url: str, password: Secret | None, timeout: float = 10) -> StackRest:
-    """A client that reaches the front door here, names it as everybody else does, and believes its certificate as they do."""
-    return StackRest(
-        public_url if door.tls else f"http://{door.address}",
-        identity=door.identity,
-        connect=door.address,
-        host=urlsplit(public_url).netloc,
-        origin=origin_of(public_url),
-        username=ADMIN_LOGIN if password else "",
-        password=password.reveal() if password else "",
-        timeout=timeout,
-        trusted=door.ca or clients_ca_file(""),
-    )

@@ -1,4 +1,4 @@
-"""Write or compare a stack's files without starting it: `init`, `render`."""
+"""Write or compare a stack's files without starting it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import os
 import shlex
 from pathlib import Path
 
-from provisioner.errors import Drift, WouldLoseData
-from provisioner.model.settings import SOURCE
+from provisioner.errors import Drift
 from provisioner.model.stack import build_stack
 from provisioner.output import Reporter, Result
 from provisioner.runtimes.base import Runtime
@@ -17,36 +16,6 @@ from provisioner.stack.directory import OpenStack, changed_files, closed_files, 
 from provisioner.stack.secrets import make_secrets, missing_secrets, refuse_lost_secrets, refuse_ungiven
 
 OWN_TO_ONE_STACK = ".env"
-_TEMPLATE = """\
-# The settings of this MLflow stack; every key has a default. `provision schema` prints them all.
-# `provision up` applies a change.
-
-# name: mlflow
-
-# artifact_store:
-#   kind: minio          # minio (Docker's default), local (the embedded default), or s3: a bucket you have
-#   bucket: mlflow
-
-# backend_store:
-#   kind: postgres       # or external, with uri: postgresql+psycopg2://USER@HOST:5432/DATABASE
-
-# server:
-#   port: 5000           # absent: 5000 or the next free one
-#   auth: none           # basic: everybody logs in
-"""
-
-
-def init(option: Path | None, reporter: Reporter) -> Result:
-    """A directory with a `provision.yml` to edit: the one given, or the current one."""
-    directory = (option or Path.cwd()).absolute()
-    opened = find_stack(directory)
-    reporter.note("stack", f"{directory} ({'the current directory' if option is None else opened.reason})")
-    path = directory / SOURCE
-    if opened.host.get(path) is not None:
-        raise WouldLoseData(f"{SOURCE} is there already", where=str(path), hint="edit it, then `provision up`")
-    opened.host.put(_TEMPLATE.encode(), path, 0o644)
-    reporter.step("created", SOURCE, str(path))
-    return Result("init", stack=str(directory), data={"path": str(path)}, lines=["next          provision up"])
 
 
 def render(directory: Path | None, option: Path | None, check: bool, reporter: Reporter) -> Result:

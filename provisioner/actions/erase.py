@@ -1,0 +1,88 @@
+"""Delete a stack and its data, after the user said yes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from provisioner.actions.down import AskName, confirm_host, linked_to
+from provisioner.errors import Declined, ProvisionError
+from provisioner.model.stack import Stack
+from provisioner.output import Reporter, Result, counted, size
+from provisioner.runtimes.base import Runtime
+from provisioner.stack.audit import audit
+from provisioner.stack.context import existing_runtime
+from provisioner.stack.directory import CA_FILE, STATE_FILE, find_stack
+from provisioner.stack.secrets import FOLDER
+from provisioner.system.host import LocalHost
+
+Ask = Callable[[str], bool]
+
+
+OWN_FILES = (STATE_FILE, ".env", CA_FILE)
+
+
+@dataclass(frozen=True)
+class EraseOptions:
+    """What the user said beforehand: yes, and the host's name."""
+
+    stack: Path | None = None
+    yes: bool = False
+    host: str | None = None
+
+
+def erase(options: EraseOptions, ask: Ask, ask_name: AskName, reporter: Reporter) -> Result:
+    """The stack and all its data gone, after the user said yes; settings and rendered files stay."""
+    option, yes = options.stack, options.yes
+    opened = find_stack(option)
+    opened.announce(reporter)
+    result = Result("erase", stack=str(opened.source))
+    existing = existing_runtime(opened)
+    if existing is None:
+        result.lines = ["this stack was never brought up; there is nothing to erase"]
+        return result
+    stack, runtime = existing
+    result.runtime = runtime.kind
+    projects, linked = linked_to(opened)
+    result.data["linked"] = projects
+    for line in [*_stores(stack, runtime), f"erases  secrets in {opened.place}/{FOLDER}", *linked]:
+        reporter.note("", line)
+    confirm_host(opened, options.host, ask_name, "deletes the team's data")
+    # Whoever typed the host's name just now has been asked.
+    asked = bool(opened.host.name) and options.host is None
+    if not yes and not asked and not ask("Delete all of it for good?"):
+        raise Declined("nothing was erased", hint="`provision down` ends the stack and keeps its data")
+    with opened.host.lock(opened.directory, "erase"):
+        runtime.erase(reporter)
+        opened.host.remove(*(opened.directory / name for name in (FOLDER, *OWN_FILES)))
+        audit(opened, "erase", "done")
+    if opened.here:
+        LocalHost().remove(opened.here / CA_FILE)
+    reporter.step("removed", "secrets")
+    result.lines = ["erased; settings and rendered files are still there", *linked]
+    return result
+
+
+def _stores(stack: Stack, runtime: Runtime) -> list[str]:
+    """Each store with what becomes of it, and how much is in it as far as a running stack can say."""
+    settings, usage = stack.settings, _usage(runtime)
+    database, files = (size(usage.get(key)) for key in ("backend_store_bytes", "artifact_store_bytes"))
+    if not usage:
+        database = files = "how much is unknown while the stack is down"
+    backend = f"erases  all runs and models: the backend store ({database})"
+    objects = usage.get("artifact_objects")
+    artifacts = f"erases  {'all artifacts' if objects is None else counted(objects, 'artifact')} ({files})"
+    return [
+        backend if stack.own_backend else f"keeps   the backend store, which is yours: {settings.backend_store.uri}",
+        artifacts if stack.artifacts != "s3" else f"keeps   the bucket, which is yours: {settings.artifact_store.bucket}",
+    ]
+
+
+def _usage(runtime: Runtime) -> dict[str, Any]:
+    try:
+        return dict(json.loads(runtime.probe("usage")))
+    except (ProvisionError, ValueError):
+        return {}

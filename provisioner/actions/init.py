@@ -1,0 +1,41 @@
+"""A directory with settings to edit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from provisioner.errors import WouldLoseData
+from provisioner.model.settings import SOURCE
+from provisioner.output import Reporter, Result
+from provisioner.stack.directory import find_stack
+
+_TEMPLATE = """\
+# The settings of this MLflow stack; every key has a default. `provision schema` prints them all.
+# `provision up` applies a change.
+
+# name: mlflow
+
+# artifact_store:
+#   kind: minio          # minio (Docker's default), local (the embedded default), or s3: a bucket you have
+#   bucket: mlflow
+
+# backend_store:
+#   kind: postgres       # or external, with uri: postgresql+psycopg2://USER@HOST:5432/DATABASE
+
+# server:
+#   port: 5000           # absent: 5000 or the next free one
+#   auth: none           # basic: everybody logs in
+"""
+
+
+def init(option: Path | None, reporter: Reporter) -> Result:
+    """A directory with a `provision.yml` to edit: the one given, or the current one."""
+    directory = (option or Path.cwd()).absolute()
+    opened = find_stack(directory)
+    reporter.note("stack", f"{directory} ({'the current directory' if option is None else opened.reason})")
+    path = directory / SOURCE
+    if opened.host.get(path) is not None:
+        raise WouldLoseData(f"{SOURCE} is there already", where=str(path), hint="edit it, then `provision up`")
+    opened.host.put(_TEMPLATE.encode(), path, 0o644)
+    reporter.step("created", SOURCE, str(path))
+    return Result("init", stack=str(directory), data={"path": str(path)}, lines=["next          provision up"])
