@@ -6,7 +6,7 @@ ARG PIP_INDEX_URL
 ENV NO_COLOR=1 PIP_PROGRESS_BAR=off UV_NO_PROGRESS=1
 SHELL ["/bin/sh", "-eu", "-c"]
 WORKDIR /build
-COPY deploy/requirements-build.txt deploy/requirements-compress.txt deploy/requirements.txt deploy/build-ca.pem deploy/server/prepare_page.py ./
+COPY deploy/requirements-build.txt deploy/requirements-compress.txt deploy/requirements.txt deploy/build-ca.pem deploy/provision_server/web/prepare_page.py ./
 # A bundle of the user's own (build.ca_file) is for a package index or proxy with a private certificate.
 # PIP_INDEX_URL and the predefined proxy arguments reach both installers.
 RUN if [ -s build-ca.pem ]; then export SSL_CERT_FILE=/build/build-ca.pem PIP_CERT=/build/build-ca.pem; fi; \
@@ -22,7 +22,7 @@ RUN if [ -s build-ca.pem ]; then export SSL_CERT_FILE=/build/build-ca.pem PIP_CE
     find /opt/venv -type d \( -name tests -o -name SelfTest \) -prune -exec rm -rf {} +; \
     find /opt/venv -name '*.pyi' -delete; \
     rm -f /opt/venv/.lock
-COPY deploy/server /opt/provision
+COPY deploy/provision_server /opt/provision/provision_server
 # Whatever the umask was where the files were made.
 RUN chmod -R a+rX /opt/provision; \
     /opt/venv/bin/python -m compileall -q /opt/provision
@@ -36,11 +36,12 @@ RUN install -d -o 10001 -g 10001 -m 0700 /var/lib/mlflow /var/lib/mlflow/artifac
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /opt/provision /opt/provision
 ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONPATH=/opt/provision \
     HOME=/tmp \
     PROVISION_TMP=/tmp \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["/opt/venv/bin/python", "/opt/provision/entrypoint.py"]
+ENTRYPOINT ["/opt/venv/bin/python", "-m", "provision_server"]
 CMD ["server"]

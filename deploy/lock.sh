@@ -9,4 +9,4 @@ for name in requirements requirements-embedded requirements-build requirements-c
     --no-emit-find-links --no-annotate --no-header --excludes requirements-excluded.txt \
     --output-file "$name.txt" "$@" "$name.in"
 done
-"$uv" run --quiet --no-project --isolated --with-requirements requirements.txt python -W ignore server/routes.py >server/asgi_paths.txt
+"$uv" run --quiet --no-project --isolated --with-requirements requirements.txt python -W ignore provision_server/web/routes.py >provision_server/web/asgi_paths.txt

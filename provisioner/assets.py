@@ -11,7 +11,7 @@ SERVER_IMAGE = (
     "deploy/requirements-compress.txt",
     "deploy/requirements.txt",
 )
-SERVER_CODE = "deploy/server"
+SERVER_CODE = "deploy/provision_server"
 
 
 def asset_path(relative: str) -> Path:
@@ -24,7 +24,7 @@ def asset_path(relative: str) -> Path:
 def server_code() -> dict[str, bytes]:
     """The server's own Python files by their path in a stack directory."""
     folder = asset_path(SERVER_CODE)
-    return {f"{SERVER_CODE}/{path.name}": path.read_bytes() for path in sorted(folder.glob("*.py"))}
+    return {f"{SERVER_CODE}/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in sorted(folder.rglob("*.py"))}
 
 
 def image_files() -> dict[str, bytes]:
@@ -34,4 +34,4 @@ def image_files() -> dict[str, bytes]:
 
 def asgi_paths() -> list[str]:
     """The paths that the pinned MLflow's FastAPI application answers, as Caddy's path matchers."""
-    return asset_path(f"{SERVER_CODE}/asgi_paths.txt").read_text(encoding="utf-8").split()
+    return asset_path(f"{SERVER_CODE}/web/asgi_paths.txt").read_text(encoding="utf-8").split()

@@ -214,7 +214,7 @@ def commands_in(directory: Path) -> list[str]:
 def each_once(directory: Path) -> None:
     """AssertionError unless supervisord and every embedded service run exactly once; a server's workers belong to it."""
     commands = _command_lines(directory)
-    for name in ("supervisor.supervisord", "bin/caddy run", "bin/postgres -D", "entrypoint.py server"):
+    for name in ("supervisor.supervisord", "bin/caddy run", "bin/postgres -D", "provision_server server"):
         ours = {pid: parent for pid, (parent, command) in commands.items() if name in command}
         assert len([pid for pid, parent in ours.items() if parent not in ours]) == 1, (name, commands)
 

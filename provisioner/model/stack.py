@@ -262,7 +262,7 @@ def _mlflow(settings: Settings, artifacts: ArtifactKind, secrets: tuple[SecretSp
         # Whole artifacts pass through /tmp: on disk, since memory would count against the limit.
         volumes=(Volume("scratch", "/tmp"), *local),
         networks=("data", "web", "edge") if route_out else ("data", "web"),
-        probe=("/opt/venv/bin/python", "/opt/provision/entrypoint.py", "probe", "ready"),
+        probe=("/opt/venv/bin/python", "-m", "provision_server", "probe", "ready"),
         memory=limits.memory or "2g",
         cpus=limits.cpus,
         pids=512,

@@ -119,7 +119,7 @@ class Runtime(Protocol):
         """Tell the front door to read its configuration anew, while it serves; when it cannot use that, it goes on with the one before."""
 
     def probe(self, *arguments: str) -> str:
-        """What the server's own `entrypoint.py probe ARGUMENTS` prints, run inside the stack."""
+        """What the server's own `provision_server probe ARGUMENTS` prints, run inside the stack."""
 
     def certificate_authority(self) -> bytes | None:
         """The root certificate of the front door's own certificate authority; None while there is none."""

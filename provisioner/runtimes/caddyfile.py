@@ -16,7 +16,7 @@ from provisioner.runtimes.digest import digest_of
 CADDYFILE = "deploy/caddy/Caddyfile"
 IDENTITY_FILE = "deploy/caddy/identity.json"
 CERTIFICATE = "tls.crt"
-# As the tracking server has it, which is asked beside this front door too (`deploy/server/bodies.py`).
+# As the tracking server has it, which is asked beside this front door too (`deploy/provision_server/web/body_limits.py`).
 MOST_OF_A_BODY = 20_000_000
 TOO_LARGE = "The body is larger than 20 MB; send it in several requests, or as an artifact, which has any size."
 # In whole seconds: so long a call waits for a tracking server that starts anew, and so long a client shall wait after that.

@@ -22,13 +22,13 @@ from tests.embedded import PASSWORD, Postgres, server_environment, start_postgre
 from tests.s3_server import KEY, SECRET, S3Server, start_minio
 from tests.support.go_programs import needed
 
-SERVER = Path(__file__).parents[2] / "deploy" / "server"
-# The number of bootstrap's lock in deploy/server/postgres.py.
+SERVER = Path(__file__).parents[2] / "deploy"
+# The number of bootstrap's lock in deploy/provision_server/stores/postgres.py.
 TURN = 0x70726F76
 ROOT_USER, ROOT_PASSWORD = "provision", "root-of-the-tests-0123456789"
 BUCKET_ALONE = (
     "import sys; sys.path.insert(0, sys.argv[1])\n"
-    "from bucket import prepare_bucket; from settings import Fault, read_settings\n"
+    "from provision_server.stores.artifacts_s3 import prepare_bucket; from provision_server.settings import Fault, read_settings\n"
     "try:\n    prepare_bucket(read_settings(), lambda verb, subject: print(verb, subject))\n"
     "except Fault as fault:\n    sys.exit(f'bootstrap: {fault}')"
 )
@@ -53,7 +53,7 @@ class Server:
 
     def bootstrap(self) -> subprocess.CompletedProcess[str]:
         """All of it."""
-        return self._run(str(SERVER / "entrypoint.py"), "bootstrap")
+        return self._run(str(SERVER / "provision_server"), "bootstrap")
 
     def bootstraps_at_once(self, number: int) -> list[subprocess.CompletedProcess[str]]:
         """All of it, so often side by side."""

@@ -46,7 +46,7 @@ def store_is_being_made(program: Program) -> bool:
 def server_starts(program: Program) -> bool:
     if program.runtime == "docker":
         return "mlflow" in json.dumps(states(program))
-    return any("entrypoint.py" in command for command in commands_in(program.stack))
+    return any("provision_server" in command for command in commands_in(program.stack))
 
 
 def states(program: Program) -> list[str]:

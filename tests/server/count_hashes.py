@@ -48,7 +48,7 @@ class NobodyGetsIn:
         return False
 
     async def judge(self, address, user, password):
-        from logins import Verdict
+        from provision_server.auth.login_guard import Verdict
 
         return Verdict.wrong, 1.0
 
@@ -72,8 +72,8 @@ def ask(application, method, path, lines):
 
 
 def count():
-    from app import guarded
-    from threads import Threaded
+    from provision_server.web.application import guarded
+    from provision_server.web.threads import Threaded
 
     flask, asgi = applications()
     both = guarded(flask, asgi, 1, NobodyGetsIn())

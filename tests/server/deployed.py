@@ -233,4 +233,4 @@ def eventually(happened: Callable[[], bool], promise: str, seen: object = None, 
 
 
 def asgi_paths() -> list[str]:
-    return (ROOT / "deploy/server/asgi_paths.txt").read_text().split()
+    return (ROOT / "deploy/provision_server/web/asgi_paths.txt").read_text().split()

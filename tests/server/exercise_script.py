@@ -72,18 +72,23 @@ async def main() -> None:
     sys.meta_path.append(NotFound)  # type: ignore[arg-type]
     # The server's own modules, and all of its imports.
     sys.path.insert(0, "/opt/provision")
-    import bootstrap  # noqa: F401
-    import bucket  # noqa: F401
-    import drain  # noqa: F401
     import mlflow.server.auth  # noqa: F401
-    import probe  # noqa: F401
-    import serve  # noqa: F401
-    import workers  # noqa: F401
     from fastapi.routing import iter_route_contexts
     from mlflow.server import app as flask_app
     from mlflow.server.fastapi_app import app
     from mlflow.server.handlers import initialize_backend_stores
     from starlette.routing import Mount
+
+    from provision_server.jobs import (
+        bootstrap,  # noqa: F401
+        probe,  # noqa: F401
+    )
+    from provision_server.stores import artifacts_s3  # noqa: F401
+    from provision_server.web import (
+        gunicorn_app,  # noqa: F401
+        request_body,  # noqa: F401
+        workers,  # noqa: F401
+    )
 
     initialize_backend_stores(STORE, STORE, "mlflow-artifacts:/")
     routes = {(method, rule.rule) for rule in flask_app.url_map.iter_rules() for method in rule.methods or ()}

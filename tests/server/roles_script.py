@@ -62,9 +62,7 @@ def main() -> None:
     pids = [int(path.name) for path in PROC.iterdir() if path.name.isdigit()]
     if sys.argv[1] == "-":
         servers = [
-            pid
-            for pid in pids
-            if text(PROC / str(pid) / "cmdline").startswith("/opt/venv/bin/python\0/opt/provision/entrypoint.py\0server")
+            pid for pid in pids if text(PROC / str(pid) / "cmdline").startswith("/opt/venv/bin/python\0-m\0provision_server\0server")
         ]
         master = next(pid for pid in servers if parent(pid) not in servers)
     else:

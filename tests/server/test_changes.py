@@ -24,7 +24,10 @@ from tests.server.deployed import Deployed
 from tests.server.load import logging_metrics, moving_artifacts
 
 # What a release changes that touches neither database nor interface: the server's code, and the front door's settings.
-RELEASE = {"_assets/deploy/server/serve.py": ('"timeout": 60', '"timeout": 61'), "runtimes/caddyfile.py": ("idle 2m", "idle 3m")}
+RELEASE = {
+    "_assets/deploy/provision_server/web/gunicorn_app.py": ('"timeout": 60', '"timeout": 61'),
+    "runtimes/caddyfile.py": ("idle 2m", "idle 3m"),
+}
 
 
 @pytest.fixture(scope="module", params=RUNTIMES)

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
 
+from provision_server.stores.statements import OPTIONS
 from tests.server.deployed import Deployed, Reply, eventually, unique
 from tests.server.greedy import others
-
-sys.path.append(str(Path(__file__).parents[2] / "deploy/server"))
-
-from statements import OPTIONS
 
 RUNS = 5_000
 METRICS = 20

@@ -74,7 +74,7 @@ def told(pairs: Iterable[Compared]) -> str:
 
 
 def test_the_split_is_what_the_installed_mlflow_says(deployed: Deployed) -> None:
-    derived = deployed.python(ROOT / "deploy/server/routes.py").split()
+    derived = deployed.python(ROOT / "deploy/provision_server/web/routes.py").split()
     assert len(derived) > 10
     assert asgi_paths() == derived
 

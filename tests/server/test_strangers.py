@@ -79,11 +79,11 @@ class Door:
         if self.program.runtime == "docker":
             argv = ["docker", "top", self.program.container("mlflow"), "-eo", "pid,args"]
             rows = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
-            return {row.split()[0] for row in rows if "entrypoint.py server" in row}
+            return {row.split()[0] for row in rows if "provision_server server" in row}
         found = set()
         for process in psutil.process_iter(["cmdline"]):
             with suppress(psutil.Error):
-                if "entrypoint.py server" in " ".join(process.info["cmdline"] or []) and process.cwd() == str(self.program.stack):
+                if "provision_server server" in " ".join(process.info["cmdline"] or []) and process.cwd() == str(self.program.stack):
                     found.add(str(process.pid))
         return found
 
@@ -136,7 +136,7 @@ def refuse_internals(answer: Answer, where: object) -> None:
 @pytest.mark.only("embedded")
 def test_mlflow_hashes_no_password_that_the_guard_has_not_let_through(door: Door) -> None:
     """Whatever the route and the headers; each hash costs a sixth of a second, in the event loop for half of them."""
-    seen = door.run("count_hashes.py", str(door.program.stack / "deploy/server"))
+    seen = door.run("count_hashes.py", str(door.program.stack / "deploy"))
     print(seen)
     assert seen["control"] == 2
     assert seen["routes"] >= 500

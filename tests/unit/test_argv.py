@@ -173,15 +173,15 @@ def test_the_database_is_made_with_scram_and_its_password_file() -> None:
 
 
 def test_server_and_bootstrap_are_the_same_program() -> None:
-    assert embedded()["mlflow"].argv == ("/env/bin/python", "deploy/server/entrypoint.py", "server")
-    assert embedded()["bootstrap"].argv == ("/env/bin/python", "deploy/server/entrypoint.py", "bootstrap")
-    assert entrypoint_argv(PROGRAMS, "probe", "ready") == ("/env/bin/python", "deploy/server/entrypoint.py", "probe", "ready")
+    assert embedded()["mlflow"].argv == ("/env/bin/python", "deploy/provision_server", "server")
+    assert embedded()["bootstrap"].argv == ("/env/bin/python", "deploy/provision_server", "bootstrap")
+    assert entrypoint_argv(PROGRAMS, "probe", "ready") == ("/env/bin/python", "deploy/provision_server", "probe", "ready")
 
 
 def test_supervisord_and_the_launcher_are_started_by_the_environments_own_python() -> None:
     assert supervisord_argv(PROGRAMS, "c.conf") == ["/env/bin/python", "-m", "supervisor.supervisord", "-c", "c.conf"]
-    assert launcher_argv(PROGRAMS, "l.py", "mlflow") == ["/env/bin/python", "l.py", "mlflow"]
-    assert launcher_argv(PROGRAMS, "l.py", "mlflow", ("a", "b")) == ["/env/bin/python", "l.py", "mlflow", "a", "b"]
+    assert launcher_argv(PROGRAMS, "mlflow") == ["/env/bin/python", "deploy/provision_server", "launch", "mlflow"]
+    assert launcher_argv(PROGRAMS, "mlflow", ("a", "b")) == ["/env/bin/python", "deploy/provision_server", "launch", "mlflow", "a", "b"]
 
 
 def test_only_the_front_door_is_on_tcp() -> None:
@@ -221,7 +221,7 @@ def test_supervisord_has_one_program_for_each_lasting_service_and_no_path_of_the
     ]
     priorities = [int(parsed[f"program:{name}"]["priority"]) for name in ("postgres", "mlflow", "proxy")]
     assert priorities == sorted(priorities)
-    assert parsed["program:mlflow"]["command"] == "python deploy/server/launcher.py mlflow"
+    assert parsed["program:mlflow"]["command"] == "python deploy/provision_server launch mlflow"
     assert parsed["program:postgres"]["stopsignal"] == "INT"
     assert "/stack" not in text
     assert "/env" not in text

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask, g
 
-sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
-
-from artifacts import is_of_experiment, is_owned, refuse_wide_paths
-
+from provision_server.web.artifact_paths import is_of_experiment, is_owned, refuse_wide_paths
 from tests.support.asgi import asked, scope_of
 
 RUN = "0123456789abcdef0123456789abcdef"
@@ -102,7 +97,7 @@ def both(user: str | None) -> Both:
 
 @pytest.fixture(autouse=True)
 def one_admin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("artifacts.is_admin", lambda user: user == "admin")
+    monkeypatch.setattr("provision_server.web.artifact_paths.is_admin", lambda user: user == "admin")
 
 
 @pytest.mark.parametrize("path", HIDDEN)

@@ -5,17 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
-
-from attempts import BURST, KNOWN_SECONDS, SECONDS_EACH, Failures, Known, Locks, digest, network
+from provision_server.auth.rate_limit import BURST, KNOWN_SECONDS, SECONDS_EACH, Failures, Known, Locks, digest, network
 
 FORK = multiprocessing.get_context("fork")
 

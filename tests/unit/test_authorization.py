@@ -6,7 +6,6 @@ import asyncio
 import base64
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,11 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
-
-from authorization import AUTHORIZATION, GATEWAY_LOGIN, Login, Malformed, login_of
-from logins import Verdict
-from messages import USER
+from provision_server.auth.authorization import AUTHORIZATION, GATEWAY_LOGIN, Login, Malformed, login_of
+from provision_server.auth.login_guard import Verdict
+from provision_server.messages import USER
 
 REST, CHAT, OPEN = "/api/2.0/mlflow/experiments/search", "/gateway/mlflow/v1/chat/completions", "/health"
 Lines = list[tuple[str, str]]
@@ -150,7 +147,7 @@ def _mlflow() -> Iterable[None]:
 
 def ask(path: str, lines: Lines, *, gateway: bool) -> tuple[int, Lines, Judge]:
     """The status, the login headers that the application behind was handed, and who was judged."""
-    import strangers
+    from provision_server.auth import middleware
 
     handed: Lines = []
     statuses: list[int] = []
@@ -168,7 +165,7 @@ def ask(path: str, lines: Lines, *, gateway: bool) -> tuple[int, Lines, Judge]:
 
     headers = [(name.lower().encode(), value.encode("utf-8", "replace")) for name, value in lines]
     scope = {"type": "http", "path": path, "headers": headers}
-    asyncio.run(strangers.refuse_strangers(application, judge, gateway=gateway)(scope, None, send))  # type: ignore[arg-type]
+    asyncio.run(middleware.refuse_strangers(application, judge, gateway=gateway)(scope, None, send))  # type: ignore[arg-type]
     return statuses[0], handed, judge
 
 

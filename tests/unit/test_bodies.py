@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import random
-import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,8 @@ import pytest
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from provisioner.runtimes.caddyfile import MOST_OF_A_BODY, TOO_LARGE
-from tests.support.asgi import Answer, asked, pieces, scope_of
-
-sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
-
-from bodies import (
+from provision_server.messages import USER, Refused
+from provision_server.web.body_limits import (
     BLOCK,
     MOST,
     MOST_IN_A_ROW,
@@ -33,8 +28,9 @@ from bodies import (
     check_values,
     unpacked,
 )
-from messages import USER, Refused
-from traces import NotOpenTelemetry, count_in_protobuf
+from provision_server.web.traces import NotOpenTelemetry, count_in_protobuf
+from provisioner.runtimes.caddyfile import MOST_OF_A_BODY, TOO_LARGE
+from tests.support.asgi import Answer, asked, pieces, scope_of
 
 UPLOAD = "/api/2.0/mlflow-artifacts/artifacts/1/x"
 JSON = {"content-type": "application/json"}

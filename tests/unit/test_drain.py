@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from provision_server.web import request_body
+from provision_server.web.request_body import MOST, drained
 from tests.support.asgi import asked, scope_of
-
-sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
-
-import drain
-from drain import MOST, drained
 
 BLOCK = 1 << 16
 PIECE = 1 << 20
@@ -78,8 +73,8 @@ def test_a_full_disk_is_told_after_the_whole_body() -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drain, "PATIENCE", 0.2)
-    monkeypatch.setattr(drain, "BYTES_A_SECOND", 1_000_000)
+    monkeypatch.setattr(request_body, "PATIENCE", 0.2)
+    monkeypatch.setattr(request_body, "BYTES_A_SECOND", 1_000_000)
 
 
 @pytest.mark.usefixtures("impatient")

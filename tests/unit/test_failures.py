@@ -12,10 +12,8 @@ import mlflow
 import pytest
 from google.protobuf.json_format import ParseError
 
-sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
-
-import failures
-from failures import answer
+from provision_server.web import failures
+from provision_server.web.failures import answer
 
 WRONG = [TypeError("unhashable type: 'dict'"), AttributeError("'str' object has no attribute 'get'"), KeyError("x"), IndexError("x")]
 WRONG += [
@@ -67,7 +65,7 @@ import json
 from contextlib import suppress
 from fastapi import FastAPI
 from flask import Flask, abort
-from failures import explain_failures
+from provision_server.web.failures import explain_failures
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import FEATURE_DISABLED, INVALID_STATE, RESOURCE_DOES_NOT_EXIST
 from pathlib import Path
@@ -116,7 +114,7 @@ print(client.get("/no/404").status_code, client.get("/no/418").status_code, sep=
 
 def said_in(directory: Path, script: str) -> list[str]:
     """Return what the script says in a process of its own, as MLflow's errors stay changed."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(failures.__file__).parent), *sys.path])}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", script], env=env, cwd=directory, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
@@ -124,7 +122,8 @@ def said_in(directory: Path, script: str) -> list[str]:
 
 def test_where_the_server_works_is_hidden_and_nothing_else() -> None:
     script = (
-        "from failures import _explain_causes\nfrom mlflow.exceptions import MlflowException\n_explain_causes(MlflowException)\n"
+        "from provision_server.web.failures import _explain_causes\nfrom mlflow.exceptions import MlflowException\n"
+        "_explain_causes(MlflowException)\n"
         "print(MlflowException('file:///usr/x in /usr. /usrx /usr.x /a/usr/b mlflow-artifacts://x/y'))"
     )
     assert said_in(Path("/usr"), script) == ["file://x in . /usrx /usr.x /a/usr/b mlflow-artifacts://x/y"]

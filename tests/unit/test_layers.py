@@ -138,8 +138,8 @@ def test_a_command_does_little_itself(path: Path) -> None:
 
 
 def test_the_server_does_not_use_the_program() -> None:
-    server = PROGRAM.parent / "deploy" / "server"
-    for path in server.glob("*.py"):
+    server = PROGRAM.parent / "deploy" / "provision_server"
+    for path in server.rglob("*.py"):
         assert "provisioner" not in {name.partition(".")[0] for name in imported(tree_of(path))}, path.name
 
 

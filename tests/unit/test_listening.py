@@ -19,7 +19,7 @@ import pytest
 from tests.checks import eventually
 from tests.support.ports import free_port
 
-SERVER = Path(__file__).parents[2] / "deploy/server"
+SERVER = Path(__file__).parents[2] / "deploy"
 LOOPBACK = "127.0.0.1"
 # Answers each connection with its own process number; SIGTERM ends it half a second later, as a program that finishes its calls.
 PROGRAM = """
@@ -48,7 +48,7 @@ import sys
 from pathlib import Path
 server, address, served, notes, program = sys.argv[1:]
 sys.path.insert(0, server)
-import listening
+from provision_server.web import listening
 listening.SERVED_SECONDS = float(served)
 host, _, port = address.rpartition(":")
 try:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
-
-from locations import Root, place
+from provision_server.stores.locations import Root, place
 
 RUN = "0123456789abcdef0123456789abcdef"
 LOCAL, S3 = Root("/srv/stack/data/artifacts", login=False), Root("s3://shop/mlflow", login=False)

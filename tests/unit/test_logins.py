@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -11,11 +10,9 @@ from typing import Any
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
-
-import logins
-from attempts import BURST, SECONDS_EACH
-from logins import Judge, Turns, Verdict
+from provision_server.auth import login_guard
+from provision_server.auth.login_guard import Judge, Turns, Verdict
+from provision_server.auth.rate_limit import BURST, SECONDS_EACH
 
 HERE, ELSEWHERE = "192.0.2.1", "192.0.2.2"
 Scene = Callable[[], Coroutine[Any, Any, None]]
@@ -43,9 +40,9 @@ class MLflow:
 @pytest.fixture
 def mlflow(monkeypatch: pytest.MonkeyPatch) -> MLflow:
     found = MLflow({"ana": "hers", "bob": "his"})
-    monkeypatch.setattr(logins, "_is_right", found.is_right)
-    monkeypatch.setattr(logins, "_is_remembered", lambda user, password: (user, password) in found.remembered)
-    monkeypatch.setattr(logins, "_forget", found.remembered.clear)
+    monkeypatch.setattr(login_guard, "_is_right", found.is_right)
+    monkeypatch.setattr(login_guard, "_is_remembered", lambda user, password: (user, password) in found.remembered)
+    monkeypatch.setattr(login_guard, "_forget", found.remembered.clear)
     return found
 
 
@@ -67,7 +64,7 @@ def test_who_was_never_in_waits_behind_a_flood_from_the_same_address(mlflow: MLf
         judge = Judge(1)
         flood = [asyncio.ensure_future(judge.judge(HERE, f"user{number}", "wrong")) for number in range(30)]
         await asyncio.sleep(0.02)
-        assert await judge.judge(HERE, "ana", "hers") == (Verdict.right, logins.PAUSE)
+        assert await judge.judge(HERE, "ana", "hers") == (Verdict.right, login_guard.PAUSE)
         assert {(await one)[0] for one in flood} == {Verdict.wrong}
 
     asyncio.run(scene())
@@ -143,10 +140,10 @@ def test_a_database_that_is_away_is_told_and_ends_no_turn(mlflow: MLflow, monkey
 
     async def scene() -> None:
         judge = Judge(1)
-        monkeypatch.setattr(logins, "_is_right", away)
+        monkeypatch.setattr(login_guard, "_is_right", away)
         found = await asyncio.gather(*(judge.judge(HERE, "ana", "hers") for _ in range(5)), return_exceptions=True)
         assert all(isinstance(one, OSError) for one in found)
-        monkeypatch.setattr(logins, "_is_right", mlflow.is_right)
+        monkeypatch.setattr(login_guard, "_is_right", mlflow.is_right)
         assert (await judge.judge(HERE, "ana", "hers"))[0] is Verdict.right
 
     asyncio.run(scene())
@@ -204,5 +201,5 @@ def test_a_turn_that_comes_as_its_task_ends_is_handed_on() -> None:
 
 def test_the_limits_are_those_of_the_page() -> None:
     page = (Path(__file__).parents[2] / "docs/explanation/limits.md").read_text()
-    assert f"| {logins.MOST_WAITING} in each process, {logins.PATIENCE:.0f} s |" in page
+    assert f"| {login_guard.MOST_WAITING} in each process, {login_guard.PATIENCE:.0f} s |" in page
     assert f"| {BURST} different ones, then one each {SECONDS_EACH:.0f} s |" in page

@@ -17,15 +17,12 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
 
+from provision_server.web import prepare_page
+from provision_server.web.page import serve_files
 from provisioner.runtimes.docker.compose_file import DEFAULT_IMAGES
 from tests.images.build import CADDY_BIN
 from tests.installed import ROOT
 from tests.support.asgi import Answer, asked, scope_of
-
-sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
-
-import prepare_page
-from page import serve_files
 
 MAIN = "/static-files/static/js/main.0123abcd.js"
 SCRIPT = b"console.log('a page');\n" * 500
@@ -105,7 +102,7 @@ def test_the_program_finds_the_page_of_its_own_mlflow(directory: Path) -> None:
     (directory / "index.html").write_text(INDEX)
     root = directory.parents[3]
     done = subprocess.run(
-        [sys.executable, str(ROOT / "deploy/server/prepare_page.py")],
+        [sys.executable, str(ROOT / "deploy/provision_server/web/prepare_page.py")],
         env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{os.pathsep.join(sys.path)}"},
         capture_output=True,
         text=True,

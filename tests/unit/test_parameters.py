@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 from flask import Flask
 
-sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
-
-from parameters import names_two_runs, refuse_two_readings
+from provision_server.web.parameters import names_two_runs, refuse_two_readings
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
-
-from permissions import as_stored
+from provision_server.auth.permissions import as_stored
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-SERVER = Path(__file__).parents[2] / "deploy/server"
+SERVER = Path(__file__).parents[2] / "deploy"
 
 
 @pytest.mark.parametrize(("soft", "hard", "allowed"), [(256, 4096, 4096), (256, 20_000, 8192), (10_000, 20_000, 10_000), (300, 300, 300)])
 def test_open_files_are_allowed_up_to_what_the_account_may(soft: int, hard: int, allowed: int) -> None:
     script = (
-        f"import resource, sys; sys.path.insert(0, {str(SERVER)!r}); import serve\n"
+        f"import resource, sys; sys.path.insert(0, {str(SERVER)!r}); from provision_server.web import gunicorn_app\n"
         f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))\n"
-        "serve.allow_files(); print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
+        "gunicorn_app.allow_files(); print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(allowed), str(hard)]
@@ -26,8 +26,8 @@ OWN = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-import serve
-print(serve.own_directory(Path(sys.argv[2])), flush=True)
+from provision_server.web import gunicorn_app
+print(gunicorn_app.own_directory(Path(sys.argv[2])), flush=True)
 sys.stdin.read()
 """
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from provision_server.messages import ADDRESS, USER, Refused
+from provision_server.web import body_limits
+from provision_server.web.request_body import BYTES_A_SECOND, PATIENCE
+from provision_server.web.shares import MOST, MOST_OF_ONE, MOST_TO_COME, NOT_COUNTED, Share, Shares, client_of
 from tests.support.asgi import Answer, ask, pieces, scope_of
-
-sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
-
-import bodies
-from drain import BYTES_A_SECOND, PATIENCE
-from messages import ADDRESS, USER, Refused
-from shares import MOST, MOST_OF_ONE, MOST_TO_COME, NOT_COUNTED, Share, Shares, client_of
 
 MB = 1_000_000
 UPLOAD = "/api/2.0/mlflow-artifacts/artifacts/1/x"
@@ -40,7 +36,7 @@ def test_a_client_is_a_login_or_an_address() -> None:
 
 @pytest.fixture
 def _all_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shares.NOT_COUNTED", 0)
+    monkeypatch.setattr("provision_server.web.shares.NOT_COUNTED", 0)
 
 
 def test_what_is_small_is_always_taken() -> None:
@@ -127,7 +123,7 @@ async def _end(tasks: list[asyncio.Task[Answer]]) -> None:
 @pytest.mark.parametrize("size", [15 * MB, MB])
 def test_bodies_that_stall_leave_room_for_others(size: int) -> None:
     async def all_of_it() -> None:
-        application = bodies.bounded(_echo)
+        application = body_limits.bounded(_echo)
         # Ten fill half of the room and more; none of them comes to its end.
         stalled = [start(application, "/x", "ana", pieces(b"x" * size, 50_000)[:-1]) for _ in range(150 * MB // size)]
         while not any(task.done() for task in stalled):
@@ -142,7 +138,7 @@ def test_bodies_that_stall_leave_room_for_others(size: int) -> None:
 
 def test_answers_that_are_not_read_leave_room_for_others() -> None:
     async def all_of_it() -> None:
-        application = bodies.bounded(_echo)
+        application = body_limits.bounded(_echo)
         reading = asyncio.Event()
 
         async def not_read(scope: Any, receive: Any, send: Any) -> None:
@@ -173,12 +169,12 @@ def test_answers_that_are_not_read_leave_room_for_others() -> None:
 
 def test_uploads_that_stall_leave_room_for_others() -> None:
     async def all_of_it() -> None:
-        application = bodies.bounded(_echo)
+        application = body_limits.bounded(_echo)
         stalled = [start(application, UPLOAD, "ana", pieces(b"xx", 1)[:-1]) for _ in range(60)]
         while not any(task.done() for task in stalled):
             await asyncio.sleep(0.01)
         refused = [task.result() for task in stalled if task.done()]
-        assert 60 - len(refused) == 50 * MB // bodies.PIECE
+        assert 60 - len(refused) == 50 * MB // body_limits.PIECE
         assert_busy(refused[0])
         assert (await start(application, UPLOAD, "bob", pieces(b"xx", 1))).status == 200
         await _end(stalled)
@@ -188,7 +184,7 @@ def test_uploads_that_stall_leave_room_for_others() -> None:
 
 def test_of_many_requests_that_stall_the_one_that_did_for_longest_is_refused() -> None:
     async def all_of_it() -> None:
-        application = bodies.bounded(_echo)
+        application = body_limits.bounded(_echo)
         stalled = [start(application, "/x", "ana", pieces(b"xx", 1)[:-1]) for _ in range(MOST_TO_COME + 10)]
         while sum(task.done() for task in stalled) < 10:
             await asyncio.sleep(0.01)
@@ -205,7 +201,7 @@ def test_of_many_requests_that_stall_the_one_that_did_for_longest_is_refused() -
 
 def test_a_request_that_is_cancelled_is_not_answered() -> None:
     async def all_of_it() -> None:
-        waiting = start(bodies.bounded(_echo), "/x", "ana", pieces(b"xx", 1)[:-1])
+        waiting = start(body_limits.bounded(_echo), "/x", "ana", pieces(b"xx", 1)[:-1])
         await asyncio.sleep(0.01)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -225,7 +221,7 @@ def test_a_stream_without_a_length_begins_before_its_body() -> None:
     async def send(message: Any) -> None:
         seen.append(message["type"])
 
-    asyncio.run(bodies.bounded(streaming)(scope_of("PUT", UPLOAD), None, send))  # type: ignore[arg-type]
+    asyncio.run(body_limits.bounded(streaming)(scope_of("PUT", UPLOAD), None, send))  # type: ignore[arg-type]
     assert seen == ["http.response.start", "begun", "http.response.body"]
 
 
@@ -240,10 +236,10 @@ def test_an_upload_comes_in_whole_pieces() -> None:
 
     def run(messages: list[Any]) -> list[int]:
         sizes.clear()
-        asyncio.run(ask(bodies.bounded(application), scope_of("PUT", UPLOAD), messages))
+        asyncio.run(ask(body_limits.bounded(application), scope_of("PUT", UPLOAD), messages))
         return list(sizes)
 
-    piece = bodies.PIECE
+    piece = body_limits.PIECE
     assert run(pieces(b"x" * (2 * piece + 5), 1 << 16)) == [piece, piece, 5]
     assert run(pieces(b"x" * 10, 3)) == [10]
     assert run([{"type": "http.request", "more_body": True}, {"type": "http.request"}]) == [0]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
-import sizing as module
-from sizing import (
+from provision_server.web import sizing as module
+from provision_server.web.sizing import (
     BEST_POOL,
     CONNECTIONS_KEPT_FREE,
     LEAST_POOL,

@@ -25,7 +25,7 @@ from provisioner.system.host import LocalHost
 RENDERED = {
     "docker-compose.yml": RenderedFile(b"# Made by `provision` from provision.yml\nservices: {}\n"),
     "Dockerfile": RenderedFile(b"FROM x\n"),
-    "deploy/server/app.py": RenderedFile(b"print()\n", 0o640),
+    "deploy/caddy/Caddyfile": RenderedFile(b"print()\n", 0o640),
 }
 
 
@@ -142,7 +142,7 @@ def test_files_are_written_with_their_modes_and_are_then_unchanged(tmp_path: Pat
     assert changed_files(opened, RENDERED) == RENDERED
     write_files(opened, RENDERED)
     assert changed_files(opened, RENDERED) == {}
-    assert (tmp_path / "s/deploy/server/app.py").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "s/deploy/caddy/Caddyfile").stat().st_mode & 0o777 == 0o640
     assert (tmp_path / "s/.gitignore").read_bytes() == GITIGNORE
 
 
@@ -162,10 +162,10 @@ def test_others_can_read_what_is_rendered_whatever_the_umask(tmp_path: Path) -> 
     finally:
         os.umask(old)
     modes = {path.relative_to(opened.directory).as_posix(): path.stat().st_mode & 0o777 for path in opened.directory.rglob("*")}
-    assert {name: mode for name, mode in modes.items() if name in {"deploy", "deploy/server", *RENDERED}} == {
+    assert {name: mode for name, mode in modes.items() if name in {"deploy", "deploy/caddy", *RENDERED}} == {
         "deploy": 0o755,
-        "deploy/server": 0o755,
-        "deploy/server/app.py": 0o640,
+        "deploy/caddy": 0o755,
+        "deploy/caddy/Caddyfile": 0o640,
         "docker-compose.yml": 0o644,
         "Dockerfile": 0o644,
     }
@@ -173,11 +173,11 @@ def test_others_can_read_what_is_rendered_whatever_the_umask(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("path", "mode"), [("deploy", 0o700), ("deploy/server", 0o750), ("deploy/server/app.py", 0o600), ("Dockerfile", 0o640)]
+    ("path", "mode"), [("deploy", 0o700), ("deploy/caddy", 0o750), ("deploy/caddy/Caddyfile", 0o600), ("Dockerfile", 0o640)]
 )
 def test_what_others_cannot_read_is_written_once_more(tmp_path: Path, path: str, mode: int) -> None:
     opened = open_stack(tmp_path, "", LocalHost())
-    rendered = {**RENDERED, "deploy/server/app.py": RenderedFile(b"print()\n")}
+    rendered = {**RENDERED, "deploy/caddy/Caddyfile": RenderedFile(b"print()\n")}
     write_files(opened, rendered)
     assert closed_files(opened, rendered) == {}
     (tmp_path / path).chmod(mode)

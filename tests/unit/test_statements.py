@@ -16,11 +16,8 @@ from flask import Flask
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import DataError
 
-sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
-
-import postgres
-import statements
-from statements import MANY_JOINS, MANY_RESULTS, MOST_JOINS, MOST_RESULTS, SEARCHES, SECONDS, Bounds, bounded_pages
+from provision_server.stores import postgres, statements
+from provision_server.stores.statements import MANY_JOINS, MANY_RESULTS, MOST_JOINS, MOST_RESULTS, SEARCHES, SECONDS, Bounds, bounded_pages
 
 LIMITS = (Path(__file__).parents[2] / "docs/explanation/limits.md").read_text()
 
@@ -133,7 +130,7 @@ def test_every_engine_has_the_bounds() -> None:
     script = """
 import sys
 import sqlalchemy
-from statements import bounded_statements
+from provision_server.stores.statements import bounded_statements
 early = sqlalchemy.create_engine("sqlite://")
 bounded_statements(1)
 for engine in (early, sqlalchemy.create_engine("sqlite://")):
@@ -144,7 +141,7 @@ for engine in (early, sqlalchemy.create_engine("sqlite://")):
         except Exception as error:
             print(type(error).__name__)
 """
-    path = os.pathsep.join([str(Path(statements.__file__).parent), *sys.path])
+    path = os.pathsep.join(sys.path)
     done = subprocess.run(
         [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True
     )

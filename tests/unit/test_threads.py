@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,11 +12,8 @@ import pytest
 from flask import Flask, Response, request, send_file, stream_with_context
 from werkzeug.test import EnvironBuilder
 
+from provision_server.web.threads import LARGE, PIECE, Threaded, environ
 from tests.support.asgi import Answer, ask, asked, pieces, scope_of
-
-sys.path.append(str(Path(__file__).parent.parent.parent / "deploy/server"))
-
-from threads import LARGE, PIECE, Threaded, environ
 
 MB = 1_000_000
 

@@ -18,7 +18,7 @@ from provisioner.system.host import Host
 from provisioner.system.memory import MEMINFO, available_mb
 from provisioner.system.ssh import LOST
 
-PROBE = ("/opt/venv/bin/python", "/opt/provision/entrypoint.py", "probe")
+PROBE = ("/opt/venv/bin/python", "-m", "provision_server", "probe")
 READY_DEADLINE = 180.0
 ONCE_DEADLINE = 300.0
 LOG_LINES = 2000

@@ -57,7 +57,7 @@ def list_containers(project: str) -> list[str]:
 
 def try_server_image(image: str) -> list[str]:
     """The argv that succeeds when the image has what a server image of ours has."""
-    program = ["-c", "import importlib.util, os; os.stat('/opt/provision/entrypoint.py'); assert importlib.util.find_spec('mlflow')"]
+    program = ["-c", "import importlib.util; assert all(map(importlib.util.find_spec, ('mlflow', 'provision_server')))"]
     isolated = ["--network", "none", "--read-only", "--cap-drop", "ALL"]
     return ["docker", "run", "--rm", *isolated, "--entrypoint", "/opt/venv/bin/python", image, *program]
 

@@ -77,7 +77,7 @@ class Recipe:
 
 def shipped_recipe() -> Recipe:
     """The recipe of this program's release."""
-    names = ("requirements-embedded.txt", "server/prepare_page.py", "requirements-compress.txt")
+    names = ("requirements-embedded.txt", "provision_server/web/prepare_page.py", "requirements-compress.txt")
     return Recipe(*(asset_path(f"deploy/{name}").read_bytes() for name in names))
 
 

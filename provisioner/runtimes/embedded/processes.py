@@ -106,14 +106,14 @@ def supervisord_argv(programs: Programs, configuration: str) -> list[str]:
     return [programs.path("python"), "-m", "supervisor.supervisord", "-c", configuration]
 
 
-def launcher_argv(programs: Programs, launcher: str, name: str, argv: tuple[str, ...] = ()) -> list[str]:
+def launcher_argv(programs: Programs, name: str, argv: tuple[str, ...] = ()) -> list[str]:
     """The command line that runs a process outside of supervisord; `argv` in place of its own, in its environment."""
-    return [programs.path("python"), launcher, name, *argv]
+    return [programs.path("python"), SERVER_CODE, "launch", name, *argv]
 
 
 def entrypoint_argv(programs: Programs, *arguments: str) -> tuple[str, ...]:
     """The command line of the server's own program."""
-    return (programs.path("python"), f"{SERVER_CODE}/entrypoint.py", *arguments)
+    return (programs.path("python"), SERVER_CODE, *arguments)
 
 
 def _initdb(programs: Programs, base: Mapping[str, str]) -> Daemon:

@@ -43,7 +43,6 @@ from provisioner.runtimes.embedded.state import Machine, Memory, read_memory, th
 from provisioner.runtimes.embedded.supervisor import Supervision, tail
 from provisioner.runtimes.embedded.supervisor_rpc import Supervisor, Unreachable
 from provisioner.runtimes.embedded.supervisord_conf import (
-    LAUNCHER,
     LOGS,
     SERVICES_JSON,
     SUPERVISORD_CONF,
@@ -322,7 +321,7 @@ class EmbeddedRuntime:
     def _run(self, memory: Memory, name: str, argv: tuple[str, ...] = (), timeout: float = 120) -> process.Completed:
         """A process of the stack beside supervisord, run to its end."""
         return process.run(
-            launcher_argv(self._environment.programs, LAUNCHER, name, argv),
+            launcher_argv(self._environment.programs, name, argv),
             cwd=self._directory,
             env=self._supervision().environment(Path(memory.run)),
             identity=self._account.identity,

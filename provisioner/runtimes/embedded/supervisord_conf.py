@@ -6,9 +6,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from provisioner.assets import SERVER_CODE
+
 SUPERVISORD_CONF = "deploy/embedded/supervisord.conf"
 SERVICES_JSON = "deploy/embedded/services.json"
-LAUNCHER = "deploy/server/launcher.py"
 LOGS = "logs"
 SOCKET = "supervisor.sock"
 PID_FILE = "supervisord.pid"
@@ -38,7 +39,7 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 
 _PROGRAM = """
 [program:{name}]
-command=python {launcher} {name}
+command=python {server} launch {name}
 priority={priority}
 autostart=false
 autorestart=true
@@ -82,7 +83,7 @@ def render_program(daemon: Daemon, priority: int) -> str:
     """The section of one service."""
     return _PROGRAM.format(
         name=daemon.name,
-        launcher=LAUNCHER,
+        server=SERVER_CODE,
         priority=priority,
         stop_signal=daemon.stop_signal,
         grace_seconds=daemon.grace_seconds,

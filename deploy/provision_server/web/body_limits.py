@@ -12,9 +12,21 @@ import re
 import zlib
 from collections.abc import Awaitable, Callable
 
-from messages import USER, ClientLeft, Message, Receive, Refused, Send, header_values, mlflow_error, next_part, not_in, with_headers
-from shares import Share, Shares, client_of
-from traces import NotOpenTelemetry, count_in_json, count_in_protobuf
+from provision_server.messages import (
+    USER,
+    ClientLeft,
+    Message,
+    Receive,
+    Refused,
+    Send,
+    header_values,
+    mlflow_error,
+    next_part,
+    not_in,
+    with_headers,
+)
+from provision_server.web.shares import Share, Shares, client_of
+from provision_server.web.traces import NotOpenTelemetry, count_in_json, count_in_protobuf
 
 MOST = 20_000_000
 # What is larger is looked at one at a time.

@@ -11,8 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import cast
 
-from attempts import network
-from messages import ADDRESS, LATE, USER, Message, Refused, header_values, mlflow_error
+from provision_server.auth.rate_limit import network
+from provision_server.messages import ADDRESS, LATE, USER, Message, Refused, header_values, mlflow_error
 
 MB = 1_000_000
 MOST = 100 * MB

@@ -9,25 +9,25 @@ import gc
 import time
 from typing import Any
 
-import postgres
-from artifacts import refuse_wide_paths
-from bodies import bounded
-from failures import explain_failures
-from locations import Root, refuse_locations_outside
-from logins import Judge
-from malformed import refuse_malformed
 from mlflow.server import app as flask_app
 from mlflow.server.fastapi_app import app as fastapi_app
 from mlflow.server.handlers import initialize_backend_stores
-from page import serve_files
-from parameters import refuse_two_readings
-from permissions import ask_for_all_permissions
-from settings import Fault, Settings
-from signed_in import tell_front_door
-from sizing import cores_here
-from statements import bounded_pages, bounded_statements
-from strangers import heed_changes, refuse_strangers
-from threads import Threaded
+
+from provision_server.auth.login_guard import Judge
+from provision_server.auth.middleware import heed_changes, refuse_strangers, tell_front_door
+from provision_server.auth.permissions import ask_for_all_permissions
+from provision_server.settings import Fault, Settings
+from provision_server.stores import postgres
+from provision_server.stores.locations import Root, refuse_locations_outside
+from provision_server.stores.statements import bounded_pages, bounded_statements
+from provision_server.web.artifact_paths import refuse_wide_paths
+from provision_server.web.body_limits import bounded
+from provision_server.web.failures import explain_failures
+from provision_server.web.malformed import refuse_malformed
+from provision_server.web.page import serve_files
+from provision_server.web.parameters import refuse_two_readings
+from provision_server.web.sizing import cores_here
+from provision_server.web.threads import Threaded
 
 
 def applications(settings: Settings, threads: int) -> tuple[Any, Any]:
@@ -36,7 +36,7 @@ def applications(settings: Settings, threads: int) -> tuple[Any, Any]:
         _never_send_clients_to_the_store()
     refuse_locations_outside(Root(settings.artifacts, settings.login))
     if settings.login:
-        from own_traces import use_own_traces
+        from provision_server.stores.own_traces import use_own_traces
 
         use_own_traces()
     # Half of the cores stay for those who are known, and who ask for little.

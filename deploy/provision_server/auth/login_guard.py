@@ -23,7 +23,7 @@ from enum import Enum, auto
 from functools import cached_property
 from typing import TypeVar
 
-from attempts import Failures, Known, Locks, digest, network
+from provision_server.auth.rate_limit import Failures, Known, Locks, digest, network
 
 _T = TypeVar("_T")
 # With the prefix of MLflow's REST API or of its page.

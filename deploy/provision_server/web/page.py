@@ -8,13 +8,14 @@ from __future__ import annotations
 import mimetypes
 from typing import Any
 
-from routes import PAGE_FILES
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from werkzeug.http import parse_accept_header
+
+from provision_server.web.routes import PAGE_FILES
 
 # The best first.
 CODINGS = {"zstd": ".zst", "gzip": ".gz"}

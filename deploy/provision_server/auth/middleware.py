@@ -1,4 +1,4 @@
-"""Requests whose login MLflow shall not see: none, wrong, or one too many; answered here, before both of its applications."""
+"""What stands around both applications: nobody with a wrong login gets in, and the proxy learns who was let in."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import os
 import sys
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
-from authorization import GATEWAY, Login, Malformed, Values, handed_on, login_of
-from logins import Judge, Verdict
-from messages import ADDRESS, USER, Refusal, header_values, not_in, with_headers
+from provision_server.auth.authorization import GATEWAY, Login, Malformed, Values, handed_on, login_of
+from provision_server.auth.login_guard import Judge, Verdict
+from provision_server.messages import ADDRESS, USER, Refusal, header_values, not_in, with_headers
 
+# The proxy takes it for its access log, and keeps it to itself.
+HEADER = "X-Provision-User"
 _TOO_MANY = "Too many failed logins; try again later."
 _GATEWAY_TOKEN = "_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN"  # noqa: S105
 _MALFORMED = not_in("The login is not one Authorization header of the scheme Basic.")
@@ -86,3 +89,36 @@ class _Guard:
         if is_job or self._judge.remembers(login.user, login.password):
             return None
         return await _judged(login, values, self._judge)
+
+
+def tell_front_door(flask: Any, asgi: Any) -> Any:
+    """The FastAPI application that names the user in its answers; the Flask application does so from here on."""
+    flask.after_request(_named)
+    return _Naming(asgi)
+
+
+def _named(response: Any) -> Any:
+    from flask import g
+
+    # MLflow keeps it here once the login was right.
+    if user := getattr(g, "mlflow_authenticated_user", None):
+        response.headers[HEADER] = quote(user, safe="@ ")
+    return response
+
+
+class _Naming:
+    """An ASGI application around another one."""
+
+    def __init__(self, application: Any) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        # MLflow's middleware keeps the name in the request's state, once the login was right.
+        state = scope.setdefault("state", {})
+
+        async def named(message: Any) -> None:
+            if message["type"] == "http.response.start" and (user := state.get("username")):
+                message["headers"] = [*message.get("headers", ()), (HEADER.lower().encode(), quote(user, safe="@ ").encode())]
+            await send(message)
+
+        await self._application(scope, receive, named)

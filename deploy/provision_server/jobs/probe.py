@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from settings import Fault, Settings
+from provision_server.settings import Fault, Settings
 
 
 def probe(settings: Settings, arguments: list[str]) -> int:
@@ -64,7 +64,7 @@ def _artifact(settings: Settings, path: str) -> dict[str, Any]:
 
 
 def _usage(settings: Settings) -> dict[str, Any]:
-    from postgres import query
+    from provision_server.stores.postgres import query
 
     connection = _database(settings)
     own = query(connection, "SELECT pg_database_size(current_database())")[0][0]
@@ -91,8 +91,8 @@ def _stored(settings: Settings) -> tuple[int, int]:
 def _versions(settings: Settings) -> dict[str, Any]:
     from importlib.metadata import version
 
-    from postgres import query
-    from schema import TRACKING, current
+    from provision_server.stores.postgres import query
+    from provision_server.stores.schema import TRACKING, current
 
     connection = _database(settings)
     return {
@@ -104,13 +104,13 @@ def _versions(settings: Settings) -> dict[str, Any]:
 
 
 def _database(settings: Settings) -> Any:
-    from postgres import connect
+    from provision_server.stores.postgres import connect
 
     return connect(settings.backend_store, settings.secret("backend_store_password"), deadline=5)
 
 
 def _client(settings: Settings) -> Any:
-    from bucket import s3_client
+    from provision_server.stores.artifacts_s3 import s3_client
 
     os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
     return s3_client(settings, settings.secret("s3_access_key_id"), settings.secret("s3_secret_access_key"))

@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any
 
-from attempts import Locks
+from provision_server.auth.rate_limit import Locks
 
 MOST_JOINS = 50
 # Statements with more joins than this take turns.

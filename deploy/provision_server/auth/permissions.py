@@ -11,9 +11,9 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from bodies import TRACES
-from logins import is_admin
-from messages import USER, Message, Receive, Send, header_values, mlflow_error
+from provision_server.auth.login_guard import is_admin
+from provision_server.messages import USER, Message, Receive, Send, header_values, mlflow_error
+from provision_server.web.body_limits import TRACES
 
 _EXPERIMENT, _RUN = "X-Mlflow-Experiment-Id", "X-Mlflow-Run-Id"
 # What a scorer's routes do with it, by the end of their path.

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
-from messages import LATE, Message, Receive, Send, header_values
+from provision_server.messages import LATE, Message, Receive, Send, header_values
 
 MOST = 64 << 20
 SECONDS = 2.0

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from messages import Refusal, mlflow_error
+from provision_server.messages import Refusal, mlflow_error
 
 _INVALID = "INVALID_PARAMETER_VALUE"
 _WRONG = "A value of this request is missing, or not of the form that it should have"

@@ -2,7 +2,7 @@
 
 One that is given sockets stays a program of this process, which keeps them.
 
-`launcher.py NAME` runs the service's own command; `launcher.py NAME PROGRAM ARGUMENTS...` another one in its environment.
+`launch NAME` runs the service's own command; `launch NAME PROGRAM ARGUMENTS...` another one in its environment.
 Started in the stack directory; PROVISION_RUN names the directory of unix sockets.
 """
 
@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from listening import Listener, PortTaken, Program, Starter
+from provision_server.web.listening import Listener, PortTaken, Program, Starter
 
 SERVICES = Path("deploy/embedded/services.json")
 RUN = "/@RUN@"
@@ -26,7 +26,7 @@ FORMER = "PROVISION_FORMER"
 _PR_SET_PDEATHSIG = 1
 
 
-def main(arguments: list[str]) -> None:
+def launch(arguments: list[str]) -> None:
     """The service's process in this one's place; exits with one line on stderr when it cannot be."""
     name, *other = arguments
     parent = os.getppid()
@@ -81,7 +81,7 @@ def renew(name: str, program: Program) -> None:
     """
     try:
         path = json.loads(SERVICES.read_text(encoding="utf-8"))[name]["environment"]["PATH"]
-        os.execvpe("python", ["python", sys.argv[0], name], {**os.environ, "PATH": path, FORMER: str(program.pid)})
+        os.execvpe("python", ["python", sys.argv[0], "launch", name], {**os.environ, "PATH": path, FORMER: str(program.pid)})
     except (OSError, ValueError, KeyError) as error:
         sys.stderr.write(f"{name}: cannot be started anew: {type(error).__name__} {error}\n")
 
@@ -132,7 +132,3 @@ def started() -> str:
         return "-"
     # The second field may hold spaces and parentheses; the start time is the twenty-second.
     return stat.rpartition(")")[2].split()[19]
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

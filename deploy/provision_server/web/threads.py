@@ -18,8 +18,8 @@ from itertools import chain
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from messages import ClientLeft, Message, Receive, Send, next_part
-from statements import SEARCHES
+from provision_server.messages import ClientLeft, Message, Receive, Send, next_part
+from provision_server.stores.statements import SEARCHES
 
 _T = TypeVar("_T")
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]

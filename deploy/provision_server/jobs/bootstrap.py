@@ -6,12 +6,12 @@ import logging
 import os
 from typing import Any
 
-import postgres
-import schema
-from bucket import prepare_bucket
-from postgres import libpq_arguments
 from psycopg2 import sql
-from settings import Settings
+
+from provision_server.settings import Settings
+from provision_server.stores import postgres, schema
+from provision_server.stores.artifacts_s3 import prepare_bucket
+from provision_server.stores.postgres import libpq_arguments
 
 
 def bootstrap(settings: Settings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from messages import mlflow_error
+from provision_server.messages import mlflow_error
 
 GRAPHQL = "/graphql"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from messages import mlflow_error
+from provision_server.messages import mlflow_error
 
 # MLflow takes any; its login looks for them in another order than its handlers do.
 _RUN = ("run_id", "run_uuid", "runId", "runUuid")

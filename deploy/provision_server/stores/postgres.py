@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg2
-from settings import Fault
+
+from provision_server.settings import Fault
 
 # Errors that pass while a server starts; a wrong password or a missing database does not.
 _PASSING = (

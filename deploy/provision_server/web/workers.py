@@ -15,11 +15,12 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import uvicorn
-from drain import drained
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
-from launcher import end_with_parent
 from uvicorn_worker import UvicornWorker
+
+from provision_server.web.launcher import end_with_parent
+from provision_server.web.request_body import drained
 
 # So many seconds an ending worker waits for the request of who has connected: the front door sends it at once.
 FIRST_BYTES = 1.0

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from settings import Fault, Settings
+from provision_server.settings import Fault, Settings
 
 ROOT_USER = "provision"
 POLICY = "provision-mlflow"

@@ -1,4 +1,4 @@
-"""The tracking server: its environment, and gunicorn around the applications of `app.py`."""
+"""The tracking server: its environment, and gunicorn around the applications of `application.py`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from settings import Fault, Settings, export_s3_key
-from sizing import Sizing, cores_here, memory_here_mb, sizing
-from statements import OPTIONS
+from provision_server.settings import Fault, Settings, export_s3_key
+from provision_server.stores.statements import OPTIONS
+from provision_server.web.sizing import Sizing, cores_here, memory_here_mb, sizing
 
 AUTH_CACHE_SECONDS = 30
 FILES = 8192
@@ -32,16 +32,16 @@ def serve(settings: Settings) -> None:
     allow_files()
     export_environment(settings)
     # Importing MLflow takes seconds: bootstrap works meanwhile.
-    import app
-    from workers import Server
+    from provision_server.web import application
+    from provision_server.web.workers import Server
 
-    app.wait_for_bootstrap(settings)
+    application.wait_for_bootstrap(settings)
     size = sizing(settings.workers, cores_here(), memory_here_mb(), _max_connections(settings))
     # Two for each thread stay open once they were needed. No overflow at all would mean SQLAlchemy's default to MLflow.
     kept = min(2 * size.threads, size.pool - 1)
     os.environ["MLFLOW_SQLALCHEMYSTORE_POOL_SIZE"] = str(kept)
     os.environ["MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW"] = str(size.pool - kept)
-    flask, asgi = app.applications(settings, size.threads)
+    flask, asgi = application.applications(settings, size.threads)
     options = _options(settings, size)
     if settings.genai:
         options["when_ready"] = lambda arbiter: start_jobs(settings, os.getpid())
@@ -60,7 +60,7 @@ def serve(settings: Settings) -> None:
 
 def _max_connections(settings: Settings) -> int:
     """The connections that this server may open."""
-    from postgres import connect, query
+    from provision_server.stores.postgres import connect, query
 
     connection = connect(settings.backend_store, settings.secret("backend_store_password"), settings.deadline)
     try:

@@ -11,8 +11,8 @@ import posixpath
 import re
 from typing import Any
 
-from logins import is_admin
-from messages import USER, Message, Receive, Send, mlflow_error
+from provision_server.auth.login_guard import is_admin
+from provision_server.messages import USER, Message, Receive, Send, mlflow_error
 
 # FastAPI's own routes; the others are Flask's, which knows more spellings of a path.
 _NATIVE = re.compile(r"/(?:ajax-)?api/2\.0/mlflow-artifacts/artifacts/(.+)", re.DOTALL)

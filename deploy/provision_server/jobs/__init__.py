@@ -1,0 +1,1 @@
+"""What runs once: made ready before the server, and questions from outside."""

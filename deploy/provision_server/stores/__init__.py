@@ -1,0 +1,1 @@
+"""The backend store and the artifact store, as MLflow uses them here."""
