@@ -47,7 +47,7 @@ lint: $(VENV)/.dev ## linters and types alone
 
 golden: $(VENV)/.dev ## render the default stack and the golden files anew; read the diff
 	$(BIN)/provision render .
-	$(BIN)/python -m pytest tests/unit/test_golden.py --update-golden
+	$(BIN)/python -m pytest tests/unit/runtimes/test_golden.py --update-golden
 
 lock: $(VENV)/.dev ## resolve the server's requirements anew
 	UV=$(abspath $(UV)) deploy/lock.sh

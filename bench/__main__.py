@@ -13,7 +13,7 @@ from bench import commands, pages, rates, sizes, starting, transfers
 from bench.field import Field, open_field, say
 from bench.report import machine, table, versions, write_results
 from bench.stores import start_stores
-from tests.installed import installed_environment
+from tests.support.installed import installed_environment
 
 RESULTS = Path(__file__).parent / "results.json"
 # In this order: what needs a competitor alone, then what needs all of them settled.

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.field import OURS, REFERENCE, Field, open_field, say
 from bench.rates import WARM_UP_SECONDS, Asked, ask_for, getting, logging, searching
 from bench.stores import start_stores
-from tests.installed import installed_environment
+from tests.support.installed import installed_environment
 
 PICTURE = Path(__file__).parent.parent / "docs/growth.png"
 COUNTS = (10, 1_000, 100_000)

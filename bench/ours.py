@@ -13,9 +13,9 @@ import psutil
 
 from bench.rest import Api, basic_authorization
 from bench.stores import Stores
-from tests.installed import Program
-from tests.s3_server import KEY, SECRET
+from tests.support.installed import Program
 from tests.support.ports import free_port
+from tests.support.s3_server import KEY, SECRET
 
 START_SECONDS = 180
 

@@ -7,7 +7,7 @@ import time
 from bench.field import OURS, REFERENCE, Field
 from bench.rest import Api
 from bench.rows import Goal, Row
-from tests.browser import Visit, open_browser
+from tests.support.browser import Visit, open_browser
 
 METRICS, STEPS = 50, 20
 PAGES = ("experiments page", "run page with 50 metrics")

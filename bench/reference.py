@@ -19,9 +19,9 @@ from bench.rest import Api, basic_authorization
 from bench.stores import Stores
 from provisioner.model.stack import MLFLOW_VERSION
 from provisioner.runtimes.embedded.environment import ServerEnvironment
-from tests.installed import CACHE
-from tests.s3_server import KEY, SECRET
+from tests.support.installed import CACHE
 from tests.support.ports import free_port
+from tests.support.s3_server import KEY, SECRET
 
 PACKAGES = (f"mlflow[auth]=={MLFLOW_VERSION}", "psycopg2-binary", "boto3")
 # In the environment of each of its processes, so that they are found wherever they went.

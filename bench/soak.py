@@ -16,7 +16,7 @@ from bench.memory import pss_mb
 from bench.ours import Ours
 from bench.soak_client import Counts, work
 from bench.stores import start_stores
-from tests.installed import installed_environment
+from tests.support.installed import installed_environment
 
 RESULT = Path(__file__).parent / "soak.json"
 CLIENTS = 64

@@ -18,10 +18,10 @@ import psycopg2
 from provisioner.output import TerminalReporter
 from provisioner.runtimes.embedded.environment import ServerEnvironment
 from provisioner.runtimes.embedded.service_user import Account
-from tests.embedded import server_environment
-from tests.installed import DATA
-from tests.s3_server import S3Server, start_minio
+from tests.support.embedded import server_environment
+from tests.support.installed import DATA
 from tests.support.ports import free_port
+from tests.support.s3_server import S3Server, start_minio
 
 SUPERUSER = "postgres"
 # PostgreSQL's defaults, but for this: the servers of all competitors are connected at once.

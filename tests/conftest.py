@@ -15,20 +15,20 @@ from typing import Any
 
 import pytest
 
-from tests.browser import Browser, open_browser
 from tests.images.build import LOCK as BUILDING
 from tests.images.build import missing_images
-from tests.s3_server import S3Server, start_minio
+from tests.support.browser import Browser, open_browser
 from tests.support.evidence import VARIABLE as FAILURES
 from tests.support.evidence import keep_report, keep_stacks
 from tests.support.go_programs import needed
 from tests.support.locks import alone
 from tests.support.reruns import Reruns, new_folder
+from tests.support.s3_server import S3Server, start_minio
 from tests.support.scheduling import RUNTIMES, in_order, processes, runtime_of, scheduler
 from tests.support.summary import Summary
 
 # Their assertions show values too.
-pytest.register_assert_rewrite("tests.checks", "tests.campaign.actions")
+pytest.register_assert_rewrite("tests.support.checks", "tests.campaign.actions")
 
 
 def _seconds(text: str) -> int:
@@ -158,7 +158,7 @@ def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def installed() -> Path:
     """An environment with the built wheel."""
-    from tests.installed import installed_environment
+    from tests.support.installed import installed_environment
 
     return installed_environment()
 
@@ -166,7 +166,7 @@ def installed() -> Path:
 @pytest.fixture(scope="module")
 def stacks() -> Iterator[Path]:
     """A folder for stacks that every account can reach, as root's services run as another."""
-    from tests.installed import DATA
+    from tests.support.installed import DATA
 
     DATA.mkdir(parents=True, exist_ok=True, mode=0o755)
     folder = Path(tempfile.mkdtemp(dir=DATA, prefix="t-"))

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.campaign.steps import Step
-from tests.checks import LoggedRun, each_once, eventually, has_ended, healthy, run_logged, running
 from tests.faults.conftest import new_stack
 from tests.server.deployed import Deployed
 from tests.server.flood import LOGIN_STACK, Door
 from tests.server.load import logging_batches, logging_metrics, moving_artifacts
 from tests.server.roles import replaced
+from tests.support.checks import LoggedRun, each_once, eventually, has_ended, healthy, run_logged, running
 from tests.support.ports import free_port
 
 # A run for each step, whose every value must be there ever after; to look at more each time would take longer than the doing.

@@ -21,11 +21,11 @@ import psutil
 from tests.campaign.belongings import belongings
 from tests.campaign.http_calls import Call, operations
 from tests.campaign.values import Values
-from tests.checks import processes_in
 from tests.server.deployed import Deployed, Reply
 from tests.server.reach import API2, API3, Caller
 from tests.server.test_strangers import OPEN, script
-from tests.tls_client import basic
+from tests.support.checks import processes_in
+from tests.support.tls_client import basic
 
 AT_ONCE = 4
 # Calls of each route in one round, so that a round of all takes 20 s.

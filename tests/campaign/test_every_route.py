@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.campaign.fuzzing import Fuzz
-from tests.checks import service_not_restarted
 from tests.faults.conftest import new_stack
 from tests.server.deployed import Deployed
+from tests.support.checks import service_not_restarted
 from tests.support.ports import free_port
 
 # Two workers for Flask's application, so that the one that a call was bad for is not the one that is asked next.

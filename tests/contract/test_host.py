@@ -17,8 +17,8 @@ import pytest
 from provisioner.errors import CommandFailed, Locked, ProvisionError
 from provisioner.system.host import Host, LocalHost
 from provisioner.system.ssh import SSHHost
-from tests.sshd import SERVER, Client, local_sshd
 from tests.support.ports import free_port
+from tests.support.sshd import SERVER, Client, local_sshd
 
 # An implementation is made by one expression, which a second process can evaluate too.
 HOSTS = {"local": "LocalHost()", "ssh": "SSHHost('there')"}

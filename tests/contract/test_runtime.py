@@ -25,8 +25,8 @@ from provisioner.stack.directory import open_stack, write_files
 from provisioner.stack.secrets import make_secrets, missing_secrets
 from provisioner.system.host import LocalHost
 from provisioner.system.http import Rest, RestError
-from tests.embedded import server_environment
-from tests.installed import TEST_IMAGES
+from tests.support.embedded import server_environment
+from tests.support.installed import TEST_IMAGES
 from tests.support.ports import free_port
 
 # The quickest stack of both; the images count under Docker alone.

@@ -16,8 +16,8 @@ import pytest
 from provisioner.errors import CommandFailed, Locked, PreflightError
 from provisioner.system.ssh import LOST, SSHHost
 from tests.contract.test_host import HOLD, another
-from tests.sshd import SERVER, Client, local_sshd, make_key
 from tests.support.ports import free_port
+from tests.support.sshd import SERVER, Client, local_sshd, make_key
 
 MADE_BY = "SSHHost('there')"
 pytestmark = pytest.mark.skipif(SERVER is None, reason="sshd is not installed")

@@ -18,9 +18,9 @@ import psycopg2
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.embedded import PASSWORD, Postgres, server_environment, start_postgres
-from tests.s3_server import KEY, SECRET, S3Server, start_minio
+from tests.support.embedded import PASSWORD, Postgres, server_environment, start_postgres
 from tests.support.go_programs import needed
+from tests.support.s3_server import KEY, SECRET, S3Server, start_minio
 
 SERVER = Path(__file__).parents[2] / "deploy"
 # The number of bootstrap's lock in deploy/provision_server/stores/postgres.py.

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.installed import DATA
-from tests.teamserver import Team, TeamServer, make_server_image, program_of, team_server
+from tests.support.installed import DATA
+from tests.support.teamserver import Team, TeamServer, make_server_image, program_of, team_server
 
 
 @pytest.fixture(scope="session")

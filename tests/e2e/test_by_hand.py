@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.checks import healthy
-from tests.installed import Program
+from tests.support.checks import healthy
+from tests.support.installed import Program
 from tests.support.ports import free_port
 
 

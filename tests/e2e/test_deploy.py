@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.installed import Program
-from tests.kedro_env import new_shop
-from tests.teamserver import Team, program_of
-from tests.tls_client import Client
+from tests.support.installed import Program
+from tests.support.kedro_env import new_shop
+from tests.support.teamserver import Team, program_of
+from tests.support.tls_client import Client
 
 API = "/api/2.0/mlflow"
 SEARCH = f"{API}/experiments/search"

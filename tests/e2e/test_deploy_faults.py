@@ -17,10 +17,10 @@ import psutil
 import pytest
 import yaml
 
-from tests.checks import eventually, meanwhile, refused
-from tests.installed import Program
-from tests.sshd import make_key
-from tests.teamserver import Team, authorize, program_of
+from tests.support.checks import eventually, meanwhile, refused
+from tests.support.installed import Program
+from tests.support.sshd import make_key
+from tests.support.teamserver import Team, authorize, program_of
 
 API = "/api/2.0/mlflow"
 SEARCH = f"{API}/experiments/search"

@@ -22,7 +22,7 @@ from provisioner.kedro.unlink import unlink
 from provisioner.model.secret import Secret
 from provisioner.output import Recorder
 from provisioner.system.files import read_file
-from tests.kedro_env import kedro_environment, new_project
+from tests.support.kedro_env import kedro_environment, new_project
 
 URI = "http://127.0.0.1:5999"
 SHARED = "https://mlflow.example.org"

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from tests.installed import Answer, Program
-from tests.kedro_env import new_shop
+from tests.support.installed import Answer, Program
+from tests.support.kedro_env import new_shop
 from tests.support.ports import free_port
-from tests.tls_client import Client, own_address
+from tests.support.tls_client import Client, own_address
 
 
 @dataclass

@@ -15,9 +15,9 @@ import boto3
 import psycopg2
 import pytest
 
-from tests.installed import Program
-from tests.s3_server import KEY, SECRET, S3Server
+from tests.support.installed import Program
 from tests.support.ports import free_port
+from tests.support.s3_server import KEY, SECRET, S3Server
 
 CASES = ("docker-minio", "docker-local", "embedded-local", "embedded-s3")
 BUCKET = "team-bucket"

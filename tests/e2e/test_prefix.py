@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.browser import Browser
-from tests.certificates import Authority
-from tests.installed import Program
-from tests.kedro_env import kedro_environment, new_project
+from tests.support.browser import Browser
+from tests.support.certificates import Authority
+from tests.support.installed import Program
+from tests.support.kedro_env import kedro_environment, new_project
 from tests.support.ports import free_port
-from tests.tls_client import Client
+from tests.support.tls_client import Client
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 PATH = "/team/mlflow"

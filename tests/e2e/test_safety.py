@@ -19,11 +19,11 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.browser import Browser
-from tests.checks import eventually, may_do_little
-from tests.installed import Program
+from tests.support.browser import Browser
+from tests.support.checks import eventually, may_do_little
+from tests.support.installed import Program
 from tests.support.ports import free_port
-from tests.tls_client import basic
+from tests.support.tls_client import basic
 
 
 @pytest.fixture(scope="module", params=["docker", "embedded"])

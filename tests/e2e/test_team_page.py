@@ -17,13 +17,13 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.checks import may_do_little
-from tests.installed import DATA, ROOT, TEST_IMAGES
-from tests.kedro_env import new_shop
-from tests.pebble import pebble
+from tests.support.checks import may_do_little
 from tests.support.go_programs import needed
-from tests.teamserver import ADMIN, TeamServer, make_server_image, program_of
-from tests.tls_client import Client
+from tests.support.installed import DATA, ROOT, TEST_IMAGES
+from tests.support.kedro_env import new_shop
+from tests.support.pebble import pebble
+from tests.support.teamserver import ADMIN, TeamServer, make_server_image, program_of
+from tests.support.tls_client import Client
 
 DOMAIN = "mlflow.example.com"
 NAME = "page"

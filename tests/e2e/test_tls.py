@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from provisioner.runtimes.caddyfile import CADDYFILE, CERTIFICATE
-from tests.certificates import Authority, write_pair
-from tests.checks import eventually, running
-from tests.installed import Program
-from tests.pebble import pebble
+from tests.support.certificates import Authority, write_pair
+from tests.support.checks import eventually, running
 from tests.support.go_programs import needed
+from tests.support.installed import Program
+from tests.support.pebble import pebble
 from tests.support.ports import free_port
-from tests.tls_client import Client, own_address
+from tests.support.tls_client import Client, own_address
 
 SEARCH = "/api/2.0/mlflow/experiments/search"
 QUERY = {"max_results": 1}

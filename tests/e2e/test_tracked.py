@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.checks import Tracking
-from tests.installed import Answer, Program
-from tests.kedro_env import EARLIER, PRESENT, Release, kedro_environment, kedro_variables, new_project
+from tests.support.checks import Tracking
+from tests.support.installed import Answer, Program
+from tests.support.kedro_env import EARLIER, PRESENT, Release, kedro_environment, kedro_variables, new_project
 from tests.support.ports import free_port
 
 LOCAL, BASE, SETTINGS = "conf/local/mlflow.yml", "conf/base/mlflow.yml", "src/demo/settings.py"

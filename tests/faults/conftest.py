@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.checks import kill_all, processes_in, remove_containers
-from tests.installed import CACHE, DATA, ROOT, Program, installed_environment
+from tests.support.checks import kill_all, processes_in, remove_containers
+from tests.support.installed import CACHE, DATA, ROOT, Program, installed_environment
 from tests.support.locks import alone
 from tests.support.ports import free_port
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.checks import nothing_changed, refused
-from tests.installed import Program
-from tests.link_project import make_project
+from tests.support.checks import nothing_changed, refused
+from tests.support.installed import Program
+from tests.support.link_project import make_project
 from tests.support.ports import free_port
 
 

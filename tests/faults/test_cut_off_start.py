@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.checks import eventually
 from tests.faults.conftest import new_stack
-from tests.installed import Program
+from tests.support.checks import eventually
+from tests.support.installed import Program
 from tests.support.ports import free_port
 
 DATA = "/var/lib/postgresql/18/docker"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.checks import nothing_changed, refused, run_logged, service_not_restarted
-from tests.installed import TEST_IMAGES, Program
+from tests.support.checks import nothing_changed, refused, run_logged, service_not_restarted
+from tests.support.installed import TEST_IMAGES, Program
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["running", "down"])

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.checks import nothing_changed, refused
-from tests.installed import Program
+from tests.support.checks import nothing_changed, refused
+from tests.support.installed import Program
 
 
 @pytest.fixture

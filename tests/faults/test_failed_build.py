@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.checks import containers, refused, run_logged
 from tests.faults.conftest import new_stack
-from tests.installed import TEST_IMAGES, Program
-from tests.s3_server import KEY, SECRET
+from tests.support.checks import containers, refused, run_logged
+from tests.support.installed import TEST_IMAGES, Program
 from tests.support.ports import free_port
+from tests.support.s3_server import KEY, SECRET
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.checks import containers, nothing_changed, refused, service_not_restarted
-from tests.installed import Answer, Program
+from tests.support.checks import containers, nothing_changed, refused, service_not_restarted
+from tests.support.installed import Answer, Program
 
 FAULTY = """\
 server:

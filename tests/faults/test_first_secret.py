@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.checks import refused
-from tests.embedded import Postgres, start_postgres
 from tests.faults.conftest import new_stack
-from tests.installed import Program
+from tests.support.checks import refused
+from tests.support.embedded import Postgres, start_postgres
+from tests.support.installed import Program
 from tests.support.ports import free_port
 
 ROLE, DATABASE, RIGHT = "ana@corp", "team data", "right: 100% $HOME 'x'"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.checks import containers, nothing_changed, refused
 from tests.faults.conftest import new_stack
-from tests.installed import Program
+from tests.support.checks import containers, nothing_changed, refused
+from tests.support.installed import Program
 
 THEIRS = "services:\n  web:\n    image: nginx\n"
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.checks import commands_in, containers, each_once, eventually, healthy, refused, run_logged, running
 from tests.faults.conftest import new_stack
-from tests.installed import Program
+from tests.support.checks import commands_in, containers, each_once, eventually, healthy, refused, run_logged, running
+from tests.support.installed import Program
 from tests.support.ports import free_port
 
 

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from tests.checks import Tracking, each_once, eventually, has_ended, healthy, processes_in, run_logged, running, service_not_restarted
-from tests.installed import Program
+from tests.support.checks import (
+    Tracking,
+    each_once,
+    eventually,
+    has_ended,
+    healthy,
+    processes_in,
+    run_logged,
+    running,
+    service_not_restarted,
+)
+from tests.support.installed import Program
 
 
 @pytest.mark.parametrize("victim", ["postgres", pytest.param("minio", marks=pytest.mark.only("docker")), "mlflow", "proxy"])

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.checks import eventually, healthy, kill_all, processes_in, refused, run_logged, service_not_restarted
-from tests.installed import Program
+from tests.support.checks import eventually, healthy, kill_all, processes_in, refused, run_logged, service_not_restarted
+from tests.support.installed import Program
 
 
 @pytest.mark.only("docker")

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from tests.checks import eventually, healthy, nothing_changed, refused, run_logged, running, service_not_restarted
-from tests.installed import Program
-from tests.outage import raw_client
 from tests.server.deployed import Peer, Reply
+from tests.support.checks import eventually, healthy, nothing_changed, refused, run_logged, running, service_not_restarted
+from tests.support.installed import Program
+from tests.support.outage import raw_client
 from tests.support.ports import free_port
 
 

@@ -20,9 +20,9 @@ from provisioner.runtimes.embedded.interpreter import base_interpreter
 from provisioner.runtimes.embedded.runtime import EmbeddedRuntime
 from provisioner.runtimes.embedded.service_user import current_account
 from provisioner.runtimes.embedded.state import this_machine
-from tests.checks import kill_all, nothing_changed, processes_in, refused, run_logged
 from tests.faults.conftest import ODD
-from tests.installed import DATA, Program
+from tests.support.checks import kill_all, nothing_changed, processes_in, refused, run_logged
+from tests.support.installed import DATA, Program
 from tests.support.ports import free_port
 
 

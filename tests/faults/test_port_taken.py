@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.checks import Tracking, containers, eventually, nothing_changed, refused
 from tests.faults.conftest import held, new_stack
-from tests.installed import Answer, Program
+from tests.support.checks import Tracking, containers, eventually, nothing_changed, refused
+from tests.support.installed import Answer, Program
 from tests.support.ports import free_port
 
 

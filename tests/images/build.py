@@ -10,8 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.installed import CACHE
 from tests.support.go_programs import build
+from tests.support.installed import CACHE
 from tests.support.locks import alone
 
 # Whoever asks for images waits for those who build.

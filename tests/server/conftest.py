@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import RUNTIMES
-from tests.installed import DATA, Program
 from tests.server.deployed import Deployed, unique
+from tests.support.installed import DATA, Program
 from tests.support.ports import free_port
 
 # Read when mlflow is imported.

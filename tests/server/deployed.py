@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.checks import running
-from tests.installed import ROOT, Program
+from tests.support.checks import running
+from tests.support.installed import ROOT, Program
 
 HERE = Path(__file__).parent
 DEADLINE = 60.0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.server.deployed import Deployed, Peer, Reply, eventually
 from tests.server.load import rate
-from tests.tls_client import basic
+from tests.support.tls_client import basic
 
 FLOOD = Path(__file__).with_name("flood_script.py")
 SEARCH = "/api/2.0/mlflow/experiments/search"

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from tests.server.deployed import Peer, Reply
-from tests.tls_client import basic
+from tests.support.tls_client import basic
 
 # In everything that only those with a permission may see; no call sends it.
 HIDDEN = "zq7hidden"

@@ -15,13 +15,13 @@ from provisioner.actions.up import up as bring_up
 from provisioner.output import Recorder
 from provisioner.runtimes.docker import changes as docker_changes
 from provisioner.runtimes.embedded import changes as embedded_changes
-from tests.checks import eventually, has_ended, running, service_not_restarted
 from tests.conftest import RUNTIMES
-from tests.installed import Answer
-from tests.outage import Outage, raw_client
 from tests.server.conftest import stack_of
 from tests.server.deployed import Deployed
 from tests.server.load import logging_metrics, moving_artifacts
+from tests.support.checks import eventually, has_ended, running, service_not_restarted
+from tests.support.installed import Answer
+from tests.support.outage import Outage, raw_client
 
 # What a release changes that touches neither database nor interface: the server's code, and the front door's settings.
 RELEASE = {

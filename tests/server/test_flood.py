@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.installed import Program
 from tests.server.deployed import Deployed, eventually
 from tests.server.flood import LOGIN_STACK, NAME, SEARCH, Door
+from tests.support.installed import Program
 from tests.support.ports import free_port
-from tests.tls_client import basic
+from tests.support.tls_client import basic
 
 ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/0/nothing/here"
 WAYS = ("one", "many", "names")

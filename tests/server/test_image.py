@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.installed import ROOT
 from tests.server.deployed import HERE, Deployed
+from tests.support.installed import ROOT
 
 ADDED = ("/opt/venv", "/opt/provision", "/var/lib/mlflow", "/var/lib/minio")
 # What Python calls it, where that is another word.

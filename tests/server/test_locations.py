@@ -15,11 +15,11 @@ from urllib.parse import unquote
 import pytest
 
 from tests.conftest import RUNTIMES
-from tests.installed import Program
 from tests.server.deployed import Deployed, unique
 from tests.server.scene import API, ARTIFACTS, ATTACHMENT, PAGE, SECRET, TAG, Person, Scene, spans_of, store, trace_of
+from tests.support.installed import Program
 from tests.support.ports import free_port
-from tests.tls_client import basic
+from tests.support.tls_client import basic
 
 # Fields of requests that name a place, and what becomes of them.
 PLACES = {

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import pytest
 from mlflow.entities import Metric
 
-from tests.browser import Answered, Browser, Visit
 from tests.server.deployed import Deployed
 from tests.server.load import mlflow_client
+from tests.support.browser import Answered, Browser, Visit
 
 HASHED = re.compile(r"/static-files/static/.+\.[0-9a-f]{8,}\.(chunk\.)?(js|css)$")
 YEAR = 31536000

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RUNTIMES
-from tests.installed import Program
 from tests.server.deployed import Deployed, Reply
 from tests.server.reach import (
     API2,
@@ -32,8 +31,9 @@ from tests.server.reach import (
     picture,
 )
 from tests.server.test_strangers import OPEN, script
+from tests.support.installed import Program
 from tests.support.ports import free_port
-from tests.tls_client import basic
+from tests.support.tls_client import basic
 
 # From nobody to everything. `outsider` has a login and no permission; the next three have what is granted to them.
 OUTSIDE, GRANTED = ("stranger", "wrong", "removed"), {"reader": "READ", "editor": "EDIT", "owner": "MANAGE"}

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from tests.checks import run_logged
 from tests.server.deployed import Deployed, Reply, unique
+from tests.support.checks import run_logged
 
 V2, V3 = "/api/2.0/mlflow", "/api/3.0/mlflow"
 JSON = {"Content-Type": "application/json"}

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.installed import ROOT
 from tests.server.answers import comparable
 from tests.server.deployed import HERE, Deployed, Peer, Reply, asgi_paths
+from tests.support.installed import ROOT
 
 Route = tuple[str, str]
 # These make and remove a whole demo experiment: one after the other, and twice, so that both sides find the same.

@@ -20,9 +20,9 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.installed import Program
+from tests.support.installed import Program
 from tests.support.ports import free_port
-from tests.tls_client import Answer, Client, basic
+from tests.support.tls_client import Answer, Client, basic
 
 NAME = "mlflow.lan"
 SEARCH = "/api/2.0/mlflow/experiments/search"

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.installed import Program
-from tests.s3_server import KEY, SECRET, S3Server
 from tests.server.deployed import Deployed, Peer, Reply, eventually
+from tests.support.installed import Program
 from tests.support.ports import free_port
+from tests.support.s3_server import KEY, SECRET, S3Server
 
 MB = 1 << 20
 FOUR = 4

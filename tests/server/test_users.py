@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.checks import meanwhile
 from tests.conftest import RUNTIMES
-from tests.installed import Program
 from tests.server.deployed import Deployed, Peer, eventually
+from tests.support.checks import meanwhile
+from tests.support.installed import Program
 from tests.support.ports import free_port
-from tests.tls_client import basic
+from tests.support.tls_client import basic
 
 SEARCH = "/api/2.0/mlflow/experiments/search"
 # One of Flask's routes and one of FastAPI's, which keep their logins apart.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.installed import Program
+    from tests.support.installed import Program
 
 # Set for each process of a run: where the folders of its failed tests go.
 VARIABLE = "PYTEST_FAILURES"
@@ -73,7 +73,7 @@ def keep_stacks() -> None:
 
 def _programs() -> list[Program]:
     """Whatever holds them: a fixture, a helper, the test itself; it is asked for failures only."""
-    from tests.installed import Program
+    from tests.support.installed import Program
 
     # Not isinstance, which asks what a dead weak reference refers to.
     return [thing for thing in gc.get_objects() if issubclass(type(thing), Program)]

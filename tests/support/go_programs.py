@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.installed import CACHE
+from tests.support.installed import CACHE
 from tests.support.locks import alone
 
 PEBBLE = "github.com/letsencrypt/pebble/v2/cmd"

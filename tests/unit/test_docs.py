@@ -18,7 +18,7 @@ from provisioner import errors
 from provisioner.model.settings import Settings, setting_names
 from provisioner.model.settings_text import parse_settings
 from provisioner.output import Recorder, Result, result_document
-from tests.commands import COMMANDS, PROGRAM, named
+from tests.support.commands import COMMANDS, PROGRAM, named
 
 ROOT = Path(__file__).parents[2]
 KEYS_OF_MLFLOW_YML = ("server.mlflow_tracking_uri", "server.mlflow_registry_uri", "server.credentials")

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from provisioner.kedro_plugin import commands
-from tests.commands import COMMANDS
+from tests.support.commands import COMMANDS
 
 NAMES = ("up", "link", "status", "doctor")
 
