@@ -33,7 +33,7 @@ PARTS: dict[str, Callable[[Field], None]] = {
 
 
 def main() -> int:
-    """The exit code: 0 when every part was measured, whatever the figures are."""
+    """Measure every part asked for; return 0 when all were measured, whatever the figures are, else 1."""
     options = _options()
     # Ended from outside, it still ends what it has started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -21,7 +21,7 @@ HELP = Row("`provision --help`, beside `import typer`", "s")
 
 
 def measure_stack(field: Field) -> None:
-    """One stack with its own stores, alone: its first `up`, its memory, and the commands on it."""
+    """Measure one stack with its own stores, alone: its first `up`, its memory, and the commands on it."""
     field.only()
     stack = Ours("stack", field.stores, field.installed, field.runtime, own_stores=True)
     try:

@@ -25,7 +25,7 @@ Competitor = Ours | Reference
 
 
 def say(text: str) -> None:
-    """A line of progress."""
+    """Print a line of progress to standard error."""
     print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
 
 
@@ -46,7 +46,7 @@ class Field:
     _since: dict[str, float] = field(default_factory=dict)
 
     def get(self, name: str) -> Competitor:
-        """The competitor of that name; its first start ever is behind it."""
+        """Return the competitor of that name; prepare it and start it for the first time when it is new."""
         if name not in self._made:
             made = self._made[name] = self._make(name)
             made.prepare()
@@ -56,7 +56,7 @@ class Field:
         return self._made[name]
 
     def start(self, name: str) -> float:
-        """Seconds from its start to its first good answer; it did not run before."""
+        """Start the competitor, stopped first if it runs; return the seconds to its first good answer."""
         self.get(name)
         self.stop(name)
         seconds = self._made[name].start()
@@ -64,12 +64,12 @@ class Field:
         return seconds
 
     def stop(self, name: str) -> None:
-        """It does not run."""
+        """Stop the competitor if it runs."""
         if self._since.pop(name, None) is not None:
             self._made[name].stop()
 
     def only(self, *names: str) -> None:
-        """Exactly these run."""
+        """Stop all competitors but these, and start those of these that do not run."""
         for name in [running for running in self._since if running not in names]:
             self.stop(name)
         for name in names:
@@ -79,11 +79,11 @@ class Field:
 
     @property
     def few_rounds(self) -> int:
-        """For what takes long and varies little."""
+        """Return the number of rounds for what takes long and varies little."""
         return max(1, self.rounds - 1)
 
     def settle(self) -> None:
-        """Whatever runs and has job processes has answered for a minute."""
+        """Wait until a minute after the first answer of every running competitor that has job processes."""
         since = [when for name, when in self._since.items() if name in {REFERENCE, REFERENCE_AUTH}]
         left = max(since, default=0) + SETTLE_SECONDS - time.monotonic()
         if left > 0:
@@ -91,21 +91,21 @@ class Field:
             time.sleep(left)
 
     def order(self, names: tuple[str, ...], turn: int) -> tuple[str, ...]:
-        """The names, with another one first in each round."""
+        """Return the names, with another one first in each round."""
         turn %= len(names)
         return names[turn:] + names[:turn]
 
     def add(self, row: Row, name: str, value: float) -> None:
-        """One figure of a competitor."""
+        """Add one figure of a competitor, and print it."""
         self.samples.add(row, name, value)
         say(f"{row.name}: {name} {value:.4g} {row.unit}")
 
     def logs(self) -> str:
-        """The last lines of whatever runs."""
+        """Return the last lines of the log of every running competitor."""
         return "\n".join(f"{name}: {self._made[name].log()}" for name in self._since)
 
     def close(self) -> None:
-        """Nothing runs, and no stack is left."""
+        """Stop every competitor, and remove every stack."""
         for name, competitor in self._made.items():
             with contextlib.suppress(Exception):
                 self.stop(name)
@@ -122,7 +122,7 @@ class Field:
 
 @contextlib.contextmanager
 def open_field(stores: Stores, installed: Path, runtime: str, rounds: int, seconds: float) -> Iterator[Field]:
-    """The field, until the caller is done."""
+    """Run the block with the field, and close it afterwards."""
     made = Field(stores, installed, reference_environment(stores.environment), runtime, rounds, seconds)
     try:
         yield made

@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def measure(field: Field) -> Rates:
-    """Medians of interleaved rounds."""
+    """Measure in interleaved rounds; return the medians."""
     rates: Rates = defaultdict(lambda: defaultdict(dict))
     names = (REFERENCE, OURS)
     field.only(*names)
@@ -67,7 +67,7 @@ def measure(field: Field) -> Rates:
 
 
 def as_table(rates: Rates) -> str:
-    """One Markdown line for each row and number of runs."""
+    """Return a Markdown table with one line for each row and number of runs."""
     lines = ["| what | runs | reference | ours | ratio |", "| --- | --- | --- | --- | --- |"]
     for row, by_name in rates.items():
         for count in COUNTS:
@@ -77,7 +77,7 @@ def as_table(rates: Rates) -> str:
 
 
 def draw(rates: Rates, path: Path) -> None:
-    """The picture: one panel for each row."""
+    """Draw the picture, one panel for each row, and write it to the path."""
     import matplotlib as mpl
 
     mpl.use("Agg")

@@ -31,14 +31,17 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Requests per second."""
+        """Return the requests per second."""
         return self.requests / self.seconds
 
 
 def run_wrk(
     api: Api, script: str, arguments: list[str], seconds: float, *, connections: int = CONNECTIONS, may_be_silent: bool = False
 ) -> Load:
-    """What wrk saw; RuntimeError when an answer was not good, a connection failed, or no answer came."""
+    """Run wrk and return what it saw.
+
+    Raise RuntimeError when an answer was not good, a connection failed or, unless `may_be_silent`, none came.
+    """
     argv = ["wrk", "--threads", str(min(THREADS, connections)), "--connections", str(connections)]
     argv += ["--duration", f"{max(1, round(seconds))}s"]
     # A request in the reference's first minute may take longer than wrk's 2 seconds.
@@ -54,7 +57,7 @@ def run_wrk(
 
 
 def make_runs(api: Api) -> list[str]:
-    """The ids of new runs to log to."""
+    """Make new runs to log to; return their ids."""
     name = f"load-{time.time_ns()}"
     experiment = api.post("experiments/create", {"name": name})["experiment_id"]
     now = time.time_ns() // 1_000_000
@@ -63,5 +66,5 @@ def make_runs(api: Api) -> list[str]:
 
 
 def first_step() -> int:
-    """A step that no earlier load of this database has reached."""
+    """Return a step that no earlier load of this database has reached."""
     return time.time_ns() // 1_000_000

@@ -25,7 +25,10 @@ COPIES = {
 
 
 def load(postgres: Postgres, competitor: Ours | Reference, count: int) -> str:
-    """The id of the one experiment with that many loaded runs; what is missing of them is loaded, and found through the API."""
+    """Load what is missing of that many runs in the one experiment; return its id.
+
+    Check through the API that they are found; raise RuntimeError when they are not.
+    """
     experiment, location = _experiment(competitor)
     present = int(postgres.query(competitor.database, f"SELECT count(*) FROM runs WHERE experiment_id = {experiment}")[0][0])
     with contextlib.closing(postgres.connect(competitor.database)) as connection, connection.cursor() as cursor:
@@ -76,7 +79,7 @@ def _line(*values: object) -> str:
 
 
 def _check(competitor: Ours | Reference, experiment: str, count: int) -> None:
-    """RuntimeError unless the API answers the newest run first, and all there is of it."""
+    """Raise RuntimeError unless the API gives the newest run first, with all its metrics, params and tags."""
     body = {"experiment_ids": [experiment], "max_results": 1, "order_by": ["attributes.start_time DESC"]}
     run = competitor.api.post("runs/search", body)["runs"][0]
     data = run["data"]

@@ -9,7 +9,7 @@ import psutil
 
 
 def pss_mb(processes: Iterable[psutil.Process]) -> float:
-    """The sum of all that still run, in MB."""
+    """Return the sum of the PSS of all processes that still run, in MB."""
     total = 0
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -78,11 +78,11 @@ class Ours:
             self.program("down")
 
     def log(self) -> str:
-        """The last lines of its services."""
+        """Return the last lines of its services' logs."""
         return "".join(f"{path.name}\n{path.read_text()[-1500:]}\n" for path in sorted((self.program.stack / "logs").glob("*.log")))
 
     def remove(self) -> None:
-        """Nothing of the stack is left."""
+        """Remove everything of the stack."""
         self.program.remove()
 
     def processes(self) -> list[psutil.Process]:

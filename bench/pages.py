@@ -21,7 +21,10 @@ def _row(page: str, visit: str, unit: str) -> Row:
 
 
 def measure_pages(field: Field) -> None:
-    """Each competitor's pages once, with an empty cache at first: bytes do not vary, and seconds little."""
+    """Measure each competitor's pages once, with an empty cache at first.
+
+    Bytes do not vary, and seconds little.
+    """
     names = (REFERENCE, OURS)
     field.only(*names)
     addresses = {name: _addresses(field.get(name).api) for name in names}
@@ -35,7 +38,10 @@ def measure_pages(field: Field) -> None:
 
 
 def _visit_twice(uri: str, address: str, shown: str) -> list[Visit]:
-    """Both loads in one new browser; RuntimeError when a request failed, AssertionError when the page shows something else."""
+    """Load the page twice in one new browser; return both loads.
+
+    Raise RuntimeError when a request failed, AssertionError when the page shows something else.
+    """
     with open_browser() as browser:
         loads = []
         for _ in VISITS:
@@ -48,7 +54,7 @@ def _visit_twice(uri: str, address: str, shown: str) -> list[Visit]:
 
 
 def _addresses(api: Api) -> list[tuple[str, str]]:
-    """Both pages, and a text that each shows when it is whole."""
+    """Make a run with metrics; return both pages' addresses, and a text that each shows when it is whole."""
     name = f"pages-{time.time_ns()}"
     experiment = api.post("experiments/create", {"name": name})["experiment_id"]
     now = time.time_ns() // 1_000_000

@@ -35,27 +35,30 @@ class Asked:
 
 
 def measure_log_metric(field: Field) -> None:
-    """log-metric to many runs."""
+    """Measure log-metric to many runs."""
     _compare(field, LOG_METRIC, (REFERENCE, OURS, TUNED), lambda name: logging(field, name, "log_metric.lua", 1))
 
 
 def measure_log_batch(field: Field) -> None:
-    """log-batch of 100 metrics to many runs."""
+    """Measure log-batch of 100 metrics to many runs."""
     _compare(field, LOG_BATCH, (REFERENCE, OURS, TUNED), lambda name: logging(field, name, "log_batch.lua", METRICS_IN_BATCH))
 
 
 def measure_search(field: Field) -> None:
-    """The UI's first page of an experiment of 10,000 runs."""
+    """Measure the search for the UI's first page of an experiment of 10,000 runs."""
     _compare(field, SEARCH, (REFERENCE, OURS), lambda name: searching(field, name, RUNS))
 
 
 def measure_get_run(field: Field) -> None:
-    """Single runs of 10,000."""
+    """Measure the reading of single runs of 10,000."""
     _compare(field, GET_RUN, (REFERENCE, OURS), lambda name: getting(field, name, RUNS))
 
 
 def measure_login(field: Field) -> None:
-    """log-metric with a login; beside it ours without, and ours with TLS too; then what one client waits for an answer."""
+    """Measure log-metric with a login; beside it ours without, and ours with TLS too.
+
+    Then measure how long one client of ours waits for an answer, in each of these ways.
+    """
     names = (REFERENCE_AUTH, OURS_AUTH, OURS_TLS, OURS)
     _compare(field, LOGIN, names, lambda name: logging(field, name, "log_metric.lua", 1))
     values = field.samples.values[LOGIN.name]
@@ -74,19 +77,19 @@ def measure_login(field: Field) -> None:
 
 
 def logging(field: Field, name: str, script: str, metrics: int) -> Asked:
-    """Writing metrics to new runs."""
+    """Make new runs; return the requests that write metrics to them."""
     runs = make_runs(field.get(name).api)
     return Asked(script, lambda: [str(first_step()), *runs], metrics)
 
 
 def searching(field: Field, name: str, count: int) -> Asked:
-    """Searching loaded runs."""
+    """Load the runs; return the requests that search them."""
     experiment = loaded_runs.load(field.stores.postgres, field.get(name), count)
     return Asked("search.lua", lambda: [experiment])
 
 
 def getting(field: Field, name: str, count: int) -> Asked:
-    """Reading loaded runs one by one."""
+    """Load the runs; return the requests that read them one by one."""
     loaded_runs.load(field.stores.postgres, field.get(name), count)
     return Asked("get_run.lua", lambda: [str(count)])
 
@@ -103,7 +106,11 @@ def _compare(field: Field, row: Row, names: tuple[str, ...], ask: Callable[[str]
 
 
 def ask_for(field: Field, name: str, asked: Asked, seconds: float, *, connections: int = CONNECTIONS, may_be_silent: bool = False) -> Load:
-    """What wrk saw; RuntimeError when the database has not exactly what was answered for."""
+    """Send the requests with wrk; return what it saw.
+
+    Raise RuntimeError unless the database has what was answered for, and at most one request more of each
+    connection.
+    """
     competitor, postgres = field.get(name), field.stores.postgres
 
     def stored() -> int:

@@ -31,7 +31,10 @@ GRACE_SECONDS = 20
 
 
 def reference_environment(ours: ServerEnvironment) -> Path:
-    """A virtual environment with MLflow as it declares itself, compiled, on the same interpreter as our server."""
+    """Return the virtual environment with MLflow as it declares itself; make it when it is not there yet.
+
+    It is compiled, on the same interpreter as our server.
+    """
     interpreter = ours.interpreter.executable
     name = hashlib.sha256(f"{PACKAGES} {interpreter} {ours.interpreter.version}".encode()).hexdigest()[:12]
     directory = CACHE / f"reference-{name}"
@@ -95,11 +98,11 @@ class Reference:
         self._process = None
 
     def log(self) -> str:
-        """Its last lines."""
+        """Return the last lines of its log."""
         return (self._folder / "log").read_text()[-2000:]
 
     def remove(self) -> None:
-        """Nothing runs; its files are in the folder of the stores."""
+        """Stop it; its files are in the folder of the stores."""
         self.stop()
 
     def processes(self) -> list[psutil.Process]:

@@ -20,7 +20,7 @@ HEAD = ("what", "unit", "reference", "ours", "ratio", "goal", "met", "beside")
 
 
 def table(summaries: Iterable[Summary]) -> str:
-    """A Markdown table, with columns of even width."""
+    """Return a Markdown table with columns of even width."""
     lines = [HEAD, *(_cells(summary) for summary in summaries)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
     text = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines]
@@ -49,14 +49,14 @@ def _with_spread(summary: Summary, competitor: str) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits that count."""
+    """Format the number with three significant digits, from 100 on as an integer."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on, without its name."""
+    """Return what the figures were measured on, without the machine's name."""
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
@@ -67,7 +67,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions(field: Field) -> dict[str, str]:
-    """Of what was measured."""
+    """Return the versions of what was measured, and the runtime."""
     postgres = field.stores.postgres.query("postgres", "SHOW server_version")[0][0]
     python = field.stores.environment.interpreter.version
     return {"provision": __version__, "mlflow": MLFLOW_VERSION, "python": python, "postgres": str(postgres), "runtime": field.runtime}
@@ -82,6 +82,6 @@ def _processor() -> str:
 
 
 def write_results(path: Path, facts: dict[str, Any], summaries: Iterable[Summary]) -> None:
-    """The whole run as JSON."""
+    """Write the whole run to the path as JSON."""
     document = {**facts, "measured": time.strftime("%Y-%m-%d"), "rows": [summary.document() for summary in summaries]}
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

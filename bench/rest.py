@@ -19,7 +19,7 @@ QUESTION = f"{API}/experiments/search?max_results=1"
 
 
 def basic_authorization(user: str, password: str) -> str:
-    """The value of the Authorization header."""
+    """Return the value of the Authorization header."""
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
@@ -32,15 +32,18 @@ class Api:
     ca: Path | None = None
 
     def get(self, path: str) -> Any:
-        """The answer to a GET below the API."""
+        """Return the answer to a GET below the API."""
         return self._call("GET", f"{API}/{path}", None)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        """The answer to a POST below the API."""
+        """Return the answer to a POST below the API."""
         return self._call("POST", f"{API}/{path}", json.dumps(body).encode())
 
     def wait(self, deadline: float, check: Callable[[], object]) -> None:
-        """Returns at the first good answer to a real question; RuntimeError at the deadline (monotonic clock), or what `check` raises."""
+        """Wait for the first good answer to a real question.
+
+        Raise RuntimeError at the deadline (monotonic clock), or what `check` raises.
+        """
         seen: object = "nothing"
         while time.monotonic() < deadline:
             check()

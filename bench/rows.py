@@ -18,7 +18,7 @@ class Goal:
     of: Literal["ratio", "ours"] = "ratio"
 
     def is_met(self, ours: float, ratio: float | None) -> bool | None:
-        """Whether it is met; None where there is nothing to compare with."""
+        """Return whether the goal is met; None where there is nothing to compare with."""
         value = ours if self.of == "ours" else ratio
         if value is None:
             return None
@@ -51,11 +51,11 @@ class Summary:
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is met; None without one."""
+        """Return whether the goal is met; None without one, or where there is nothing to compare with."""
         return self.row.goal.is_met(self.medians[self.row.ours], self.ratio) if self.row.goal else None
 
     def document(self) -> dict[str, object]:
-        """The row of `results.json`."""
+        """Return the row of `results.json`."""
         row = self.row
         return {
             "name": row.name,
@@ -78,18 +78,18 @@ class Samples:
     values: dict[str, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
 
     def add(self, row: Row, competitor: str, value: float) -> None:
-        """One figure more."""
+        """Add one figure."""
         self.rows[row.name] = row
         self.values[row.name][competitor].append(value)
 
     def forget(self, *names: str) -> None:
-        """Nothing of these rows: half of the rounds would compare different minutes."""
+        """Remove all figures of these rows: half of the rounds would compare different minutes."""
         for name in names:
             del self.rows[name]
             del self.values[name]
 
     def summaries(self) -> Iterable[Summary]:
-        """Every row that has a figure of ours."""
+        """Yield the summary of every row that has a figure of ours."""
         for name, row in self.rows.items():
             values = self.values[name]
             if values[row.ours]:

@@ -20,7 +20,7 @@ IMAGE = Row("image", "MB")
 
 
 def measure_size(field: Field) -> None:
-    """What the packages take on disk."""
+    """Measure what the packages, and under Docker the image, take on disk."""
     for row, bytecode in ((SOURCES, False), (PACKAGES, True)):
         field.add(row, REFERENCE, size_mb(_packages(field.reference_packages), bytecode=bytecode))
         ours = size_mb(_packages(field.stores.environment.path), bytecode=bytecode, without=DAEMONS, as_in_image=True)
@@ -32,7 +32,11 @@ def measure_size(field: Field) -> None:
 
 
 def size_mb(folder: Path, *, bytecode: bool, without: Collection[str] = (), as_in_image: bool = False) -> float:
-    """The blocks that the files below a folder take, in MB; without some packages, and what the image leaves out of each."""
+    """Return the size of the blocks that the files below a folder take, in MB.
+
+    Leave out the packages of `without`, bytecode unless `bytecode`, and with `as_in_image` what the image
+    leaves out of each package.
+    """
     total = 0
     for path in folder.rglob("*"):
         parts = path.relative_to(folder).parts

@@ -36,7 +36,10 @@ class Watched:
 
 
 def main() -> int:
-    """The exit code: 0 when no call failed and memory stayed flat."""
+    """Run the soak and write its result; return 0 when no call failed and memory stayed flat, else 1.
+
+    Return 1 too when no run was made.
+    """
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--installed", type=Path, help="as for `python -m bench`")
@@ -56,7 +59,7 @@ def main() -> int:
 
 
 def soak(server: Ours, seconds: float) -> tuple[Counts, Watched]:
-    """What all clients did together, and what the server took meanwhile."""
+    """Run all clients for that long; return what they did together, and what the server took meanwhile."""
     watched = Watched()
     _watch(server, watched)
     end = time.time() + seconds
@@ -82,7 +85,7 @@ def _watch(server: Ours, watched: Watched) -> None:
 
 
 def summary(counts: Counts, watched: Watched, minutes: float) -> dict[str, object]:
-    """The document of `bench/soak.json`."""
+    """Return the document of `bench/soak.json`."""
     memory = watched.memory_mb
     warm = memory[max(1, len(memory) // 5)]
     flat = memory[-1] <= warm * GROWTH_ALLOWED

@@ -29,14 +29,14 @@ class Counts:
     errors: list[str] = field(default_factory=list)
 
     def add(self, other: Counts) -> None:
-        """The other's counts too."""
+        """Add the other's counts."""
         for name in ("runs", "metrics", "batches", "artifacts_up", "artifacts_down", "searches", "failed"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.errors = (self.errors + other.errors)[:KEPT_ERRORS]
 
 
 def work(url: str, end: float, clients: int, number: int) -> Counts:
-    """What that many clients, each a thread, did until the end (seconds of the wall clock)."""
+    """Run that many clients, each a thread, until the end (seconds of wall clock); return what they did."""
     # A call that had to be tried again is a failed call here.
     os.environ |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
     from mlflow.tracking import MlflowClient
@@ -66,7 +66,7 @@ def _one_client(url: str, experiment: str, end: float) -> Counts:
 
 
 def _one_run(client: Any, url: str, experiment: str, source: Path, counts: Counts) -> None:
-    """A training run as people log it; RuntimeError when what comes back is not what was sent."""
+    """Log a training run as people do; raise RuntimeError when what comes back is not what was sent."""
     from mlflow.artifacts import download_artifacts
     from mlflow.entities import Metric, Param
 

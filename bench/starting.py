@@ -15,7 +15,7 @@ MEMORY = Row("memory of all server processes after a minute (PSS)", "MB", Goal("
 
 
 def measure_start(field: Field) -> None:
-    """Starts in turns, each competitor alone; and its rate in the first seconds."""
+    """Measure starts in turns, each competitor alone; and its rate in the first seconds."""
     names = (REFERENCE, OURS, TUNED)
     runs = {}
     for name in names:
@@ -32,7 +32,10 @@ def measure_start(field: Field) -> None:
 
 
 def measure_memory(field: Field) -> None:
-    """Idle memory of each, right after its start and a minute later; no two that share files run at once."""
+    """Measure the idle memory of each, right after its start and once all have settled.
+
+    No two that share files run at once.
+    """
     for names in ((TUNED,), (OURS, REFERENCE)):
         field.only()
         for place, name in enumerate(names):

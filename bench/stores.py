@@ -38,19 +38,22 @@ class Postgres:
     password: str
 
     def connect(self, database: str = "postgres") -> Any:
-        """A connection that commits each statement."""
+        """Open a connection that commits each statement."""
         connection = psycopg2.connect(host="127.0.0.1", port=self.port, user=SUPERUSER, password=self.password, dbname=database)
         connection.autocommit = True
         return connection
 
     def query(self, database: str, text: str) -> list[tuple[Any, ...]]:
-        """The rows of one statement."""
+        """Run one statement; return its rows, [] when it gives none."""
         with contextlib.closing(self.connect(database)) as connection, connection.cursor() as cursor:
             cursor.execute(text)
             return list(cursor.fetchall()) if cursor.description else []
 
     def wait_until_idle(self, database: str) -> None:
-        """Returns when no session of the database has been at work for a moment; RuntimeError after a minute."""
+        """Wait until no session of the database has been at work for a moment.
+
+        Raise RuntimeError after a minute.
+        """
         text = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND pid <> pg_backend_pid() AND state <> 'idle'"
         end, quiet = time.monotonic() + 60, 0
         while quiet < IDLE_LOOKS:
@@ -60,7 +63,7 @@ class Postgres:
             time.sleep(0.05)
 
     def make_databases(self, role: str, *names: str) -> None:
-        """A new role with the superuser's password, and new databases that it owns."""
+        """Make a new role with the superuser's password, and new databases that it owns."""
         self.query("postgres", f"CREATE ROLE {role} LOGIN PASSWORD '{self.password}'")
         for name in names:
             self.query("postgres", f"CREATE DATABASE {name} OWNER {role}")
@@ -79,7 +82,7 @@ class Stores:
 
 @contextlib.contextmanager
 def start_stores(runtime: str = "embedded") -> Iterator[Stores]:
-    """The stores where that runtime's services reach them, until the caller is done."""
+    """Run the block with the stores where that runtime's services reach them; remove them afterwards."""
     address = "127.0.0.1" if runtime == "embedded" else _bridge()
     environment, account = server_environment(TerminalReporter())
     DATA.mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -96,7 +99,7 @@ def start_stores(runtime: str = "embedded") -> Iterator[Stores]:
 
 
 def _bridge() -> str:
-    """This machine's address for containers."""
+    """Return this machine's address for containers."""
     argv = ["docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
 

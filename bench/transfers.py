@@ -23,7 +23,7 @@ Transfer = tuple[Callable[[Path], object], Callable[[Path], object]]
 
 
 def measure_artifact(field: Field) -> None:
-    """Up and down in turns; the bytes that come back are compared."""
+    """Measure uploads and downloads in turns; raise RuntimeError when other bytes come back."""
     field.only(REFERENCE, OURS)
     source, back = field.stores.folder / "payload.bin", field.stores.folder / "back"
     with source.open("wb") as file:

@@ -15,23 +15,23 @@ SERVER_CODE = "deploy/provision_server"
 
 
 def asset_path(relative: str) -> Path:
-    """The file or directory of that name."""
+    """Return the path of the static file or directory of that name."""
     package = Path(__file__).parent
     inside = package / "_assets"
     return (inside if inside.is_dir() else package.parent) / relative
 
 
 def server_code() -> dict[str, bytes]:
-    """The server's own Python files by their path in a stack directory."""
+    """Return the server's own Python files by their path in a stack directory."""
     folder = asset_path(SERVER_CODE)
     return {f"{SERVER_CODE}/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in sorted(folder.rglob("*.py"))}
 
 
 def image_files() -> dict[str, bytes]:
-    """What the server image is built from, by path in a stack directory."""
+    """Return the files that the server image is built from, by path in a stack directory."""
     return {name: asset_path(name).read_bytes() for name in SERVER_IMAGE} | server_code()
 
 
 def asgi_paths() -> list[str]:
-    """The paths that the pinned MLflow's FastAPI application answers, as Caddy's path matchers."""
+    """Return the paths that the pinned MLflow's FastAPI application answers, as Caddy's path matchers."""
     return asset_path(f"{SERVER_CODE}/web/asgi_paths.txt").read_text(encoding="utf-8").split()

@@ -26,7 +26,7 @@ class ProvisionError(Exception):
         return self.what
 
     def all(self) -> list[ProvisionError]:
-        """The errors to show: this one, or what it gathers."""
+        """Return the errors to show: this one, or those that it gathers."""
         return [self]
 
 
@@ -39,7 +39,7 @@ class SettingsError(ProvisionError):
     exit_code: ClassVar[int] = 3
 
     def all(self) -> list[ProvisionError]:
-        """Every fault of the file."""
+        """Return every fault of the file, or this error where none is listed."""
         return self.faults or [self]
 
 
@@ -52,7 +52,7 @@ class PreflightError(ProvisionError):
     exit_code: ClassVar[int] = 4
 
     def all(self) -> list[ProvisionError]:
-        """Everything that is missing."""
+        """Return everything that is missing, or this error where nothing is listed."""
         return self.faults or [self]
 
 

@@ -17,12 +17,12 @@ _COMMANDS = {
 
 @click.group(name="Provision")
 def commands() -> None:
-    """What Kedro adds to its own commands."""
+    """Group the commands that Kedro adds to its own."""
 
 
 @commands.group()
 def provision() -> None:
-    """An MLflow tracking stack for this project; `provision --help` has more."""
+    """Manage an MLflow tracking stack for this project; `provision --help` has more."""
 
 
 def _forward(name: str, text: str) -> None:

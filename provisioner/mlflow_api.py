@@ -25,7 +25,10 @@ class StackRest(Rest):
     """A client that asks who answers before its first call: a login goes to the stack that it is for, and to no other server."""
 
     def __init__(self, uri: str, *, identity: str, hint: str = _HINT, username: str = "", password: str = "", **options: Any) -> None:
-        """`identity` is the stack's, or "" where none is known; `hint` says what to do about another server."""
+        """Prepare a client of the stack with that `identity`; "" where none is known.
+
+        `hint` says what to do about another server.
+        """
         super().__init__(uri, username=username, password=password, **options)
         self._stranger = Rest(uri, **options)
         self._identity = identity
@@ -38,7 +41,7 @@ class StackRest(Rest):
         return super()._send(method, path, body, content_type)
 
     def _refuse_other(self) -> None:
-        """OtherServer when it is another; lasting when that is another stack."""
+        """Raise OtherServer when another server answers; as permanent when that is another stack."""
         found = identity_of(self._stranger)
         if found != self._identity:
             who = "another stack answers" if found else "a server answers that does not say it is the one it should be"
@@ -46,7 +49,10 @@ class StackRest(Rest):
 
 
 def identity_of(rest: Rest) -> str:
-    """The identity of the stack that answers; "" for a server that tells none. RestError when nothing answers, or not to this name."""
+    """Return the identity of the stack that answers; "" for a server that tells none.
+
+    Raise RestError when nothing answers, or not to this name.
+    """
     try:
         content = rest.get_bytes(IDENTITY_PATH)
     except RestError as error:

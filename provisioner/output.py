@@ -51,19 +51,19 @@ class Reporter(Protocol):
     """Where actions say what they observe while they work."""
 
     def note(self, label: str, text: str) -> None:
-        """A heading line, such as the stack in use."""
+        """Report a heading line, such as the stack in use."""
 
     def step(self, verb: str, subject: str, detail: str = "") -> None:
-        """One thing done or found."""
+        """Report one thing done or found."""
 
     def check(self, result: CheckResult) -> None:
-        """One end-to-end observation."""
+        """Report one end-to-end observation."""
 
     def line(self, text: str) -> None:
-        """A line that long work printed."""
+        """Report a line that long work printed."""
 
     def working(self, text: str) -> Any:
-        """A context manager that shows that long work goes on."""
+        """Run the block while showing that long work goes on."""
 
 
 class Recorder:
@@ -85,7 +85,7 @@ class Recorder:
         self.checks.append(replace(result, seen=self._completed(result.seen)))
 
     def line(self, text: str) -> None:
-        """Kept out of the result: long work keeps its own log."""
+        """Leave the line out of the result: long work keeps its own log."""
 
     @contextmanager
     def working(self, text: str) -> Iterator[None]:
@@ -161,7 +161,7 @@ class TerminalReporter(Recorder):
 
 
 def error_lines(error: ProvisionError) -> list[str]:
-    """The lines a person sees for an error: what, then each part that is known, then the next step."""
+    """Return the lines a person sees for an error: what, then each part that is known, then the next step."""
     parts = (("where", error.where), ("seen", error.why), ("left as", error.left_as))
     lines = [f"error: {error.what}"]
     known = [(name, text) for name, text in parts if text]
@@ -177,7 +177,7 @@ def error_lines(error: ProvisionError) -> list[str]:
 
 
 def error_document(error: ProvisionError) -> dict[str, str]:
-    """The JSON form of an error."""
+    """Return the JSON form of an error."""
     return {
         "what": error.what,
         "where": error.where,
@@ -188,7 +188,7 @@ def error_document(error: ProvisionError) -> dict[str, str]:
 
 
 def size(count: float | None) -> str:
-    """`1.5 MB` for people."""
+    """Return a number of bytes as text for people, such as `1.5 MB`; `unknown` for None."""
     if count is None:
         return "unknown"
     for unit in ("B", "kB", "MB", "GB"):
@@ -204,7 +204,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def result_document(result: Result, recorder: Recorder) -> str:
-    """The one JSON document of a command; `data` has its steps and checks beside its own keys."""
+    """Return the one JSON document of a command; `data` has its steps and checks beside its own keys."""
     data = {
         "steps": [{"verb": s.verb, "subject": s.subject, "detail": s.detail} for s in recorder.steps],
         "checks": [{"name": c.name, "ok": c.ok, "seen": c.seen} for c in recorder.checks],

@@ -12,7 +12,10 @@ if not __package__:
 
 
 def main(arguments: list[str]) -> int:
-    """The exit code; a fault is one line on standard error."""
+    """Run the program that the arguments name; return its exit code.
+
+    Print a fault as one line on standard error.
+    """
     role = arguments[0] if arguments else "server"
     if role == "launch":
         # It stays beside its service as long as that lives, so it loads nothing else.

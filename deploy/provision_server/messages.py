@@ -29,7 +29,7 @@ class Refusal:
 
     @property
     def all_headers(self) -> list[tuple[str, str]]:
-        """Those of its own, and those of its body."""
+        """Return the headers of its own, and those of its body."""
         return [*self.headers, ("Content-Type", self.content_type), ("Content-Length", str(len(self.body.encode())))]
 
     async def by_asgi(self, send: Send) -> None:
@@ -39,7 +39,7 @@ class Refusal:
         await send({"type": "http.response.body", "body": self.body.encode()})
 
     def by_flask(self) -> Any:
-        """The answer of a Flask application."""
+        """Return the answer as a response of Flask."""
         from flask import Response
 
         return Response(self.body, self.status, self.all_headers)
@@ -54,7 +54,7 @@ class Refused(Exception):
 
 
 def mlflow_error(status: int, code: str, message: str, *headers: tuple[str, str]) -> Refusal:
-    """The refusal with an error as MLflow's clients read it."""
+    """Return the refusal with an error as MLflow's clients read it."""
     return Refusal(status, json.dumps({"error_code": code, "message": message}), headers, "application/json")
 
 
@@ -63,7 +63,7 @@ LATE = Refusal(408, "The body did not come in time.", (("X-Provision-Late", "bod
 
 
 def not_in(body: str = "You are not authenticated.") -> Refusal:
-    """The refusal of a request without a login that counts; a browser asks for one."""
+    """Return the refusal of a request without a valid login; a browser asks its user for one."""
     return Refusal(401, body, (_CHALLENGE,))
 
 
@@ -72,7 +72,7 @@ class ClientLeft(Exception):
 
 
 async def next_part(receive: Receive) -> tuple[bytes, bool]:
-    """The next part of the body, and whether more of it comes; ClientLeft when the client has left."""
+    """Return the next part of the body, and whether more comes; raise ClientLeft when the client has left."""
     message = await receive()
     if message["type"] != "http.request":
         raise ClientLeft
@@ -80,13 +80,13 @@ async def next_part(receive: Receive) -> tuple[bytes, bool]:
 
 
 def header_values(scope: Message, name: str) -> list[str]:
-    """The values of each header of that name, in the order of the request."""
+    """Return the values of each header of that name, in the order of the request."""
     wanted = name.lower().encode()
     return [value.decode("latin-1") for known, value in scope["headers"] if known.lower() == wanted]
 
 
 def with_headers(headers: Iterable[tuple[bytes, bytes]], changes: Mapping[str, str | None]) -> list[tuple[bytes, bytes]]:
-    """The headers with these values in place of their own, None for none."""
+    """Return the headers with these values in place of their own; None removes a header."""
     names = {name.lower().encode() for name in changes}
     kept = [(name, value) for name, value in headers if name.lower() not in names]
     return kept + [(name.lower().encode(), value.encode()) for name, value in changes.items() if value is not None]

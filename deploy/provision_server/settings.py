@@ -37,7 +37,7 @@ class Settings:
     deadline: float
 
     def secret(self, name: str) -> str:
-        """The secret's value; Fault when its file is not there or empty."""
+        """Return the secret's value; raise Fault when its file cannot be read or is empty."""
         path = self.secrets / name
         try:
             value = path.read_text(encoding="utf-8").strip()
@@ -49,18 +49,18 @@ class Settings:
 
     @property
     def bucket(self) -> tuple[str, str]:
-        """The bucket and the prefix inside it."""
+        """Return the bucket and the prefix inside it."""
         parts = urlsplit(self.artifacts)
         return parts.netloc, parts.path.strip("/")
 
     @property
     def on_s3(self) -> bool:
-        """Whether artifacts are in an S3 bucket."""
+        """Return whether artifacts are in an S3 bucket."""
         return self.artifacts.startswith("s3://")
 
 
 def read_settings() -> Settings:
-    """The settings of this process; Fault names a variable that is missing."""
+    """Return the settings of this process; raise Fault, which names the variable, when one is missing."""
     get = os.environ.get
     workers = get("PROVISION_WORKERS", "auto")
     try:
@@ -86,7 +86,7 @@ def read_settings() -> Settings:
 
 
 def export_s3_key(settings: Settings) -> None:
-    """The server's key to the bucket, where boto3 looks for it."""
+    """Put the server's key to the bucket, if artifacts are in one, where boto3 looks for it."""
     if settings.on_s3:
         os.environ["AWS_ACCESS_KEY_ID"] = settings.secret("s3_access_key_id")
         os.environ["AWS_SECRET_ACCESS_KEY"] = settings.secret("s3_secret_access_key")

@@ -27,7 +27,7 @@ _MARK = "[tool.provision]\ndemo = true"
 
 
 def demo(directory: Path, option: Path | None, reporter: Reporter) -> Result:
-    """Three runs of the demo project, and the addresses of the experiment and of its best run."""
+    """Make, link and run the demo project; return the addresses of the experiment and of its best run."""
     _need_packages()
     opened = find_stack(option)
     opened.announce(reporter)
@@ -73,7 +73,10 @@ def _running_server(opened: OpenStack, uri: str) -> Rest:
 
 
 def _make_project(project: Path, reporter: Reporter) -> None:
-    """The project's files; a demo project that is there is used again, another folder is never written to."""
+    """Write the project's files, or use the demo project that is there.
+
+    Raise WouldLoseData for any other directory that is not empty, and where a file is in the way.
+    """
     source = Path(__file__).parent.parent / "demo_project"
     settings = project / "pyproject.toml"
     if settings.is_file() and _MARK in settings.read_text(encoding="utf-8"):
@@ -89,7 +92,7 @@ def _make_project(project: Path, reporter: Reporter) -> None:
 
 
 def _kedro_run(project: Path, alpha: str) -> None:
-    """One run, as a person would start it; what it says is shown when it fails."""
+    """Run the project once, as a person would start it; the error of a failed run has its output."""
     argv = [sys.executable, "-m", "kedro", "run", "--params", f"alpha={alpha}"]
     # Without bytecode each run would compile MLflow anew.
     dropped = ("MLFLOW_", "KEDRO_ENV", "PYTHONDONTWRITEBYTECODE")

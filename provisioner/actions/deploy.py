@@ -42,7 +42,10 @@ class DeployOptions:
 
 
 def deploy(options: DeployOptions, reporter: Reporter) -> Result:
-    """The stack running on the server, checked; nothing is done when nothing has to be, and nothing when something is missing there."""
+    """Bring up and check the stack on the server; change nothing that is already as wanted.
+
+    Raise PreflightError before any change when something is missing there.
+    """
     source, reason = _which(options.stack)
     reporter.note("stack", f"{source} ({reason})")
     before = LocalHost().get(source / SOURCE)
@@ -73,7 +76,7 @@ def deploy(options: DeployOptions, reporter: Reporter) -> Result:
 
 
 def _begin(opened: OpenStack, host: SSHHost, content: bytes, break_lock: bool, reporter: Reporter) -> None:
-    """The settings written here, and a stale lock of the server broken when that was asked for."""
+    """Write the settings on this machine; with `break_lock` also break a lock held on the server."""
     if content != LocalHost().get(opened.source / SOURCE):
         LocalHost().put(content, opened.source / SOURCE, 0o644)
     if break_lock and (holder := host.break_lock(opened.directory)):
@@ -81,7 +84,10 @@ def _begin(opened: OpenStack, host: SSHHost, content: bytes, break_lock: bool, r
 
 
 def _which(option: Path | None) -> tuple[Path, str]:
-    """The stack and why: as for other commands, but a new one in the current directory in place of the personal default."""
+    """Return the stack's directory and why it is that one, as for other commands.
+
+    In place of the default stack take the current directory; raise WouldLoseData where the default was named.
+    """
     directory, reason = find_directory(option, Path.cwd(), os.environ)
     default = data_directory() / "stacks" / "default"
     if directory == default:
@@ -101,7 +107,7 @@ def _destination(given: str | None, settings: Settings) -> str:
 
 
 def _refuse_data_elsewhere(source: Path, settings: Settings, destination: str) -> None:
-    """WouldLoseData for a stack of this machine, or of another server."""
+    """Raise WouldLoseData for a stack of this machine, or of another server."""
     state = parse_state(LocalHost().get(source / STATE_FILE), str(source / STATE_FILE))
     if settings.ssh is None and state.runtime:
         raise _refused(source, "this stack was made on this machine; its data is here", f"{_ANOTHER} makes a new one")
@@ -115,7 +121,7 @@ def _refused(directory: Path, what: str, hint: str) -> WouldLoseData:
 
 
 def _settings_there(host: SSHHost, settings: Settings, reporter: Reporter) -> bytes | None:
-    """The settings that another admin deployed to this account; None when nobody did."""
+    """Return the settings that another admin deployed to this account; None when nobody did."""
     found = host.get(Path(host.facts["home"]) / REMOTE_FOLDER / settings.name / SOURCE)
     if found is not None:
         reporter.step("taken", SOURCE, f"from {host.name}, where this stack is already")
@@ -123,7 +129,7 @@ def _settings_there(host: SSHHost, settings: Settings, reporter: Reporter) -> by
 
 
 def _what_now(opened: OpenStack, uri: str, reporter: Reporter) -> list[str]:
-    """Lines for the admin; and whether this machine reaches the server as everybody else does."""
+    """Return lines for the admin; report whether this machine reaches the server as everybody else does."""
     ca = ca_path(opened)
     try:
         Rest(uri, timeout=5, trusted=ca).get_bytes("/health")

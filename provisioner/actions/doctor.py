@@ -25,7 +25,10 @@ SOON = timedelta(days=20)
 
 
 def diagnose(project: Path | None, python: Path | None, option: Path | None, reporter: Reporter) -> Result:
-    """What was found; exit code 6 when a plain `kedro run` would not be tracked, or this stack is down."""
+    """Diagnose this stack and the project; the exit code is the first error's.
+
+    It is 6 when a plain `kedro run` would not be tracked, or this stack is down.
+    """
     result = Result("doctor")
     problem, is_default = None, False
     try:
@@ -74,7 +77,7 @@ def what_helps(linked: LinkRecord) -> str:
 
 
 def _diagnose_stack(opened: OpenStack, reporter: Reporter) -> ProvisionError | None:
-    """What keeps the stack from being used; None when nothing does."""
+    """Return what keeps the stack from being used; None when nothing does."""
     existing = existing_runtime(opened)
     if existing is None:
         return None
@@ -90,7 +93,10 @@ def _diagnose_stack(opened: OpenStack, reporter: Reporter) -> ProvisionError | N
 
 
 def _diagnose_front_door(opened: OpenStack, uri: str, reporter: Reporter) -> ProvisionError | None:
-    """Whether this stack answers there; where it ends TLS, whether clients believe its certificate, and how long they will."""
+    """Return the error when clients do not reach this stack by its proxy or trust its certificate, else None.
+
+    Where the proxy terminates TLS, report its certificate and how long that is valid.
+    """
     door = front_door(opened, stack_port(opened))
     try:
         client(door, uri, None).get_bytes("/health")
@@ -127,7 +133,7 @@ def _diagnose_project(report: ProjectReport, result: Result, reporter: Reporter)
 
 
 def _next_step(environment: EnvironmentReport) -> str:
-    """What mends the cause that comes first; "" where that is not known."""
+    """Return what fixes the cause that comes first; "" where that is not known."""
     if environment.problem:
         return environment.hint
     return environment.server.hint if environment.server else ""
@@ -148,7 +154,7 @@ def _show_environment(environment: EnvironmentReport, result: Result, reporter: 
 
 
 def _seen(environment: EnvironmentReport) -> str:
-    """What a run would use, where that comes from, and what is wrong with it."""
+    """Return what a run would use, where that comes from, and what is wrong with it."""
     source = f"{environment.origin}{', proved by Kedro' if environment.proved else ''}"
     parts = [f"{environment.uri} ({source})"] if environment.uri else []
     if environment.problem:

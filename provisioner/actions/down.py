@@ -16,7 +16,7 @@ AskName = Callable[[str], str]
 
 
 def down(option: Path | None, host: str | None, ask_name: AskName, reporter: Reporter) -> Result:
-    """Every service ended; all data stays. Of a stack on a server only after its host was named."""
+    """Stop every service and keep all data; for a stack on a server only after its host was named."""
     opened = find_stack(option)
     opened.announce(reporter)
     result = Result("down", stack=str(opened.source))
@@ -37,7 +37,7 @@ def down(option: Path | None, host: str | None, ask_name: AskName, reporter: Rep
 
 
 def confirm_host(opened: OpenStack, given: str | None, ask_name: AskName, what: str) -> None:
-    """Declined unless the host of a stack on a server was named; of a stack on this machine nothing is asked."""
+    """Raise Declined unless the host of a stack on a server is named; ask nothing for a local stack."""
     name = opened.host.name
     if not name:
         return

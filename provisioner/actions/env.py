@@ -26,7 +26,10 @@ class ShellOptions:
 
 
 def shell_lines(option: Path | None, options: ShellOptions, reporter: Reporter) -> Result:
-    """`export` lines; a password is read from its file or asked for when the shell runs them, so it is in no output."""
+    """Return the `export` lines for a shell.
+
+    No output has a password: the shell that runs the lines reads it from its file, or asks for it.
+    """
     result = Result("env")
     if options.uri is not None:
         uri, opened = checked_uri(options.uri), None

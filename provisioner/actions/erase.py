@@ -35,7 +35,7 @@ class EraseOptions:
 
 
 def erase(options: EraseOptions, ask: Ask, ask_name: AskName, reporter: Reporter) -> Result:
-    """The stack and all its data gone, after the user said yes; settings and rendered files stay."""
+    """Delete the stack and all its own data, once confirmed; keep settings and rendered files but `.env`."""
     option, yes = options.stack, options.yes
     opened = find_stack(option)
     opened.announce(reporter)
@@ -67,7 +67,7 @@ def erase(options: EraseOptions, ask: Ask, ask_name: AskName, reporter: Reporter
 
 
 def _stores(stack: Stack, runtime: Runtime) -> list[str]:
-    """Each store with what becomes of it, and how much is in it as far as a running stack can say."""
+    """Return what becomes of each store, and how much is in it as far as a running stack can say."""
     settings, usage = stack.settings, _usage(runtime)
     database, files = (size(usage.get(key)) for key in ("backend_store_bytes", "artifact_store_bytes"))
     if not usage:

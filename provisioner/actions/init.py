@@ -29,7 +29,7 @@ _TEMPLATE = """\
 
 
 def init(option: Path | None, reporter: Reporter) -> Result:
-    """A directory with a `provision.yml` to edit: the one given, or the current one."""
+    """Write a `provision.yml` to edit into the directory given, or the current one."""
     directory = (option or Path.cwd()).absolute()
     opened = find_stack(directory)
     reporter.note("stack", f"{directory} ({'the current directory' if option is None else opened.reason})")

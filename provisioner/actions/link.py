@@ -51,7 +51,7 @@ class LinkOptions:
 
 
 def link_project(option: Path | None, options: LinkOptions, reporter: Reporter) -> Result:
-    """The project uses the URI given, or this stack's; proved where Kedro is at hand."""
+    """Make the project use the URI given, or this stack's; prove it where Kedro is available."""
     result = Result("link")
     # Before anybody is asked for a password.
     find_project(options.project)
@@ -90,7 +90,10 @@ def link_project(option: Path | None, options: LinkOptions, reporter: Reporter) 
 
 
 def _proof_of_server(report: LinkReport, credentials: Credentials | None, ca: bytes | None, *, asked: bool) -> Proof:
-    """The proof, if the server would take a run now; a stack that is down may be linked to, and was not `asked` before."""
+    """Return the link's proof if the server would take a run now, else one that says why not.
+
+    Check the server first unless it was `asked` before; a stack that is down may be linked to.
+    """
     try:
         if not asked:
             check_server(report.uri, credentials, ca)
@@ -104,7 +107,7 @@ def _proof_of_server(report: LinkReport, credentials: Credentials | None, ca: by
 
 
 def _with_decision(make: Callable[..., LinkReport], old_login: OldLogin | None, confirm: Ask | None) -> LinkReport:
-    """The link, after the user's decision where the project has a login for another server."""
+    """Make the link, after the user's decision where the project has a login for another server."""
     try:
         return make(old_login=old_login)
     except OldLoginFound as found:
@@ -151,7 +154,7 @@ class _Server:
 
 
 def _server(option: Path | None, options: LinkOptions, result: Result, reporter: Reporter) -> _Server:
-    """The one that the user names, else this stack's, with its admin's login."""
+    """Return the server that the user names, else this stack's, with its admin's login."""
     ca = given_certificates(options.ca_file) if options.ca_file else None
     if options.uri is not None:
         return _Server(options.uri, ca=ca, identity=_identity_there(checked_uri(options.uri), ca) if options.check else "")
@@ -164,7 +167,7 @@ def _server(option: Path | None, options: LinkOptions, result: Result, reporter:
 
 
 def _identity_there(uri: str, ca: bytes | None) -> str:
-    """Which stack answers at the address; "" when it is none, or nothing answers."""
+    """Return the identity of the stack that answers there; "" when it is none, or nothing answers."""
     try:
         return identity_of(Rest(uri, timeout=5, trusted=ca or clients_ca_file("")))
     except RestError:
@@ -172,7 +175,7 @@ def _identity_there(uri: str, ca: bytes | None) -> str:
 
 
 def _refuse_other_server(opened: OpenStack) -> None:
-    """Unhealthy when another server has this stack's address; one that is down may be linked to."""
+    """Raise Unhealthy when another server has this stack's address; one that is down may be linked to."""
     uri = tracking_uri(opened, stack_port(opened))
     try:
         client(front_door(opened, stack_port(opened)), uri, None, timeout=5).get_bytes("/health")
@@ -183,7 +186,7 @@ def _refuse_other_server(opened: OpenStack) -> None:
 
 
 def _colleagues(options: LinkOptions, report: LinkReport, credentials: Credentials | None) -> list[str]:
-    """What the others of a team do, where the address is in what they share."""
+    """Return what the others of a team do, where the address is in files that they share."""
     if is_loopback_url(report.uri) or not report.shared:
         return []
     lines = [f"team          commit {', '.join(report.shared)}: the address is there for everybody"]
@@ -196,7 +199,7 @@ def _colleagues(options: LinkOptions, report: LinkReport, credentials: Credentia
 def link_projects(
     opened: OpenStack, uri: str, named: tuple[Path, ...], wanted: bool, reporter: Reporter, confirm: Ask | None = None
 ) -> list[Path]:
-    """The projects now linked: those named, else the one that the user stands in."""
+    """Link the projects named, else the one that the user stands in, where `wanted`; return those linked."""
     if not wanted:
         return []
     projects = list(named) or _project_here()
@@ -217,7 +220,7 @@ def link_projects(
 
 
 def stack_credentials(opened: OpenStack) -> Credentials | None:
-    """The login that a linked project uses; None where there is no login."""
+    """Return the login that a linked project uses; None where there is no login."""
     if opened.settings.server.auth == "none":
         return None
     own = ", or link with a login of your own: `provision link --user NAME`"
@@ -225,7 +228,7 @@ def stack_credentials(opened: OpenStack) -> Credentials | None:
 
 
 def next_step(linked: list[Path]) -> str:
-    """What a person does now."""
+    """Return the command that the user runs next."""
     if linked:
         return kedro_run(linked[0])
     return "provision link" if _project_here() else "provision link PATH_TO_KEDRO_PROJECT"

@@ -11,7 +11,7 @@ from provisioner.stack.directory import find_stack
 
 
 def logs(option: Path | None, service: str | None, lines: int, follow: bool, reporter: Reporter) -> Result:
-    """The last lines of one service or of all; with `follow` they go on until interrupted."""
+    """Return the last lines of one service or of all; with `follow` show all new ones until interrupted."""
     opened = find_stack(option)
     opened.announce(reporter)
     stack, runtime = made_runtime(opened)

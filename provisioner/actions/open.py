@@ -33,5 +33,5 @@ def open_page(option: Path | None, reporter: Reporter) -> Result:
 
 
 def _has_screen() -> bool:
-    """Whether a browser can have a window here; one in the terminal would take that over."""
+    """Return whether a browser can open a window here; one in the terminal would take that over."""
     return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

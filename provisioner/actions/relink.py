@@ -28,12 +28,12 @@ def relink(opened: OpenStack, uri: str, linked: Collection[Path], ask: Ask | Non
 
 
 def _users(record: LinkRecord) -> set[str]:
-    """Whose login the link wrote: a name is remembered by its hash only."""
+    """Return the users whose login the link wrote, as hashes: a name is remembered by its hash only."""
     return {mark.sha256 for file in record.files for mark in file.marks if mark.path[-1] == USERNAME}
 
 
 def _has_anothers_login(record: LinkRecord) -> bool:
-    """Whether somebody other than the admin has to type a password for a new link."""
+    """Return whether somebody other than the admin has to type a password for a new link."""
     return bool(_users(record) - {value_digest(ADMIN_LOGIN)})
 
 
@@ -42,7 +42,7 @@ def _command(record: LinkRecord) -> str:
 
 
 def _link(opened: OpenStack, uri: str, record: LinkRecord, reporter: Reporter) -> bool:
-    """Whether it could be; a project whose files cannot be changed keeps the others from nothing."""
+    """Link the project anew and return whether that worked; a failure does not stop the other projects."""
     try:
         link(
             Path(record.project),

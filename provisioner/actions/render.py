@@ -19,7 +19,10 @@ OWN_TO_ONE_STACK = ".env"
 
 
 def render(directory: Path | None, option: Path | None, check: bool, reporter: Reporter) -> Result:
-    """The stack's files as its settings give them, and missing secrets; with `check` Drift names what differs."""
+    """Write the stack's files as its settings give them, and missing secrets.
+
+    With `check` write nothing; raise Drift, which names the files that differ.
+    """
     opened = find_stack(directory or option)
     opened.announce(reporter)
     runtime = _renderer(opened, stack_port(opened) if check else _free_port(opened, reporter))
@@ -44,13 +47,13 @@ def render(directory: Path | None, option: Path | None, check: bool, reporter: R
 
 
 def _renderer(opened: OpenStack, port: int) -> Runtime:
-    """The runtime that the stack was made with, else Docker's: the rendered form that works without us."""
+    """Return the runtime that the stack was made with, else Docker's, whose files work without us."""
     stack = build_stack(opened.settings, opened.state.runtime or "docker")
     return make_runtime(opened, stack, port)
 
 
 def _free_port(opened: OpenStack, reporter: Reporter) -> int:
-    """The port that the stack has; for one that never ran, and has none, a free one."""
+    """Return the stack's port; for one that never ran, and has none, a free one unless the user named it."""
     port = stack_port(opened)
     is_new = opened.state.runtime is None and port_in_env(opened.host.get(opened.directory / OWN_TO_ONE_STACK)) is None
     if not is_new or opened.host.name or opened.host.is_free(opened.settings.server.bind, port):

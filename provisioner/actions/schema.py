@@ -9,6 +9,6 @@ from provisioner.output import Result
 
 
 def schema() -> Result:
-    """The JSON schema, as data and as text."""
+    """Return the JSON schema of the settings, as data and as text."""
     document = settings_schema()
     return Result("schema", data={"schema": document}, lines=[json.dumps(document, indent=2)])

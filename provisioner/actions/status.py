@@ -24,7 +24,10 @@ GOOD = SERVES | {"done"}
 
 
 def service_rows(stack: Stack, observed: Observed, usage: Mapping[str, Usage] | None = None) -> list[dict[str, Any]]:
-    """`{name, state, detail}` of every service, in start order; with what it uses, in bytes, where that is known."""
+    """Return `{name, state, detail}` of every service, in start order.
+
+    Add what it uses, memory in bytes, where that is known.
+    """
     rows = []
     for service in stack.services:
         seen = observed.services.get(service.name)
@@ -46,7 +49,7 @@ def _row_text(row: Mapping[str, Any]) -> str:
 
 
 def status(option: Path | None, reporter: Reporter) -> Result:
-    """What runs and what it uses; exit code 6 when the stack is down or ill."""
+    """Report what runs and what it uses; exit code 6 when the stack is down or unhealthy."""
     opened = find_stack(option)
     opened.announce(reporter)
     stack, runtime = made_runtime(opened)
@@ -75,7 +78,7 @@ def status(option: Path | None, reporter: Reporter) -> Result:
 
 
 def _starting(rows: list[dict[str, Any]], runtime: Runtime) -> Unhealthy | None:
-    """That the tracking server has not answered since it was started; None when it has, or is past that."""
+    """Return the error while the stack is starting and its server has not answered yet; None otherwise."""
     if all(row["state"] != "starting" for row in rows) or is_ready(runtime):
         return None
     hint = f"`provision status` again in a moment; `provision logs {SERVER}` shows how far it is"
@@ -83,7 +86,7 @@ def _starting(rows: list[dict[str, Any]], runtime: Runtime) -> Unhealthy | None:
 
 
 def service_problem(rows: list[dict[str, Any]]) -> Unhealthy | None:
-    """What keeps the services from being up; None when all are."""
+    """Return what keeps the services from being up; None when all are."""
     bad = [row["name"] for row in rows if row["state"] not in GOOD]
     if not bad:
         return None

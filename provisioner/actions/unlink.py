@@ -9,6 +9,6 @@ from provisioner.output import Reporter, Result
 
 
 def unlink_project(project: Path, reporter: Reporter) -> Result:
-    """The project's files as they were before `link`, as far as nobody else changed them."""
+    """Restore the project's files as they were before `link`, as far as nobody else changed them."""
     report = unlink(project, reporter)
     return Result("unlink", data={"project": str(report.project), "changed": list(report.changed)})

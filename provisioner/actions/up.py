@@ -59,7 +59,7 @@ class UpOptions:
 
 
 def up(options: UpOptions, reporter: Reporter) -> Result:
-    """The stack running, checked, and linked; nothing is done when nothing has to be."""
+    """Bring the stack up, check it, and link projects; change nothing that is already as wanted."""
     opened = find_stack(options.stack)
     opened.announce(reporter)
     for project in options.projects if options.link else ():
@@ -81,7 +81,10 @@ def up(options: UpOptions, reporter: Reporter) -> Result:
 
 
 def bring_up(opened: OpenStack, options: UpOptions, reporter: Reporter, command: str) -> Result:
-    """The stack running and checked, with what it was found as; on a server the version before stays when this one does not get healthy."""
+    """Bring the stack up, check it, and return its address and services; only show the plan in a dry run.
+
+    On a server the version before stays when this one does not get healthy.
+    """
     choice = choose(opened, options.runtime)
     reporter.note("runtime", f"{choice.kind} ({choice.reason})")
     result = Result(command, stack=str(opened.source), runtime=choice.kind)
@@ -98,7 +101,7 @@ def bring_up(opened: OpenStack, options: UpOptions, reporter: Reporter, command:
 
 
 def _make(opened: OpenStack, kind: RuntimeKind, reporter: Reporter, command: str) -> tuple[OpenStack, Work]:
-    """The stack decided, made and checked; with another port when its own was taken before the front door listened."""
+    """Decide, make and check the stack; on another port when its own was taken before the proxy listened."""
     taken: set[int] = set()
     while True:
         work = _decide(opened, kind, reporter, taken)
@@ -142,12 +145,12 @@ def _decide(opened: OpenStack, kind: RuntimeKind, reporter: Reporter, taken: Con
 
 
 def new_identity() -> str:
-    """A name for a stack that no other has."""
+    """Return a new identity for a stack, which no other has."""
     return token_hex(8)
 
 
 def _carry_out(opened: OpenStack, work: Work, reporter: Reporter) -> OpenStack:
-    """The plan made real; the state first, so that an interrupted `up` is finished by the next."""
+    """Carry out the plan; save the state first, so that an interrupted `up` is finished by the next."""
     state = opened.state.with_(
         project=opened.project,
         runtime=work.stack.runtime,
@@ -205,7 +208,10 @@ def _check(opened: OpenStack, work: Work, reporter: Reporter) -> None:
 
 
 def _decide_port(opened: OpenStack, observed: Observed, port: int, taken: Container[int], reporter: Reporter) -> int:
-    """The front door's port: kept while ours answers there, else free, else the next free one where the user named none."""
+    """Return the proxy's port; raise PreflightError when it is taken and no other may be chosen.
+
+    Keep it while our proxy has it or it is free, else take the next free one where `may_choose_port`.
+    """
     proxy = observed.services.get("proxy")
     # Started by hand from the rendered files, it listens where those say, and nothing was remembered yet.
     ours = proxy is not None and proxy.state in {"running", "starting", "ill"} and opened.state.port in {port, None}
@@ -232,7 +238,7 @@ def _taken(opened: OpenStack, port: int, where: str, setting: str) -> PreflightE
 
 
 def _refuse_moved_stores(opened: OpenStack, stack: Stack, observed: Observed) -> None:
-    """WouldLoseData when the settings name other stores than those that hold this stack's data."""
+    """Raise WouldLoseData when the settings name other stores than those that hold this stack's data."""
     before, now = opened.state.artifacts, _stores(stack)
     if before and before != now and observed.has_data:
         raise WouldLoseData(

@@ -31,7 +31,10 @@ _KINDS = {"experiment": "experiment", "registered_model": "model"}
 
 
 def add_user(option: Path | None, name: str, admin: bool, ask: Ask, reporter: Reporter) -> Result:
-    """A new user; PreflightError when there is one of that name, or the password will not do."""
+    """Add a user.
+
+    Raise PreflightError when the name is taken or not allowed, or the password is not acceptable.
+    """
     _refuse_odd_name(name)
     server = open_users(option, reporter)
     if server.find(f"{API}/users/get?username={name}") is not None:
@@ -58,7 +61,7 @@ def add_user(option: Path | None, name: str, admin: bool, ask: Ask, reporter: Re
 
 
 def list_users(option: Path | None, reporter: Reporter) -> Result:
-    """Every user with what was granted; what all may do is the default permission."""
+    """Return every user with what was granted; what all may do is the default permission."""
     server = open_users(option, reporter)
     result = _result("user list", server)
     rows = []
@@ -77,7 +80,7 @@ def list_users(option: Path | None, reporter: Reporter) -> Result:
 
 
 def remove_user(option: Path | None, name: str, reporter: Reporter) -> Result:
-    """The user can log in no more, from this moment on; what the user logged stays."""
+    """Remove the user, whose login is refused from this moment on; keep what the user logged."""
     if name == ADMIN_LOGIN:
         raise PreflightError(
             f"{ADMIN_LOGIN} is the stack's own login: checks and links of this machine use it",
@@ -94,7 +97,7 @@ def remove_user(option: Path | None, name: str, reporter: Reporter) -> Result:
 
 
 def change_password(option: Path | None, name: str, ask: Ask, reporter: Reporter) -> Result:
-    """The user's new password, which alone counts from this moment on; the admin's is kept in its file too."""
+    """Change the user's password; the old one is refused at once. Keep the admin's in its file too."""
     server = open_users(option, reporter)
     with server.opened.host.lock(server.opened.directory, "user passwd"):
         server.user(name)
@@ -121,7 +124,7 @@ def change_password(option: Path | None, name: str, ask: Ask, reporter: Reporter
 def grant_permission(
     option: Path | None, name: str, permission: str, experiment: str | None, model: str | None, reporter: Reporter
 ) -> Result:
-    """What the user may do with that experiment or model from now on."""
+    """Set what the user may do with that experiment or model from now on."""
     server = open_users(option, reporter)
     server.user(name)
     kind, key, shown = _experiment(server, experiment) if experiment is not None else _model(server, model or "")
@@ -137,7 +140,7 @@ def grant_permission(
 
 
 def show_credentials(option: Path | None, reporter: Reporter) -> Result:
-    """The admin's login, with the address that it is for."""
+    """Return the admin's login, with the address that it is for."""
     opened = open_with_login(option, reporter)
     password = admin_password(opened)
     uri = tracking_uri(opened, stack_port(opened))
@@ -152,7 +155,7 @@ def _result(command: str, server: UserServer) -> Result:
 
 
 def _password(name: str, ask: Ask) -> tuple[Secret, bool]:
-    """The new password, and whether it was made here and has to be shown."""
+    """Return the new password, and whether it was made here and has to be shown."""
     text = ask(name)
     if text is None:
         return generate(), True
@@ -184,7 +187,10 @@ def _our_word(permission: str) -> str:
 
 
 def _summary(granted: list[dict[str, str]]) -> str:
-    """`MANAGE on 3 experiments, READ on 1 model`: whoever makes an experiment may manage it, so there are many."""
+    """Return the grants counted, such as `MANAGE on 3 experiments, READ on 1 model`.
+
+    Whoever makes an experiment may manage it, so there are many.
+    """
     counts = Counter((row["permission"], _KINDS.get(row["resource_type"], row["resource_type"])) for row in granted)
     return ", ".join(f"{permission} on {count} {kind}{'s' * (count > 1)}" for (permission, kind), count in sorted(counts.items()))
 
@@ -225,7 +231,7 @@ def _refuse_less_than_default(server: UserServer, permission: str) -> None:
 
 
 def _write_grant(server: UserServer, name: str, kind: str, key: str, permission: str) -> None:
-    """The one grant of this user on this resource is as wanted, changed in one step where there was another."""
+    """Set the user's one grant on this resource, in one step where there is another; DEFAULT revokes it."""
     own = next((row for row in _own_grants(server, name) if (row["resource_type"], row["resource_pattern"]) == (kind, key)), None)
     payload = {"username": name, "resource_type": kind, "resource_id": key}
     wanted = _AS_MLFLOW.get(permission, permission)
@@ -239,6 +245,6 @@ def _write_grant(server: UserServer, name: str, kind: str, key: str, permission:
 
 
 def _own_grants(server: UserServer, name: str) -> list[dict[str, Any]]:
-    """What was granted to this user alone: MLflow keeps it in a role of a name of its own."""
+    """Return what was granted to this user alone: MLflow keeps it in a role of a name of its own."""
     roles = server.call("GET", f"{API_3}/users/roles/list?username={quote(name, safe='')}")["roles"]
     return [row for role in roles if re.fullmatch(r"__user_\d+__", role["name"]) for row in role["permissions"]]

@@ -30,7 +30,7 @@ def _version(wanted: bool) -> None:
 def main(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")] = False,
 ) -> None:
-    """A complete MLflow tracking stack with one command, and Kedro projects that use it."""
+    """Run a complete MLflow tracking stack with one command, and Kedro projects that use it."""
 
 
 for command in (

@@ -65,7 +65,7 @@ def typed_again(command: str) -> str:
 
 
 def _given(context: typer.Context) -> dict[str, Any]:
-    """What was typed, by parameter."""
+    """Return what was typed, by parameter."""
     typed = {name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"}
     return {_ALIASES.get((context.info_name or "", name), name): context.params[name] for name in typed}
 
@@ -95,7 +95,7 @@ def _completed(text: str, root: Any, current: str, given: dict[str, Any]) -> str
 
 
 def _words(parameter: Any, value: Any) -> list[str]:
-    """The parameter as words of a command line."""
+    """Return the parameter as words of a command line."""
     if value is None or value is False:
         return []
     values = value if isinstance(value, list | tuple) else [value]

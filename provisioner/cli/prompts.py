@@ -11,7 +11,7 @@ from provisioner.errors import PreflightError
 
 
 def new_password(stdin: bool, generate: bool) -> Callable[[str], str | None]:
-    """What asks for a new password for that user; it gives None where one is to be generated."""
+    """Return a function that asks for a user's new password; it gives None where one is to be generated."""
     if stdin and generate:
         raise typer.BadParameter("--password-stdin and --generate exclude each other")
 
@@ -22,7 +22,7 @@ def new_password(stdin: bool, generate: bool) -> Callable[[str], str | None]:
 
 
 def known_password(stdin: bool) -> Callable[[str], str]:
-    """What asks for the password that this user has."""
+    """Return a function that asks for the password that a user has."""
     return lambda user: _given(user, stdin, "give it on standard input with `--password-stdin`", twice=False)
 
 

@@ -69,7 +69,10 @@ def _show(result: Result, output: Output, reporter: Recorder) -> None:
 
 
 def _bug(error: Exception) -> ProvisionError:
-    """A bug of ours, without a traceback unless asked for: that may hold what nobody should see."""
+    """Return the error for a bug of ours.
+
+    Print the traceback only when asked for: it may hold what nobody should see.
+    """
     if os.environ.get("PROVISION_DEBUG"):
         traceback.print_exc()
     last = traceback.extract_tb(error.__traceback__)[-1]
@@ -82,7 +85,7 @@ def _bug(error: Exception) -> ProvisionError:
 
 
 def confirm(question: str) -> bool:
-    """The user's yes; no one to ask means no."""
+    """Ask the user and return whether the answer is yes; no one to ask means no."""
     try:
         return typer.confirm(question, err=True)
     except typer.Abort:
@@ -90,5 +93,5 @@ def confirm(question: str) -> bool:
 
 
 def confirming(output: Output) -> Callable[[str], bool] | None:
-    """What asks the user for a yes; None where there is nobody to ask."""
+    """Return the function that asks the user for a yes; None for JSON output, or with nobody to ask."""
     return confirm if output is Output.text and sys.stdin.isatty() else None

@@ -157,7 +157,7 @@ def schema(stack: StackOption = None, output: OutputOption = Output.text) -> Non
 
 
 def _ask_name(question: str) -> str:
-    """What the user types; nothing when there is no one to ask."""
+    """Return what the user types; "" when there is no one to ask."""
     try:
         return str(typer.prompt(question, err=True, default="", show_default=False))
     except typer.Abort:

@@ -29,7 +29,7 @@ class Layer:
     homes: Mapping[str, Path] = field(default_factory=dict)
 
     def home(self, key: str, default_name: str) -> Path:
-        """The file that has the key, else the one where it belongs."""
+        """Return the file that has the key, else the one where it belongs."""
         if key in self.homes:
             return self.homes[key]
         stem = default_name.partition(".")[0]
@@ -49,7 +49,10 @@ class Effective:
 
 
 def read_layer(project: KedroProject, env: str, kind: str, reader: Reader) -> Layer:
-    """One environment's configuration; LinkRefused when Kedro could not load it or we could not edit it with certainty."""
+    """Read one environment's configuration.
+
+    Raise LinkRefused when Kedro could not load it or we could not edit it with certainty.
+    """
     folder = project.folder(env)
     files = config_files(project, env, kind)
     data: dict[str, Any] = {}
@@ -65,13 +68,13 @@ def read_layer(project: KedroProject, env: str, kind: str, reader: Reader) -> La
 
 
 def referred_global(value: object) -> tuple[str, ...]:
-    """The keys of `${globals:a.b}` when the value is exactly that, else ()."""
+    """Return the keys of `${globals:a.b}` when the value is exactly that, else ()."""
     found = _GLOBAL.fullmatch(value.strip()) if isinstance(value, str) else None
     return tuple(found.group(1).split(".")) if found else ()
 
 
 def server_block(layer: Layer) -> dict[str, Any] | None:
-    """The layer's `server` block; None when it has none ({} when it is empty)."""
+    """Return the layer's `server` block; None when it has none, {} when it is empty or not a mapping."""
     if "server" not in layer.data:
         return None
     block = layer.data["server"]
@@ -79,7 +82,7 @@ def server_block(layer: Layer) -> dict[str, Any] | None:
 
 
 def effective(project: KedroProject, env: str, reader: Reader, environ: Mapping[str, str] | None = None) -> Effective:
-    """What a `kedro run` in that environment would use, as far as the files tell it."""
+    """Return what a `kedro run` in that environment would use, as far as the files tell it."""
     environ = os.environ if environ is None else environ
     if env != project.base_env and not project.folder(env).is_dir():
         missing = project.shown(project.folder(env))
@@ -128,13 +131,13 @@ def place_of(project: KedroProject, env: str, path: Sequence[str], reader: Reade
 
 
 def _deepest(content: bytes, path: Sequence[str]) -> tuple[int, int]:
-    """How many keys of the path the file has, and the line of the last one; zeros when it has none."""
+    """Return how many keys of the path the file has, and the line of the last one; zeros for none."""
     lines = ((depth, line(content, path[:depth], "")) for depth in range(len(path), 0, -1))
     return next(((depth, number) for depth, number in lines if number), (0, 0))
 
 
 def resolve_global(project: KedroProject, env: str, path: tuple[str, ...], reader: Reader) -> tuple[str | None, str]:
-    """A globals value that is a plain string (else None), and the file that gives it."""
+    """Return a global's value, None unless it is a plain string, and the file that gives it."""
     for name in dict.fromkeys((env, project.base_env)):
         layer = read_layer(project, name, "globals", reader)
         if path[0] in layer.data:
@@ -147,7 +150,11 @@ def resolve_global(project: KedroProject, env: str, path: tuple[str, ...], reade
 
 
 def _winning(project: KedroProject, run: Layer, base: Layer) -> tuple[dict[str, Any], Layer | None]:
-    """The `server` block that counts and its layer: the run environment's replaces the base's whole, or is merged over it."""
+    """Return the `server` block that counts, and its layer; None for the layer when there is no block.
+
+    The run environment's replaces the base's whole, or is merged over it; then the layer is the one that
+    decides the tracking URI.
+    """
     ours, theirs = server_block(run), server_block(base)
     if ours is None:
         return theirs or {}, base if theirs is not None else None

@@ -64,7 +64,7 @@ class ServerReport:
 
     @property
     def ok(self) -> bool:
-        """Whether clients reach it and may use it."""
+        """Return whether clients reach it and may use it."""
         return self.answers and self.api and not self.proxy and not self.problem
 
 
@@ -87,7 +87,7 @@ class EnvironmentReport:
 
     @property
     def ok(self) -> bool:
-        """Whether a run there would be tracked."""
+        """Return whether a run there would be tracked."""
         return not self.problem and self.server is not None and self.server.ok
 
 
@@ -103,16 +103,17 @@ class ProjectReport:
 
     @property
     def ok(self) -> bool:
-        """Whether a plain `kedro run` would be tracked."""
+        """Return whether a plain `kedro run` would be tracked."""
         return all(report.ok for report in self.environments if report.default)
 
 
 def project_report(
     project: Path, what_helps: Callable[[LinkRecord], str], *, python: Path | None = None, timeout: float = _TIMEOUT
 ) -> ProjectReport:
-    """Every environment of the project at the path or above it; contacts the servers that its files name.
+    """Report on every environment of the project at the path or above it.
 
-    `what_helps` says what helps where the server that the project was linked to does not answer; "" where that is not known.
+    This contacts the servers that the environments use. `what_helps` says what helps where the server that
+    the project was linked to does not answer; "" where that is not known.
     """
     found = find_project(project)
     linked = _linked(found)
@@ -137,7 +138,7 @@ def project_report(
 
 
 def _linked(project: KedroProject) -> LinkRecord | None:
-    """What a link of this account remembers; a damaged record is no reason to say nothing else."""
+    """Return what a link of this account recorded; None without one, or when its record is damaged."""
     try:
         return load_record(record_folder(project.path))
     except ProvisionError:
@@ -155,10 +156,10 @@ def server_report(
     mend: str = "",
     timeout: float = _TIMEOUT,
 ) -> ServerReport:
-    """The server at the URI, reached directly, its certificate believed as MLflow does; a proxy that clients would take is named.
+    """Report on the server at the URI, reached directly; name a proxy that would keep clients from it.
 
-    `identity` is that of the stack which answered there when the project was linked: another one gets no login. `mend` is what helps
-    where it does not answer.
+    Its certificate is trusted as MLflow trusts it. `identity` is that of the stack which answered there when
+    the project was linked: another one gets no login. `mend` is what helps where it does not answer.
     """
     mend = mend or "start it (`provision up`), or link to another address (`provision link`)"
     proxy, fix = swallowing_proxy(uri, ca_file) or ("", "")
@@ -182,7 +183,10 @@ def server_report(
 
 
 def _environment(project: KedroProject, env: str, answer: Answer) -> tuple[EnvironmentReport, Loaded]:
-    """The environment as Kedro says it, with the place as the files say it; and what it was that Kedro said."""
+    """Return the report of the environment, and what Kedro loaded there.
+
+    The values are Kedro's, or those of the files where it cannot tell; the place is as the files say it.
+    """
     told = effective(project, env, read_file)
     default = env == project.default_env()
     loaded = answer.environments.get(env)
@@ -216,9 +220,10 @@ def _why(told: Effective, loaded: Loaded) -> str:
 
 
 def _problem(uri: str | None, origin: str, why: str, env: str) -> tuple[str, str]:
-    """Why a run with that address is on no tracking server, and what mends it; nothing for one that the files do not tell.
+    """Return why a run with that address is on no tracking server, and what fixes it.
 
-    `env` is "" for the default environment.
+    Both are "" when it is on one, or the files do not tell the address. `env` is "" for the default
+    environment.
     """
     if origin == "error":
         return why, "correct what it names"
@@ -228,7 +233,10 @@ def _problem(uri: str | None, origin: str, why: str, env: str) -> tuple[str, str
 
 
 def _with_server(report: EnvironmentReport, server: ServerReport, loaded: Loaded, client: str) -> EnvironmentReport:
-    """The report with the server's, and what the client there makes of it; where it refuses a run without a login, why that has none."""
+    """Return the report with the server's, and with remarks on its registry and its client.
+
+    Where the server refuses a run without a login, say why the run has none.
+    """
     problem, hint = report.problem, report.hint
     if not problem and report.proved and loaded.credentials and not loaded.login and server.answers and not server.api:
         # kedro-mlflow ignores an entry that is not there.
@@ -254,7 +262,11 @@ def client_remarks(client: str, server: str) -> list[str]:
 
 
 def _login(project: KedroProject, env: str, entry: str) -> tuple[str, str, str]:
-    """The login of a run, and the certificates that it trusts: of the entry that mlflow.yml names, this shell, or MLflow's own file."""
+    """Return the user, the password and the certificate file of a run; "" for each that it lacks.
+
+    Each is from the entry that mlflow.yml names, else from this shell; user and password may also be from
+    MLflow's own file.
+    """
     values: Mapping[str, Any] = {}
     for name in dict.fromkeys((project.base_env, env)):
         try:
@@ -276,7 +288,7 @@ def _value(values: Mapping[str, Any], name: str) -> str:
 
 
 def _experiments(rest: Rest) -> tuple[int, list[ExperimentReport]]:
-    """How many experiments there are, and those whose location is not the server."""
+    """Return how many experiments there are, and those whose location is not the server."""
     count, bypassing, token = 0, [], ""
     while True:
         payload = {"max_results": _PAGE, **({"page_token": token} if token else {})}
@@ -292,7 +304,7 @@ def _experiments(rest: Rest) -> tuple[int, list[ExperimentReport]]:
 
 
 def _release(rest: Rest) -> str:
-    """The server's release; "" where it does not say."""
+    """Return the server's release; "" where it does not say."""
     try:
         said = rest.get_bytes("/version").decode(errors="replace").strip()
     except RestError:

@@ -21,9 +21,9 @@ UNKNOWN = RunExperiment()
 
 
 def experiment_problem(rest: Rest, wanted: RunExperiment) -> tuple[str, str]:
-    """Return why runs there would fail, or keep their artifacts elsewhere, and what mends it; two times "" when nothing is known of it.
+    """Return why runs there would fail, or keep their artifacts elsewhere, and what fixes it.
 
-    Nothing is changed. RestError when the server does not answer.
+    Both are "" when no reason is known. Nothing is changed. Raise RestError when the server does not answer.
     """
     if not wanted.name:
         return "", ""
@@ -49,7 +49,10 @@ def experiment_problem(rest: Rest, wanted: RunExperiment) -> tuple[str, str]:
 
 
 def _ask_permission(rest: Rest, experiment_id: str) -> None:
-    """RestError of status 403 when the login may not change the experiment: its tag is set without a key, which changes nothing."""
+    """Raise RestError when the login may not change the experiment (status 403), or the call fails.
+
+    The call sets a tag without a key, which the server refuses with status 400 and which changes nothing.
+    """
     try:
         rest.call("POST", f"{API}/experiments/set-experiment-tag", {"experiment_id": experiment_id})
     except RestError as error:

@@ -10,7 +10,10 @@ from provisioner.system.process import run
 
 
 def refuse_visible(project: KedroProject, path: Path) -> None:
-    """LinkRefused when the project is in a git repository that tracks the file, or does not ignore it."""
+    """Raise LinkRefused when git tracks the file, does not ignore it, or cannot be asked.
+
+    Do nothing when the project is not in a git repository.
+    """
     if not any((folder / ".git").exists() for folder in (project.path, *project.path.parents)):
         return
     name = project.shown(path)

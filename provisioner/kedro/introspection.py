@@ -36,7 +36,7 @@ class Interpreter:
 
     @property
     def patience(self) -> float:
-        """The seconds that are left for its answer."""
+        """Return the seconds that are left for its answer, at least 0.1."""
         return max(0.1, self.deadline - time.monotonic())
 
 
@@ -82,9 +82,10 @@ class Answer:
 
 
 def choose_interpreter(project: KedroProject, given: Path | None, named: str, environ: Mapping[str, str] | None = None) -> Interpreter:
-    """The project's own Python, if it has Kedro: the one given, else the first of those that it may be.
+    """Return the project's own Python, if it has Kedro: the one given, else the first candidate.
 
-    `named` is the one that a user gave for an earlier link, or ""; then the active environment's, the project's .venv, this program's.
+    `named` is the one that a user gave for an earlier link, or ""; then the active environment's, the
+    project's .venv, this program's.
     """
     if given is not None:
         path = given / "bin" / "python" if given.is_dir() else given
@@ -104,7 +105,7 @@ def choose_interpreter(project: KedroProject, given: Path | None, named: str, en
 
 
 def ask(project: KedroProject, interpreter: Interpreter, environments: Sequence[str]) -> Answer:
-    """What the project's own loader gives in those environments; no server is contacted."""
+    """Ask the project's own loader what it gives in those environments; contact no server."""
     if interpreter.path is None:
         return Answer(error=interpreter.reason)
     python = interpreter.path
@@ -126,7 +127,10 @@ def ask(project: KedroProject, interpreter: Interpreter, environments: Sequence[
 
 
 def refusal(project: KedroProject, loaded: Loaded, reader: Reader) -> tuple[str, str]:
-    """Say what Kedro does not take in that environment, each value with its file and line; and what mends it."""
+    """Say what Kedro does not take in that environment, and what fixes it.
+
+    Each value is named with its file and line.
+    """
     parts = []
     for refused in loaded.refused:
         place = place_of(project, loaded.env, refused.path, reader)
@@ -148,7 +152,10 @@ def old_client(release: str) -> str:
 
 
 def certain_project(project: KedroProject, interpreter: Interpreter) -> KedroProject:
-    """The project with settings that its files alone do not tell; LinkRefused when nobody can tell them."""
+    """Return the project with settings that its files alone do not tell.
+
+    Raise LinkRefused when its own code cannot tell them either.
+    """
     if not project.uncertain:
         return project
     names = ", ".join(project.uncertain)
@@ -175,7 +182,7 @@ def _candidates(project: KedroProject, environ: Mapping[str, str]) -> Iterator[t
 
 
 def _lacking(interpreter: Interpreter) -> str:
-    """Why that Python cannot be asked; "" when it runs and has Kedro."""
+    """Return why that Python cannot be asked; "" when it runs and has Kedro."""
     try:
         done = run([str(interpreter.path), "-c", _HAS_KEDRO], cwd=Path("/"), check=False, timeout=interpreter.patience)
     except CommandFailed:

@@ -19,7 +19,7 @@ from typing import Any  # noqa: E402
 
 
 def main(project: str, environments: list[str]) -> dict[str, Any]:
-    """The document to print: the settings in force, and each environment's values or its error."""
+    """Return the document to print: the settings in force, and each environment's values or its error."""
     startup = importlib.import_module("kedro.framework.startup")
     # Bytecode may be kept for packages of this environment's owner, never in the project.
     _config_model()
@@ -46,7 +46,10 @@ def main(project: str, environments: list[str]) -> dict[str, Any]:
 
 
 def _failure(error: Exception) -> dict[str, Any]:
-    """The error in one line, the values of mlflow.yml that it is about, and whether a hook of the project's could make it none."""
+    """Return the error in one line, with what it is about.
+
+    That is the values of mlflow.yml which it names, and whether a hook of the project's could prevent it.
+    """
     refused: list[tuple[str, str]] = []
     if hasattr(error, "errors"):
         # Of pydantic, by which kedro-mlflow checks mlflow.yml.
@@ -117,9 +120,10 @@ def _values(settings: Any, arguments: dict[str, Any], project: str, env: str) ->
 
 
 def _tracking(settings: Any, conf: dict[str, Any]) -> tuple[str, str, str | None, bool]:
-    """Why a plain `kedro run` leaves no run on the server, and what mends it; the experiment's name, and whether a deleted one is restored.
+    """Return why a plain `kedro run` leaves no run on the server, what fixes it, and its experiment.
 
-    Raises when kedro-mlflow refuses the configuration.
+    The experiment is its name (None for the default), and whether a deleted one is restored. Raise an error
+    when kedro-mlflow refuses the configuration.
     """
     if not _version("kedro-mlflow"):
         return "kedro-mlflow is not installed there, so no run is tracked", "install it in the environment that runs Kedro", None, True
@@ -135,7 +139,10 @@ def _tracking(settings: Any, conf: dict[str, Any]) -> tuple[str, str, str | None
 
 
 def _untracked(settings: Any, config: Any) -> tuple[str, str]:
-    """Why a plain `kedro run` with that configuration leaves no run on the server, and what mends it."""
+    """Return why a plain `kedro run` with that configuration leaves no run on the server.
+
+    Return also what fixes it; both are "" when nothing is wrong.
+    """
     # Kedro compares with the name that the installed package gives itself.
     name = metadata.metadata("kedro-mlflow")["Name"]
     if name in tuple(settings.DISABLE_HOOKS_FOR_PLUGINS):
@@ -154,7 +161,7 @@ def _untracked(settings: Any, config: Any) -> tuple[str, str]:
 
 
 def _register_resolvers() -> None:
-    """The resolvers that kedro-mlflow gives to mlflow.yml, where it is of a release that has them."""
+    """Register the resolver that kedro-mlflow gives to mlflow.yml, where its release has it."""
     try:
         resolve = importlib.import_module("kedro_mlflow.config.resolvers").resolve_random_name
         omegaconf = importlib.import_module("omegaconf").OmegaConf
@@ -165,14 +172,14 @@ def _register_resolvers() -> None:
 
 
 def _part(config: Any, *names: str, default: Any) -> Any:
-    """What the configuration has there; versions of kedro-mlflow differ."""
+    """Return what the configuration has there, else the default; versions of kedro-mlflow differ."""
     for name in names:
         config = getattr(config, name, None)
     return default if config is None else config
 
 
 def _config_model() -> Any:
-    """The model of mlflow.yml, or the error that importing it gives."""
+    """Return the model of mlflow.yml, or the error that importing it gives."""
     try:
         return importlib.import_module("kedro_mlflow.config.kedro_mlflow_config").KedroMlflowConfig
     except ImportError as error:

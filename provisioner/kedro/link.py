@@ -106,10 +106,11 @@ def link(
     dry_run: bool = False,
     reporter: Reporter,
 ) -> LinkReport:
-    """The project at the path (or above it) uses the URI, and its own Kedro says so; LinkRefused leaves every byte.
+    """Make the project at the path (or above it) use the URI, and ask its own Kedro for proof.
 
-    `credentials` go into the project, `home` into MLflow's own file of this account, or the shell has them; `identity` is what the server
-    there says it is; `old_login` decides about a login that the project has for another server, and OldLoginFound says that nobody has.
+    LinkRefused leaves every byte. `credentials` go into the project, `home` into MLflow's own file of this
+    account, or the shell has them; `identity` is what the server there says it is; `old_login` decides about
+    a login that the project has for another server: raise OldLoginFound when nobody has decided.
     `reuse_proof` asks Kedro only where its files changed since it was asked last.
     """
     uri = checked_uri(uri)
@@ -131,7 +132,7 @@ def link(
 
 
 def _understood(project: KedroProject, python: Path | None) -> tuple[KedroProject, Interpreter]:
-    """The project with all its settings, and the Python that knows them."""
+    """Return the project with all its settings, and the Python that knows them."""
     known = load_record(record_folder(project.path))
     interpreter = choose_interpreter(project, python, known.python if known else "")
     return certain_project(project, interpreter), interpreter
@@ -166,7 +167,7 @@ class _Work:
         return self.wanted.client
 
     def reader(self, path: Path) -> bytes | None:
-        """The file as it was when this link began, for lines that are still true when it was taken back."""
+        """Read the file as it was when this link began: its lines are still right after a rollback."""
         before = {file.path: file.now for file in self.files}
         return before[path] if path in before else read_file(path)
 
@@ -205,7 +206,10 @@ def _carry_out(work: _Work, reporter: Reporter) -> LinkReport:
 
 
 def _stack_of(work: _Work) -> str:
-    """The directory of the stack: it is the same one when its address is typed in place of it."""
+    """Return the directory of the stack; "" when it is not known.
+
+    It is that of the last link where the same stack answers and only its address was typed.
+    """
     before = work.record
     is_same = before is not None and before.identity and before.identity == work.identity
     return work.stack or (before.stack if before and is_same else "")
@@ -231,7 +235,7 @@ def _write(project: KedroProject, file: DraftFile) -> list[Path]:
 
 
 def _roll_back(work: _Work, made: Sequence[Path]) -> None:
-    """Every file as it was when this link began, and what is remembered too."""
+    """Restore every file as it was when this link began, and the record too."""
     for file in work.changed:
         if file.now is None:
             remove_file(file.path)
@@ -246,7 +250,10 @@ def _roll_back(work: _Work, made: Sequence[Path]) -> None:
 
 
 def _prove(work: _Work) -> tuple[Proof, str]:
-    """What a run would do, as its Kedro says and this shell lets it; and a fingerprint of all that Kedro's word depends on."""
+    """Return what a run would do, as its Kedro says and this shell lets it, and a fingerprint.
+
+    The fingerprint is of all that Kedro's answer depends on; "" where that is no proof.
+    """
     proof, fingerprint = _heard(work)
     # Beyond this machine a proxy may be the way, and the server down just now.
     if proof.state != "not tracked" and is_loopback_url(work.uri) and (swallowed := swallowing_proxy(work.uri)):
@@ -256,7 +263,10 @@ def _prove(work: _Work) -> tuple[Proof, str]:
 
 
 def _heard(work: _Work) -> tuple[Proof, str]:
-    """What the project's Kedro says now, and a fingerprint of all that it depends on; LinkRefused when it says something else."""
+    """Return what the project's Kedro says now, and a fingerprint of all that it depends on.
+
+    The fingerprint is "" without a proof. Raise LinkRefused when Kedro says something else.
+    """
     env, interpreter = work.plan.proof_env, work.interpreter
     if interpreter.path is None:
         return Proof("not made", interpreter.reason), ""
@@ -306,7 +316,7 @@ def _refused(work: _Work, why: str, hint: str) -> LinkRefused:
 
 
 def _sends_login(work: _Work) -> bool:
-    """Whether a run has a login in any case, and the user knows."""
+    """Return whether a run sends a login in any case, and the user knows."""
     return work.wanted.has_login or work.plan.old_login == "keep"
 
 
@@ -315,7 +325,10 @@ def _same_login(loaded: Loaded, client: ClientEntry) -> bool:
 
 
 def _fingerprint(work: _Work, interpreter: Path) -> str:
-    """A hash of what decides the proof: settings, the files that Kedro reads for it, this shell, the interpreter."""
+    """Return a hash of what decides the proof.
+
+    That is the settings, the files that Kedro reads for it, this shell and the interpreter.
+    """
     project = work.project
     paths = [project.path / "pyproject.toml", project.settings_file]
     for env in dict.fromkeys((project.base_env, work.plan.proof_env)):
@@ -327,7 +340,7 @@ def _fingerprint(work: _Work, interpreter: Path) -> str:
 
 
 def _changed_beside(work: _Work, made: Sequence[Path], ca_before: bytes | None) -> list[tuple[str, str, str]]:
-    """What this link changed beside the project's files."""
+    """Return what this link changed beside the project's files: verb, subject and detail of each."""
     found = [("created", work.project.shown(path), "Kedro reads no configuration without that folder") for path in made]
     if work.ca != ca_before:
         verb = "removed" if work.ca is None else "created" if ca_before is None else "changed"
@@ -360,7 +373,7 @@ def _report(work: _Work, proof: Proof, beside: list[tuple[str, str, str]], repor
 
 
 def _shown(project: KedroProject, uri: str, plan: Plan, files: Sequence[DraftFile], reporter: Reporter) -> LinkReport:
-    """The changes as a diff; of a file with secrets only the names of its keys."""
+    """Report the changes, and return them as a diff; of a file with secrets only the names of its keys."""
     changed = [file for file in files if file.changed]
     for file in files:
         keys = ", ".join(".".join(known.path) for known in file.record.marks)

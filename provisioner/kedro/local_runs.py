@@ -23,7 +23,7 @@ class LocalRuns:
 
     @property
     def seen(self) -> str:
-        """The sentence for a person."""
+        """Return the sentence that tells a person of it."""
         count = "1 run stays" if self.runs == 1 else f"{self.runs}{' or more' if self.runs == _MOST else ''} runs stay"
         return f"{count} there and not on the server: `{self.command}` in the project shows them"
 

@@ -23,7 +23,10 @@ SECTION = "mlflow"
 
 
 def check_server(uri: str, credentials: Credentials | None, ca: bytes | None) -> CheckResult:
-    """What the server at the URI says to this login, or to none; an error says what to mend before a link makes sense."""
+    """Check what the server at the URI says to this login, or to none.
+
+    Raise PreflightError or Unhealthy, which say what to fix before a link makes sense.
+    """
     user = credentials.username if credentials else ""
     rest = rest_of(uri, credentials, ca)
     try:
@@ -37,7 +40,10 @@ def check_server(uri: str, credentials: Credentials | None, ca: bytes | None) ->
 
 
 def rest_of(uri: str, credentials: Credentials | None, ca: bytes | None) -> Rest:
-    """The server at the URI, for that login or for none, believed by those certificates or as MLflow's client believes it."""
+    """Return a client of the server at the URI, with that login or with none.
+
+    It trusts the server by those certificates, or as MLflow's client does.
+    """
     user, password = (credentials.username, credentials.password.reveal()) if credentials else ("", "")
     return Rest(uri, username=user, password=password, trusted=ca or clients_ca_file(""))
 
@@ -80,22 +86,29 @@ def _refused(error: RestError, uri: str, user: str) -> ProvisionError:
 
 
 def home_file() -> Path:
-    """MLflow's own file of the one login that all its servers get."""
+    """Return the path of MLflow's own file of the one login that all its servers get."""
     return Path.home() / ".mlflow" / "credentials"
 
 
 def home_login() -> dict[str, str]:
-    """The login of that file by the names of its variables; nothing where it is not there or cannot be understood."""
+    """Return the login of that file by the names of its variables.
+
+    It is empty where the file is not there, or cannot be read or parsed.
+    """
     path = home_file()
     try:
         values = _values((read_file(path) or b"").decode("utf-8", "replace"), path)
-    except (LinkRefused, OSError):
+    except ProvisionError:
         return {}
     return {name: values[name.lower()] for name in (USERNAME, PASSWORD) if name.lower() in values}
 
 
 def write_home_login(draft: Draft, credentials: Credentials) -> None:
-    """The draft changed so that the file has the login; LinkRefused when it has another one, since MLflow has room for one."""
+    """Change the draft so that the file has the login.
+
+    Raise LinkRefused when it has another user's, since MLflow has room for one, or no certain place for this
+    one.
+    """
     path = home_file()
     wanted = {USERNAME.lower(): credentials.username, PASSWORD.lower(): credentials.password.reveal()}
     content = (draft.read(path) or b"").decode("utf-8", "replace")
@@ -121,7 +134,7 @@ def write_home_login(draft: Draft, credentials: Credentials) -> None:
 
 
 def shell_login(user: str) -> Iterator[str]:
-    """Lines for a shell that take the password from its environment, or ask for it; they hold none."""
+    """Yield lines for a shell that take the password from its environment, or ask for it; they hold none."""
     yield f"export {USERNAME}={shlex.quote(user)}"
     yield (
         f'[ -n "${{{PASSWORD}:-}}" ] || {{ printf "Password of %s: " {shlex.quote(user)} >/dev/tty; stty -echo </dev/tty; '
@@ -131,7 +144,7 @@ def shell_login(user: str) -> Iterator[str]:
 
 
 def _values(content: str, path: Path) -> dict[str, str]:
-    """As MLflow reads the file."""
+    """Return the file's values as MLflow reads them; raise LinkRefused when it cannot be parsed."""
     parser = configparser.ConfigParser()
     try:
         parser.read_string(content)
@@ -144,7 +157,7 @@ def _values(content: str, path: Path) -> dict[str, str]:
 
 
 def _with_values(content: str, values: dict[str, str]) -> str:
-    """The text with these values in its section; every other line stays."""
+    """Return the text with these values in its section; keep every other line."""
     lines = [line for line in io.StringIO(content) if line.partition("=")[0].strip().lower() not in values]
     new = [f"{name} = {value.replace('%', '%%')}\n" for name, value in values.items()]
     headings = [number for number, line in enumerate(lines) if line.strip() == f"[{SECTION}]"]

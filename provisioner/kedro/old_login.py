@@ -33,7 +33,10 @@ class OldLoginRule:
     identity: str = ""
 
     def settled(self, uri: str) -> OldLogin | None:
-        """The decision for the server there: this time's, else the one that the link to it was made with."""
+        """Return the decision for the server there: this time's, else that of the last link to it.
+
+        None means that there is none.
+        """
         if self.decision or not self.record:
             return self.decision
         is_same = self._is_same_stack()
@@ -42,19 +45,22 @@ class OldLoginRule:
         return self.record.old_login if is_same else None
 
     def sends(self, project: KedroProject, env: str, name: str, uri: str) -> bool:
-        """Whether the project's runs send the login of that name to this very server already."""
+        """Return whether the project's runs already send the login of that name to this very server."""
         now = effective(project, env, read_file)
         is_there = now.credentials == name and now.uri is not None and _address(now.uri) == _address(uri)
         return is_there and self._is_same_stack() is not False
 
     def _is_same_stack(self) -> bool | None:
-        """Whether the stack there is the one of the last link; None where either did not say which it is."""
+        """Return whether the stack there is the one of the last link.
+
+        None means that either did not say which it is.
+        """
         before = self.record.identity if self.record else ""
         return before == self.identity if before and self.identity else None
 
 
 def is_login(project: KedroProject, env: str, name: str, read: Reader) -> bool:
-    """Whether that entry of credentials.yml is a login, as far as the files tell: what they do not tell may be one."""
+    """Return whether that entry of credentials.yml is a login; what the files do not tell may be one."""
     entries: dict[str, Any] = {}
     for layer in dict.fromkeys((project.base_env, env)) if name else ():
         try:
@@ -66,7 +72,7 @@ def is_login(project: KedroProject, env: str, name: str, read: Reader) -> bool:
 
 
 def undecided(project: KedroProject, name: str, old: str | None, uri: str) -> OldLoginFound:
-    """The refusal that says what was found, and how to go on."""
+    """Return the error that says what was found, and how to go on."""
     server = old if old and old.startswith("http") else "another server, as far as the files tell"
     return OldLoginFound(
         f"the project has a login, {name!r} in credentials.yml, that was made for {server}",
@@ -79,7 +85,7 @@ def undecided(project: KedroProject, name: str, old: str | None, uri: str) -> Ol
 
 
 def decided(found: OldLoginFound, ask: Ask | None) -> OldLogin:
-    """The user's decision; the refusal itself where there is nobody to ask, or the answer is no."""
+    """Return the user's decision; raise the error itself when there is nobody to ask, or the answer is no."""
     if ask is None or not ask(found.question):
         raise found
     return "remove"

@@ -48,7 +48,7 @@ class ClientEntry:
         return self.credentials is not None or self.ca_file is not None
 
     def values(self) -> dict[str, str]:
-        """The variables that kedro-mlflow exports, with the password in clear."""
+        """Return the variables that kedro-mlflow exports, with the password in clear."""
         login = {USERNAME: self.credentials.username, PASSWORD: self.credentials.password.reveal()} if self.credentials else {}
         return login | ({CERT_PATH: str(self.ca_file)} if self.ca_file else {})
 
@@ -76,7 +76,10 @@ class Plan:
 
 
 def checked_uri(uri: str) -> str:
-    """The URI without its last slash; LinkRefused when kedro-mlflow would take it for a path, or it holds a login."""
+    """Return the URI without slashes at its end.
+
+    Raise LinkRefused when kedro-mlflow would take it for a path, or it holds a login.
+    """
     parts = urlsplit(uri.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise LinkRefused(
@@ -95,7 +98,7 @@ def checked_uri(uri: str) -> str:
 
 
 def make_plan(project: KedroProject, draft: Draft, wanted: Wanted, rule: OldLoginRule) -> Plan:
-    """The draft changed so that the project uses the URI; LinkRefused, with words, when no certain way is known."""
+    """Change the draft so that the project uses the URI; raise LinkRefused when no certain way is known."""
     uri, client = wanted.uri, wanted.client
     if not project.conf.is_dir():
         where = str(project.conf)
@@ -136,7 +139,10 @@ def make_plan(project: KedroProject, draft: Draft, wanted: Wanted, rule: OldLogi
 
 
 def _environments(project: KedroProject, draft: Draft, uri: str, env: str | None) -> Plan:
-    """Which environment to write to, and in which one the result counts."""
+    """Choose which environment to write to, and in which one the result counts.
+
+    Raise LinkRefused when a run would not read what is written.
+    """
     default, base = project.default_env(), project.base_env
     if env is not None and env != base:
         return Plan(env, env)
@@ -170,12 +176,12 @@ def _layer(project: KedroProject, draft: Draft, env: str) -> Layer:
 
 
 def _below(project: KedroProject, draft: Draft, plan: Plan) -> dict[str, Any] | None:
-    """The base's `server` block where we write above it."""
+    """Return the base's `server` block where we write above it, else None."""
     return server_block(_layer(project, draft, project.base_env)) if plan.env != project.base_env else None
 
 
 def _holder(project: KedroProject, draft: Draft, plan: Plan) -> Layer:
-    """The layer whose `server` block counts."""
+    """Return the layer whose `server` block counts."""
     target = _layer(project, draft, plan.env)
     return target if server_block(target) is not None else _layer(project, draft, project.base_env)
 
@@ -198,7 +204,10 @@ def _login_changes(plan: Plan, name: str, client: ClientEntry) -> list[Change]:
 def _registry_changes(
     project: KedroProject, draft: Draft, plan: Plan, block: dict[str, Any], old: str | None, wanted: Wanted
 ) -> list[Change]:
-    """The registry follows when it was the old tracking server; else a person is told where models go."""
+    """Return the changes by which the registry follows when it was the old tracking server.
+
+    Else remark where models go; raise LinkRefused when this server's login would be sent there.
+    """
     registry = block.get("mlflow_registry_uri")
     if registry is None:
         plan.remarks += _on_shells_registry(wanted)
@@ -229,7 +238,7 @@ def _registry_changes(
 
 
 def _on_shells_registry(wanted: Wanted) -> list[tuple[str, str, str]]:
-    """What the shell makes of a registry that no file names."""
+    """Return the remark on a registry that this shell names and no file; none for this server's."""
     registry = os.environ.get("MLFLOW_REGISTRY_URI")
     if not registry or _same(registry, wanted.uri):
         return []
@@ -244,7 +253,10 @@ def _same(one: object, other: object) -> bool:
 
 
 def _carried(below: dict[str, Any], changes: list[Change], project: KedroProject, plan: Plan) -> list[Change]:
-    """The base's other `server` values, which a new block in another environment would hide."""
+    """Return changes that copy the base's other `server` values, which a new block elsewhere would hide.
+
+    Raise LinkRefused when one refers to keys that only the base has.
+    """
     taken = {change.path[-1] for change in changes}
     rest = {key: value for key, value in below.items() if key not in taken and key != "mlflow_tracking_uri"}
     for key, value in rest.items():
@@ -262,7 +274,11 @@ def _carried(below: dict[str, Any], changes: list[Change], project: KedroProject
 
 
 def _set_global(project: KedroProject, draft: Draft, plan: Plan, path: tuple[str, ...], uri: str) -> None:
-    """The value behind `${globals:...}`: in the environment we write to, or where it is set now when that is shared."""
+    """Set the value behind `${globals:...}` in the environment that we write to.
+
+    When that is the base and the run's environment has the value too, set it there. Raise LinkRefused when it
+    is not plain text, or setting it would change or hide other values.
+    """
     name = ".".join(path)
     value, where = resolve_global(project, plan.proof_env, path, draft.read)
     if value is None:
@@ -290,7 +306,10 @@ def _set_global(project: KedroProject, draft: Draft, plan: Plan, path: tuple[str
 
 
 def _refuse_composed(project: KedroProject, draft: Draft, plan: Plan, name: str) -> None:
-    """LinkRefused when a longer value is built from the global; a remark for each other place that uses it whole."""
+    """Raise LinkRefused when a longer value is built from the global.
+
+    Add a remark for each other place that uses it whole.
+    """
     used = re.compile(rf"globals:\s*{re.escape(name)}(?![\w.])")
     whole = re.compile(rf"^[^#]*[:\-\[,]\s*([\"']?)\$\{{globals:\s*{re.escape(name)}\s*\}}\1\s*,?[\]}}]?\s*(#.*)?$")
     for path in visible_config(project):
@@ -311,7 +330,10 @@ def _refuse_composed(project: KedroProject, draft: Draft, plan: Plan, name: str)
 
 
 def _write_login(project: KedroProject, draft: Draft, plan: Plan, client: ClientEntry) -> None:
-    """The login in the credentials of the environment that a run reads beside the base."""
+    """Write the login into the credentials of the environment that a run reads beside the base.
+
+    Raise LinkRefused when the base has an entry of that name.
+    """
     layer = read_layer(project, plan.proof_env, "credentials", draft.read)
     base = read_layer(project, project.base_env, "credentials", draft.read)
     there = base.data.get(plan.entry)
@@ -328,7 +350,10 @@ def _write_login(project: KedroProject, draft: Draft, plan: Plan, client: Client
 
 
 def remarks_on_environment(uri: str, *, has_login: bool, has_proxy: bool = True) -> list[tuple[str, str, str]]:
-    """What in this shell would keep a run from the server, if its proxies are not looked at elsewhere, or send it a foreign login."""
+    """Return what in this shell keeps a run from the server, or sends it a foreign login.
+
+    Look at its proxies only with `has_proxy`: else they are looked at elsewhere.
+    """
     proxy = swallowing_proxy(uri) if has_proxy else None
     found = [("warning", "proxy", "; ".join(proxy))] if proxy else []
     if not has_login and (names := [name for name in sorted(LOGIN) if os.environ.get(name)]):

@@ -44,24 +44,24 @@ class KedroProject:
 
     @property
     def settings_file(self) -> Path:
-        """The project's settings.py; it may be absent."""
+        """Return the path of the project's settings.py; it may be absent."""
         return self.source / Path(*self.package.split(".")) / "settings.py"
 
     def folder(self, env: str) -> Path:
-        """The directory of an environment."""
+        """Return the directory of an environment."""
         return self.conf / env
 
     def shown(self, path: Path) -> str:
-        """The path as a person in the project would write it."""
+        """Return the path as a person in the project would write it."""
         return path.relative_to(self.path).as_posix() if path.is_relative_to(self.path) else str(path)
 
     def default_env(self, environ: Mapping[str, str] | None = None) -> str:
-        """The environment of a plain `kedro run`: KEDRO_ENV, else the project's default."""
+        """Return the environment of a plain `kedro run`: KEDRO_ENV, else the project's default."""
         return (os.environ if environ is None else environ).get("KEDRO_ENV") or self.run_env
 
 
 def find_project(start: Path) -> KedroProject:
-    """The Kedro project at the path or above it; NotAProject names the directory looked at."""
+    """Find the Kedro project at the path or above it; raise NotAProject with the directory looked at."""
     first = start.expanduser().absolute()
     if not first.is_dir():
         raise NotAProject(f"there is no directory {first}", where=str(first), hint="name the directory of a Kedro project")
@@ -78,7 +78,7 @@ def find_project(start: Path) -> KedroProject:
 
 
 def with_facts(project: KedroProject, facts: Mapping[str, Any]) -> KedroProject:
-    """The project with what its own code says of its settings."""
+    """Return the project with what its own code says of its settings."""
     patterns = {**PATTERNS, **{kind: tuple(globs) for kind, globs in facts["patterns"].items() if kind in PATTERNS}}
     return replace(
         project,
@@ -92,7 +92,10 @@ def with_facts(project: KedroProject, facts: Mapping[str, Any]) -> KedroProject:
 
 
 def environments(project: KedroProject) -> list[str]:
-    """The environments that a `--env` could name, the default one first; the base is none of them."""
+    """Return the environments that a `--env` could name, the default one first.
+
+    The base is none of them unless it is the default.
+    """
     found = set()
     if project.conf.is_dir():
         found = {entry.name for entry in project.conf.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
@@ -104,7 +107,7 @@ def environments(project: KedroProject) -> list[str]:
 
 
 def config_files(project: KedroProject, env: str, kind: str) -> list[Path]:
-    """The files that Kedro's loader reads for that kind of configuration in one environment, by name."""
+    """Return the files that Kedro's loader reads for that kind in one environment, by name."""
     folder = project.folder(env)
     expressions = [_glob_expression(pattern) for pattern in dict(project.patterns)[kind]]
     return sorted(
@@ -115,7 +118,7 @@ def config_files(project: KedroProject, env: str, kind: str) -> list[Path]:
 
 
 def visible_config(project: KedroProject) -> Iterator[Path]:
-    """Every configuration file of the project, of any kind and environment."""
+    """Yield every configuration file of the project, of any kind and environment."""
     return (path for path in _visible_files(project.conf) if path.suffix in SUFFIXES)
 
 
@@ -126,7 +129,7 @@ def _visible_files(folder: Path) -> Iterator[Path]:
 
 
 def _glob_expression(pattern: str) -> re.Pattern[str]:
-    """fsspec's glob as a regular expression: `**` also matches files below."""
+    """Return fsspec's glob as a regular expression: `**` also matches files below."""
     translated = ""
     for part in re.findall(r"\*\*/|\*\*|\*|\?|[^*?]+", pattern):
         translated += {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}.get(part, re.escape(part))
@@ -170,7 +173,7 @@ def _read_project(directory: Path, table: Mapping[str, Any]) -> KedroProject:
 
 
 def _with_settings(project: KedroProject, tree: ast.Module, table: Mapping[str, Any]) -> KedroProject:
-    """The project with the settings that are plain literals; the others are uncertain."""
+    """Return the project with the settings that are plain literals; the others are uncertain."""
     uncertain: list[str] = []
     conf_source = _literal(_assigned(tree, "CONF_SOURCE", uncertain), "CONF_SOURCE", "conf", str, uncertain)
     left_out = {"base_env": "", "default_run_env": ""} if _is_strict(table) else _DEFAULT_ENVS
@@ -191,7 +194,10 @@ def _with_settings(project: KedroProject, tree: ast.Module, table: Mapping[str, 
 
 
 def _assigned(tree: ast.Module, name: str, uncertain: list[str]) -> ast.expr | None:
-    """The one value given to a name at the top of the module; a name also set elsewhere is uncertain."""
+    """Return the one value given to a name at the top of the module; None when there is none.
+
+    A name also set, read or imported elsewhere is uncertain.
+    """
     everywhere = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)]
     assignments = [statement for statement in tree.body if isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value]
     plain = [statement.value for statement in assignments if name in _targets(statement)]
@@ -209,13 +215,19 @@ def _targets(statement: ast.Assign | ast.AnnAssign) -> list[str]:
 
 
 def _is_strict(table: Mapping[str, Any]) -> bool:
-    """Whether the project is for Kedro 0.19 or later, where CONFIG_LOADER_ARGS that names no environments has none."""
+    """Return whether the project is for Kedro 0.19 or later.
+
+    There CONFIG_LOADER_ARGS that names no environments has none.
+    """
     release = re.match(r"0\.(\d+)", str(table.get("kedro_init_version") or table.get("project_version") or ""))
     return not release or int(release[1]) >= 19
 
 
 def _loader_arguments(node: ast.expr | None, left_out: Mapping[str, str], uncertain: list[str]) -> dict[str, Any]:
-    """The arguments that matter here, as Kedro takes them; what CONFIG_LOADER_ARGS leaves out differs by its release."""
+    """Return the arguments that matter here, as Kedro takes them.
+
+    What CONFIG_LOADER_ARGS leaves out differs by its release.
+    """
     if node is None:
         return dict(_DEFAULT_ENVS)
     arguments: dict[str, Any] = dict(left_out)

@@ -44,7 +44,7 @@ class FileRecord:
 
     @property
     def backup(self) -> str:
-        """The name under which its first bytes are kept."""
+        """Return the name under which its first bytes are kept."""
         return f"{digest(self.path.encode())[:16]}.first"
 
 
@@ -68,28 +68,28 @@ class LinkRecord:
 
 
 def digest(content: bytes) -> str:
-    """The content's SHA-256."""
+    """Return the content's SHA-256, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
 def mark(change: Change) -> Mark:
-    """What is remembered of a change."""
+    """Return what is recorded of a change."""
     return Mark(change.path, value_digest(change.value))
 
 
 def value_digest(value: object) -> str:
-    """A hash of a configuration value."""
+    """Return a hash of a configuration value."""
     return digest(json.dumps(value, sort_keys=True, default=str).encode())
 
 
 def record_folder(project: Path) -> Path:
-    """Where the project's record is kept."""
+    """Return the folder where the project's record is kept."""
     return state_directory() / "links" / digest(str(project).encode())[:24]
 
 
 @contextlib.contextmanager
 def holding(folder: Path, command: str) -> Iterator[None]:
-    """The record is ours until the context ends; nothing is left of it when no link was recorded."""
+    """Hold the record until the context ends; leave nothing of it when no link was recorded."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         with LocalHost().lock(folder, command):
@@ -100,7 +100,10 @@ def holding(folder: Path, command: str) -> Iterator[None]:
 
 
 def load_record(folder: Path) -> LinkRecord | None:
-    """The record in the folder; None when the project is not linked."""
+    """Return the record in the folder; None when the project is not linked.
+
+    Raise ProvisionError when it is damaged.
+    """
     content = read_file(folder / RECORD)
     if content is None:
         return None
@@ -115,7 +118,7 @@ def load_record(folder: Path) -> LinkRecord | None:
 
 
 def save_record(folder: Path, record: LinkRecord, first: Sequence[tuple[FileRecord, bytes | None]]) -> None:
-    """Keep the record, and first bytes that are not kept yet."""
+    """Keep the record, and the first bytes of those files."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for file, content in first:
         if content is not None:
@@ -124,7 +127,7 @@ def save_record(folder: Path, record: LinkRecord, first: Sequence[tuple[FileReco
 
 
 def keep_ca(folder: Path, content: bytes | None) -> None:
-    """The certificates that the linked project's client believes the server by; None for none of its own."""
+    """Keep the certificates that the linked project's client trusts the server by; remove them for None."""
     if content is None:
         remove_file(folder / CA_FILE)
     else:
@@ -132,12 +135,15 @@ def keep_ca(folder: Path, content: bytes | None) -> None:
 
 
 def forget(folder: Path) -> None:
-    """No record, no first bytes."""
+    """Remove the record, with all that is kept beside it."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def first_bytes(folder: Path, file: FileRecord) -> bytes | None:
-    """The file as it was before the first link; None when there was none."""
+    """Return the file as it was before the first link; None when there was none.
+
+    Raise ProvisionError when its first bytes are gone.
+    """
     if not file.existed:
         return None
     content = read_file(folder / file.backup)
@@ -148,17 +154,20 @@ def first_bytes(folder: Path, file: FileRecord) -> bytes | None:
 
 
 def linked_projects(stack: str) -> list[Path]:
-    """The projects linked to that stack that are still there."""
+    """Return the projects linked to that stack that are still there."""
     return sorted(Path(record.project) for record in records_of(stack))
 
 
 def records_of(stack: str) -> list[LinkRecord]:
-    """The links to that stack of projects that are still there."""
+    """Return the links to that stack of projects that are still there."""
     return [record for record in _records() if record.stack == stack and Path(record.project).is_dir()]
 
 
 def used_elsewhere(project: Path, file: FileRecord) -> bool:
-    """Whether the link of another project has the same file, which then is none of the project's own."""
+    """Return whether the link of another project has the same file.
+
+    Such a file is none of the project's own.
+    """
     others = (record for record in _records() if record.project != str(project))
     return Path(file.path).is_absolute() and any(file.path == known.path for record in others for known in record.files)
 

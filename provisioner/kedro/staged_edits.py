@@ -29,7 +29,7 @@ class DraftFile:
 
     @property
     def changed(self) -> bool:
-        """Whether there is anything to write."""
+        """Return whether there is anything to write."""
         return self.after != self.now
 
 
@@ -45,11 +45,14 @@ class Draft:
         self._private: set[Path] = set()
 
     def read(self, path: Path) -> bytes | None:
-        """The file as it would be; None when there would be none."""
+        """Return the file as it would be; None when there would be none."""
         return self._contents[path] if path in self._contents else read_file(path)
 
     def edit(self, path: Path, changes: Sequence[Change], private: bool = False) -> None:
-        """Set those values in the file, which is made when it is not there; LinkRefused when that is not certain."""
+        """Set those values in the file, which is made when it is not there.
+
+        Raise LinkRefused when that is not certain.
+        """
         shown = self._project.shown(path)
         if path.suffix == ".json":
             raise refused(shown, 0, "it is JSON, which has a style of its own", "move its content to a .yml file, then link again")
@@ -59,22 +62,28 @@ class Draft:
             self._private.add(path)
 
     def put(self, path: Path, content: bytes, changes: Sequence[Change]) -> None:
-        """A file that is no YAML with that content, which has those values of ours; only its owner may read it."""
+        """Set the content of a file that is no YAML, in which those values are ours.
+
+        Only its owner may read it.
+        """
         self._contents[path] = content
         self._changes[path] = list(changes)
         self._private.add(path)
 
     def files(self) -> list[DraftFile]:
-        """Every file that is or was changed by us."""
+        """Return every file that is or was changed by us."""
         return [self._file(path) for path in sorted({*self._contents, *self._changes})]
 
     def _start(self, path: Path) -> bytes | None:
-        """Where a second link starts: at the first bytes while the file is as we left it, else at what somebody made of it."""
+        """Return where a second link starts.
+
+        It starts at the first bytes while the file is as we left it, else at what somebody made of it.
+        """
         now = read_file(path)
         return self._first[path] if self._ours(path, now) else now
 
     def _ours(self, path: Path, now: bytes | None) -> bool:
-        """Whether nobody changed the file since the last link, or ever."""
+        """Return whether nobody changed the file since the last link, or ever."""
         old = self._old.get(path)
         return old is None or now == self._first[path] or (now is not None and digest(now) == old.sha256)
 
@@ -100,12 +109,15 @@ class Draft:
 
 
 def is_yaml(name: str) -> bool:
-    """Whether single values of the file can be taken out again."""
+    """Return whether single values of the file can be taken out again."""
     return name.endswith((".yml", ".yaml"))
 
 
 def without_marks(content: bytes, marks: Iterable[Mark], first: bytes | None, source: str) -> tuple[bytes, list[str]]:
-    """The file without our values, which are put back to what they first were; and the keys that somebody changed since."""
+    """Return the file without our values, and the keys that somebody changed since.
+
+    Our values are put back to what they first were.
+    """
     before = read(first, source) if first else {}
     kept: list[str] = []
     for known in marks:

@@ -15,7 +15,10 @@ _Restored = tuple[Path, "bytes | None", FileRecord, "list[str] | None"]
 
 
 def unlink(project: Path, reporter: Reporter) -> LinkReport:
-    """The project's files as they were before the first link; where somebody else changed one, only our values go."""
+    """Restore the project's files as they were before the first link.
+
+    Where somebody else changed one, take only our values out.
+    """
     found = find_project(project)
     folder = record_folder(found.path)
     if load_record(folder) is None:
@@ -39,7 +42,10 @@ def unlink(project: Path, reporter: Reporter) -> LinkReport:
 
 
 def _restored(project: KedroProject, folder: Path, file: FileRecord) -> _Restored:
-    """The file's content after unlink; with what was kept because somebody changed it (None: the file is as we left it)."""
+    """Return the file's content after unlink, and what was kept because somebody changed it.
+
+    The latter is None when the file is as we left it, as it first was, or gone.
+    """
     path = project.path / file.path
     now, first = read_file(path), first_bytes(folder, file)
     if now is None or now == first:
@@ -53,7 +59,7 @@ def _restored(project: KedroProject, folder: Path, file: FileRecord) -> _Restore
 
 
 def _give_back(path: Path, content: bytes | None, file: FileRecord, kept: list[str] | None, reporter: Reporter) -> bool:
-    """Whether the file had to be changed for it."""
+    """Restore the file, and return whether it had to be changed for it."""
     now = read_file(path)
     if now == content:
         reporter.step("unchanged", file.path, "it is gone" if now is None else "nothing of ours is in it")

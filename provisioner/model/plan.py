@@ -53,12 +53,15 @@ class Plan:
 
     @property
     def reloads(self) -> bool:
-        """Whether a service reads its configuration anew while it runs."""
+        """Return whether a service reads its configuration anew while it runs."""
         return any(step.verb == "reload" for step in self.steps)
 
     @property
     def summary(self) -> str:
-        """One line: `create postgres, mlflow (not there yet); change proxy (its configuration changed)`."""
+        """Return one line.
+
+        For example: `create postgres, mlflow (not there yet); change proxy (its configuration changed)`.
+        """
         groups: dict[tuple[str, str], list[str]] = {}
         for step in self.steps:
             groups.setdefault((step.verb, step.cause), []).append(step.subject)
@@ -66,9 +69,10 @@ class Plan:
 
 
 def make_plan(wanted: Mapping[str, str], one_shots: Iterable[str], observed: Observed, reload: str = "") -> Plan:
-    """The steps from observed to wanted; `wanted` maps each service, in start order, to its fingerprint.
+    """Return the steps from observed to wanted.
 
-    `reload` names a service that reads its configuration anew while it runs, where that changed.
+    `wanted` maps each service, in start order, to its fingerprint. `reload` names a service that reads its
+    configuration anew while it runs, where that changed.
     """
     done_once = set(one_shots)
     steps = []

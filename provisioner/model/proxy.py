@@ -33,52 +33,55 @@ Fault = tuple[str, str]
 
 
 def ends_tls(server: ServerSettings) -> bool:
-    """Whether the front door itself speaks TLS."""
+    """Return whether the proxy itself speaks TLS."""
     return server.tls in {"acme", "internal", "files"}
 
 
 def has_own_certificates(server: ServerSettings) -> bool:
-    """Whether the front door gets or makes its certificates, and has to keep them."""
+    """Return whether the proxy gets or makes its certificates, and has to keep them."""
     return server.tls in {"acme", "internal"}
 
 
 def public_host(server: ServerSettings) -> str:
-    """The name or address that people type; "" when there is none."""
+    """Return the name or address that people type; "" when there is none."""
     return urlsplit(server.public_url or "").hostname or ""
 
 
 def public_origin(server: ServerSettings) -> str:
-    """The origin of the address that people type; "" when there is none."""
+    """Return the origin of the address that people type; "" when there is none."""
     return origin_of(server.public_url) if server.public_url else ""
 
 
 def origin_of(uri: str) -> str:
-    """What a browser calls the origin of the address: it has no path."""
+    """Return what a browser calls the origin of the address: it has no path."""
     parts = urlsplit(uri)
     return f"{parts.scheme}://{parts.netloc}"
 
 
 def public_path(server: ServerSettings) -> str:
-    """The path below which people reach the server, as /mlflow; "" for none."""
+    """Return the path below which people reach the server, as /mlflow; "" for none."""
     return urlsplit(server.public_url or "").path
 
 
 def default_port(server: ServerSettings) -> int:
-    """The port that the front door listens on when `server.port` names none."""
+    """Return the port that the proxy listens on when `server.port` names none."""
     if ends_tls(server):
         return urlsplit(server.public_url or "").port or HTTPS_PORT
     return DEFAULT_PORT
 
 
 def redirect_port(server: ServerSettings, port: int) -> int | None:
-    """The port of plain HTTP, which only redirects and answers ACME's challenges; None when there is none."""
+    """Return the port of plain HTTP; None when there is none.
+
+    It only redirects and answers ACME's challenges.
+    """
     if not ends_tls(server):
         return None
     return server.http_port or (HTTP_PORT if port == HTTPS_PORT else None)
 
 
 def local_address(bind: str) -> str:
-    """Where this machine reaches what listens there, as it stands in a URL."""
+    """Return where this machine reaches what listens there, as it stands in a URL."""
     address = ipaddress.ip_address(bind)
     if address.is_unspecified:
         address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
@@ -86,12 +89,12 @@ def local_address(bind: str) -> str:
 
 
 def in_url(address: str) -> str:
-    """The address as it stands in a URL or before a port."""
+    """Return the address as it stands in a URL or before a port."""
     return f"[{address}]" if ":" in address else address
 
 
 def is_address(host: str) -> bool:
-    """Whether it is an IP address and no name."""
+    """Return whether the host is an IP address and no name."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -100,7 +103,7 @@ def is_address(host: str) -> bool:
 
 
 def is_loopback_url(uri: str) -> bool:
-    """Whether only this machine can reach the address."""
+    """Return whether only this machine can reach the address."""
     host = urlsplit(uri).hostname or ""
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -108,12 +111,12 @@ def is_loopback_url(uri: str) -> bool:
 
 
 def is_public_name(host: str) -> bool:
-    """Whether it is a name of the public DNS, by its form."""
+    """Return whether the host is a name of the public DNS, by its form."""
     return "." in host and not is_address(host) and not host.endswith(_PRIVATE_SUFFIXES)
 
 
 def contradictions(server: ServerSettings) -> Iterator[Fault]:
-    """Everything that the keys below `server`, each right by itself, do wrong together."""
+    """Yield everything that the keys below `server`, each right by itself, do wrong together."""
     yield from _openness(server)
     if server.tls:
         yield from _tls(server)
@@ -158,7 +161,7 @@ def _tls(server: ServerSettings) -> Iterator[Fault]:
 
 
 def _belongings(server: ServerSettings) -> Iterator[Fault]:
-    """Keys that do nothing without another."""
+    """Yield keys that do nothing without another."""
     belongs = {
         "trusted_proxies": server.tls == "external",
         "tls_certificate": server.tls == "files",

@@ -19,7 +19,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The value itself."""
+        """Return the value itself."""
         return self._value
 
     def __repr__(self) -> str:
@@ -50,10 +50,13 @@ class SecretSpec:
 
     @property
     def generated(self) -> bool:
-        """Whether we make it; else it is the user's."""
+        """Return whether we make it; else it is the user's."""
         return not (self.from_env or self.from_file)
 
 
 def generate() -> Secret:
-    """A new secret of 32 URL-safe characters: letters and digits only, so no format needs to quote it."""
+    """Return a new secret of 32 URL-safe characters.
+
+    They are letters and digits only, so no format needs to quote it.
+    """
     return Secret("".join(secrets.choice(_ALPHABET) for _ in range(LENGTH)))

@@ -40,7 +40,7 @@ class Group(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _nothing_means_the_default(cls, data: Any) -> Any:
-        """`server:` with nothing below it, or with comments only, is as if it were not there."""
+        """Treat `server:` with nothing below it, or with comments only, as absent."""
         if not isinstance(data, dict):
             return data
         return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
@@ -283,7 +283,7 @@ class Settings(Group):
 
 
 def _split(address: str) -> SplitResult:
-    """The parts of the address; ValueError when its host or port is none."""
+    """Return the parts of the address; raise ValueError when its host or port is none."""
     parts = urlsplit(address)
     if parts.port == 0:
         raise ValueError("port 0 is none")
@@ -298,12 +298,12 @@ def _http_parts(address: str) -> SplitResult:
 
 
 def settings_schema() -> dict[str, Any]:
-    """The JSON schema of `provision.yml`, for editors."""
+    """Return the JSON schema of `provision.yml`, for editors."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Settings.model_json_schema(), "title": SOURCE}
 
 
 def setting_names(group: type[BaseModel] = Settings, before: str = "") -> Iterator[str]:
-    """Every key as it is written in messages: `server.port`."""
+    """Yield every key as it is written in messages: `server.port`."""
     for key, info in group.model_fields.items():
         yield before + key
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):

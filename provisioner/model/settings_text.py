@@ -19,7 +19,7 @@ _DEEPEST = 4
 
 
 def parse_settings(text: str, source: str = SOURCE) -> Settings:
-    """The settings of the text; raises SettingsError with all its faults, each with its line."""
+    """Return the settings of the text; raise SettingsError with all its faults, each with its line."""
     try:
         node = yaml.compose(text, Loader=_Loader)
         data = yaml.load(text, Loader=_Loader)  # noqa: S506  a safe one
@@ -62,7 +62,10 @@ class _Loader(yaml.SafeLoader):
 
 
 def _contradictions(server: object) -> Iterator[tuple[str, str]]:
-    """What the keys of `server` do wrong together; nothing while one of them is wrong by itself, unknown ones aside."""
+    """Yield what the keys of `server` do wrong together.
+
+    Yield nothing while one of them is wrong by itself, unknown ones aside.
+    """
     keys = server if isinstance(server, dict) else {}
     try:
         known = ServerSettings.model_validate({key: value for key, value in keys.items() if key in ServerSettings.model_fields})
@@ -109,7 +112,7 @@ def _fault_of(detail: Any, lines: dict[str, int], source: str) -> SettingsError:
 
 
 def _plain(detail: Any) -> str:
-    """Pydantic's message in the words of a person who writes YAML."""
+    """Return pydantic's message in the words of a person who writes YAML."""
     context = detail.get("ctx", {})
     if detail["type"] == "literal_error":
         return f"must be one of {context['expected']}, not {detail['input']!r}"

@@ -72,36 +72,36 @@ class Stack:
 
     @property
     def name(self) -> str:
-        """The stack's name."""
+        """Return the stack's name."""
         return self.settings.name
 
     @property
     def own_backend(self) -> bool:
-        """Whether the database is a service of this stack."""
+        """Return whether the database is a service of this stack."""
         return self.settings.backend_store.kind == "postgres"
 
     @property
     def external(self) -> bool:
-        """Whether the server needs a route out of the stack."""
+        """Return whether the server needs a route out of the stack."""
         return not self.own_backend or self.artifacts == "s3" or self.settings.server.genai
 
     @property
     def login(self) -> bool:
-        """Whether clients log in."""
+        """Return whether clients log in."""
         return self.settings.server.auth == "basic"
 
     def service(self, name: str) -> Service:
-        """The service of that name; KeyError when the stack has none."""
+        """Return the service of that name; raise KeyError when the stack has none."""
         return {service.name: service for service in self.services}[name]
 
     @property
     def lasting(self) -> tuple[Service, ...]:
-        """The services that keep running."""
+        """Return the services that keep running."""
         return tuple(service for service in self.services if not service.one_shot)
 
 
 def build_stack(settings: Settings, runtime: RuntimeKind) -> Stack:
-    """The stack that the settings mean on that kind of runtime."""
+    """Return the stack that the settings mean on that kind of runtime."""
     artifacts: ArtifactKind = settings.artifact_store.kind or ("minio" if runtime == "docker" else "local")
     secrets = _secrets(settings, artifacts)
     services: list[Service] = []
@@ -177,12 +177,15 @@ def _postgres(limits: Limits) -> Service:
 
 
 def megabytes(memory: str) -> int:
-    """`2g` or `512m` of the settings as MB."""
+    """Return `2g` or `512m` of the settings as MB."""
     return int(memory[:-1]) * (1024 if memory.endswith("g") else 1)
 
 
 def postgres_options(memory_mb: int, **more: str) -> tuple[str, ...]:
-    """PostgreSQL's command line options for that much memory: an eighth for its own buffers, half expected in the system's."""
+    """Return PostgreSQL's command line options for that much memory, in MB.
+
+    An eighth is for its own buffers (64 MB to 4096 MB), half is expected in the system's.
+    """
     settings = {
         "jit": "off",
         # For two servers, while one takes the other's place.
@@ -195,14 +198,21 @@ def postgres_options(memory_mb: int, **more: str) -> tuple[str, ...]:
 
 
 def _owned_volumes(settings: Settings, artifacts: ArtifactKind) -> tuple[Volume, ...]:
-    """The volumes of services from others' images, and where our image has a directory with their owner."""
+    """Return the volumes of services from others' images.
+
+    Each is where our image has a directory with their owner.
+    """
     artifact_store = (Volume("minio", "/var/lib/minio"),) if artifacts == "minio" else ()
     certificates = (Volume("caddy", "/var/lib/caddy"),) if has_own_certificates(settings.server) else ()
     return artifact_store + certificates
 
 
 def _volumes(volumes: tuple[Volume, ...]) -> Service:
-    """A fresh volume belongs to root; mounted first in our image, it takes that directory's owner, so no service needs root for it."""
+    """Return the service that gives fresh volumes their owner.
+
+    A fresh volume belongs to root; mounted first in our image, it takes that directory's owner, so no service
+    needs root for it.
+    """
     return Service(
         name="volumes",
         image="server",

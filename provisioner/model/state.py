@@ -30,16 +30,19 @@ class State:
     """The secrets of the user's own with which the full checks passed."""
 
     def with_(self, **changes: object) -> State:
-        """A copy with these values."""
+        """Return a copy with these values."""
         return replace(self, **changes)  # type: ignore[arg-type]
 
     def text(self) -> bytes:
-        """The file's content."""
+        """Return the file's content."""
         return (json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n").encode()
 
 
 def parse_state(content: bytes | None, place: str) -> State:
-    """The state that the file holds; the empty one when there is no file."""
+    """Return the state that the file holds; the empty one when there is no file.
+
+    Raise ProvisionError when it cannot be understood.
+    """
     if content is None:
         return State()
     try:

@@ -73,14 +73,17 @@ IN_CONTAINERS = Addresses(
 
 
 def postgres_uri(user: str, database: str, address: str) -> str:
-    """The SQLAlchemy URI without a password; the driver is always named, since a bare one means psycopg 3 with SQLAlchemy 2.1."""
+    """Return the SQLAlchemy URI without a password.
+
+    The driver is always named, since a bare one means psycopg 3 with SQLAlchemy 2.1.
+    """
     if address.startswith("/"):
         return f"postgresql+psycopg2://{user}@/{database}?host={address}"
     return f"postgresql+psycopg2://{user}@{address}/{database}"
 
 
 def service_environment(stack: Stack, service: str, addresses: Addresses) -> dict[str, str]:
-    """The environment of that service."""
+    """Return the environment of that service."""
     if service == "postgres":
         return {
             "POSTGRES_USER": POSTGRES_USER,
@@ -141,7 +144,7 @@ def _server_environment(stack: Stack, addresses: Addresses) -> dict[str, str]:
 
 
 def artifacts_destination(stack: Stack, addresses: Addresses) -> str:
-    """Where the server keeps artifacts: `s3://BUCKET[/PREFIX]` or a directory."""
+    """Return where the server keeps artifacts: `s3://BUCKET[/PREFIX]` or a directory."""
     if stack.artifacts == "local":
         return addresses.artifacts
     store = stack.settings.artifact_store
@@ -149,7 +152,10 @@ def artifacts_destination(stack: Stack, addresses: Addresses) -> str:
 
 
 def _allowed_hosts(server: ServerSettings) -> str:
-    """The Host headers that MLflow accepts; its match includes the port, so each name stands with and without one."""
+    """Return the Host headers that MLflow accepts.
+
+    Its match includes the port, so each name stands with and without one.
+    """
     names = [*dict.fromkeys(filter(None, (public_host(server), *server.allowed_hosts, *_MACHINE_IN_CONTAINERS)))]
     return ",".join([*(form for name in names for form in _forms(in_url(name))), ANY_LOCAL_HOST])
 

@@ -56,18 +56,18 @@ class Wanted:
 
 
 def script() -> str:
-    """The shell script that tells everything; `$1` is the stack's directory."""
+    """Return the shell script that prints all facts; `$1` is the stack's directory."""
     return "\n".join(f"echo '{_MARK}{name}'; {{ {command}; }}" for name, command in _SECTIONS.items()) + "\ntrue"
 
 
 def parse(text: str) -> dict[str, str]:
-    """What each command of the script said."""
+    """Return what each command of the script printed, by its name."""
     parts = text.split(_MARK)[1:]
     return {name: said.strip() for name, _, said in (part.partition("\n") for part in parts)}
 
 
 def findings(facts: Mapping[str, str], wanted: Wanted) -> Iterator[Finding]:
-    """Everything that is missing, at once."""
+    """Yield everything that is missing, at once; for a server that is not Linux, only that."""
     if not facts.get("system", "").startswith("Linux"):
         yield Finding("the server is no Linux", facts.get("system", "").partition("\n")[0], "Docker stacks are deployed to Linux servers")
         return
@@ -82,7 +82,7 @@ def findings(facts: Mapping[str, str], wanted: Wanted) -> Iterator[Finding]:
 
 
 def addresses(facts: Mapping[str, str]) -> set[str]:
-    """Every address of the server that others may reach it by."""
+    """Return every address of the server that others may reach it by."""
     found = set(re.findall(r"inet6? ([0-9a-fA-F.:]+)", facts.get("addresses", "")))
     found |= set(facts.get("addresses", "").split()) if not found else set()
     return found | set(facts.get("client", "").split()[2:3])
@@ -130,7 +130,7 @@ def _room(facts: Mapping[str, str], wanted: Wanted) -> Iterator[Finding]:
 
 
 def _networks(facts: Mapping[str, str]) -> Iterator[Finding]:
-    """Docker's subnets against the server's other routes and the address that we come from."""
+    """Yield where Docker's subnets meet other routes or the address that we come from, or none is left."""
     nets = list(_docker_networks(facts.get("networks", "")))
     client = (facts.get("client", "").split() or [""])[0]
     hint = "set `default-address-pools` in /etc/docker/daemon.json on the server to subnets that nobody uses, and restart Docker"

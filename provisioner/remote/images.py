@@ -16,7 +16,7 @@ from provisioner.system.ssh import SSHHost
 
 
 def ship_images(opened: OpenStack, host: SSHHost, reporter: Reporter) -> None:
-    """Every image of the stack is in the server's engine; only missing ones travel."""
+    """Send the server's engine every image of the stack that it lacks."""
     stack, here = build_stack(opened.settings, "docker"), LocalHost()
     platform = images.platform_of(host.facts["machine"])
     with tempfile.TemporaryDirectory(prefix="provision-build-") as folder:

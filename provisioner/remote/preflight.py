@@ -16,7 +16,7 @@ from provisioner.system.ssh import SSHHost
 
 
 def check_server(opened: OpenStack, host: SSHHost, domain_elsewhere: bool, reporter: Reporter) -> None:
-    """PreflightError has every finding; nothing when the stack can be set up or changed there."""
+    """Check that the stack can be set up or changed there; raise PreflightError with every finding."""
     with reporter.working("looking at the server"):
         script = ["/bin/sh", "-c", server_facts.script(), "sh", str(opened.directory)]
         facts = server_facts.parse(host.run(script, timeout=120, check=False).text)
@@ -31,7 +31,7 @@ def check_server(opened: OpenStack, host: SSHHost, domain_elsewhere: bool, repor
 
 
 def _wanted(opened: OpenStack) -> Wanted:
-    """A stack that was made already holds its ports itself."""
+    """Return what the deploy needs of the server; a stack that was made already holds its ports itself."""
     server, port = opened.settings.server, stack_port(opened)
     redirect = redirect_port(server, port)
     wanted = {port, redirect} if redirect else {port}
@@ -43,7 +43,7 @@ def _wanted(opened: OpenStack) -> Wanted:
 
 
 def _forwarding(host: SSHHost) -> list[Finding]:
-    """Checks and logins go to the front door through the SSH connection."""
+    """Return a finding unless checks and logins can reach the proxy through the SSH connection."""
     if host.reaches():
         return []
     hint = "let it: `AllowTcpForwarding local` in the server's sshd_config, and no `no-port-forwarding` at the account's key"
@@ -51,7 +51,7 @@ def _forwarding(host: SSHHost) -> list[Finding]:
 
 
 def _domain(name: str, own: set[str]) -> list[Finding]:
-    """An ACME server asks at the name: it has to lead to this server."""
+    """Return a finding unless the name leads to this server, where an ACME server asks."""
     found = _addresses_of(name)
     if not found:
         return [Finding(f"the domain {name} leads nowhere", hint="make a DNS record for it that leads to the server, then deploy again")]

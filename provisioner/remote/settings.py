@@ -25,7 +25,7 @@ class Address:
 
 
 def settings_for(content: bytes, address: Address) -> tuple[bytes, dict[str, str]]:
-    """The new content of the file, and what is changed in it, by setting."""
+    """Return the new content of the file, and what is changed in it, by setting."""
     settings = parse_settings(content.decode("utf-8", errors="replace"))
     changes = [Change(("ssh",), address.destination)] if settings.ssh != address.destination else []
     changes += [Change(("server", key), value) for key, value in _server(settings.server, address)]
@@ -40,7 +40,7 @@ def settings_for(content: bytes, address: Address) -> tuple[bytes, dict[str, str
 
 
 def _server(server: ServerSettings, address: Address) -> Iterator[tuple[str, object]]:
-    """The keys below `server` that are not as a server for others needs them."""
+    """Yield the keys below `server` that are not as a server for others needs them, with their new values."""
     if server.auth == "none":
         yield "auth", "basic"
     if server.tls != "external" and ipaddress.ip_address(server.bind).is_loopback:

@@ -36,7 +36,7 @@ class Place:
 
     @property
     def source(self) -> Path:
-        """Where the files that the settings name are, on this machine."""
+        """Return the directory on this machine that has the files that the settings name."""
         return self.here or self.directory
 
 
@@ -61,12 +61,15 @@ class Usage:
 
 
 def see_log(name: str) -> str:
-    """The next step for a service whose last lines are shown."""
+    """Return the next step for a service whose last lines are shown."""
     return f"{MEND}; `provision logs {name}` shows more"
 
 
 def for_memory(name: str, usage: Usage | None) -> tuple[str, str] | None:
-    """What became of a service that the kernel ended for want of memory, and what mends it; None for another."""
+    """Return what happened to a service that the kernel ended for lack of memory, and what fixes it.
+
+    Return None for any other service.
+    """
     if usage is None or not usage.killed:
         return None
     if usage.limit is None:
@@ -95,49 +98,64 @@ class Runtime(Protocol):
     kind: RuntimeKind
 
     def preflight(self) -> None:
-        """Nothing when the runtime can be used; PreflightError says what is missing and how to mend it."""
+        """Check that the runtime can be used; raise PreflightError with what is missing and how to fix it."""
 
     def files(self) -> Mapping[str, RenderedFile]:
-        """The files that this runtime needs in the stack directory, by relative path; pure."""
+        """Return the files that this runtime needs in the stack directory, by relative path.
+
+        Raise PreflightError when a file that the settings name cannot be used; change nothing.
+        """
 
     def wanted(self) -> Mapping[str, str]:
-        """Each service in start order with the fingerprint of its configuration; works before any file is written."""
+        """Return the fingerprint of each service's configuration, by name in start order.
+
+        This works before any file is written.
+        """
 
     def observe(self) -> Observed:
-        """What runs now, and whether there is data; PreflightError when the runtime does not answer."""
+        """Return what runs now, and whether there is data; raise PreflightError when that is not known."""
 
     def usage(self) -> Mapping[str, Usage]:
-        """What each lasting service that is there uses now, by name; takes two seconds on Docker."""
+        """Return what each long-running service that is there uses now, by name.
+
+        This takes two seconds on Docker.
+        """
 
     def prepare(self, reporter: Reporter) -> None:
-        """Long work before the first start, done once: the server image, or the server environment."""
+        """Do the long work before the first start, once.
+
+        On Docker fetch and build images; else make the server environment.
+        """
 
     def apply(self, plan: Plan, reporter: Reporter) -> None:
-        """The plan made real; returns when every step was carried out, healthy or not. Raises Unhealthy when bootstrap fails."""
+        """Carry out the plan; return when every step is done, healthy or not.
+
+        Raise Unhealthy when bootstrap fails.
+        """
 
     def reload(self) -> None:
         """Tell the front door to read its configuration anew, while it serves; when it cannot use that, it goes on with the one before."""
 
     def probe(self, *arguments: str) -> str:
-        """What the server's own `provision_server probe ARGUMENTS` prints, run inside the stack."""
+        """Return what the server's own `provision_server probe ARGUMENTS` prints, run inside the stack."""
 
     def certificate_authority(self) -> bytes | None:
-        """The root certificate of the front door's own certificate authority; None while there is none."""
+        """Return the root certificate of the proxy's own certificate authority; None while there is none."""
 
     def logs(self, service: str, lines: int) -> str:
-        """The last lines that the service wrote."""
+        """Return the last lines that the service wrote."""
 
     def follow(self, service: str | None, lines: int) -> int:
-        """Shows logs on this terminal as they come, until interrupted; gives the exit code."""
+        """Show logs on this terminal as they come, until interrupted; return the exit code."""
 
     def psql(self, arguments: Sequence[str], write: bool) -> int:
         """Run PostgreSQL's shell on this terminal, as the role of the tracking server; gives its exit code."""
 
     def stop(self, reporter: Reporter) -> None:
-        """Every service ended, front door first; all data stays."""
+        """End every service, proxy first; keep all data."""
 
     def erase(self, reporter: Reporter) -> None:
-        """Every service and all data of the stack gone; the only method that deletes data."""
+        """End every service and delete all data of the stack; the only method that deletes data."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +167,7 @@ class RuntimeChoice:
 
 
 def port_taken(where: str, why: str, left_as: str) -> PortTaken:
-    """The error of a front door whose port another program has."""
+    """Return the error for a proxy whose port another program has."""
     hint = "stop what holds the port, or set another server.port in provision.yml"
     return PortTaken("the front door's port is taken", where=where, why=why, hint=hint, left_as=left_as)
 
@@ -159,7 +177,10 @@ NEW_SERVER_MB = 400
 
 
 def may_run_twice(stack: Stack, free_mb: int | None, reporter: Reporter, needed_mb: int = NEW_SERVER_MB) -> bool:
-    """Whether two tracking servers can run side by side for a while; why not is told. `free_mb` is None where nobody knows."""
+    """Return whether two tracking servers can run side by side for a while; if not, report why.
+
+    `free_mb` is None where it is unknown.
+    """
     if stack.settings.server.genai:
         tell_held("its jobs (server.genai) would be run twice", reporter)
     elif free_mb is not None and free_mb < needed_mb:
@@ -183,7 +204,10 @@ _DONE = {"create": "created", "start": "started", "change": "changed", "reload":
 
 
 def report_done(plan: Plan, stack: Stack, reporter: Reporter) -> None:
-    """Every step of a plan that was carried out, with what the service is for or why it was touched."""
+    """Report every step of a plan that was carried out.
+
+    Each has what the service is for, or why it was touched.
+    """
     roles = {service.name: service.role for service in stack.services}
     for step in plan.steps:
         detail = roles.get(step.subject, "") if step.verb == "create" else step.cause

@@ -218,16 +218,17 @@ _REDIRECT = """
 
 
 def render_caddyfile(stack: Stack, addresses: Addresses, asgi_paths: Sequence[str], certificates: Mapping[str, bytes]) -> str:
-    """The Caddyfile of the stack's front door; without TLS it answers to every Host header, and MLflow decides which it accepts.
+    """Return the Caddyfile of the stack's proxy.
 
-    It names itself and the certificates beside it, so that it is another one when those are.
+    Without TLS of its own it answers to every Host header, and MLflow decides which it accepts. The text has
+    a digest of itself and of the certificates beside it, so that it changes when those do.
     """
     configuration = digest_of(certificates, _text(stack, addresses, asgi_paths, "").encode())
     return _text(stack, addresses, asgi_paths, configuration)
 
 
 def configuration_path(caddyfile: str) -> str:
-    """The path that a front door with that Caddyfile answers with 200, and with another one not."""
+    """Return the path that a proxy answers with 200 while it uses that Caddyfile, and only then."""
     _, start, rest = caddyfile.partition(f"respond {IDENTITY_PATH}/")
     return start.removeprefix("respond ") + rest.split(maxsplit=1)[0]
 
@@ -267,7 +268,10 @@ def _text(stack: Stack, addresses: Addresses, asgi_paths: Sequence[str], configu
 
 
 def identity_files(identity: str) -> dict[str, bytes]:
-    """What the front door answers to who asks which stack it is, by path; nothing for a stack that was never brought up."""
+    """Return the file with the proxy's answer to who asks which stack it is, by path.
+
+    Return no file for a stack that was never brought up.
+    """
     return {IDENTITY_FILE: (json.dumps({"stack": identity}) + "\n").encode()} if identity else {}
 
 
@@ -294,7 +298,7 @@ def _options(stack: Stack, addresses: Addresses) -> str:
 
 
 def _tls(server: ServerSettings, addresses: Addresses) -> str:
-    """The lines of the site that are about its certificate."""
+    """Return the lines of the site for its certificate, its TLS versions and Strict-Transport-Security."""
     text = ""
     if ends_tls(server):
         source = f" {addresses.front_files}/{CERTIFICATE} {addresses.front_key}" if server.tls == "files" else ""

@@ -10,7 +10,11 @@ from provisioner.runtimes.base import RuntimeChoice
 
 
 def choose_runtime(option: RuntimeKind | None, made_with: RuntimeKind | None, why_not_docker: Callable[[], str]) -> RuntimeChoice:
-    """The runtime and its reason: what the stack was made with, then the option, then Docker if it answers, then embedded."""
+    """Return the runtime and the reason for it.
+
+    It is what the stack was made with, then the option, then Docker if it answers, then embedded. Raise
+    WouldLoseData when the option differs from what the stack was made with.
+    """
     if made_with:
         if option and option != made_with:
             raise WouldLoseData(

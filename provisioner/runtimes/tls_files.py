@@ -24,7 +24,10 @@ _FOLDER = str(Path(CADDYFILE).parent)
 
 
 def certificate_files(stack: Stack, directory: Path) -> dict[str, bytes]:
-    """What lies beside the Caddyfile, by path in the stack directory, from the user's files; PreflightError when one cannot be used."""
+    """Return what lies beside the Caddyfile, from the user's files, by path in the stack directory.
+
+    Raise PreflightError when a file cannot be used.
+    """
     server = stack.settings.server
     files = {}
     if server.tls == "files":
@@ -44,7 +47,7 @@ def certificate_files(stack: Stack, directory: Path) -> dict[str, bytes]:
 
 
 def front_door_files(files: Mapping[str, RenderedFile]) -> dict[str, RenderedFile]:
-    """Those that a front door reads anew while it runs; the one that it looks at comes last."""
+    """Return those of the files that a proxy reads anew while it runs, the Caddyfile last."""
     return {path: files[path] for path in (f"{_FOLDER}/{CERTIFICATE}", f"{_FOLDER}/{ACME_CA}", CADDYFILE) if path in files}
 
 
@@ -56,7 +59,10 @@ def _read(directory: Path, name: str, key: str) -> bytes:
 
 
 def _check(certificate: bytes, key: bytes, name: str, where: str) -> None:
-    """PreflightError when no client would believe the certificate for that name, or it has another key."""
+    """Check the certificate and its key.
+
+    Raise PreflightError when one cannot be read, they do not match, or it is expired or for another name.
+    """
     first = _chain(certificate, where)[0]
     hint = "replace the files, then `provision up`"
     try:

@@ -21,7 +21,10 @@ AUDIT_LOG = "audit.log"
 
 @contextlib.contextmanager
 def changing(opened: OpenStack, command: str, work: Work, reporter: Reporter) -> Iterator[None]:
-    """The work done inside, on a server: told in the audit log, and undone when it fails over what served before."""
+    """Run the block; on a server, write to the audit log how it ended.
+
+    When it fails there, go back to the version that served before, unless the connection was lost.
+    """
     if not opened.host.name or not work:
         yield
         return
@@ -40,7 +43,10 @@ def changing(opened: OpenStack, command: str, work: Work, reporter: Reporter) ->
 
 
 def audit(opened: OpenStack, command: str, outcome: str, what: str = "") -> None:
-    """One line of JSON on the server: when, who from where, which command, how it ended; nothing for a stack of this machine."""
+    """Append a line of JSON to the log on the server: when, who from where, which command, how it ended.
+
+    Do nothing for a stack of this machine.
+    """
     if not isinstance(opened.host, SSHHost):
         return
     facts = opened.host.facts
@@ -58,5 +64,5 @@ def audit(opened: OpenStack, command: str, outcome: str, what: str = "") -> None
 
 
 def is_lost(error: ProvisionError) -> bool:
-    """Whether it is the error of a connection that was lost."""
+    """Return whether it is the error of a connection that was lost."""
     return isinstance(error, CommandFailed) and error.code == LOST

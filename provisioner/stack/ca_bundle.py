@@ -17,7 +17,10 @@ DEADLINE = 30.0
 
 
 def keep_clients_ca(opened: OpenStack, stack: Stack, runtime: Runtime, changed: bool, reporter: Reporter) -> None:
-    """The file is as the running front door needs it, or gone; asked of the runtime only after a change."""
+    """Write the file as the running proxy needs it, or remove it.
+
+    Ask the runtime only after a change, or where there is no file.
+    """
     now = clients_ca(opened)
     if now is not None and not changed:
         return
@@ -35,7 +38,10 @@ def keep_clients_ca(opened: OpenStack, stack: Stack, runtime: Runtime, changed: 
 
 
 def ca_path(opened: OpenStack) -> Path | None:
-    """The file of those certificates for clients of this machine: of a stack on a server a copy beside its settings; None without any."""
+    """Return the file of those certificates for clients of this machine; None without any.
+
+    For a stack on a server, update a copy beside its settings and return that.
+    """
     content = clients_ca(opened)
     path = opened.source / CA_FILE
     if content is None:
@@ -60,7 +66,7 @@ def _found(opened: OpenStack, stack: Stack, runtime: Runtime) -> bytes | None:
 
 
 def _own(runtime: Runtime) -> bytes:
-    """The root of the front door's own authority, which it makes when it first starts."""
+    """Return the root of the proxy's own authority, made when it first starts; Unhealthy at the deadline."""
     end = time.monotonic() + DEADLINE
     while True:
         if found := runtime.certificate_authority():
@@ -77,7 +83,7 @@ def _own(runtime: Runtime) -> bytes:
 
 
 def given_certificates(path: Path) -> bytes:
-    """The file's content; PreflightError when no client could use it."""
+    """Return the file's content; raise PreflightError when no client could use it."""
     try:
         content = path.read_bytes()
         read_chain(content)

@@ -50,7 +50,7 @@ class Kept:
 
 
 def keep(opened: OpenStack, work: Work) -> Kept | None:
-    """What to go back to; None where nothing served, or no service is touched."""
+    """Return what to go back to; None where nothing served, or no service is touched."""
     server = work.observed.services.get("mlflow")
     if not work.plan or server is None or server.state not in SERVES or not opened.state.project:
         return None
@@ -63,7 +63,10 @@ def keep(opened: OpenStack, work: Work) -> Kept | None:
 
 
 def go_back(opened: OpenStack, kept: Kept, work: Work, error: ProvisionError, reporter: Reporter) -> bool:
-    """Whether the version before serves again; the error says so, or what has to be done."""
+    """Go back to the version before; return whether it serves again.
+
+    Say so, or what has to be done, in the error.
+    """
     try:
         touched = _touched(work)
         if not touched:
@@ -88,21 +91,21 @@ def go_back(opened: OpenStack, kept: Kept, work: Work, error: ProvisionError, re
 
 
 def _touched(work: Work) -> set[str]:
-    """The services that are not those which were seen before the change."""
+    """Return the services that are not those which were seen before the change."""
     both = (work.observed.services, work.runtime.observe().services)
     before, now = ({name: (seen.id, seen.fingerprint) for name, seen in services.items()} for services in both)
     return {name for name in {*before, *now} if before.get(name) != now.get(name)}
 
 
 def _back(plan: Plan, touched: Container[str]) -> Plan:
-    """The steps that undo those of a plan which were carried out."""
+    """Return the steps that undo those of a plan which were carried out."""
     verbs: dict[Verb, Verb] = {"change": "change", "create": "remove", "remove": "create"}
     undone = [step for step in plan.steps if step.verb in verbs and step.subject in touched]
     return Plan(tuple(PlannedStep(verbs[step.verb], step.subject, "back to the version before") for step in undone))
 
 
 def _keep_logs(opened: OpenStack, work: Work, error: ProvisionError) -> str:
-    """The place with the last lines of what failed of the services that the change touched."""
+    """Save the last lines of the touched services that failed, else of all touched; return the place."""
     folder = Path(LOGS) / time.strftime("failed-%Y%m%d-%H%M%S", time.gmtime())
     observed = work.runtime.observe().services
     opened.host.make_directory(opened.directory / LOGS, 0o700)
@@ -125,7 +128,7 @@ def _restore(opened: OpenStack, kept: Kept) -> None:
 
 
 def _wait(runtime: Runtime, one_shots: set[str]) -> None:
-    """Returns once the server is ready, and what runs once has ended; Unhealthy at the deadline."""
+    """Wait until the server is ready, and what runs once has ended; raise Unhealthy at the deadline."""
     end = time.monotonic() + DEADLINE
     while True:
         try:

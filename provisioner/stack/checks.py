@@ -32,7 +32,7 @@ _NOBODY = {0, 502, 503, 504}
 
 
 def start_deadline(environ: Mapping[str, str]) -> float:
-    """Seconds that a started server has until it answers; PreflightError when the user's own number is none."""
+    """Return the seconds that a started server has to answer; PreflightError for an invalid number."""
     text = environ.get(DEADLINE_VARIABLE, "")
     try:
         seconds = float(text or START_DEADLINE)
@@ -49,7 +49,10 @@ def start_deadline(environ: Mapping[str, str]) -> float:
 
 
 def wait_until_answering(rest: Rest, runtime: Runtime, deadline: float) -> float:
-    """Seconds until the API answered; Unhealthy at the deadline, or as soon as a service gave up."""
+    """Return the seconds until the API answered, or refused in a way that does not pass with time.
+
+    Raise Unhealthy at the deadline, or as soon as a service gave up.
+    """
     started = time.monotonic()
     looked = started
     while True:
@@ -71,9 +74,9 @@ def wait_until_answering(rest: Rest, runtime: Runtime, deadline: float) -> float
 
 
 def reload_front_door(rest: Rest, runtime: Runtime, deadline: float) -> None:
-    """The front door answers with the configuration in its file; Unhealthy when it goes on with the one before.
+    """Make the proxy use the configuration in its file; raise Unhealthy when it keeps the one before.
 
-    It is asked first, so that a change which was interrupted before the reload is finished by the next `up`.
+    Ask it first, so that a change which was interrupted before the reload is finished by the next `up`.
     """
     path = configuration_path(runtime.files()[CADDYFILE].content.decode())
     if _is_answered(rest, path) is None:
@@ -95,7 +98,10 @@ def reload_front_door(rest: Rest, runtime: Runtime, deadline: float) -> None:
 
 
 def _wait_until_ready(runtime: Runtime, deadline: float) -> None:
-    """The server answers, and whoever was held for it has been let through: a reload would send them away."""
+    """Wait, until the deadline at most, for the server to answer and calls held for it to be let through.
+
+    A reload would send those away.
+    """
     end = time.monotonic() + deadline
     while time.monotonic() < end:
         if is_ready(runtime):
@@ -106,7 +112,7 @@ def _wait_until_ready(runtime: Runtime, deadline: float) -> None:
 
 
 def is_ready(runtime: Runtime) -> bool:
-    """Whether the server answers, asked inside the stack."""
+    """Return whether the server answers, asked inside the stack."""
     try:
         runtime.probe("ready")
     except ProvisionError:
@@ -115,7 +121,7 @@ def is_ready(runtime: Runtime) -> bool:
 
 
 def _is_answered(rest: Rest, path: str) -> RestError | None:
-    """None when the path is answered well, else why not."""
+    """Return None when the path is answered well, else why not."""
     try:
         rest.get_bytes(path)
     except RestError as error:
@@ -124,7 +130,7 @@ def _is_answered(rest: Rest, path: str) -> RestError | None:
 
 
 def _refuse_ill(runtime: Runtime) -> None:
-    """Unhealthy names a service that ended or restarts over and over; nothing while there is hope."""
+    """Raise Unhealthy for a service that ended or restarts over and over; do nothing while there is hope."""
     for service in runtime.observe().services.values():
         if service.state in {"failed", "ill"}:
             ill = (f"{service.name} does not get healthy", see_log(service.name))
@@ -139,7 +145,7 @@ def _refuse_ill(runtime: Runtime) -> None:
 
 
 def _too_late(runtime: Runtime, seen: str, hint: str, deadline: float) -> Unhealthy:
-    """The deadline's error: what was seen, the server's state and its last lines."""
+    """Return the error for a missed deadline: what was seen, the server's state and its last lines."""
     server = runtime.observe().services.get("mlflow")
     state = f"{server.state}, {server.detail}" if server else "absent"
     return Unhealthy(
@@ -152,14 +158,17 @@ def _too_late(runtime: Runtime, seen: str, hint: str, deadline: float) -> Unheal
 
 
 def light_checks(rest: Rest, login: bool) -> Iterator[CheckResult]:
-    """The API answers; a stranger is refused where there is a login."""
+    """Yield whether the API answers and, where there is a login, whether a stranger is refused."""
     yield _api(rest)
     if login:
         yield from _stranger(rest)
 
 
 def full_checks(rest: Rest, runtime: Runtime, login: bool) -> Iterator[CheckResult]:
-    """The light checks, a run written and read back, and an artifact through the server and in the store."""
+    """Yield the light checks and, if the API answers, those of the stores.
+
+    A run is written and read back; an artifact is sent and fetched through the server, and seen in the store.
+    """
     api = _api(rest)
     yield api
     if login:
@@ -177,7 +186,7 @@ def full_checks(rest: Rest, runtime: Runtime, login: bool) -> Iterator[CheckResu
 
 
 def report(checks: Iterator[CheckResult], reporter: Reporter) -> None:
-    """Every check shown as it comes; Unhealthy names those that failed."""
+    """Show every check as it comes; raise Unhealthy, which names those that failed."""
     failed = []
     for result in checks:
         reporter.check(result)
@@ -215,7 +224,7 @@ def _api(rest: Rest) -> CheckResult:
 
 
 def _stranger(rest: Rest) -> Iterator[CheckResult]:
-    """Whether a request without a login is refused; nothing while there is no server to refuse it."""
+    """Yield whether a request without a login is refused; nothing while there is no server to refuse it."""
     try:
         rest.anonymous().call("POST", f"{API}/experiments/search", {"max_results": 1})
     except RestError as error:
@@ -226,7 +235,7 @@ def _stranger(rest: Rest) -> Iterator[CheckResult]:
 
 
 def _run_round_trip(rest: Rest, found: dict[str, Any]) -> CheckResult:
-    """One run of one experiment, over and over, with a metric of few values, so nothing piles up."""
+    """Log to one run of one experiment, over and over, with a metric of few values, so nothing piles up."""
     experiment = found["experiment"] = _experiment(rest)
     run = _check_run(rest, experiment)
     nonce, value = os.urandom(8).hex(), float(int.from_bytes(os.urandom(1), "big") % METRIC_VALUES)

@@ -32,7 +32,10 @@ class FrontDoor:
 
 
 def stack_port(opened: OpenStack) -> int:
-    """The front door's port: the user's (with TLS that of the public URL), the one found before, or the default."""
+    """Return the proxy's port.
+
+    It is the user's (with TLS that of the public URL), the one found before, or the default.
+    """
     server = opened.settings.server
     if server.port or ends_tls(server):
         return server.port or default_port(server)
@@ -41,14 +44,17 @@ def stack_port(opened: OpenStack) -> int:
 
 
 def may_choose_port(opened: OpenStack) -> bool:
-    """Whether the user named no port, and nobody has the address: the stack was never checked."""
+    """Return whether the user named no port, and nobody has the address: the stack was never checked.
+
+    With TLS, or on a server, the port is not free to choose.
+    """
     server = opened.settings.server
     unknown = opened.state.port is None or not opened.state.checked
     return server.port is None and unknown and not ends_tls(server) and not opened.host.name
 
 
 def next_free_port(opened: OpenStack, port: int, reporter: Reporter) -> int | None:
-    """The first free port after one that is taken, which is told; None when there is none near."""
+    """Return the first free port after one that is taken, and report it; None when there is none near."""
     held_by = opened.host.holder(port)
     free = ports.next_free(opened.settings.server.bind, max(port, DEFAULT_PORT) + 1)
     if free:
@@ -57,7 +63,7 @@ def next_free_port(opened: OpenStack, port: int, reporter: Reporter) -> int | No
 
 
 def make_runtime(opened: OpenStack, stack: Stack, port: int, identity: str = "") -> Runtime:
-    """The runtime of that kind on the stack's directory and host; `identity` for a stack that has none yet."""
+    """Return the stack's runtime on its directory and host; `identity` is for a stack that has none yet."""
     state = opened.state
     place = Place(opened.directory, opened.project, port, opened.here, state.identity or identity, new=not state.checked)
     if stack.runtime == "docker":
@@ -70,7 +76,7 @@ def make_runtime(opened: OpenStack, stack: Stack, port: int, identity: str = "")
 
 
 def choose(opened: OpenStack, option: RuntimeKind | None) -> RuntimeChoice:
-    """The runtime that a first or later `up` of this stack takes, and why."""
+    """Return the runtime that a first or later `up` of this stack takes, and why."""
     if opened.host.name:
         if option == "embedded":
             raise PreflightError("a stack on another machine runs on Docker", where="--runtime", hint="leave --runtime out")
@@ -87,7 +93,7 @@ def choose(opened: OpenStack, option: RuntimeKind | None) -> RuntimeChoice:
 
 
 def existing_runtime(opened: OpenStack) -> tuple[Stack, Runtime] | None:
-    """The stack and its runtime as they were made; None when this stack was never brought up."""
+    """Return the stack, on the runtime that it was made with; None when it was never brought up."""
     if not opened.state.runtime:
         return None
     stack = build_stack(opened.settings, opened.state.runtime)
@@ -95,7 +101,7 @@ def existing_runtime(opened: OpenStack) -> tuple[Stack, Runtime] | None:
 
 
 def made_runtime(opened: OpenStack) -> tuple[Stack, Runtime]:
-    """The stack and its runtime as they were made; Unhealthy when this stack was never brought up."""
+    """Return the stack, on the runtime that it was made with; Unhealthy when it was never brought up."""
     existing = existing_runtime(opened)
     if existing is None:
         raise never_made(opened)
@@ -103,18 +109,18 @@ def made_runtime(opened: OpenStack) -> tuple[Stack, Runtime]:
 
 
 def never_made(opened: OpenStack) -> Unhealthy:
-    """What is wrong with a stack that was never brought up."""
+    """Return the error for a stack that was never brought up."""
     return Unhealthy("this stack was never brought up", where=opened.place, hint="`provision up` starts it")
 
 
 def tracking_uri(opened: OpenStack, port: int) -> str:
-    """What clients use: the public address, or this machine's."""
+    """Return the address that clients use: the public one, or this machine's."""
     server = opened.settings.server
     return server.public_url or f"http://{in_url(server.bind)}:{port}"
 
 
 def front_door(opened: OpenStack, port: int) -> FrontDoor:
-    """Where this machine reaches the front door, and how."""
+    """Return where this machine reaches the proxy, and how."""
     server = opened.settings.server
     return FrontDoor(opened.host.reach(f"{local_address(server.bind)}:{port}"), ends_tls(server), clients_ca(opened), opened.state.identity)
 
@@ -128,7 +134,7 @@ def made_stack(option: Path | None) -> OpenStack:
 
 
 def client(door: FrontDoor, public_url: str, password: Secret | None, timeout: float = 10) -> StackRest:
-    """A client that reaches the front door here, names it as everybody else does, and believes its certificate as they do."""
+    """Return a client that reaches the proxy here, but names it and trusts its certificate as others do."""
     return StackRest(
         public_url if door.tls else f"http://{door.address}",
         identity=door.identity,

@@ -50,16 +50,16 @@ class OpenStack:
 
     @property
     def source(self) -> Path:
-        """Where `provision.yml` and the files that it names are, on this machine."""
+        """Return the directory of `provision.yml` and the files that it names, on this machine."""
         return self.here or self.directory
 
     @property
     def place(self) -> str:
-        """The stack's directory, with its host where that is another machine."""
+        """Return the stack's directory, with its host where that is another machine."""
         return f"{self.host.name}:{self.directory}" if self.host.name else str(self.directory)
 
     def own_file(self, name: str) -> bytes | None:
-        """A file of the user's that a setting names; None when it is not there."""
+        """Return the content of a user's file that a setting names; None when it is not there."""
         return LocalHost().get(self.source / name)
 
     def announce(self, reporter: Reporter) -> None:
@@ -73,25 +73,28 @@ class OpenStack:
 
     @property
     def project(self) -> str:
-        """The unique name of the stack's services: fixed when the stack is made."""
+        """Return the unique name of the stack's services: fixed when the stack is made."""
         if self.state.project:
             return self.state.project
         path = hashlib.sha256(str(self.directory).encode()).hexdigest()
         return f"{self.settings.name}-{path[:6]}"
 
     def save(self, state: State) -> OpenStack:
-        """The stack with that state, kept in its directory."""
+        """Save the state in the stack's directory, and return the stack with it."""
         if state != self.state:
             self.host.put(state.text(), self.directory / STATE_FILE, 0o644)
         return replace(self, state=state)
 
     def again(self) -> OpenStack:
-        """The stack as its directory has it now."""
+        """Return the stack as its directory has it now."""
         return open_stack(self.source, self.reason, self.host)
 
 
 def find_directory(option: Path | None, cwd: Path, environ: Mapping[str, str]) -> tuple[Path, str]:
-    """The stack directory and why: `--stack`, $PROVISION_STACK, the nearest provision.yml upwards, the user's default."""
+    """Return the stack directory and why it is that one.
+
+    It is `--stack`, $PROVISION_STACK, the nearest provision.yml upwards, or the user's default.
+    """
     if option is not None:
         return _without_dots(option), "--stack"
     if named := environ.get("PROVISION_STACK"):
@@ -104,14 +107,17 @@ def find_directory(option: Path | None, cwd: Path, environ: Mapping[str, str]) -
 
 
 def _without_dots(path: Path) -> Path:
-    """The path in the one form that everything of a stack is named by, whatever way it was typed; a symbolic link stays one."""
+    """Return the path in the one form that everything of a stack is named by: absolute, without `..`.
+
+    A symbolic link stays one, except in a path with `..`.
+    """
     path = path.absolute()
     # Only the file system knows where `..` leads behind a link.
     return path.resolve() if ".." in path.parts else path
 
 
 def open_stack(source: Path, reason: str, host: Host) -> OpenStack:
-    """The stack whose settings are in that directory; an absent or empty one is a stack with default settings.
+    """Return the stack whose settings are in that directory; with default ones when it is absent or empty.
 
     Settings with `ssh` name a stack on that machine, reached anew unless `host` is it.
     """
@@ -134,7 +140,7 @@ def open_stack(source: Path, reason: str, host: Host) -> OpenStack:
 
 
 def opened_as(source: Path, reason: str, settings: Settings, host: Host) -> OpenStack:
-    """The stack with those settings, whatever `provision.yml` says now."""
+    """Return the stack with those settings, whatever `provision.yml` says now."""
     if settings.ssh is None:
         directory, here = source, None
     else:
@@ -146,7 +152,7 @@ def opened_as(source: Path, reason: str, settings: Settings, host: Host) -> Open
 
 
 def stack_here(directory: Path) -> OpenStack | None:
-    """The stack of this machine in that directory; None for one elsewhere, or one that cannot be read."""
+    """Return this machine's stack in that directory; None for one elsewhere, or one that cannot be read."""
     try:
         settings = parse_settings((LocalHost().get(directory / SOURCE) or b"").decode("utf-8"))
         return None if settings.ssh else opened_as(directory, "", settings, LocalHost())
@@ -155,7 +161,7 @@ def stack_here(directory: Path) -> OpenStack | None:
 
 
 def find_stack(option: Path | None) -> OpenStack:
-    """The stack that a command typed here works on."""
+    """Return the stack that a command typed here works on."""
     directory, reason = find_directory(option, Path.cwd(), os.environ)
     if directory.exists() and not directory.is_dir():
         raise PreflightError("a stack's directory is a file", where=str(directory), hint="name a directory by --stack")
@@ -163,12 +169,15 @@ def find_stack(option: Path | None) -> OpenStack:
 
 
 def clients_ca(opened: OpenStack) -> bytes | None:
-    """The private certificates that clients need to believe the front door; None when they need none, or it never ran."""
+    """Return the private certificates that clients need to trust the proxy.
+
+    None when they need none, or it never ran.
+    """
     return opened.host.get(opened.directory / CA_FILE)
 
 
 def changed_files(opened: OpenStack, files: Mapping[str, RenderedFile]) -> dict[str, RenderedFile]:
-    """The rendered files that the directory lacks or has otherwise; on a server the settings are one of them."""
+    """Return the rendered files that the directory lacks or has otherwise; on a server also the settings."""
     if opened.here:
         files = {**files, SOURCE: RenderedFile(opened.own_file(SOURCE) or b"")}
     there = opened.host.read([opened.directory / path for path in files])
@@ -176,7 +185,10 @@ def changed_files(opened: OpenStack, files: Mapping[str, RenderedFile]) -> dict[
 
 
 def closed_files(opened: OpenStack, files: Mapping[str, RenderedFile]) -> dict[str, RenderedFile]:
-    """The rendered files that are there and that other users, as a container's is one, cannot read: for their mode, or a directory's."""
+    """Return the rendered files that other users, such as a container's, cannot read.
+
+    The cause is the mode of the file or of a directory above it; on a server there are none.
+    """
     if opened.host.name:
         # There they are made by a shell of ours, with a umask of ours.
         return {}
@@ -190,19 +202,22 @@ def _is_open(directory: Path, path: Path, mode_of_file: int) -> bool:
 
 
 def _folders(path: Path) -> list[Path]:
-    """The directories above a file, below the stack's own, outermost first."""
+    """Return the directories above a file, below the stack's own, outermost first."""
     return list(reversed(path.parents))[1:]
 
 
 def write_files(opened: OpenStack, files: Mapping[str, RenderedFile]) -> None:
-    """The files in the stack directory, each whole; ask `refuse_others_files` first."""
+    """Write the files into the stack directory, each whole; call `refuse_others_files` first."""
     put_files(opened.host, opened.directory, files)
     if opened.host.get(opened.directory / ".gitignore") is None:
         opened.host.put(GITIGNORE, opened.directory / ".gitignore", 0o644)
 
 
 def put_files(host: Host, directory: Path, files: Mapping[str, RenderedFile]) -> None:
-    """The files below the directory, for other users to read as well: what a container reads, and an image is built from."""
+    """Write the files below the directory, for other users to read as well.
+
+    A container reads them, or an image is built from them.
+    """
     for folder in dict.fromkeys(folder for path in files for folder in _folders(Path(path))):
         host.make_directory(directory / folder, 0o755)
     for path, file in files.items():
@@ -210,7 +225,7 @@ def put_files(host: Host, directory: Path, files: Mapping[str, RenderedFile]) ->
 
 
 def refuse_others_files(opened: OpenStack, files: Mapping[str, RenderedFile], kind: RuntimeKind) -> None:
-    """WouldLoseData when a file of somebody else stands where one of ours goes, or would be taken for ours by Compose."""
+    """Raise WouldLoseData for another's file where one of ours goes, or that Compose would take for ours."""
     looked_at = opened.host.read([opened.directory / path for path in {*PREFERRED_COMPOSE_FILES, COMPOSE_FILE, ".gitignore", *files}])
     if kind == "docker":
         for name in PREFERRED_COMPOSE_FILES:

@@ -20,13 +20,16 @@ FOLDER_MODE = 0o700
 
 
 def missing_secrets(opened: OpenStack, stack: Stack) -> list[SecretSpec]:
-    """The secrets that the stack needs and its directory lacks."""
+    """Return the secrets that the stack needs and its directory lacks, or has an outdated copy of."""
     kept = opened.host.read([opened.directory / FOLDER / spec.name for spec in stack.secrets])
     return [spec for spec in stack.secrets if _is_missing(opened, spec, kept[opened.directory / FOLDER / spec.name])]
 
 
 def given_anew(opened: OpenStack, stack: Stack, environ: Mapping[str, str], reporter: Reporter) -> list[SecretSpec]:
-    """The secrets that the environment has another value of than their file, which has never worked; one that has is said to be kept."""
+    """Return the secrets whose value in the environment is not their file's, which has never worked.
+
+    Report one that has worked as kept.
+    """
     asked = [spec for spec in stack.secrets if spec.from_env and environ.get(spec.from_env)]
     kept = opened.host.read([opened.directory / FOLDER / spec.name for spec in asked])
     anew = []
@@ -47,7 +50,7 @@ def _has_worked(opened: OpenStack, spec: SecretSpec) -> bool:
 
 
 def refuse_lost_secrets(opened: OpenStack, missing: list[SecretSpec], has_data: bool) -> None:
-    """WouldLoseData when secrets are gone that existing data was made with: new ones would not open it."""
+    """Raise WouldLoseData when secrets of existing data are gone: new ones would not open it."""
     known = set(opened.state.secrets)
     lost = [spec.name for spec in missing if not spec.from_file and (spec.name in known or not known)]
     if has_data and lost:
@@ -60,7 +63,7 @@ def refuse_lost_secrets(opened: OpenStack, missing: list[SecretSpec], has_data: 
 
 
 def refuse_ungiven(opened: OpenStack, missing: list[SecretSpec], environ: Mapping[str, str]) -> None:
-    """PreflightError says how to give the secrets that only the user has."""
+    """Raise PreflightError for missing secrets that only the user has; it says how to give them."""
     absent = [spec for spec in missing if _value(opened, spec, environ) is None]
     if absent:
         names = ", ".join(str(opened.directory / FOLDER / spec.name) for spec in absent)
@@ -73,7 +76,10 @@ def refuse_ungiven(opened: OpenStack, missing: list[SecretSpec], environ: Mappin
 
 
 def make_secrets(opened: OpenStack, missing: list[SecretSpec], environ: Mapping[str, str], reporter: Reporter) -> None:
-    """The missing secrets as files; a user's own come from the environment once. Ask `refuse_ungiven` first."""
+    """Write the missing secrets as files; call `refuse_ungiven` first.
+
+    A user's own come from the environment once, or from the user's file.
+    """
     folder = opened.directory / FOLDER
     _make_folder(opened.host, folder)
     for spec in missing:
@@ -91,13 +97,16 @@ def make_secrets(opened: OpenStack, missing: list[SecretSpec], environ: Mapping[
 
 
 def read_secret(opened: OpenStack, name: str) -> Secret | None:
-    """The secret's value; None when it is not there."""
+    """Return the secret's value; None when it is not there, or empty."""
     content = opened.host.get(opened.directory / FOLDER / name)
     return Secret(content.decode().strip()) if content else None
 
 
 def needed_secret(opened: OpenStack, name: str, instead: str = "") -> Secret:
-    """The secret of a stack that was made; PreflightError where its file is gone, with what can be done `instead`."""
+    """Return the secret of a stack that was made.
+
+    Raise PreflightError where its file is gone, with what can be done `instead`.
+    """
     secret = read_secret(opened, name)
     if secret is None:
         where, hint = f"{opened.place}/{FOLDER}/{name}", f"put the stack's secrets back from a backup{instead}"

@@ -34,7 +34,7 @@ class UserServer:
         )
 
     def check(self) -> None:
-        """Returns when the server takes the admin's login; one that a change of it left half done is finished first."""
+        """Check that the server takes the admin's login; finish a change of it that was left half done."""
         pending = self.opened.host.get(self._path(PENDING))
         try:
             self._rest.call("GET", f"{API}/users/current")
@@ -46,14 +46,14 @@ class UserServer:
             self._keep(Secret(pending.decode()))
 
     def call(self, method: str, path: str, payload: object | None = None) -> dict[str, Any]:
-        """The answer; an error in words."""
+        """Return the answer; raise an error in words when the call fails."""
         try:
             return self._rest.call(method, path, payload)
         except RestError as error:
             raise _explained(error, self.opened) from None
 
     def find(self, path: str) -> dict[str, Any] | None:
-        """The answer; None where there is no such thing."""
+        """Return the answer; None where there is no such thing."""
         try:
             return self._rest.call("GET", path)
         except RestError as error:
@@ -62,14 +62,14 @@ class UserServer:
             raise _explained(error, self.opened) from None
 
     def user(self, name: str) -> dict[str, Any]:
-        """The user; PreflightError when there is none."""
+        """Return the user; raise PreflightError when there is none."""
         found = self.find(f"{API}/users/get?username={quote(name, safe='')}")
         if found is None:
             raise PreflightError(f"there is no user {name}", where=self.opened.place, hint="`provision user list` shows all")
         return dict(found["user"])
 
     def change_admin(self, old: Secret, new: Secret) -> None:
-        """The admin's password changed, in the server and in the secret file."""
+        """Change the admin's password, in the server and in the secret file."""
         # The new one is on disk before the server has it: an interrupted change locks nobody out.
         self.opened.host.put(new.reveal().encode(), self._path(PENDING), FILE_MODE)
         payload = {"username": ADMIN_LOGIN, "password": new.reveal(), "current_password": old.reveal()}
@@ -77,7 +77,7 @@ class UserServer:
         self._keep(new)
 
     def _keep(self, password: Secret) -> None:
-        """The secret file has that password of the admin."""
+        """Write that password of the admin to the secret file, and remove the pending one."""
         self.opened.host.put(password.reveal().encode(), self._path(ADMIN_SECRET), FILE_MODE)
         self.opened.host.run(["rm", "-f", str(self._path(PENDING))])
 
@@ -86,7 +86,10 @@ class UserServer:
 
 
 def open_users(option: Path | None, reporter: Reporter) -> UserServer:
-    """The users of the stack that a command typed here works on; an error when it has no logins or does not answer."""
+    """Return the users of the stack that a command typed here works on.
+
+    Raise an error when it has no logins or does not answer.
+    """
     opened = open_with_login(option, reporter)
     made_runtime(opened)
     server = UserServer(opened, admin_password(opened))
@@ -95,7 +98,7 @@ def open_users(option: Path | None, reporter: Reporter) -> UserServer:
 
 
 def open_with_login(option: Path | None, reporter: Reporter) -> OpenStack:
-    """The stack that a command typed here works on; PreflightError when it has no logins."""
+    """Return the stack that a command typed here works on; raise PreflightError when it has no logins."""
     opened = find_stack(option)
     opened.announce(reporter)
     if opened.settings.server.auth == "none":
@@ -108,7 +111,7 @@ def open_with_login(option: Path | None, reporter: Reporter) -> OpenStack:
 
 
 def admin_password(opened: OpenStack) -> Secret:
-    """The admin's password; Unhealthy where no `up` has made it."""
+    """Return the admin's password; raise Unhealthy where no `up` has made it."""
     password = read_secret(opened, ADMIN_SECRET)
     if password is None:
         where = f"{opened.place}/{FOLDER}/{ADMIN_SECRET}"

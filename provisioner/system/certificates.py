@@ -30,7 +30,10 @@ class Refusal:
 
 
 def clients_ca_file(given: str, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The certificates that MLflow's client trusts: the file given, else as `requests` has it; None for the system's."""
+    """Return the file of certificates that MLflow's client trusts; None for the system's.
+
+    It is the file given, else as `requests` has it.
+    """
     for path in (given, environ.get("REQUESTS_CA_BUNDLE"), environ.get("CURL_CA_BUNDLE")):
         if path:
             return Path(path)
@@ -42,7 +45,10 @@ def clients_ca_file(given: str, environ: Mapping[str, str] = os.environ) -> Path
 
 
 def context_of(trusted: Path | bytes | None) -> ssl.SSLContext:
-    """A verifying context that trusts these certificates alone, or the system's; OSError or ValueError when they cannot be read."""
+    """Return a verifying context that trusts these certificates alone, or the system's.
+
+    Raise OSError or ValueError when they cannot be read.
+    """
     named = str(trusted) if isinstance(trusted, Path) else None
     context = ssl.create_default_context(cafile=named, cadata=trusted.decode("ascii") if isinstance(trusted, bytes) else None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -50,14 +56,14 @@ def context_of(trusted: Path | bytes | None) -> ssl.SSLContext:
 
 
 def read_chain(content: bytes) -> list[x509.Certificate]:
-    """The certificates of a PEM file in their order; ValueError when it has none."""
+    """Return the certificates of a PEM file in their order; raise ValueError when it has none."""
     from cryptography import x509
 
     return x509.load_pem_x509_certificates(content)
 
 
 def names_of(certificate: x509.Certificate) -> list[str]:
-    """The names and addresses that the certificate is for."""
+    """Return the names and addresses that the certificate is for."""
     from cryptography import x509
 
     with suppress(x509.ExtensionNotFound):
@@ -68,22 +74,25 @@ def names_of(certificate: x509.Certificate) -> list[str]:
 
 
 def is_for(certificate: x509.Certificate, host: str) -> bool:
-    """Whether the certificate covers that name or address."""
+    """Return whether the certificate covers that name or address."""
     return any(_covers(name.lower(), host.lower()) for name in names_of(certificate))
 
 
 def is_root(certificate: x509.Certificate) -> bool:
-    """Whether the certificate is signed by itself."""
+    """Return whether the certificate names itself as its issuer."""
     return certificate.issuer == certificate.subject
 
 
 def ends_at(certificate: x509.Certificate) -> datetime:
-    """When the certificate expires."""
+    """Return when the certificate expires."""
     return _utc(certificate, "not_valid_after")
 
 
 def matching_key(certificate: x509.Certificate, key: bytes) -> bool:
-    """Whether the PEM key belongs to the certificate; ValueError or TypeError when it cannot be read."""
+    """Return whether the PEM key belongs to the certificate.
+
+    Raise ValueError or TypeError when it cannot be read.
+    """
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -91,7 +100,7 @@ def matching_key(certificate: x509.Certificate, key: bytes) -> bool:
 
 
 def refusal(error: ssl.SSLCertVerificationError, host: str, address: tuple[str, int]) -> Refusal:
-    """Why the certificate that the server at the address shows for the host is refused."""
+    """Return why the certificate that the server at the address shows for the host is refused."""
     shown = shown_certificate(host, address)
     names = ", ".join(names_of(shown)) if shown else ""
     if error.verify_code == _EXPIRED:
@@ -113,12 +122,15 @@ def refusal(error: ssl.SSLCertVerificationError, host: str, address: tuple[str, 
 
 
 def has_no_certificate(error: ssl.SSLError) -> bool:
-    """Whether the server ended the handshake since it has nothing to show for the name."""
+    """Return whether the server ended the handshake since it has nothing to show for the name."""
     return str(error.reason) in {"TLSV1_ALERT_INTERNAL_ERROR", "TLSV1_UNRECOGNIZED_NAME", "SSLV3_ALERT_HANDSHAKE_FAILURE"}
 
 
 def shown_certificate(host: str, address: tuple[str, int]) -> x509.Certificate | None:
-    """What the server shows, looked at and not believed: nothing is sent over that connection."""
+    """Return the certificate that the server shows, without trusting it; None when it shows none.
+
+    Nothing is sent over that connection.
+    """
     from cryptography import x509
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -144,6 +156,9 @@ def _name(name: x509.Name) -> str:
 
 
 def _utc(certificate: x509.Certificate, what: str) -> datetime:
-    """Newer versions of the library have the time with its zone, older ones only without."""
+    """Return that time of the certificate, in UTC.
+
+    Newer versions of the library have the time with its zone, older ones only without.
+    """
     found = getattr(certificate, f"{what}_utc", None) or getattr(certificate, what).replace(tzinfo=timezone.utc)
     return datetime.fromtimestamp(found.timestamp(), timezone.utc)

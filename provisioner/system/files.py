@@ -15,7 +15,10 @@ NEW_FILE = 0o644
 
 
 def read_file(path: Path) -> bytes | None:
-    """The file's bytes; None when there is none."""
+    """Return the file's bytes; None when there is none.
+
+    Raise ProvisionError when it cannot be read.
+    """
     try:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -25,7 +28,7 @@ def read_file(path: Path) -> bytes | None:
 
 
 def file_mode(path: Path) -> int | None:
-    """The file's permissions; None when there is none."""
+    """Return the file's permissions; None when there is none."""
     try:
         return stat.S_IMODE(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -33,7 +36,11 @@ def file_mode(path: Path) -> int | None:
 
 
 def replace_file(path: Path, content: bytes, mode: int | None = None) -> None:
-    """The file has that content; a new one 0644 (less the umask) unless `mode` says otherwise, an old one its mode and owner."""
+    """Give the file that content; raise ProvisionError when that fails.
+
+    It has the mode `mode`, else an old file its own, a new one 0644 (less the umask). Root leaves an old file
+    its owner, and gives a new one the directory's.
+    """
     # A symbolic link stays one: its target changes.
     target = Path(os.path.realpath(path))
     try:
@@ -46,7 +53,10 @@ def replace_file(path: Path, content: bytes, mode: int | None = None) -> None:
 
 
 def write_whole(path: Path, content: bytes, mode: int, prepare: Callable[[str], None] = lambda _: None) -> None:
-    """The file stands there whole, in place of a former one, or as it was; `prepare` gets its name before that; raises OSError."""
+    """Write the file whole, in place of a former one, or leave it as it was; raise OSError when that fails.
+
+    `prepare` gets the name of what is written before it takes the file's place.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -63,7 +73,7 @@ def write_whole(path: Path, content: bytes, mode: int, prepare: Callable[[str], 
 
 
 def remove_file(path: Path) -> None:
-    """The file is gone."""
+    """Remove the file, if it is there; raise ProvisionError when that fails."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -71,7 +81,7 @@ def remove_file(path: Path) -> None:
 
 
 def make_folders(path: Path) -> list[Path]:
-    """The directory is there; gives those that were made, outermost first."""
+    """Make the directory and those above it; return those that were made, outermost first."""
     made: list[Path] = []
     try:
         for folder in reversed((path, *path.parents)):
@@ -85,7 +95,7 @@ def make_folders(path: Path) -> list[Path]:
 
 
 def remove_empty_folder(path: Path) -> bool:
-    """Whether the directory was empty and is gone."""
+    """Remove the directory if it is empty; return whether it was removed."""
     try:
         path.rmdir()
     except OSError:
@@ -94,7 +104,7 @@ def remove_empty_folder(path: Path) -> bool:
 
 
 def _give_to_owner(path: str | Path, like: Path) -> None:
-    """Root's writes must not take a project away from its owner."""
+    """Give the path the owner of `like`, as root: a write must not take a project away from its owner."""
     if os.geteuid() == 0:
         owner = like.stat()
         os.chown(path, owner.st_uid, owner.st_gid)

@@ -26,7 +26,7 @@ class Host(Protocol):
     """How `ssh` is told to reach it; "" for this machine."""
 
     def environment(self) -> dict[str, str]:
-        """The variables that programs have there."""
+        """Return the variables that programs have there."""
 
     def run(
         self,
@@ -38,46 +38,49 @@ class Host(Protocol):
         timeout: float = 60,
         check: bool = True,
     ) -> Completed:
-        """The ended program; errors as `system.process.run`."""
+        """Run a program to its end, and return how it ended; raise errors as `system.process.run`."""
 
     def stream(self, argv: Sequence[str], on_line: Callable[[str], None], *, cwd: Path, env: Mapping[str, str]) -> None:
-        """Each line that a long program writes, as it comes."""
+        """Run a long program, and hand on each line that it writes, as it comes."""
 
     def attach(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
-        """The code of a program that had the terminal."""
+        """Run a program that has the terminal, and return its code."""
 
     def put(self, content: bytes, path: Path, mode: int) -> None:
-        """The file stands there whole or not at all; missing directories are made."""
+        """Write the file whole or not at all; make missing directories."""
 
     def get(self, path: Path) -> bytes | None:
-        """The file's content; None when there is none."""
+        """Return the file's content; None when there is none."""
 
     def read(self, paths: Sequence[Path]) -> dict[Path, bytes | None]:
-        """The content of each file, as `get` gives it."""
+        """Return the content of each file, as `get` gives it."""
 
     def make_directory(self, path: Path, mode: int) -> None:
-        """The directory is there, with that mode."""
+        """Make the directory if it is not there, and give it that mode."""
 
     def has_directory(self, path: Path) -> bool:
-        """Whether it is one."""
+        """Return whether the path is a directory."""
 
     def remove(self, *paths: Path) -> None:
-        """Nothing is there: no file, no directory with what was in it."""
+        """Remove what is there: a file, or a directory with what is in it."""
 
     def append(self, line: str, path: Path, mode: int) -> None:
-        """The line stands at the end of the file, which is made if it is not there."""
+        """Append the line to the file, which is made if it is not there, and give it that mode."""
 
     def is_free(self, address: str, port: int) -> bool:
-        """Whether nobody listens there; a port that this user may not open is free: the runtime, which opens it, may."""
+        """Return whether nobody listens there.
+
+        A port that this user may not open is free: the runtime, which opens it, may.
+        """
 
     def holder(self, port: int) -> str:
-        """Who listens on the port; "" when this user may not see it."""
+        """Return who listens on the port; "" when this user may not see it."""
 
     def reach(self, address: str) -> str:
-        """HOST:PORT by which this machine reaches what listens at that HOST:PORT of the host."""
+        """Return HOST:PORT by which this machine reaches what listens at that HOST:PORT of the host."""
 
     def lock(self, directory: Path, reason: str) -> contextlib.AbstractContextManager[None]:
-        """The stack is ours until the context ends; raises Locked, with who holds it."""
+        """Hold the stack until the context ends; raise Locked, with who holds it, when another does."""
 
 
 class LocalHost:
@@ -166,7 +169,7 @@ class LocalHost:
 
     @contextlib.contextmanager
     def lock(self, directory: Path, reason: str) -> Iterator[None]:
-        """A lock of the operating system: it ends with its holder, however that ends."""
+        """Hold a lock of the operating system: it ends with its holder, however that ends."""
         path = directory / ".lock"
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -187,7 +190,7 @@ class LocalHost:
 
 
 def host_memory_mb() -> int:
-    """This machine's memory in MB."""
+    """Return this machine's memory in MB."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1 << 20)
 
 
@@ -206,7 +209,10 @@ def _locked(directory: Path, path: Path) -> Locked:
 
 
 def lock_holder(holder: Mapping[str, object]) -> str:
-    """Who holds a lock, and since when; "" when it was just taken, and its holder has not said yet who it is."""
+    """Return who holds a lock, and since when.
+
+    It is "" when the lock was just taken, and its holder has not said yet who it is.
+    """
     try:
         what = f"provision {holder['command']}, process {holder['pid']}, since {holder['since']}"
         return f"{what}, by {holder['user']} on {holder['host']}" if "user" in holder else what

@@ -66,7 +66,7 @@ class _Secure(urllib.request.HTTPSHandler):
 
 
 def _there(kind: Callable[..., http.client.HTTPConnection], address: tuple[str, int]) -> Any:
-    """A connection class of that kind whose socket leads to the address."""
+    """Return a function that makes connections of that kind whose socket leads to the address."""
 
     def make(host: str, **options: Any) -> http.client.HTTPConnection:
         connection = kind(host, **options)
@@ -91,7 +91,11 @@ class Rest:
         trusted: Path | bytes | None = None,
         connect: str = "",
     ) -> None:
-        """`connect` is HOST:PORT to reach the URI's server at, whatever its name leads to; its certificate is still the name's."""
+        """Make a client of the server at the URI.
+
+        `connect` is HOST:PORT to reach it at, whatever its name leads to; its certificate is still the
+        name's.
+        """
         self.uri = uri.rstrip("/")
         self._timeout = timeout
         self._address = _address(self.uri, connect)
@@ -110,13 +114,16 @@ class Rest:
         self._opener = urllib.request.build_opener(*handlers)
 
     def anonymous(self) -> Rest:
-        """The same client without the login."""
+        """Return the same client without the login."""
         copied = copy.copy(self)
         copied._headers = {name: value for name, value in self._headers.items() if name != "Authorization"}
         return copied
 
     def call(self, method: str, path: str, payload: object | None = None) -> dict[str, Any]:
-        """The JSON object answered ({} for an empty answer); `payload` is sent as JSON; raises RestError."""
+        """Send `payload` as JSON, and return the JSON object answered; raise RestError when that fails.
+
+        It is {} for an empty answer; an answer that is no object is below `value`.
+        """
         body = None if payload is None else json.dumps(payload).encode()
         answer = self._send(method, path, body, "application/json" if body is not None else "")
         if not answer.strip():
@@ -128,11 +135,11 @@ class Rest:
         return document if isinstance(document, dict) else {"value": document}
 
     def get_bytes(self, path: str) -> bytes:
-        """The body answered to a GET, as it is; raises RestError."""
+        """Return the body answered to a GET, as it is; raise RestError when that fails."""
         return self._send("GET", path, None, "")
 
     def put_bytes(self, path: str, data: bytes) -> None:
-        """Store the bytes under the path; raises RestError."""
+        """Store the bytes under the path; raise RestError when that fails."""
         self._send("PUT", path, data, "application/octet-stream")
 
     def _send(self, method: str, path: str, body: bytes | None, content_type: str) -> bytes:
@@ -183,7 +190,7 @@ def _headers(host: str, origin: str, username: str, password: str) -> dict[str, 
 
 
 def _message(error: urllib.error.HTTPError) -> str:
-    """MLflow's own message when the answer has one, else its first bytes, else the status' name."""
+    """Return MLflow's own message when the answer has one, else its first bytes, else the status' name."""
     try:
         content = error.read()
     except (OSError, http.client.HTTPException):

@@ -10,7 +10,10 @@ HOLDER = "ss -Hltnp 'sport = :{port}' 2>/dev/null; docker ps --filter publish={p
 
 
 def listens(tables: str, address: str, port: int) -> bool:
-    """Whether something listens on that port of the address, by /proc/net/tcp and tcp6; all addresses meet every one."""
+    """Return whether something listens on that port of the address, by /proc/net/tcp and tcp6.
+
+    All addresses meet every one.
+    """
     wanted = ipaddress.ip_address(address)
     for line in tables.splitlines():
         fields = line.split()
@@ -23,7 +26,10 @@ def listens(tables: str, address: str, port: int) -> bool:
 
 
 def parse_holder(text: str) -> str:
-    """`container NAME`, or `NAME, process PID`, of what HOLDER prints; "" when nobody may know."""
+    """Return `container NAME`, or `NAME, process PID`, of what HOLDER prints.
+
+    It is "" when nobody may know.
+    """
     if container := re.search(r"^container (\S+)", text, re.MULTILINE):
         return container[0]
     found = re.search(r'users:\(\("([^"]+)",pid=(\d+)', text)
@@ -31,7 +37,11 @@ def parse_holder(text: str) -> str:
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The kernel writes each group of four bytes in the order of its own processor, which is little-endian nearly everywhere."""
+    """Return the address that the kernel's table has in hexadecimal.
+
+    The kernel writes each group of four bytes in the order of its own processor, which is little-endian
+    nearly everywhere.
+    """
     groups = [bytes.fromhex(text[start : start + 8])[::-1] for start in range(0, len(text), 8)]
     return ipaddress.ip_address(b"".join(groups))
 

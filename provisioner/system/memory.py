@@ -16,7 +16,10 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_mb(meminfo: bytes | None) -> int | None:
-    """MB that new processes may take without others being ended, from the kernel's own estimate; None where it has none."""
+    """Return the MB that new processes may take without others being ended.
+
+    It is the kernel's own estimate; None where it has none.
+    """
     for line in (meminfo or b"").decode(errors="replace").splitlines():
         name, _, value = line.partition(":")
         if name == "MemAvailable":
@@ -25,7 +28,10 @@ def available_mb(meminfo: bytes | None) -> int | None:
 
 
 def used_by(pid: int) -> int | None:
-    """Bytes that the process and all below it have for themselves, what they share counted once; None when it is gone."""
+    """Return the bytes that the process and all below it have for themselves; None when it is gone.
+
+    What they share is counted once.
+    """
     import psutil
 
     try:
@@ -48,7 +54,10 @@ def _own(process: psutil.Process) -> int:
 
 
 def ended_for_memory() -> int:
-    """How many processes the kernel of this machine has ended for want of memory since it started; 0 where it does not tell."""
+    """Return how many processes the kernel has ended for want of memory since it started.
+
+    It is 0 where this machine does not tell.
+    """
     for line in (LocalHost().get(Path("/proc/vmstat")) or b"").decode(errors="replace").splitlines():
         name, _, value = line.partition(" ")
         if name == "oom_kill":
@@ -57,7 +66,10 @@ def ended_for_memory() -> int:
 
 
 def available_here_mb() -> int | None:
-    """The same for this machine, or for the container that this is; None where the system does not tell."""
+    """Return the MB that new processes may take here, on the machine or in the container that this is.
+
+    It is None where the system does not tell.
+    """
     found = [available_mb(LocalHost().get(Path(MEMINFO)))]
     with suppress(OSError, ValueError):
         limit, used = (int((_CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))

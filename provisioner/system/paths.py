@@ -9,7 +9,10 @@ import platformdirs
 
 
 def data_directory() -> Path:
-    """The base of default stacks and server environments; root's is a place that the services' account can reach."""
+    """Return the base of default stacks and server environments.
+
+    Root's is a place that the services' account can reach.
+    """
     chosen = os.environ.get("PROVISION_DATA_DIR")
     if chosen:
         return Path(chosen).absolute()
@@ -19,6 +22,6 @@ def data_directory() -> Path:
 
 
 def state_directory() -> Path:
-    """The base of what is remembered about linked projects."""
+    """Return the base of what is recorded about linked projects."""
     chosen = os.environ.get("PROVISION_STATE_DIR")
     return Path(chosen).absolute() if chosen else platformdirs.user_state_path("provision")

@@ -10,7 +10,10 @@ from pathlib import Path
 
 
 def is_free(address: str, port: int) -> bool:
-    """Whether nobody listens there; a port or address that this user may not open is free: the runtime, which opens it, may."""
+    """Return whether nobody listens there.
+
+    A port or address that this user may not open is free: the runtime, which opens it, may.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -29,7 +32,7 @@ def is_free(address: str, port: int) -> bool:
 
 
 def first_unprivileged() -> int:
-    """The first port on which others than root may listen."""
+    """Return the first port on which others than root may listen."""
     try:
         return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii"))
     except (OSError, ValueError):
@@ -38,13 +41,13 @@ def first_unprivileged() -> int:
 
 
 def next_free(address: str, start: int, tries: int = 100) -> int | None:
-    """The first free port from `start` on; None when none of the next hundred is."""
+    """Return the first free port from `start` on; None when none of the next `tries` is."""
     ports = range(start, min(start + tries, 65536))
     return next((port for port in ports if is_free(address, port)), None)
 
 
 def holder(port: int) -> str:
-    """`NAME, process PID` of who listens on the port; "" when this user may not see it."""
+    """Return `NAME, process PID` of who listens on the port; "" when this user may not see it."""
     import psutil
 
     try:
@@ -57,7 +60,7 @@ def holder(port: int) -> str:
 
 
 def listens(path: Path) -> bool:
-    """Whether a program takes connections on that Unix socket."""
+    """Return whether a program takes connections on that Unix socket."""
     with suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(1)
         connection.connect(str(path))

@@ -34,12 +34,12 @@ class Completed:
 
     @property
     def text(self) -> str:
-        """Standard output as text, without the last newline."""
+        """Return standard output as text, without newlines at its end."""
         return self.stdout.decode(errors="replace").rstrip("\n")
 
     @property
     def error_text(self) -> str:
-        """Standard error as text."""
+        """Return standard error as text, without white space at its ends."""
         return self.stderr.decode(errors="replace").strip()
 
 
@@ -61,7 +61,10 @@ def run(
     check: bool = True,
     identity: Identity | None = None,
 ) -> Completed:
-    """The ended program; raises CommandFailed when it is missing, killed, late, or (with `check`) when its code is not 0."""
+    """Run a program to its end, and return its code and what it wrote.
+
+    Raise CommandFailed when it is missing, killed, late, or (with `check`) when its code is not 0.
+    """
     try:
         done = subprocess.run(
             list(argv),
@@ -172,7 +175,7 @@ def attach(argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, st
 
 @contextlib.contextmanager
 def interrupts_left_to_it() -> Iterator[None]:
-    """While a program has the terminal, what the user interrupts is its work and not ours."""
+    """Run the block with interrupts left to the program that has the terminal."""
     # Not SIG_IGN, which the program would have from us.
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
@@ -182,7 +185,10 @@ def interrupts_left_to_it() -> Iterator[None]:
 
 
 def pipe(source: Sequence[str], target: Sequence[str], through: Callable[[Iterator[bytes]], Iterator[bytes]]) -> Completed:
-    """The ended target, which got what the source wrote, changed by `through`; CommandFailed for whichever failed first."""
+    """Run both programs, with what the source writes, changed by `through`, as the target's input.
+
+    Return the ended target; raise CommandFailed for whichever failed first.
+    """
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as told:
         try:
             giver = subprocess.Popen(list(source), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said)
@@ -213,7 +219,10 @@ def pipe(source: Sequence[str], target: Sequence[str], through: Callable[[Iterat
 
 @contextlib.contextmanager
 def reading(argv: Sequence[str]) -> Iterator[IO[bytes]]:
-    """What a program writes to its standard output, to be read to the end; CommandFailed when it fails."""
+    """Run the block with what a program writes to its standard output; raise CommandFailed when it fails.
+
+    What the block leaves is read to the end.
+    """
     with tempfile.TemporaryFile() as said:
         try:
             process = subprocess.Popen(list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said)
@@ -240,7 +249,7 @@ def reading(argv: Sequence[str]) -> Iterator[IO[bytes]]:
 
 
 def _pump(giver: subprocess.Popen[bytes], taker: subprocess.Popen[bytes], through: Callable[[Iterator[bytes]], Iterator[bytes]]) -> None:
-    """Everything is handed over; a giver that failed ends the taker before that has the end of its input."""
+    """Hand everything over; end the taker of a giver that failed before that has the end of its input."""
     if giver.stdout is None or taker.stdin is None:
         return
     chunks = iter(partial(giver.stdout.read, _CHUNK), b"")
@@ -261,11 +270,15 @@ class Held:
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs."""
+        """Return whether it still runs."""
         return self._process.poll() is None
 
     def lines(self, last: str, timeout: float) -> list[str]:
-        """What it writes up to and without the line `last`; CommandFailed when it ends or is silent before that, with all that it said."""
+        """Return what it writes up to and without the line `last`.
+
+        Raise CommandFailed, with all that it said, when it ends before that, or has not written the line
+        after `timeout` seconds.
+        """
         found: list[str] = []
         with _Watchdog(timeout, self._process.kill) as watchdog:
             for raw in self._process.stdout or ():
@@ -281,7 +294,7 @@ class Held:
         raise CommandFailed(what, shlex.join(self.argv), said, argv=self.argv, code=code, output=said)
 
     def end(self, timeout: float = 5) -> None:
-        """It has ended: its input is closed, and it is killed if that does not end it."""
+        """End it: close its input, and kill it if that does not end it within `timeout` seconds."""
         with contextlib.suppress(OSError):
             if self._process.stdin:
                 self._process.stdin.close()
@@ -295,7 +308,7 @@ class Held:
 
 
 def hold(argv: Sequence[str]) -> Held:
-    """A program started to be held; it writes both streams into one."""
+    """Start a program to be held; it writes both streams into one."""
     try:
         process = subprocess.Popen(list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except OSError as error:
@@ -304,7 +317,7 @@ def hold(argv: Sequence[str]) -> Held:
 
 
 def raise_on_failure(argv: Sequence[str], code: int, output: str, log: str = "") -> None:
-    """Raises CommandFailed for a code that is not 0; a negative one is a signal."""
+    """Raise CommandFailed for a code that is not 0; a negative one is a signal."""
     if code == 0:
         return
     what = f"{argv[0]} was killed by {_signal_name(-code)}" if code < 0 else f"{argv[0]} failed with exit code {code}"
@@ -330,20 +343,20 @@ def _not_started(argv: Sequence[str], cwd: Path | None, error: OSError) -> Comma
 
 
 def no_directory(argv: Sequence[str], cwd: Path | None) -> CommandFailed:
-    """The error of a program whose working directory is not there."""
+    """Return the error for a program whose working directory is not there."""
     return failed(argv, f"the directory {cwd} does not exist", "")
 
 
 def missing(argv: Sequence[str]) -> CommandFailed:
-    """The error of a program that is not there."""
+    """Return the error for a program that is not there."""
     return failed(argv, f"the program {argv[0]} is not there", f"install {argv[0]}, or put it on PATH")
 
 
 def not_executable(argv: Sequence[str], output: str = "") -> CommandFailed:
-    """The error of a program that may not be executed."""
+    """Return the error for a program that may not be executed."""
     return failed(argv, f"{argv[0]} may not be executed", "check its permissions", output)
 
 
 def failed(argv: Sequence[str], what: str, hint: str, output: str = "", left_as: str = "nothing was changed") -> CommandFailed:
-    """The error of a program that did not end by itself."""
+    """Return the error for a program that was not started, or did not end by itself."""
     return CommandFailed(what, shlex.join(argv), output, hint, left_as, argv=tuple(argv), output=output)

@@ -41,12 +41,19 @@ class SSHHost:
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """`home`, `user`, `system`, `machine` (as `uname` says them) and `connection` (the addresses at both ends)."""
+        """Return what the host told of itself when it was connected to.
+
+        That is `home`, `user`, `system`, `machine` (as `uname` says them) and `connection` (the addresses at
+        both ends).
+        """
         self._socket()
         return self._facts
 
     def resolved(self) -> Mapping[str, str]:
-        """What the user's SSH configuration makes of the destination: `hostname`, `user`, `port`, ...; connects to nothing."""
+        """Return what the user's SSH configuration makes of the destination; connect to nothing.
+
+        It has `hostname`, `user`, `port` and more.
+        """
         return ssh_command.parse_resolved(process.run(ssh_command.resolved(self.name)).text)
 
     def environment(self) -> dict[str, str]:
@@ -75,11 +82,11 @@ class SSHHost:
         return completed
 
     def command(self, argv: Sequence[str]) -> list[str]:
-        """The argv that runs the program there, for a pipe that ends here."""
+        """Return the argv that runs the program there, for a pipe that ends here."""
         return ssh_command.over(self.name, self._socket(), ssh_command.in_sh(shlex.join(argv)))
 
     def lost_or(self, argv: Sequence[str], error: ProvisionError) -> ProvisionError:
-        """That the connection was lost while the program ran, where it was; else the error."""
+        """Return the error for a connection lost while the program ran, if it was; else the error given."""
         return error if self._alive() else self._lost(argv)
 
     def stream(self, argv: Sequence[str], on_line: Callable[[str], None], *, cwd: Path, env: Mapping[str, str]) -> None:
@@ -160,7 +167,10 @@ class SSHHost:
         return self._forwards[address]
 
     def reaches(self) -> bool:
-        """Whether the server lets connections through, as `reach` needs: its own SSH server answers through one."""
+        """Return whether the server lets connections through, as `reach` needs.
+
+        Its own SSH server answers through one.
+        """
         *_, address, port = self.facts["connection"].split()
         near, near_port = self.reach(f"[{address}]:{port}" if ":" in address else f"{address}:{port}").split(":")
         with contextlib.suppress(OSError), socket.create_connection((near, int(near_port)), timeout=20) as connection:
@@ -169,7 +179,7 @@ class SSHHost:
 
     @contextlib.contextmanager
     def lock(self, directory: Path, reason: str) -> Iterator[None]:
-        """Held there by a process that ends with the connection."""
+        """Hold the lock there by a process that ends with the connection."""
         path = directory / LOCK_FILE
         since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
         who = {"pid": os.getpid(), "user": getpass.getuser(), "host": socket.gethostname(), "since": since, "command": reason}
@@ -187,7 +197,7 @@ class SSHHost:
             held.end()
 
     def break_lock(self, directory: Path) -> str:
-        """Who held the stack's lock, which is free now; "" when nobody did."""
+        """Free the stack's lock, and return who held it; "" when nobody did."""
         path = directory / LOCK_FILE
         holder = _holder(self.get(path) or b"")
         if holder:
@@ -196,7 +206,7 @@ class SSHHost:
         return ""
 
     def close(self) -> None:
-        """The connection has ended; the next command makes a new one."""
+        """End the connection; the next command makes a new one."""
         if self._master:
             self._master.end()
             self._master = None
@@ -206,7 +216,7 @@ class SSHHost:
         self._forwards.clear()
 
     def _socket(self) -> Path:
-        """Where the shared connection is had."""
+        """Return the socket of the shared connection; connect when there is none."""
         with self._opening:
             if self._folder is None:
                 # Unix socket paths are limited to 107 bytes, and TMPDIR may be long.
@@ -228,7 +238,10 @@ class SSHHost:
             return path
 
     def _over(self, command: str, argv: Sequence[str], stdin: bytes = b"", timeout: float = 60) -> Completed:
-        """The ended command over the shared connection; 255 is ssh's own word for a lost one."""
+        """Run the command over the shared connection; raise CommandFailed when that was lost.
+
+        The code 255 is ssh's own word for it.
+        """
         try:
             done = process.run(ssh_command.over(self.name, self._socket(), command), stdin=stdin, timeout=timeout, check=False)
         except CommandFailed as failure:
@@ -257,7 +270,10 @@ class SSHHost:
         )
 
     def _code(self, argv: Sequence[str], cwd: Path | None, word: str, said: bytes) -> int:
-        """The program's code as a local one has it; CommandFailed when it was not started, or the connection was lost."""
+        """Return the program's code as a local one has it.
+
+        Raise CommandFailed when it was not started, or the connection was lost.
+        """
         if not word:
             raise self._lost(argv)
         with self._named():
@@ -272,7 +288,10 @@ class SSHHost:
             return code
 
     def _changes(self, env: Mapping[str, str] | None) -> dict[str, str | None]:
-        """What makes the host's variables into those: only differences are on a command line, where others there can see them."""
+        """Return what makes the host's variables into those; None unsets one.
+
+        Only differences are on a command line, where others there can see them.
+        """
         if env is None:
             return {}
         have = self.environment()
@@ -281,7 +300,7 @@ class SSHHost:
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
-        """Errors say that it was there."""
+        """Run the block with errors that name the host."""
         try:
             yield
         except CommandFailed as failure:
@@ -289,7 +308,10 @@ class SSHHost:
             raise
 
     def _change(self, path: Path, done_to_it: str, command: str, argv: Sequence[str], stdin: bytes = b"", timeout: float = 60) -> None:
-        """The shell command has ended well; ProvisionError says of the file what could not be done to it, and why."""
+        """Run the shell command to its end.
+
+        Raise ProvisionError, which says of the file what could not be done to it, and why.
+        """
         done = self._over(command, argv, stdin, timeout)
         if done.code == 0:
             return

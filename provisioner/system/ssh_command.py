@@ -20,9 +20,10 @@ FACTS = ("home", "user", "system", "machine", "connection")
 
 
 def connect(destination: str, socket: Path, *, interactive: bool, asks_about_keys: bool) -> list[str]:
-    """The argv of the one connection that all others share: it tells the host's FACTS, then lasts as long as its standard input.
+    """Return the argv of the one connection that all others share.
 
-    What ssh would ask about an unknown host key is refused, since its question may be seen by nobody.
+    It tells the host's FACTS, then lasts as long as its standard input. What ssh would ask about an unknown
+    host key is refused, since its question may be seen by nobody.
     """
     facts = 'printf "%s\\n" "$PWD" "$(id -un)" "$(uname -s)" "$(uname -m)" "${SSH_CONNECTION:-}"'
     script = f"echo {BEGIN}; {facts}; echo {READY}; exec cat >/dev/null"
@@ -32,35 +33,39 @@ def connect(destination: str, socket: Path, *, interactive: bool, asks_about_key
 
 
 def over(destination: str, socket: Path, command: str, *, terminal: bool = False) -> list[str]:
-    """The argv of a command over the shared connection, and never over another."""
+    """Return the argv of a command over the shared connection, and never over another."""
     options = _as_options(["ControlMaster=no", "ProxyCommand=false", *_PLAIN[:1], *_PLAIN[2:]])
     return ["ssh", "-S", str(socket), *options, "-t" if terminal else "-T", "--", destination, command]
 
 
 def forward(destination: str, socket: Path, port: int, address: str) -> list[str]:
-    """The argv that makes the host's HOST:PORT reachable at that port of this machine."""
+    """Return the argv that makes the host's HOST:PORT reachable at that port of this machine."""
     return ["ssh", "-S", str(socket), "-O", "forward", "-L", f"127.0.0.1:{port}:{address}", "--", destination]
 
 
 def resolved(destination: str) -> list[str]:
-    """The argv that prints what the user's configuration makes of the destination, for `parse_resolved`."""
+    """Return the argv that prints what the user's configuration makes of the destination.
+
+    It is for `parse_resolved`.
+    """
     return ["ssh", "-G", "--", destination]
 
 
 def parse_resolved(text: str) -> dict[str, str]:
-    """`hostname`, `user`, `port` and the rest, of `ssh -G`."""
+    """Return `hostname`, `user`, `port` and the rest, of `ssh -G`."""
     return dict(line.split(" ", 1) for line in text.splitlines() if " " in line)
 
 
 def in_sh(script: str) -> str:
-    """The script for a POSIX shell, whatever the login shell is."""
+    """Return the command that runs the script in a POSIX shell, whatever the login shell is."""
     return f"exec /bin/sh -c {shlex.quote(script)}"
 
 
 def remote(argv: Sequence[str], cwd: Path | None, changes: Mapping[str, str | None], *, guarded: bool = False) -> str:
-    """The program there, in that directory, with those variables set or (None) unset; its code is the last line on standard error.
+    """Return the command that runs the program there, in that directory, with those variables.
 
-    `guarded` ends it when its standard input does, since it would otherwise go on after a lost connection.
+    They are set or (None) unset. The program's code is the last line on standard error. `guarded` ends it
+    when its standard input does, since it would otherwise go on after a lost connection.
     """
     unset = [part for name, value in changes.items() if value is None for part in ("-u", name)]
     values = [f"{name}={value}" for name, value in changes.items() if value is not None]
@@ -79,29 +84,35 @@ def remote(argv: Sequence[str], cwd: Path | None, changes: Mapping[str, str | No
 
 
 def ended(stderr: bytes) -> tuple[bytes, str]:
-    """What the program wrote to standard error, and the word after it: its code; "" when the connection was lost."""
+    """Return what the program wrote to standard error, and the word after it: its code.
+
+    The word is "" when the connection was lost.
+    """
     said, mark, word = stderr.rpartition(f"\n{_ENDED} ".encode())
     return (said, word.decode(errors="replace").strip()) if mark else (stderr, "")
 
 
 def ended_line(line: str) -> str:
-    """The same of one line; "" for every other."""
+    """Return the word of such a line, as `ended` does; "" for every other line."""
     return line.removeprefix(f"{_ENDED} ") if line.startswith(f"{_ENDED} ") else ""
 
 
 def code_of(word: str) -> int:
-    """The program's code; negative when a signal ended it."""
+    """Return the program's code; negative when a signal ended it."""
     code = int(word)
     return 128 - code if 128 < code <= 192 else code
 
 
 def no_directory(word: str) -> bool:
-    """Whether the program was not started, since its directory is not there."""
+    """Return whether the program was not started, since its directory is not there."""
     return word == _NO_DIRECTORY
 
 
 def put(path: Path, size: int, mode: int) -> str:
-    """The shell command that takes a file of that size from standard input, and puts it in place whole or not at all."""
+    """Return the shell command that puts a file of that size in place whole or not at all.
+
+    It takes the file from standard input.
+    """
     folder, name = shlex.quote(str(path.parent)), shlex.quote(f".{path.name}.")
     # A lost connection looks like the end of the file.
     return in_sh(
@@ -113,7 +124,7 @@ def put(path: Path, size: int, mode: int) -> str:
 
 
 def read_all(paths: Sequence[Path]) -> str:
-    """The shell command that prints each file, with its size or what it is on a line before it."""
+    """Return the shell command that prints each file, with its size or what it is on a line before it."""
     return in_sh(
         f"set -- {shlex.join(map(str, paths))}\n"
         'for p do if [ -f "$p" ] && [ -r "$p" ]; then s=$(wc -c <"$p"); echo $s; head -c $s "$p"\n'
@@ -122,7 +133,10 @@ def read_all(paths: Sequence[Path]) -> str:
 
 
 def parse_files(content: bytes, count: int) -> list[bytes | str | None]:
-    """What `read_all` printed: the bytes, None where there is no file, a word where it cannot be read."""
+    """Return what `read_all` printed.
+
+    That is the bytes, None where there is no file, a word where it cannot be read.
+    """
     found: list[bytes | str | None] = []
     for _ in range(count):
         head, _, content = content.partition(b"\n")
@@ -136,7 +150,10 @@ def parse_files(content: bytes, count: int) -> list[bytes | str | None]:
 
 
 def lock(path: Path, holder: str) -> str:
-    """The shell command that holds the lock as long as its standard input lasts; `holder` is JSON with `%d` for its process."""
+    """Return the shell command that holds the lock as long as its standard input lasts.
+
+    `holder` is JSON with `%d` for its process.
+    """
     file = shlex.quote(str(path))
     return in_sh(
         f"umask 077; mkdir -p -- {shlex.quote(str(path.parent))} && exec 9>>{file} || exit 1\n"
@@ -146,7 +163,7 @@ def lock(path: Path, holder: str) -> str:
 
 
 def break_lock(path: Path, process: int) -> str:
-    """The shell command that ends the holder of a lock, if it is that process."""
+    """Return the shell command that ends the holder of a lock, if it is that process."""
     file = shlex.quote(str(path))
     return in_sh(f'readlink /proc/{process}/fd/* | grep -qxF "$(readlink -f {file})" && kill {process} && : >{file}')
 
@@ -185,7 +202,10 @@ _KNOWN = (
 
 
 def explained(failure: CommandFailed, destination: str, resolved: Mapping[str, str]) -> PreflightError:
-    """A connection that could not be made as what the user has to mend; `resolved` is as of `parse_resolved`."""
+    """Return the error for a connection that could not be made, with what the user has to fix.
+
+    `resolved` is as of `parse_resolved`.
+    """
     seen = failure.output or failure.what
     host = destination.rpartition("@")[2]
     removal = re.search(r"ssh-keygen -f .*", seen)

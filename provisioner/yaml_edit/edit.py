@@ -34,7 +34,7 @@ class Change:
 
 
 def read(old: bytes, source: str) -> dict[str, Any]:
-    """The file's data; LinkRefused when it is no mapping that could be edited."""
+    """Return the file's data; raise LinkRefused when it is no mapping that could be edited."""
     text = decode(old, source)
     root = compose(text, source)
     if root is None or (is_null(root) and not _written(text, root)):
@@ -46,7 +46,7 @@ def read(old: bytes, source: str) -> dict[str, Any]:
 
 
 def line(old: bytes, path: Sequence[str], source: str) -> int:
-    """The line, from 1, where the value of that path begins; 0 when there is none."""
+    """Return the line, from 1, where the value of that path begins; 0 when there is none."""
     node = compose(decode(old, source), source)
     for key in path:
         found = entry(node, key) if isinstance(node, yaml.MappingNode) else None
@@ -57,7 +57,10 @@ def line(old: bytes, path: Sequence[str], source: str) -> int:
 
 
 def refuse_flat(data: dict[str, Any], source: str, env: str) -> None:
-    """LinkRefused for the flat form that kedro-mlflow had before 0.8: its keys mean nothing today."""
+    """Raise LinkRefused for the flat form that kedro-mlflow had before 0.8.
+
+    Its keys mean nothing today.
+    """
     if "server" in data:
         return
     found = [key for key in _FLAT_KEYS if key in data]
@@ -72,7 +75,10 @@ def refuse_flat(data: dict[str, Any], source: str, env: str) -> None:
 
 
 def edit(old: bytes, changes: Sequence[Change], source: str) -> bytes:
-    """The file with those values set or removed, and every other byte as it was; LinkRefused when that is not certain."""
+    """Return the file with those values set or removed, and every other byte as it was.
+
+    Raise LinkRefused when that is not certain.
+    """
     read(old, source)
     text = decode(old, source)
     # A new key goes first into its block: from the last to the first, they end up in the order given.
@@ -96,7 +102,7 @@ def _set(text: str, change: Change, source: str) -> str:
 
 
 def _settings(text: str, change: Change, source: str) -> Iterator[str]:
-    """Texts that should have the value set, the most natural first."""
+    """Yield texts that should have the value set, the most natural first."""
     root = compose(text, source)
     if root is None or is_null(root):
         yield _appended(text, change.path, change.value, 0, _STEP, source)
@@ -142,7 +148,7 @@ def _replaced(text: str, node: yaml.Node, change: Change, source: str) -> str:
 
 
 def _filled(text: str, key: yaml.Node, null: yaml.Node, path: tuple[str, ...], value: object, step: int, source: str) -> Iterator[str]:
-    """A block whose value is null: below its key, or in braces where null is written out."""
+    """Yield texts with a block in place of null: below its key, or in braces where null is written out."""
     start, end = null.start_mark.index, null.end_mark.index
     braces = _flow_entry(path, value, source)
     if start == end:
@@ -157,7 +163,10 @@ def _filled(text: str, key: yaml.Node, null: yaml.Node, path: tuple[str, ...], v
 def _inserted(
     text: str, node: yaml.MappingNode, parent: yaml.Node | None, path: tuple[str, ...], value: object, step: int, source: str
 ) -> Iterator[str]:
-    """A key that its mapping lacks: first in a block below its header, last at the top level, first in braces."""
+    """Yield texts with a key that its mapping lacks.
+
+    It is first in a block below its header, last at the top level, first in braces.
+    """
     if node.flow_style:
         first = node.value[0][0].start_mark.index if node.value else text.index("{", node.start_mark.index) + 1
         comma = ", " if node.value else ""
@@ -175,7 +184,10 @@ def _inserted(
 
 
 def _appended(text: str, path: tuple[str, ...], value: object, column: int, step: int, source: str) -> str:
-    """The text with a block at its end; a final newline is there exactly when it was there (or the text was empty)."""
+    """Return the text with a block at its end.
+
+    A final newline is there exactly when it was there (or the text was empty).
+    """
     broken = nodes.line_break(text)
     block = _block(path, value, column, step, broken, source)
     if text in ("", BOM) or text[-1] in _BREAKS:
@@ -194,7 +206,7 @@ def _flow_entry(path: tuple[str, ...], value: object, source: str) -> str:
 
 
 def _remove(text: str, path: tuple[str, ...], source: str) -> str:
-    """The text without that key, and without the block that held only it."""
+    """Return the text without that key, and without the block that held only it and no comment."""
     data = load(text, source) or {}
     holder = _get(data, path[:-1])
     if not isinstance(holder, dict) or path[-1] not in holder:
@@ -218,7 +230,7 @@ def _remove(text: str, path: tuple[str, ...], source: str) -> str:
 def _removals(
     text: str, data: dict[str, Any], path: tuple[str, ...], chain: list[tuple[yaml.MappingNode, yaml.Node, yaml.Node]]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Texts without the key, each with the data it should have."""
+    """Yield texts without the key, each with the data it should have."""
     mapping, name, value = chain[-1]
     if len(path) > 1 and len(mapping.value) == 1:
         _, outer_name, outer_value = chain[-2]
@@ -253,7 +265,7 @@ def _cut(text: str, mapping: yaml.MappingNode, name: yaml.Node, value: yaml.Node
 
 
 def _end(node: yaml.Node) -> int:
-    """Where the node's own text ends: a block's end mark lies behind the comments that follow it."""
+    """Return where the node's own text ends: a block's end mark lies behind the comments that follow it."""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value and not getattr(node, "alias", None):
         last = node.value[-1]
         return _end(last[1] if isinstance(last, tuple) else last)
@@ -261,7 +273,7 @@ def _end(node: yaml.Node) -> int:
 
 
 def _refuse_shared(node: yaml.Node, root: yaml.Node, source: str) -> None:
-    """LinkRefused where an edit would change something else too, or be overruled."""
+    """Raise LinkRefused where an edit would change something else too, or be overruled."""
     if alias := getattr(node, "alias", None):
         raise refused(source, line_of(node), f"the value is an alias (*{alias})", "write the value itself, then link again")
     anchor = getattr(node, "anchor", None)
@@ -279,7 +291,7 @@ def _refuse_interpolated(value: str, source: str) -> None:
 
 
 def _indentation(root: yaml.Node) -> int:
-    """How far the file indents a nested block."""
+    """Return how far the file indents a nested block."""
     for node in nodes.walk(root):
         if isinstance(node, yaml.MappingNode) and not node.flow_style:
             for name, value in node.value:
@@ -294,7 +306,7 @@ def _written(text: str, node: yaml.Node) -> bool:
 
 
 def _loads_as(text: str, expected: object) -> bool:
-    """Whether the text is one document with exactly that data."""
+    """Return whether the text is one document with exactly that data."""
     try:
         compose(text, "")
         found = load(text, "")

@@ -34,7 +34,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def decode(content: bytes, source: str) -> str:
-    """The text, with a byte-order mark kept; LinkRefused when it is not UTF-8."""
+    """Return the text, with a byte-order mark kept; raise LinkRefused when it is not UTF-8."""
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -43,7 +43,10 @@ def decode(content: bytes, source: str) -> str:
 
 
 def compose(text: str, source: str) -> yaml.Node | None:
-    """The document's nodes with their marks; LinkRefused for what is no single YAML document, or names a key twice."""
+    """Return the document's nodes with their marks; None when there are none.
+
+    Raise LinkRefused for what is no single YAML document, or names a key twice.
+    """
     loader = _open(text, source)
     try:
         node: yaml.Node | None = loader.get_single_node()
@@ -57,7 +60,7 @@ def compose(text: str, source: str) -> yaml.Node | None:
 
 
 def load(text: str, source: str) -> Any:
-    """The document's data; None when there is none."""
+    """Return the document's data; None when there is none."""
     loader = _open(text, source)
     try:
         return loader.get_single_data()
@@ -68,7 +71,7 @@ def load(text: str, source: str) -> Any:
 
 
 def walk(node: yaml.Node | None) -> Iterator[yaml.Node]:
-    """Every node of the document once; what stands behind an alias is met at its anchor."""
+    """Yield every node of the document once; what stands behind an alias is met at its anchor."""
     pending = [node] if node is not None else []
     while pending:
         current = pending.pop()
@@ -82,7 +85,7 @@ def walk(node: yaml.Node | None) -> Iterator[yaml.Node]:
 
 
 def entry(node: yaml.MappingNode, key: str) -> tuple[yaml.Node, yaml.Node] | None:
-    """The nodes of a key and its value; None when the mapping has no such key."""
+    """Return the nodes of a key and its value; None when the mapping has no such key."""
     for name, value in node.value:
         if isinstance(name, yaml.ScalarNode) and name.value == key:
             return name, value
@@ -90,35 +93,35 @@ def entry(node: yaml.MappingNode, key: str) -> tuple[yaml.Node, yaml.Node] | Non
 
 
 def is_null(node: yaml.Node) -> bool:
-    """Whether the value is null, written or left out."""
+    """Return whether the value is null, written or left out."""
     return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
 
 
 def line_of(node: yaml.Node) -> int:
-    """The line, from 1, where the node begins."""
+    """Return the line, from 1, where the node begins."""
     return int(node.start_mark.line) + 1
 
 
 def line_break(text: str) -> str:
-    """The line break that the text uses first; a newline when it has none."""
+    """Return the line break that the text uses first; a newline when it has none."""
     found = _BREAK.search(text)
     return found.group() if found else "\n"
 
 
 def line_end(text: str, index: int) -> int:
-    """Where the line that holds the index ends, before its break."""
+    """Return where the line that holds the index ends, before its break."""
     found = _BREAK.search(text, index)
     return found.start() if found else len(text)
 
 
 def line_start(text: str, index: int) -> int:
-    """Where the line that holds the index begins, after a byte-order mark."""
+    """Return where the line that holds the index begins, after a byte-order mark."""
     start = max(text.rfind("\n", 0, index), text.rfind("\r", 0, index)) + 1
     return start + 1 if text.startswith(BOM, start) else start
 
 
 def quote(value: str, style: str | None = None) -> str:
-    """The string in quotes, on one line; in single ones when `style` asks for it and they suffice."""
+    """Return the string in quotes, on one line; in single ones when `style` asks for it and they suffice."""
     printable = all(character.isprintable() for character in value)
     if style == "'" and printable and "'" not in value:
         return f"'{value}'"
@@ -126,7 +129,7 @@ def quote(value: str, style: str | None = None) -> str:
 
 
 def flow(value: object, source: str) -> str:
-    """The value on one line, strings quoted."""
+    """Return the value on one line, strings quoted."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -143,13 +146,13 @@ def flow(value: object, source: str) -> str:
 
 
 def key_text(key: str) -> str:
-    """The key as it is written: plain where that is safe, else quoted."""
+    """Return the key as it is written: plain where that is safe, else quoted."""
     plain = _PLAIN_KEY.fullmatch(key) and key.lower() not in _NOT_STRINGS
     return key if plain else quote(key)
 
 
 def refused(source: str, line: int, what: str, hint: str = "", why: str = "") -> LinkRefused:
-    """The refusal to edit that file, with the line where there is one."""
+    """Return the error for a file that cannot be edited safely, with the line where there is one."""
     place = f"{source}, line {line}" if line else source
     return LinkRefused(f"{source} cannot be edited safely: {what}", where=place, why=why, hint=hint, left_as="the file is untouched")
 

@@ -51,6 +51,8 @@ def test_the_other_loopback_address_serves(fresh: Program) -> None:
 
 
 def test_a_stack_that_a_careful_user_made_serves_whatever_the_umask(fresh: Program) -> None:
+    # While it is down, nobody else may take the port.
+    fresh.settings(f"server:\n  port: {free_port()}\n")
     old = os.umask(0o077)
     try:
         run = run_logged(fresh.up("--no-link").data["tracking_uri"])

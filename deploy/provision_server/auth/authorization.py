@@ -35,12 +35,15 @@ class Login:
 
     @property
     def value(self) -> str:
-        """The header's value in the one form in which it is handed on."""
+        """Return the header's value in the one form in which it is handed on."""
         return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode("ascii")
 
 
 def login_of(path: str, values: Values, *, gateway: bool) -> Login | None:
-    """The request's login, None where it has none; `gateway` for the application that has the gateway's routes."""
+    """Return the request's login, None where it has none; raise Malformed for what is no login.
+
+    `gateway` is for the application that has the gateway's routes.
+    """
     apart = gateway and path.startswith(GATEWAY) and any(values(GATEWAY_LOGIN))
     keys = values(AUTHORIZATION)
     if apart:
@@ -51,7 +54,7 @@ def login_of(path: str, values: Values, *, gateway: bool) -> Login | None:
 
 
 def handed_on(login: Login | None) -> dict[str, str | None]:
-    """Headers with the values that MLflow is to find: None for one that is taken away."""
+    """Return headers with the values that MLflow is to find; None is for one that is removed."""
     if login is None:
         return {AUTHORIZATION: None, GATEWAY_LOGIN: None}
     if login.header == GATEWAY_LOGIN:
@@ -61,7 +64,10 @@ def handed_on(login: Login | None) -> dict[str, str | None]:
 
 
 def _only(values: list[str], header: str) -> Login:
-    """The one login; Malformed for several, or another scheme, base64 that is none, text without a colon or with a NUL."""
+    """Return the one login.
+
+    Raise Malformed for several, another scheme, invalid base64 or UTF-8, or text without colon or with NUL.
+    """
     found = _BASIC.fullmatch(values[0]) if len(values) == 1 else None
     if found is None:
         raise Malformed

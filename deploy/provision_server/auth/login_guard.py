@@ -51,16 +51,19 @@ class Changes:
         self._seen = self.mark()
 
     def mark(self) -> bytes:
-        """What stays the same as long as no user changes."""
+        """Return the mark, which stays the same as long as no user changes."""
         return self._shared[:]
 
     def tell(self, path: str, status: int) -> None:
-        """After a call that changed a user, every process forgets before it believes a login."""
+        """Change the mark after a call that changed a user.
+
+        Every process then forgets before it trusts a login.
+        """
         if status < 400 and _CHANGES.fullmatch(path):
             self._shared[:] = os.urandom(_MARK)
 
     def heed(self) -> None:
-        """Remembered logins are gone if a user changed since this process looked."""
+        """Forget remembered logins if a user changed since this process looked."""
         mark = self.mark()
         if mark != self._seen:
             _forget()
@@ -79,12 +82,12 @@ class Judge:
         self._strangers, self._acquaintances, self._tables = (ThreadPoolExecutor(1) for _ in range(3))
 
     def remembers(self, user: str, password: str) -> bool:
-        """Whether the login was right a moment ago, and no user changed since."""
+        """Return whether the login was right a moment ago, and no user changed since."""
         self.changes.heed()
         return _is_remembered(user, password)
 
     async def judge(self, address: str, user: str, password: str) -> tuple[Verdict, float]:
-        """The verdict, and for `later` the seconds to wait."""
+        """Return the verdict, and for `later` the seconds to wait."""
         attempt = Attempt(user, password, digest(network(address), user))
         if settled := await self._settled(attempt):
             return settled
@@ -97,7 +100,7 @@ class Judge:
             return await _run(self._strangers, self._look_in_place, attempt), PAUSE
 
     async def _settled(self, attempt: Attempt) -> tuple[Verdict, float] | None:
-        """The verdict of a login that need not wait among strangers; None for one that does."""
+        """Return the verdict on a login that need not wait among unknown users; None for one that must."""
         # However often others failed: whoever knows the password is not locked out.
         if await _run(self._tables, self._is_known, attempt):
             return await _run(self._acquaintances, self._look, attempt), PAUSE
@@ -117,7 +120,10 @@ class Judge:
         return digest(attempt.user, attempt.password, self.changes.mark().hex())
 
     def _look_in_place(self, attempt: Attempt) -> Verdict:
-        """What hashing a stranger's password says, once there is a place for it."""
+        """Hash an unknown user's password once there is a place for it; return the verdict.
+
+        Return `later` when no place gets free in time.
+        """
         with self._places.any(PATIENCE) as free:
             if not free:
                 return Verdict.later
@@ -151,7 +157,7 @@ class Attempt:
 
     @cached_property
     def login(self) -> bytes:
-        """What the login is known by."""
+        """Return the key that the login is known by."""
         return digest(self.user, self.password)
 
 
@@ -170,7 +176,7 @@ class Turns:
 
     @contextlib.asynccontextmanager
     async def turn(self, key: bytes, seconds: float) -> AsyncIterator[bool]:
-        """Has the turn; False when it did not come in that time, or too many wait already."""
+        """Hold the turn; yield False when it did not come in that time, or too many wait already."""
         is_mine = await self._wait(key, seconds) if self._is_taken else True
         self._is_taken = True
         try:
@@ -212,7 +218,7 @@ class Turns:
 
 
 def _forget() -> None:
-    """MLflow in this process remembers no login."""
+    """Make MLflow in this process forget all logins."""
     from mlflow.server import auth
 
     with auth._USER_AUTH_CACHE_LOCK:
@@ -229,7 +235,10 @@ def _is_remembered(user: str, password: str) -> bool:
 
 
 def _is_right(user: str, password: str, changes: Changes) -> bool:
-    """Whether MLflow takes the login, which it then remembers; what changed while it looked does not count."""
+    """Return whether MLflow accepts the login, which it then remembers.
+
+    Ask again when a user changed meanwhile.
+    """
     from mlflow.server import auth
 
     while True:
@@ -241,7 +250,7 @@ def _is_right(user: str, password: str, changes: Changes) -> bool:
 
 
 def is_admin(user: str | None) -> bool:
-    """Whether the user, None for a stranger, is an admin."""
+    """Return whether the user, None for an unauthenticated client, is an admin."""
     from mlflow.server import auth
 
     return bool(user and auth.store.get_user(user).is_admin)

@@ -22,12 +22,15 @@ _AWAY = Refusal(503, "The login could not be checked; try again.", (("Retry-Afte
 
 
 def refuse_strangers(application: Any, judge: Judge, *, gateway: bool) -> Any:
-    """The ASGI application that is asked for nothing with a wrong login; `gateway` for the one that has the gateway's routes."""
+    """Return the ASGI application, guarded so that nothing is asked of it with a wrong login.
+
+    `gateway` is for the one that has the gateway's routes.
+    """
     return _Guard(application, judge, gateway=gateway)
 
 
 def heed_changes(flask: Any, judge: Judge) -> None:
-    """The Flask application tells of each user that it changes."""
+    """Have the Flask application tell the judge of each user that it changes."""
     flask.after_request(lambda response: _told(response, judge))
 
 
@@ -39,7 +42,10 @@ def _told(response: Any, judge: Judge) -> Any:
 
 
 def _login(path: str, values: Values, *, gateway: bool) -> Login | None:
-    """The login, None where there is none, or the route asks for none; Malformed for what is no login."""
+    """Return the login, None where there is none, or the route asks for none.
+
+    Raise Malformed for what is no login.
+    """
     from mlflow.server.auth import is_unprotected_route
 
     login = login_of(path, values, gateway=gateway)
@@ -92,7 +98,7 @@ class _Guard:
 
 
 def tell_front_door(flask: Any, asgi: Any) -> Any:
-    """The FastAPI application that names the user in its answers; the Flask application does so from here on."""
+    """Return a FastAPI application that names the user in its answers; have the Flask one do so too."""
     flask.after_request(_named)
     return _Naming(asgi)
 

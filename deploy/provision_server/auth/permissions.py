@@ -22,7 +22,7 @@ _REFUSED = mlflow_error(403, "PERMISSION_DENIED", "Permission denied")
 
 
 def as_stored(resource_type: str, resource_id: object) -> str:
-    """The id of a resource as the store has it: `037` and 37 are experiment 37."""
+    """Return the id of a resource as the store has it: `037` and 37 are experiment 37."""
     text = str(resource_id)
     if resource_type not in {"experiment", "scorer"}:
         return text
@@ -34,7 +34,7 @@ def as_stored(resource_type: str, resource_id: object) -> str:
 
 
 def ask_for_all_permissions(flask: Any, asgi: Any) -> Any:
-    """The FastAPI application that asks for what MLflow's login leaves out; the Flask application does from here on."""
+    """Have both applications ask for what MLflow's login leaves out; return the new FastAPI application."""
     auth: Any = importlib.import_module("mlflow.server.auth")
     # Every lookup of a grant goes through it.
     fold: Callable[[Any, Any], Any] = auth.fold_grants_for_key
@@ -73,7 +73,7 @@ class _RunsOfTraces:
 
 
 def _are_of(runs: list[str], experiments: list[str]) -> bool:
-    """Whether each of the runs is there, and of the one experiment."""
+    """Return whether each of the runs is there, and of the one experiment."""
     from mlflow.exceptions import MlflowException
     from mlflow.server.handlers import _get_tracking_store
 

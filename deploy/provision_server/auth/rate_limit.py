@@ -27,7 +27,7 @@ Clock = Callable[[], float]
 
 
 def digest(*parts: str) -> bytes:
-    """A key that tells nobody what it was made from, a password least of all."""
+    """Return a key that tells nobody what it was made from, a password least of all."""
     made = hashlib.blake2b(digest_size=16, key=_KEY)
     for part in parts:
         content = part.encode("utf-8", "surrogatepass")
@@ -36,7 +36,7 @@ def digest(*parts: str) -> bytes:
 
 
 def network(address: str) -> str:
-    """What one client may have all of: an IPv4 address, or 64 bits of an IPv6 one."""
+    """Return the network that one client may have all of: an IPv4 address, or 64 bits of an IPv6 one."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
@@ -55,7 +55,7 @@ class Locks:
 
     @contextlib.contextmanager
     def any(self, seconds: float) -> Iterator[bool]:
-        """Holds one of the locks; False when none got free in that time."""
+        """Hold one of the locks; yield False when none got free in that time."""
         end = time.monotonic() + seconds
         if not self._turn.acquire(timeout=seconds):
             yield False
@@ -91,12 +91,12 @@ class Table:
         self._lock = Locks(1)
 
     def get(self, key: bytes) -> tuple[float, float]:
-        """The key's number and time; zeros when there are none."""
+        """Return the key's number and time; zeros when there are none."""
         with self._lock.any(1):
             return self._of(self._find(key), key)
 
     def change(self, key: bytes, new: Callable[[float, float], tuple[float, float]]) -> None:
-        """The key's number and time made from those that it had."""
+        """Replace the key's number and time by those that `new` makes from them."""
         with self._lock.any(1):
             place = self._find(key)
             _ENTRY.pack_into(self._memory, place * _ENTRY.size, key, *new(*self._of(place, key)))
@@ -106,7 +106,7 @@ class Table:
         return (number, when) if found == key else (0.0, 0.0)
 
     def _find(self, key: bytes) -> int:
-        """The key's own place, else the one of its neighbours that matters least."""
+        """Return the key's own place, else the one of its neighbours that matters least."""
         first = int.from_bytes(key[:8], "big") % self._sets * WAYS
         places = range(first, first + WAYS)
         own = [place for place in places if self._read(place)[0] == key]
@@ -128,11 +128,11 @@ class Failures:
         return max(0.0, number - (self._clock() - when) / SECONDS_EACH)
 
     def wait(self, key: bytes) -> float:
-        """Seconds until the next attempt; 0 when it may be made now."""
+        """Return the seconds until the next attempt; 0 when it may be made now."""
         return max(0.0, (self._level(*self._table.get(key)) - BURST + 1) * SECONDS_EACH)
 
     def add(self, key: bytes) -> None:
-        """One more."""
+        """Count one more failure."""
         self._table.change(key, lambda number, when: (self._level(number, when) + 1, self._clock()))
 
 
@@ -144,14 +144,14 @@ class Known:
         self._table = Table(lambda number, when: when if number else 0.0, entries)
 
     def has(self, key: bytes) -> bool:
-        """Whether that login was right within the last hours."""
+        """Return whether that login was right within the last 12 hours."""
         number, when = self._table.get(key)
         return bool(number) and self._clock() - when < KNOWN_SECONDS
 
     def add(self, key: bytes) -> None:
-        """It was right now."""
+        """Record that the login was right now."""
         self._table.change(key, lambda *_: (1.0, self._clock()))
 
     def drop(self, key: bytes) -> None:
-        """It is right no more."""
+        """Record that the login is no longer right."""
         self._table.change(key, lambda *_: (0.0, 0.0))

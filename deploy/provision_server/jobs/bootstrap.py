@@ -15,7 +15,7 @@ from provision_server.stores.postgres import libpq_arguments
 
 
 def bootstrap(settings: Settings) -> None:
-    """Roles, databases, bucket, key and schema are there; Fault says what is in the way."""
+    """Prepare roles, databases, bucket, key and schema; raise Fault, which says what is in the way."""
     password = settings.secret("backend_store_password")
     if settings.postgres_admin:
         turn = postgres.connect(settings.postgres_admin, settings.secret("postgres_password"), settings.deadline)
@@ -35,7 +35,7 @@ def bootstrap(settings: Settings) -> None:
 
 
 def say(verb: str, subject: str) -> None:
-    """One line for one thing done or found."""
+    """Print one line for one thing done or found."""
     print(f"{verb:<10} {subject}", flush=True)
 
 
@@ -80,7 +80,7 @@ def _prepare_tracking(settings: Settings, password: str) -> None:
 
 
 def _create_tracking_schema(settings: Settings) -> None:
-    """MLflow's own store makes the tables of an empty database, and experiment 0 with its artifact location."""
+    """Have MLflow's store make an empty database's tables, and experiment 0 with its artifact location."""
     quiet_mlflow()
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -110,7 +110,7 @@ def _prepare_login(settings: Settings, password: str) -> None:
 
 
 def quiet_mlflow() -> None:
-    """MLflow without telemetry and without a line for each of its migrations."""
+    """Turn off MLflow's telemetry, and its line for each of its migrations."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     for name in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -14,7 +14,7 @@ from provision_server.settings import Fault, Settings
 
 
 def probe(settings: Settings, arguments: list[str]) -> int:
-    """The exit code; the answer is JSON on standard output, `ready` answers by its code alone."""
+    """Print the answer as JSON on standard output; return the exit code, by which alone `ready` answers."""
     match arguments:
         case ["ready"]:
             return 0 if _ready(settings.listen) and _ready(settings.listen_asgi) else 1
@@ -31,7 +31,7 @@ def probe(settings: Settings, arguments: list[str]) -> int:
 
 
 def _ready(listen: str) -> bool:
-    """Whether the server answers; the bare protocol, since it is asked every few seconds."""
+    """Return whether the server answers; use the bare protocol, since this is asked every few seconds."""
     try:
         if listen.startswith("unix:"):
             connection = socket.socket(socket.AF_UNIX)
@@ -76,7 +76,7 @@ def _usage(settings: Settings) -> dict[str, Any]:
 
 
 def _stored(settings: Settings) -> tuple[int, int]:
-    """How many artifacts and bytes the store has."""
+    """Return how many artifacts and bytes the store has."""
     if not settings.on_s3:
         sizes = [entry.stat().st_size for entry in Path(settings.artifacts).rglob("*") if entry.is_file()]
         return len(sizes), sum(sizes)

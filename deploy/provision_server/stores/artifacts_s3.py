@@ -16,7 +16,7 @@ Say = Callable[[str, str], None]
 
 
 def s3_client(settings: Settings, key: str, secret: str) -> Any:
-    """A client of the store that neither hangs nor retries for minutes."""
+    """Return a client of the store that neither hangs nor retries for minutes."""
     import boto3
     from botocore.config import Config
 
@@ -25,7 +25,10 @@ def s3_client(settings: Settings, key: str, secret: str) -> Any:
 
 
 def prepare_bucket(settings: Settings, say: Say) -> None:
-    """The bucket is there and the server's key opens it; Fault says what is in the way."""
+    """Check that the server's key opens the bucket; in our MinIO make both first.
+
+    Raise Fault, which says what is in the way.
+    """
     key, secret = settings.secret("s3_access_key_id"), settings.secret("s3_secret_access_key")
     if settings.minio_admin:
         _make_bucket_and_key(settings, key, secret, say)
@@ -77,7 +80,10 @@ def _refusal(admin: Any, bucket: str, key: str, secret: str) -> str:
 
 
 def _policy(bucket: str) -> dict[str, Any]:
-    """Everything inside the bucket, and nothing else; both resources are needed, or listing is refused."""
+    """Return the policy that allows access inside the bucket, and to nothing else.
+
+    Both resources are needed, or listing is refused.
+    """
     objects = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
     listing = ["s3:ListBucket", "s3:GetBucketLocation", "s3:ListBucketMultipartUploads"]
     return {
@@ -97,7 +103,7 @@ _DENIED = (
 
 
 def _problem(client: Any, bucket: str, deadline: float) -> str:
-    """What keeps the bucket from being used; "" when nothing does."""
+    """Return what keeps the bucket from being used; "" when nothing does."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     end = time.monotonic() + deadline

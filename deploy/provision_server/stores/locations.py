@@ -18,7 +18,10 @@ _HOW = "Leave it out, or name a folder of the artifact store: mlflow-artifacts:/
 
 
 def place(uri: str) -> tuple[str, ...] | None:
-    """The URI's scheme, host and folders; None when it is relative, or does not say plainly where it leads."""
+    """Return the URI's scheme, host and folders.
+
+    Return None when it is relative, or does not say plainly where it leads.
+    """
     if uri.startswith("/"):
         scheme, host, path = "file", "", uri
     else:
@@ -46,12 +49,15 @@ class Root:
     login: bool
 
     def holds(self, uri: str) -> bool:
-        """Whether the URI leads into the artifact store, as a client sees it or as the server does."""
+        """Return whether the URI leads into the artifact store, as a client sees it or as the server does."""
         found = place(uri)
         return found is not None and (found[:2] == (PROXIED, "") or _is_within(found, place(self.destination)))
 
     def fault_of_experiment(self, location: str, experiment_id: object) -> str:
-        """What is wrong with an experiment's location, "" when nothing is; its id is None as long as it has none."""
+        """Return what is wrong with an experiment's location, "" when nothing is.
+
+        The experiment's id is None as long as it has none.
+        """
         if location == f"{PROXIED}:/{experiment_id}":
             return ""
         named = f"artifact_location {location!r} "
@@ -65,7 +71,10 @@ class Root:
         return ""
 
     def fault_of_source(self, source: str, home: str | None) -> str:
-        """What is wrong with a model version's source, "" when nothing is; `home` is the location of its run's artifacts."""
+        """Return what is wrong with a model version's source, "" when nothing is.
+
+        `home` is the location of its run's artifacts, None without a run.
+        """
         found = place(source)
         if found and found[0] in {*_LEADING, PROXIED}:
             # MLflow itself asks whether it belongs to the run or the model that the version names.
@@ -78,7 +87,10 @@ class Root:
         )
 
     def fault_of_trace(self, location: str, trace_id: str, home: str | None) -> str:
-        """What is wrong with the location of a trace's artifacts, "" when nothing is; `home` is the location of its experiment."""
+        """Return what is wrong with the location of a trace's artifacts, "" when nothing is.
+
+        `home` is the location of its experiment, None without one.
+        """
         is_plain = place(f"{PROXIED}:/{trace_id}") == (PROXIED, "", trace_id)
         if is_plain and home and location == f"{home.rstrip('/')}/traces/{trace_id}/artifacts":
             return ""

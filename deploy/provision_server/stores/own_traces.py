@@ -16,7 +16,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 
 def use_own_traces() -> None:
-    """MLflow's server makes this store for a PostgreSQL database."""
+    """Have MLflow's server make this store for a PostgreSQL database."""
     from mlflow.server.handlers import _tracking_store_registry
 
     registry: Any = _tracking_store_registry
@@ -32,13 +32,13 @@ class OwnTraces(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
     """The store for a server with a login."""
 
     def start_trace(self, trace_info: Any) -> Any:
-        """As MLflow's; refuses ids that other experiments, or other traces, have."""
+        """Start the trace as MLflow does; refuse ids that other experiments, or other traces, have."""
         self._refuse_others([trace_info.trace_id], trace_info.experiment_id)
         self._refuse_assessments([found.assessment_id for found in trace_info.assessments], trace_info.trace_id)
         return super().start_trace(trace_info)
 
     def log_spans(self, location: str, spans: list[Any], tracking_uri: Any = None) -> Any:
-        """As MLflow's; refuses spans of traces that other experiments have."""
+        """Log the spans as MLflow does; refuse spans of traces that other experiments have."""
         self._refuse_others({span.trace_id for span in spans}, location)
         return super().log_spans(location, spans, tracking_uri)
 

@@ -42,7 +42,7 @@ _TURN = 0x70726F76
 
 
 def libpq_arguments(uri: str) -> dict[str, Any]:
-    """psycopg2's keywords for a SQLAlchemy URI without a password, as SQLAlchemy itself would connect with it."""
+    """Return psycopg2's keywords for a SQLAlchemy URI without a password, as SQLAlchemy would use them."""
     from sqlalchemy.engine import make_url
 
     url = make_url(uri)
@@ -51,9 +51,10 @@ def libpq_arguments(uri: str) -> dict[str, Any]:
 
 
 def connect(uri: str, password: str, deadline: float, wait_for: Callable[[str], bool] = lambda _: False, whose: str = OURS) -> Any:
-    """An autocommitting connection; Fault at the deadline, or at once for an error that time does not mend.
+    """Open an autocommitting connection.
 
-    `whose` says what to do about a wrong password.
+    Raise Fault at the deadline (seconds), or at once for an error that time does not fix. `whose` says what
+    to do about a wrong password.
     """
     arguments = libpq_arguments(uri)
     named = f"{arguments.get('user', '')} in {arguments.get('dbname', '')} at {arguments.get('host', '')}"
@@ -80,16 +81,17 @@ def connect(uri: str, password: str, deadline: float, wait_for: Callable[[str], 
 
 
 def query(connection: Any, text: Any, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The rows of the statement; none when it gives none."""
+    """Run the statement; return its rows, [] when it gives none."""
     with connection.cursor() as cursor:
         cursor.execute(text, values)
         return list(cursor.fetchall()) if cursor.description else []
 
 
 def wait_for_turn(connection: Any, deadline: float) -> None:
-    """No other bootstrap works on these stores until the connection is closed; Fault when one still does at the deadline.
+    """Wait for any other bootstrap on these stores, and keep others out until the connection is closed.
 
-    A `provision up` that was killed leaves its bootstrap at work, and the next `up` starts another.
+    Raise Fault when another one is still at work at the deadline. A `provision up` that was killed leaves its
+    bootstrap at work, and the next `up` starts another.
     """
     # A transaction keeps its session, also behind a pooler; a lock of the session would stay with whoever comes next.
     connection.autocommit = False

@@ -30,7 +30,11 @@ AUTH = Schema("login", "server/auth/db/migrations/versions", "alembic_version_au
 
 
 def head(schema: Schema) -> str:
-    """The revision that the installed MLflow expects, read from its migration files: importing MLflow takes seconds."""
+    """Return the revision that the installed MLflow expects.
+
+    Read it from MLflow's migration files: importing MLflow takes seconds. Raise Fault when MLflow is not
+    installed, or its migrations do not have one head.
+    """
     spec = find_spec("mlflow")
     if spec is None or not spec.origin:
         raise Fault("mlflow is not installed here")
@@ -48,7 +52,10 @@ def head(schema: Schema) -> str:
 
 
 def current(connection: Any, schema: Schema) -> str | None:
-    """The revision of the database; None when it has no such schema yet."""
+    """Return the revision of the database, None when it has no such schema yet.
+
+    Raise Fault when it has tables of MLflow but no revision.
+    """
     tables = {row[0] for row in query(connection, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")}
     if schema.version_table in tables:
         rows = query(connection, f"SELECT version_num FROM {schema.version_table}")  # noqa: S608
@@ -60,7 +67,7 @@ def current(connection: Any, schema: Schema) -> str | None:
 
 
 def verify(schema: Schema, found: str, expected: str) -> None:
-    """Fault when the database is of another MLflow than the installed one; nothing is migrated here."""
+    """Raise Fault when the database is of another MLflow than the installed one; migrate nothing."""
     if found != expected:
         raise Fault(
             f"the {schema.name} database has schema revision {found}, this MLflow expects {expected}: it was made by "

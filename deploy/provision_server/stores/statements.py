@@ -43,7 +43,10 @@ _PLACE = "provision_place"
 
 
 def bounded_statements(places: int) -> None:
-    """No engine of this process and its forks runs a larger statement, and so many large ones are run at a time."""
+    """Refuse larger statements in every engine of this process and its forks.
+
+    Run so many large ones at a time.
+    """
     from sqlalchemy import Engine, event
 
     bounds = Bounds(places)
@@ -53,7 +56,10 @@ def bounded_statements(places: int) -> None:
 
 
 def bounded_pages(flask: Any) -> None:
-    """The Flask application makes no larger page of a search; after its own check of a login, or strangers would take turns too."""
+    """Have the Flask application refuse larger pages of a search.
+
+    Call this after it has its own check of a login, or unauthenticated clients would take turns too.
+    """
     pages = _Pages()
     flask.before_request(pages.begin)
     flask.teardown_request(pages.end)
@@ -67,7 +73,10 @@ def _error(message: str, code: str = "INVALID_PARAMETER_VALUE") -> Exception:
 
 
 def _turn(places: Locks, otherwise: str) -> contextlib.ExitStack:
-    """One of the places, until it is closed; the error that says `otherwise` when none got free."""
+    """Take one of the places until the result is closed.
+
+    Raise the error that says `otherwise` when none gets free.
+    """
     turn = contextlib.ExitStack()
     if not turn.enter_context(places.any(PATIENCE)):
         turn.close()
@@ -97,7 +106,7 @@ class Bounds:
         self._places = Locks(places)
 
     def before(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-        """A statement that joins too many tables is not run, and one that joins many waits for its turn."""
+        """Refuse a statement that joins too many tables; let one that joins many wait for its turn."""
         self._leave(connection)
         joins = len(_JOIN.findall(statement))
         if joins > MOST_JOINS:
@@ -106,14 +115,17 @@ class Bounds:
             connection.info[_PLACE] = _turn(self._places, "Others search with many conditions; try again."), time.monotonic()
 
     def after(self, connection: Any, *_: Any) -> None:
-        """The next one has its turn."""
+        """Let the next one have its turn, after a pause as long as this one took, at most PATIENCE / 2."""
         if connection.info.get(_PLACE):
             # As long again the place does nothing: others need the processor.
             time.sleep(min(PATIENCE / 2, time.monotonic() - connection.info[_PLACE][1]))
         self._leave(connection)
 
     def failed(self, context: Any) -> Exception | None:
-        """What to say of a statement that took too much, or has a value that is none of the database's; of none is its text said."""
+        """Return the error for a statement that took too much, or has a value that the database cannot take.
+
+        Return None for others, whose own error stays. Remove the statement's text from each error.
+        """
         if context.connection is not None:
             self._leave(context.connection)
         if error := context.sqlalchemy_exception:
@@ -138,7 +150,7 @@ class _Pages:
         self._large = Locks(1)
 
     def begin(self) -> Any:
-        """A page of too many results is refused, and one of many waits for its turn."""
+        """Refuse a page of too many results; let one of many wait for its turn."""
         from flask import g, request
         from mlflow.server.handlers import catch_mlflow_exception
 
@@ -155,7 +167,7 @@ class _Pages:
         return take_turn()
 
     def end(self, _: Any) -> None:
-        """The next one has its turn."""
+        """Hand the turn on to the next request."""
         from flask import g
 
         if turn := g.pop("provision_turn", None):
@@ -163,7 +175,7 @@ class _Pages:
 
 
 def _results_wanted(request: Any) -> int:
-    """How many results a search asks for in one page; 0 for all other calls."""
+    """Return how many results a search asks for in one page; 0 when it names none, and for other calls."""
     if "/search" not in request.path:
         return 0
     body = request.get_json(force=True, silent=True)

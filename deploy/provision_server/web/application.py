@@ -31,7 +31,10 @@ from provision_server.web.threads import Threaded
 
 
 def applications(settings: Settings, threads: int) -> tuple[Any, Any]:
-    """Flask's and FastAPI's application, both as ASGI applications ready to be forked; in each process so many threads do Flask's work."""
+    """Return Flask's and FastAPI's application, both as ASGI applications ready to be forked.
+
+    In each process so many threads do Flask's work.
+    """
     if settings.on_s3:
         _never_send_clients_to_the_store()
     refuse_locations_outside(Root(settings.artifacts, settings.login))
@@ -58,7 +61,10 @@ def applications(settings: Settings, threads: int) -> tuple[Any, Any]:
 
 
 def guarded(flask_app: Any, asgi: Any, threads: int, judge: Judge | None) -> tuple[Any, Any]:
-    """Both applications with nothing of theirs unguarded; the FastAPI application has Flask's for every path that is not its own."""
+    """Return both applications with nothing of theirs unguarded.
+
+    The FastAPI application has Flask's for every path that is not its own.
+    """
     flask = Threaded(flask_app, threads)
     # Flask reads a login in its own way, within the other application too.
     inner = _strict(flask, judge, gateway=False)
@@ -77,7 +83,7 @@ def _strict(application: Any, judge: Judge | None, *, gateway: bool) -> Any:
 
 
 def _close_connections() -> None:
-    """No connection is open at the fork, or two processes would talk over one."""
+    """Close every connection to a database before the fork, or two processes would talk over one."""
     from sqlalchemy import Engine
 
     for engine in [found for found in gc.get_objects() if isinstance(found, Engine)]:
@@ -119,7 +125,10 @@ def _never_send_clients_to_the_store() -> None:
 
 
 def wait_for_bootstrap(settings: Settings) -> None:
-    """Returns once the role can log in, experiment 0 is there, and with a login the admin; Fault at the deadline."""
+    """Wait until the role can log in, experiment 0 is there, and with a login the admin.
+
+    Raise Fault at the deadline.
+    """
     end = time.monotonic() + settings.deadline
     password = settings.secret("backend_store_password")
     questions = [(settings.backend_store, "experiments", "SELECT 1 FROM experiments WHERE experiment_id = 0")]
@@ -133,7 +142,10 @@ def wait_for_bootstrap(settings: Settings) -> None:
 
 
 def _answered(uri: str, password: str, table: str, question: str, left: float) -> bool:
-    """Whether the table is there, and its question has a row; until bootstrap has made the role and the database, refusals are passing."""
+    """Return whether the table is there, and its question has a row.
+
+    Wait through refusals until bootstrap has made the role and the database.
+    """
     import psycopg2
 
     unready = ("password authentication failed", "does not exist")

@@ -30,20 +30,21 @@ _ELSEWHERE = mlflow_error(
 
 
 def is_owned(path: str) -> bool:
-    """Whether what the path names belongs to one run, model or trace."""
+    """Return whether what the path names belongs to one run, model or trace."""
     return bool(_OWNED.fullmatch(posixpath.normpath(path)))
 
 
 def is_of_experiment(path: str) -> bool:
-    """Whether the path plainly lies in one experiment's folder, by which permissions go."""
+    """Return whether the path plainly lies in one experiment's folder, by which permissions go."""
     folders = path.split("/")
     return folders[0].isascii() and folders[0].isdecimal() and "." not in folders
 
 
 def refuse_wide_paths(flask: Any, asgi: Any, *, login: bool) -> Any:
-    """The FastAPI application whose artifact routes, as the Flask application's from here on, take only paths that have an owner.
+    """Have the artifact routes of both applications refuse wide paths; return the new FastAPI application.
 
-    Nothing is deleted but what is one run's, model's or trace's; with a login, each path is of an experiment, whose permission counts.
+    Nothing is deleted but what is one run's, model's or trace's; with a login, each path but an admin's is of
+    an experiment, whose permission counts.
     """
     flask.before_request(lambda: _refused_by_flask(login=login))
     return _Native(asgi) if login else asgi
@@ -87,7 +88,7 @@ class _Native:
 
 
 def _decoded(path: str) -> str | None:
-    """The path as MLflow decodes it, None where it refuses it."""
+    """Return the path as MLflow decodes it, None where MLflow refuses it, "" where it leads nowhere."""
     from mlflow.exceptions import MlflowException
     from mlflow.utils.uri import validate_path_is_safe
 

@@ -59,7 +59,10 @@ def _too_much(message: str) -> Refused:
 
 
 def check_values(body: bytes) -> None:
-    """Refused when the body, as JSON, has too many values; commas and brackets in its texts are none."""
+    """Raise Refused when the body, as JSON, has too many values.
+
+    Commas and brackets in its texts do not count.
+    """
     if _marks(body) > MOST_VALUES and _marks_between_texts(body) > MOST_VALUES:
         raise _too_much(_TOO_MANY)
 
@@ -80,7 +83,10 @@ def _marks_between_texts(body: bytes) -> int:
 
 
 def check_spans(body: bytes, *, json_coded: bool) -> None:
-    """Refused when the body has too many spans, or its spans too much in them; NotOpenTelemetry when it is broken."""
+    """Raise Refused when the body has too many spans, or its spans too much in them.
+
+    Raise NotOpenTelemetry when it is broken.
+    """
     if json_coded:
         check_values(body)
         spans, messages = count_in_json(body), 0
@@ -91,7 +97,10 @@ def check_spans(body: bytes, *, json_coded: bool) -> None:
 
 
 def unpacked(body: bytes, coding: str) -> bytes:
-    """The body without its content coding, gzip or deflate; Refused when it is larger than allowed, zlib.error when it is broken."""
+    """Return the body without its content coding, gzip or deflate.
+
+    Raise Refused when it is larger than allowed, zlib.error when it is broken.
+    """
     for window in _WINDOWS[coding]:
         with contextlib.suppress(zlib.error):
             return _inflated(body, window)
@@ -117,7 +126,10 @@ def _inflated(body: bytes, window: int) -> bytes:
 
 
 def bounded(application: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    """The ASGI application that is handed no larger body, and traces unpacked; what is under way for one client is bounded too."""
+    """Return the ASGI application, wrapped so that it is handed no larger body, and traces unpacked.
+
+    What is under way for one client is bounded too.
+    """
     shares = Shares()
     one_checked = asyncio.Lock()
 
@@ -161,7 +173,10 @@ class _Sending:
         self._is_refused = False
 
     async def send(self, message: Message) -> None:
-        """The message is sent; the start with the first of the body, which may be all of it. An answer without a length is a stream."""
+        """Send the message; the start with the first of the body, which may be all of it.
+
+        An answer without a length is a stream, whose start is not held back.
+        """
         if message["type"] == "http.response.start" and header_values(message, "Content-Length"):
             self._start = message
         elif self._start:
@@ -179,7 +194,7 @@ class _Sending:
 
 
 def _in_pieces(receive: Receive) -> Receive:
-    """Messages with a whole piece of the body each, as MLflow hands each to a thread of its own."""
+    """Join messages to whole pieces of the body, as MLflow hands each to a thread of its own."""
 
     async def receiving() -> Message:
         message = await receive()
@@ -204,7 +219,7 @@ def _is_traces(scope: Message) -> bool:
 
 
 async def _received(scope: Message, receive: Receive, share: Share) -> bytes:
-    """The whole body; Refused when it is too large, or the client has too much under way."""
+    """Return the whole body; raise Refused when it is too large, or the client has too much under way."""
     if any(value.isdecimal() and int(value) > MOST for value in header_values(scope, "Content-Length")):
         raise _too_much(_TOO_LARGE)
     is_stranger = scope.get(USER) == ""
@@ -220,7 +235,7 @@ async def _received(scope: Message, receive: Receive, share: Share) -> bytes:
 
 
 def _checked(scope: Message, body: bytes) -> tuple[Message, bytes]:
-    """The request as it is handed on; Refused when it may not be."""
+    """Return the request as it is handed on; raise Refused when it may not be."""
     if not _is_traces(scope):
         if not _UPLOAD_BY_PAGE.fullmatch(scope["path"]):
             check_values(body)
@@ -239,7 +254,7 @@ def _checked(scope: Message, body: bytes) -> tuple[Message, bytes]:
 
 
 def _first(body: bytes, receive: Receive) -> Receive:
-    """The body in one message, then whatever the client does."""
+    """Return a receiver that gives the body in one message, then whatever the client does."""
     left = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receiving() -> Message:

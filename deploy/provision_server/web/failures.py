@@ -40,7 +40,7 @@ _STATUSES = {"FEATURE_DISABLED": 501, "INVALID_STATE": 409}
 
 
 def explain_failures(flask: Any, asgi: Any) -> None:
-    """Both applications say what is wrong with a request, where MLflow would say that it has an error of its own."""
+    """Have both applications say what is wrong with a request where MLflow would report its own error."""
     from mlflow.exceptions import ERROR_CODE_TO_HTTP_STATUS, MlflowException
     from werkzeug.exceptions import InternalServerError
 
@@ -67,7 +67,7 @@ def answer(error: BaseException | None) -> Refusal:
 
 
 def is_of_value(error: BaseException) -> bool:
-    """Whether this is what Python, or protobuf, raises at a value of the wrong type or form."""
+    """Return whether this is what Python, or protobuf, raises at a value of the wrong type or form."""
     from google.protobuf.json_format import Error as NoMessage
 
     wrong = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, SystemError, TypeError, ValueError, NoMessage)

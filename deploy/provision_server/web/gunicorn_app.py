@@ -24,7 +24,7 @@ DIRECTORY = "server-"
 
 
 def serve(settings: Settings) -> None:
-    """Runs the server until it is told to end; Fault when it cannot start."""
+    """Run the server until it is told to end; raise Fault when it cannot start."""
     own = own_directory(Path(os.environ.get("PROVISION_TMP") or tempfile.gettempdir()))
     tempfile.tempdir = os.environ["TMPDIR"] = str(own)
     if not settings.on_s3:
@@ -59,7 +59,7 @@ def serve(settings: Settings) -> None:
 
 
 def _max_connections(settings: Settings) -> int:
-    """The connections that this server may open."""
+    """Return the number of connections that this server may open."""
     from provision_server.stores.postgres import connect, query
 
     connection = connect(settings.backend_store, settings.secret("backend_store_password"), settings.deadline)
@@ -72,7 +72,7 @@ def _max_connections(settings: Settings) -> int:
 
 
 def _options(settings: Settings, size: Sizing) -> dict[str, Any]:
-    """gunicorn's settings."""
+    """Return gunicorn's settings."""
     return {
         "bind": [settings.listen, settings.listen_asgi],
         "workers": size.workers + 1,
@@ -97,7 +97,10 @@ def _options(settings: Settings, size: Sizing) -> dict[str, Any]:
 
 
 def export_environment(settings: Settings) -> None:
-    """What MLflow reads from its environment only; its `_MLFLOW_*` names are private to the pinned version."""
+    """Set what MLflow reads from its environment only.
+
+    Its `_MLFLOW_*` names are private to the pinned version.
+    """
     os.environ.update(
         {
             "PGOPTIONS": OPTIONS,
@@ -126,7 +129,7 @@ def export_environment(settings: Settings) -> None:
 
 
 def start_jobs(settings: Settings, server: int) -> None:
-    """MLflow's job runner as a child of the server, with which it ends."""
+    """Start MLflow's job runner as a child of the server, with which it ends."""
     from mlflow.server.jobs.utils import _launch_job_execution_runner
 
     uri = settings.jobs_uri
@@ -136,7 +139,10 @@ def start_jobs(settings: Settings, server: int) -> None:
 
 
 def allow_files() -> None:
-    """This process and its workers may have as many open files as they are let, within reason: each connection is one."""
+    """Let this process and its workers open as many files as the system allows, within reason.
+
+    Each connection is one.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -149,7 +155,10 @@ def _check_directory(path: str) -> None:
 
 
 def _auth_file(settings: Settings) -> str:
-    """MLflow's login settings as the file it reads; it holds no secret, since libpq has the password from the environment."""
+    """Write MLflow's login settings to a file for it to read; return the path.
+
+    The file holds no secret, since libpq has the password from the environment.
+    """
     lines = {
         "default_permission": settings.default_permission,
         "database_uri": settings.auth_store,
@@ -165,10 +174,10 @@ def _auth_file(settings: Settings) -> str:
 
 
 def own_directory(folder: Path) -> Path:
-    """A new directory in the folder for this server's half transferred artifacts; those of servers that have ended are removed.
+    """Make a directory in the folder for this server's half transferred artifacts; return it.
 
-    Another server may run, which this one takes the place of: a lock on the directory, which ends with the last process of its server,
-    says whose is in use.
+    Remove those of servers that have ended. Another server may run, which this one takes the place of: a lock
+    on the directory, which ends with the last process of its server, says whose is in use.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     for left in folder.glob(f"{DIRECTORY}*"):

@@ -27,7 +27,10 @@ _PR_SET_PDEATHSIG = 1
 
 
 def launch(arguments: list[str]) -> None:
-    """The service's process in this one's place; exits with one line on stderr when it cannot be."""
+    """Run the service in this process's place, or as its child where it is given sockets.
+
+    Exit with one line on stderr when it cannot be run.
+    """
     name, *other = arguments
     parent = os.getppid()
     try:
@@ -51,7 +54,11 @@ def launch(arguments: list[str]) -> None:
 
 
 def serve(name: str, service: dict[str, Any], argv: list[str], environment: dict[str, str]) -> int:
-    """The exit code of the program, which is given sockets that listen; it cannot outlive this process, which has its port."""
+    """Run the program with sockets that listen; return its exit code.
+
+    On Linux it cannot outlive this process, which has its port. Exit with one line on stderr when the sockets
+    cannot be made.
+    """
     run, parent = Path(environment["PROVISION_RUN"]), os.getpid()
     taken = run / f"{name}.taken"
     former = os.environ.pop(FORMER, "")
@@ -75,9 +82,9 @@ def serve(name: str, service: dict[str, Any], argv: list[str], environment: dict
 
 
 def renew(name: str, program: Program) -> None:
-    """This process as the rendered files have it now, with its sockets and its program; returns when that cannot be.
+    """Start this process anew as the rendered files have it now, with its sockets and its program.
 
-    The program stays its child, and is ended when the new one is ready.
+    Return when that cannot be. The program stays its child, and is ended when the new one is ready.
     """
     try:
         path = json.loads(SERVICES.read_text(encoding="utf-8"))[name]["environment"]["PATH"]
@@ -87,14 +94,17 @@ def renew(name: str, program: Program) -> None:
 
 
 def command(service: dict[str, Any], run: str, other: list[str]) -> tuple[list[str], dict[str, str]]:
-    """The command line and the whole environment, with the real directory of sockets."""
+    """Return the command line and the whole environment, with the real directory of sockets."""
     argv = other or [part.replace(RUN, run) for part in service["argv"]]
     environment = {key: value.replace(RUN, run) for key, value in service["environment"].items()}
     return argv, {**environment, "PROVISION_RUN": run}
 
 
 def end_with_parent(signal_name: str, parent: int) -> None:
-    """Linux ends this process with that signal when its parent ends: what is started anew must not find it running."""
+    """Have Linux end this process with that signal when its parent ends.
+
+    What is started anew must not find it running.
+    """
     if not sys.platform.startswith("linux"):
         return
     libc = ctypes.CDLL(None, use_errno=True)
@@ -105,7 +115,7 @@ def end_with_parent(signal_name: str, parent: int) -> None:
 
 
 def write_to(log: str) -> None:
-    """Standard output and error go to that file, which holds this run only."""
+    """Send standard output and error to that file, which holds this run only."""
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
@@ -113,7 +123,10 @@ def write_to(log: str) -> None:
 
 
 def remember_start(path: Path) -> None:
-    """One line `TIME PID START` a start, the last ten: tells a service that restarts over and over, and what was left over."""
+    """Write one line `TIME PID START` for this start, and keep the last ten.
+
+    They tell of a service that restarts over and over, and of what was left over.
+    """
     try:
         lines = path.read_text().splitlines()[-(STARTS_KEPT - 1) :] if path.exists() else []
         new = path.with_suffix(".starts.new")
@@ -125,7 +138,7 @@ def remember_start(path: Path) -> None:
 
 
 def started() -> str:
-    """When this process started, in the kernel's ticks since boot; "-" where that is not to be had so cheaply."""
+    """Return when this process started, in the kernel's ticks since boot; "-" on systems without /proc."""
     try:
         stat = Path("/proc/self/stat").read_text()
     except OSError:

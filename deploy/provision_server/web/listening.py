@@ -54,7 +54,7 @@ class Program:
         self._process = process
 
     def has_ended(self) -> bool:
-        """Whether it has ended; then `code` is its exit code."""
+        """Return whether the program has ended; then `code` is its exit code."""
         if not self._ended:
             try:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -127,7 +127,10 @@ class Listener:
         return program.code
 
     def _take_over(self, program: Program, former: Program, start: Starter) -> Program:
-        """The program that serves from now on: the new one when it is ready, with the former one ended, else the former one."""
+        """Return the program that serves from now on.
+
+        That is the new one when it is ready, with the former one ended, else the former one.
+        """
         end, is_ready = time.monotonic() + READY_SECONDS, False
         while not (is_ready and former.has_ended()):
             received = signal.sigtimedwait(_SIGNALS, _PAUSE)
@@ -151,7 +154,7 @@ class Listener:
         return program
 
     def _end(self, *programs: Program) -> None:
-        """Every program has ended; the kernel would kill one with this process."""
+        """End every program, and wait for it; the kernel would kill one with this process."""
         self._told = True
         for program in programs:
             program.signal(signal.SIGTERM)
@@ -170,7 +173,10 @@ class Listener:
                     one.shutdown(socket.SHUT_RDWR)
 
     def _refuse_until_it_listens(self) -> None:
-        """New Unix sockets in place of those that listen: the front door shall ask again, and say after a while that nobody is there."""
+        """Put new Unix sockets in place of those that listen.
+
+        The proxy then asks again, and says after a while that nobody is there.
+        """
         for place, address in enumerate(self._addresses):
             if isinstance(address, str):
                 self._sockets[place].close()
@@ -184,7 +190,10 @@ class Starter:
     def __init__(
         self, argv: Sequence[str], environment: dict[str, str], prepare: Callable[[], None], notes: Path, grace_seconds: float
     ) -> None:
-        """`prepare` runs in the program's process before it starts; `notes` is a path that suffixes are added to."""
+        """Make the socket on which the program says that it is ready.
+
+        `prepare` runs in the program's process before it starts; `notes` is a path to add suffixes to.
+        """
         self.grace_seconds = grace_seconds
         self._argv = argv
         self._prepare = prepare
@@ -210,7 +219,7 @@ class Starter:
         return Program(process.pid, process)
 
     def is_ready(self) -> bool:
-        """Whether it has said so since it was asked last."""
+        """Return whether the program has said that it is ready since this was asked last."""
         said = b""
         with contextlib.suppress(BlockingIOError):
             while True:
@@ -223,7 +232,7 @@ class Starter:
 
 
 def bind(address: Address) -> socket.socket:
-    """A socket of that address; on TCP it listens, and shares the port with nobody."""
+    """Make a socket of that address; on TCP it listens, and shares the port with nobody."""
     if isinstance(address, str):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(address)

@@ -33,7 +33,7 @@ class _Files(StaticFiles):
         await (response or self._application)(scope, receive, send)
 
     async def _response(self, scope: Any) -> Response | None:
-        """The file as the request's Accept-Encoding has it, None when the path is none of a file."""
+        """Return the file as the request's Accept-Encoding has it, None when no file has that path."""
         path = scope["path"]
         if not path.startswith(f"{PAGE_FILES}/"):
             return None
@@ -57,6 +57,9 @@ class _Files(StaticFiles):
 
 
 def serve_files(application: Any, directory: str, rest: Any) -> None:
-    """What the FastAPI application has no route for is a file of the page, or for `rest`, which is Flask's application."""
+    """Have the FastAPI application serve the page's files where it has no route, and `rest` all else.
+
+    `rest` is Flask's application.
+    """
     (flask,) = (route for route in application.router.routes if isinstance(route, Mount) and not route.path)
     flask.app = _Files(rest, directory)

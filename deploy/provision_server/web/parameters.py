@@ -19,7 +19,7 @@ _NO_JSON = "The body of a DELETE is JSON, and says so: Content-Type: application
 
 
 def refuse_two_readings(flask: Any) -> None:
-    """The Flask application refuses a request that its login and its handlers would read each in its way."""
+    """Have the Flask application refuse a request that its login and its handlers would read differently."""
     flask.before_request(_refused)
 
 
@@ -31,7 +31,7 @@ def _refused() -> Any:
 
 
 def _fault(request: Any) -> str:
-    """What is read in two ways, "" when nothing is."""
+    """Return what is read in two ways, "" when nothing is."""
     # Of path and query the login takes the query, and the handler the path.
     twice = [name for name, value in (request.view_args or {}).items() if set(request.args.getlist(name)) - {str(value)}]
     if twice:
@@ -46,7 +46,7 @@ def _fault(request: Any) -> str:
 
 
 def names_two_runs(parameters: object) -> bool:
-    """Whether the parameters' names for a run do not all have the same value."""
+    """Return whether the parameters' names for a run do not all have the same value."""
     if not isinstance(parameters, Mapping):
         return False
     named = [parameters[name] for name in _RUN if name in parameters]

@@ -24,7 +24,10 @@ BYTES_A_SECOND = 10_000
 
 
 def drained(application: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    """The same ASGI application; of what it left, so much is taken as comes without a pause, within a limit."""
+    """Return the ASGI application, wrapped so that the rest of a body is taken before its answer goes out.
+
+    So much is taken as comes without a pause, within a limit.
+    """
 
     async def answer(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -60,12 +63,12 @@ class _Body:
         self._one = asyncio.Lock()
 
     async def receive(self) -> Message:
-        """The next message."""
+        """Return the next message."""
         async with self._one:
             return await self._take()
 
     async def drain(self, most: int) -> None:
-        """What the application left of it is taken and forgotten, so many bytes at most."""
+        """Read and discard what the application left of it, so many bytes at most."""
         left = most
         with contextlib.suppress(asyncio.TimeoutError):
             while not self._ended and left > 0:

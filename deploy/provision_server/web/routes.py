@@ -14,7 +14,7 @@ PAGE_FILES = "/static-files"
 
 
 def asgi_paths(application: Any) -> list[str]:
-    """The fewest matchers that cover every route of its own that the FastAPI application has, and the page's files."""
+    """Return the fewest matchers that cover the FastAPI application's own routes, and the page's files."""
     from fastapi.routing import iter_route_contexts
     from starlette.routing import Mount
 
@@ -23,7 +23,10 @@ def asgi_paths(application: Any) -> list[str]:
 
 
 def _matcher(path: str) -> str:
-    """What stands before the first parameter, and all below it: what matches too much is handed on to Flask anyway."""
+    """Return a matcher of what stands before the first parameter, and all below it.
+
+    What it matches too much is handed on to Flask anyway.
+    """
     fixed, parameter, _ = path.partition("{")
     return f"{fixed[: fixed.rindex('/')]}/*" if parameter else fixed
 

@@ -27,7 +27,7 @@ _BUSY = mlflow_error(503, "TEMPORARILY_UNAVAILABLE", "Too much of yours is under
 
 
 def client_of(scope: Message) -> str:
-    """Who asks: a login that counts, else an address."""
+    """Return who asks: a valid login, else an address."""
     return scope.get(USER) or network("".join(header_values(scope, ADDRESS)))
 
 
@@ -41,24 +41,25 @@ class Shares:
         self._to_come: defaultdict[str, dict[asyncio.Task[None], None]] = defaultdict(dict)
 
     def has_room(self, client: str, size: int) -> bool:
-        """Whether so many bytes more are within what the client may have, and within what all may."""
+        """Return whether so many bytes more are within what the client may have, and within what all may."""
         return self._bytes[client] + size <= self._most_of_one and sum(self._bytes.values()) + size <= self._most
 
     def held(self, client: str) -> int:
-        """The client's bytes."""
+        """Return the number of the client's bytes."""
         return self._bytes[client]
 
     def add(self, client: str, size: int) -> None:
-        """So many bytes more are the client's, or less."""
+        """Add so many bytes to the client's; a negative number takes them away."""
         self._bytes[client] += size
         if not self._bytes[client]:
             del self._bytes[client]
 
     @contextlib.contextmanager
     def to_come(self, client: str) -> Iterator[None]:
-        """A body is waited for; where too many are, the one that has been for longest is no more: Refused is raised in its place.
+        """Run the block as one that waits for a body; where too many of a client do, end the longest wait.
 
-        So whoever sends at once is served, also beside many of the same address that do not.
+        Refused is raised in its place. So whoever sends at once is served, also beside many of the same
+        address that do not.
         """
         task, waiting = cast("asyncio.Task[None]", asyncio.current_task()), self._to_come[client]
         waiting[task] = None
@@ -88,7 +89,10 @@ class Share:
         self._size = self._counted = 0
 
     def take(self, size: int) -> None:
-        """So many bytes more; Refused, except that a client's only large request always has it, within limits of its own."""
+        """Take so many bytes more; raise Refused when there is no room for them.
+
+        A client's only large request always has room, within limits of its own.
+        """
         new = self._size + size
         more = (new if new > NOT_COUNTED else 0) - self._counted
         is_only = self._shares.held(self._client) == self._counted
@@ -99,6 +103,6 @@ class Share:
         self._shares.add(self._client, more)
 
     def end(self) -> None:
-        """The request holds nothing any more."""
+        """Give back everything that the request holds."""
         self._shares.add(self._client, -self._counted)
         self._size = self._counted = 0

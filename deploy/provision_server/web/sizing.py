@@ -35,7 +35,10 @@ class Sizing:
 
 
 def sizing(wanted: int | None, cores: float, memory_mb: float, max_connections: int) -> Sizing:
-    """The sizes for that many workers, or as many as cores and memory carry; never more connections than the database has."""
+    """Return the sizes for that many workers, or as many as cores and memory carry.
+
+    Plan no more connections than the database has, but two for each pool at least.
+    """
     by_memory = int((memory_mb - SHARED_MB) // WORKER_MB)
     by_connections = (max_connections - CONNECTIONS_KEPT_FREE) // (POOLS * LEAST_POOL) - 1
     workers = wanted or max(1, min(round(cores), by_memory, by_connections, MOST_WORKERS))
@@ -44,7 +47,7 @@ def sizing(wanted: int | None, cores: float, memory_mb: float, max_connections: 
 
 
 def read_line(path: str) -> str | None:
-    """The file's text; None when there is none."""
+    """Return the file's text; None when it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except OSError:
@@ -52,7 +55,7 @@ def read_line(path: str) -> str | None:
 
 
 def cores_here(read: Reader = read_line) -> float:
-    """Processor cores that this process may use: its affinity, and the quota of its container."""
+    """Return how many processor cores this process may use: its affinity, and the quota of its container."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota, period = None, None
     if text := read("/sys/fs/cgroup/cpu.max"):
@@ -65,7 +68,7 @@ def cores_here(read: Reader = read_line) -> float:
 
 
 def memory_here_mb(read: Reader = read_line) -> float:
-    """Memory in MB that this process may use: the machine's, or the limit of its container."""
+    """Return the memory in MiB that this process may use: the machine's, or the limit of its container."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = read("/sys/fs/cgroup/memory.max") or read("/sys/fs/cgroup/memory/memory.limit_in_bytes")
     return min(machine, int(limit) if limit and limit != "max" else machine) / MB

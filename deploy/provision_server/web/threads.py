@@ -81,7 +81,7 @@ class Threaded:
 
     @contextlib.asynccontextmanager
     async def _turn(self, scope: Message, body: bytes, left: _Left) -> AsyncIterator[None]:
-        """When it is this call's turn, where those like it have one; its client may leave meanwhile."""
+        """Hold this call's turn, where those like it have one; its client may leave meanwhile."""
         turns: list[AbstractAsyncContextManager[Any]] = [self._one_large] if len(body) > LARGE else []
         if SEARCHES.fullmatch(scope["path"]):
             turns.append(self._searches)
@@ -100,15 +100,15 @@ class _Left:
         self._message: asyncio.Future[Message] | None = None
 
     def listen(self) -> None:
-        """From here on it is heard."""
+        """Listen, from here on, for the client's leaving."""
         self._message = self._message or asyncio.ensure_future(self._receive())
 
     def is_known(self) -> bool:
-        """Whether it was heard to leave."""
+        """Return whether the client was heard to leave."""
         return self._message is not None and self._message.done()
 
     def forget(self) -> None:
-        """It is not heard any more."""
+        """Stop listening for the client's leaving."""
         if self._message:
             self._message.cancel()
 
@@ -122,7 +122,7 @@ async def _whole(receive: Receive) -> bytes:
 
 
 def environ(scope: Message, body: bytes) -> dict[str, Any]:
-    """What WSGI has of a request, by PEP 3333: texts are bytes read as Latin-1."""
+    """Return what WSGI has of a request, by PEP 3333: texts are bytes read as Latin-1."""
     server = scope.get("server") or ("localhost", None)
     found = {
         "REQUEST_METHOD": scope["method"],
@@ -170,13 +170,13 @@ class _Answer:
         self.ended = False
 
     def begin(self) -> bytes:
-        """The first piece of the body; status and headers are known then."""
+        """Return the first piece of the body; status and headers are known then."""
         self._body = self._application(self._environ, self._start)
         self._parts = chain(self._written, self._body)
         return self.next()
 
     def next(self) -> bytes:
-        """The next piece; the last one when `ended`."""
+        """Return the next piece; it is the last one when `ended`."""
         parts, size = [], 0
         for part in self._parts:
             parts.append(part)
@@ -188,7 +188,7 @@ class _Answer:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def close(self) -> None:
-        """Nothing more is wanted of it."""
+        """Close the answer, of which nothing more is wanted."""
         self.ended = True
         if close := getattr(self._body, "close", None):
             close()

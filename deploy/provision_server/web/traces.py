@@ -19,9 +19,10 @@ class NotOpenTelemetry(Exception):
 
 
 def count_in_protobuf(body: bytes, most: int) -> tuple[int, int]:
-    """Spans and messages of the body, more than `most` messages when it has so many, or too many fields.
+    """Return how many spans and messages the body has.
 
-    NotOpenTelemetry when it is broken.
+    Return more than `most` messages when it has so many, or too many fields. Raise NotOpenTelemetry when it
+    is broken.
     """
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -44,7 +45,7 @@ def count_in_protobuf(body: bytes, most: int) -> tuple[int, int]:
 
 
 def _skipped(body: bytes, at: int, end: int, wire: int) -> tuple[int, int]:
-    """Where the field's value starts, and where it ends."""
+    """Return where the field's value starts, and where it ends."""
     if wire == _VARINT:
         return at, _varint(body, at, end)[1]
     if wire == _LENGTH:
@@ -72,7 +73,7 @@ def _varint(body: bytes, at: int, end: int) -> tuple[int, int]:
 
 
 def count_in_json(body: bytes) -> int:
-    """Spans of the body; NotOpenTelemetry when it is broken."""
+    """Return how many spans the body has; raise NotOpenTelemetry when it is broken."""
     try:
         document = json.loads(body)
         scopes = [scope for resource in document.get("resourceSpans", []) for scope in resource.get("scopeSpans", [])]

@@ -94,7 +94,7 @@ class Server(BaseApplication):  # type: ignore[misc, unused-ignore]
         super().__init__()
 
     def load_config(self) -> None:
-        """gunicorn's settings: the caller's, and which worker does what."""
+        """Set gunicorn's settings: the caller's, and which worker does what."""
         for name, value in self._options.items():
             self.cfg.set(name, value)
         self.cfg.set("worker_class", self._worker_class())
@@ -103,7 +103,7 @@ class Server(BaseApplication):  # type: ignore[misc, unused-ignore]
         self.cfg.set("child_exit", self._forget_worker)
 
     def load(self) -> Any:
-        """The Flask application; asked for once, before the first fork."""
+        """Return the Flask application; gunicorn asks for it once, before the first fork."""
         # What is there now is never garbage: a collection would only copy the pages that the workers share.
         gc.collect()
         gc.freeze()
@@ -151,5 +151,5 @@ class Server(BaseApplication):  # type: ignore[misc, unused-ignore]
         shutil.rmtree(self._temporary_directory(worker), ignore_errors=True)
 
     def _temporary_directory(self, worker: Any) -> Path:
-        """The worker's own; the caller is gunicorn itself or a worker that has only begun."""
+        """Return the worker's own directory; the caller is gunicorn or a worker that has only begun."""
         return Path(tempfile.gettempdir(), f"worker-{worker.pid}")

@@ -34,10 +34,13 @@ class Changes:
         self._reporter = reporter
 
     def carry_out(self, plan: Plan) -> None:
-        """Every step done; CommandFailed or Unhealthy for the first that could not be.
+        """Carry out every step but reloads.
 
-        Compose (2.26 at least) makes a service anew when one changed that it depends on: the front door would be closed for each change
-        of the server behind it. So each service is changed alone, in start order, where the front door runs already.
+        Raise CommandFailed, PreflightError or Unhealthy for the first that fails.
+
+        Compose (2.26 at least) makes a service anew when one changed that it depends on: the proxy would be
+        closed for each change of the server behind it. So each service is changed alone, in start order,
+        where the proxy runs already.
         """
         observed = cli.parse_containers(self._engine.containers())
         named = {step.subject for step in plan.steps if step.verb not in {"reload", "remove"}}
@@ -75,7 +78,7 @@ class Changes:
         self._engine.stream(cli.only_pulls(self._reporter.line), "up", "-d", "--no-build", *arguments)
 
     def _run_once(self, name: str) -> None:
-        """The service has ended well."""
+        """Run the one-shot service to its end; raise CommandFailed unless its exit code is 0."""
         self._up("--no-deps", name)
         for container in cli.containers_of(self._engine.containers(), name):
             code = self._engine.docker("wait", container, timeout=ONCE_DEADLINE).text
@@ -83,18 +86,22 @@ class Changes:
                 raise CommandFailed(f"{name} ended with exit code {code}", where=f"service {name}")
 
     def _hold(self, stores: set[str]) -> None:
-        """The server ended while its stores change; the front door holds calls."""
+        """Stop the server while its stores change; the proxy holds calls meanwhile."""
         tell_held_for_stores(stores, self._reporter)
         self._engine.compose("stop", SERVER, timeout=300)
 
     def _may_take_over(self) -> bool:
-        """Whether two servers can run side by side for a while; why not is told."""
+        """Return whether two servers can run side by side for a while; if not, report why."""
         free = available_mb(self._host.get(Path(MEMINFO)))
         needed = min(NEW_SERVER_MB, megabytes(self._stack.service(SERVER).memory))
         return may_run_twice(self._stack, free, self._reporter, needed)
 
     def _take_over(self) -> None:
-        """Another server is ready before the ones that run are ended, none of which loses a call."""
+        """Start another server, and end the ones that run once it is ready, so that none loses a call.
+
+        Where another cannot be started beside them, report why and replace them; the proxy then holds calls.
+        Raise NotTakenOver when the new one does not get ready.
+        """
         before = cli.containers_of(self._engine.containers(), SERVER)
         try:
             self._up("--no-deps", "--no-recreate", "--scale", f"{SERVER}={len(before) + 1}", SERVER)
@@ -121,12 +128,15 @@ class Changes:
                     self._engine.docker("rm", "--force", container)
 
     def _remove(self, container: str) -> None:
-        """The container is ended with the time that its service has, and gone; its volumes stay."""
+        """Stop the container within its service's grace time and remove it; keep its volumes."""
         self._engine.docker("stop", container, timeout=300)
         self._engine.docker("rm", "--force", container)
 
     def _wait_until_ready(self, container: str) -> None:
-        """Both applications answer; NotTakenOver when the server gives up, or at the deadline."""
+        """Wait until both applications answer.
+
+        Raise NotTakenOver when the server gives up, or at the deadline.
+        """
         end = time.monotonic() + READY_DEADLINE
         while not self._is_ready(container):
             usage = inspect(self._engine, [container])[container]

@@ -32,14 +32,20 @@ _ROW = "\t".join(
 
 
 def compose(project: str, *arguments: str, files: Sequence[str] = (), progress: str = "") -> list[str]:
-    """The argv of `docker compose` on that project; `files` in place of the directory's own (`-` is standard input)."""
+    """Return the argv of `docker compose` on that project.
+
+    `files` stand in place of the directory's own (`-` is standard input).
+    """
     named = [part for file in files for part in ("-f", file)]
     shown = ["--progress", progress] if progress else []
     return ["docker", "compose", *shown, "-p", project, *named, *arguments]
 
 
 def only_pulls(show: Callable[[str], None]) -> Callable[[str], None]:
-    """Of what `up` says, only the images that it fetches, each line once: the rest is shown as our own steps."""
+    """Return a function that shows, of what `up` says, only the images that it fetches, each line once.
+
+    The rest is shown as our own steps.
+    """
     seen: set[str] = set()
 
     def line(text: str) -> None:
@@ -51,24 +57,24 @@ def only_pulls(show: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def list_containers(project: str) -> list[str]:
-    """The argv that lists every container of the project, a row each for `parse_containers`."""
+    """Return the argv that lists every container of the project, a row each for `parse_containers`."""
     return ["docker", "ps", "-a", "--no-trunc", "--filter", f"label=com.docker.compose.project={project}", "--format", _ROW]
 
 
 def try_server_image(image: str) -> list[str]:
-    """The argv that succeeds when the image has what a server image of ours has."""
+    """Return the argv that succeeds when the image has what a server image of ours has."""
     program = ["-c", "import importlib.util; assert all(map(importlib.util.find_spec, ('mlflow', 'provision_server')))"]
     isolated = ["--network", "none", "--read-only", "--cap-drop", "ALL"]
     return ["docker", "run", "--rm", *isolated, "--entrypoint", "/opt/venv/bin/python", image, *program]
 
 
 def list_volumes(project: str) -> list[str]:
-    """The argv that lists the project's volumes."""
+    """Return the argv that lists the project's volumes."""
     return ["docker", "volume", "ls", "-q", "--filter", f"label=com.docker.compose.project={project}"]
 
 
 def parse_containers(text: str) -> dict[str, ObservedService]:
-    """The project's services by name, from the rows of `list_containers`."""
+    """Return the project's services by name, from the rows of `list_containers`."""
     found: dict[str, ObservedService] = {}
     for identifier, state, status, name, fingerprint, _ in _services(text):
         seen = ObservedService(name, _state(state, status), fingerprint, status, identifier)
@@ -81,21 +87,21 @@ def parse_containers(text: str) -> dict[str, ObservedService]:
 
 
 def containers_of(text: str, service: str) -> list[str]:
-    """The identifiers of the service's containers, from the rows of `list_containers`."""
+    """Return the identifiers of the service's containers, from the rows of `list_containers`."""
     return [identifier for identifier, _, _, name, _, _ in _services(text) if name == service]
 
 
 def state_of(text: str, container: str) -> State:
-    """The state of one container, from the rows of `list_containers`."""
+    """Return the state of one container, from the rows of `list_containers`; "absent" where it has none."""
     found = [_state(state, status) for identifier, state, status, *_ in _services(text) if identifier == container]
     return found[0] if found else "absent"
 
 
 def half_made(text: str, project: str, stack: Stack) -> dict[str, str]:
-    """The services that lack a network of theirs, and which, from the rows of `list_containers`.
+    """Return the services that lack one of their networks, and which, from the rows of `list_containers`.
 
-    With an engine before 25, Compose makes a container with one network and connects it to the others afterwards. Killed in between it
-    leaves one that Compose (5.6 at least) starts as it is from then on.
+    With an engine before 25, Compose makes a container with one network and connects it to the others
+    afterwards. Killed in between it leaves one that Compose (5.6 at least) starts as it is from then on.
     """
     lacking = {}
     wanted = {service.name: service.networks for service in stack.services}
@@ -106,7 +112,10 @@ def half_made(text: str, project: str, stack: Stack) -> dict[str, str]:
 
 
 def _services(text: str) -> Iterator[tuple[str, str, str, str, str, str]]:
-    """Identifier, state, status, name, fingerprint and networks of each service, without what `docker compose run` made."""
+    """Yield identifier, state, status, name, fingerprint and networks of each service's container.
+
+    Leave out what `docker compose run` made.
+    """
     for row in text.splitlines():
         identifier, state, status, name, fingerprint, one_off, networks = row.split("\t")
         if name and one_off != "True":
@@ -114,12 +123,12 @@ def _services(text: str) -> Iterator[tuple[str, str, str, str, str, str]]:
 
 
 def parse_hashes(text: str) -> dict[str, str]:
-    """Each service's configuration hash, from `docker compose config --hash '*'`."""
+    """Return each service's configuration hash, from `docker compose config --hash '*'`."""
     return dict(line.split() for line in text.splitlines() if line.strip())
 
 
 def explained(failure: CommandFailed, left_as: str = "nothing was changed", *, remote: bool = False) -> ProvisionError:
-    """Docker's failure as what the user has to mend; the failure itself when it is none of the known ones."""
+    """Return Docker's failure as what the user has to fix; the failure itself when it is not a known one."""
     other = _OR_EMBEDDED if remote else _OR_SHIP
     seen = failure.output or failure.why
     for line in seen.splitlines():
@@ -140,7 +149,10 @@ def explained(failure: CommandFailed, left_as: str = "nothing was changed", *, r
 
 
 def _image_in(line: str, argv: Sequence[str]) -> str:
-    """The image that could not be fetched: as the line names it, else the one that was asked for."""
+    """Return "the image NAME" for one that could not be fetched, as the line names it, else the one pulled.
+
+    Return "an image" where neither is known.
+    """
     found = re.search(_IMAGE, line)
     if found is None:
         return f"the image {argv[-1]}" if list(argv[:2]) == ["docker", "pull"] else "an image"
@@ -212,7 +224,7 @@ def build_step(line: str) -> str:
 
 
 def check_versions(engine: str, compose_version: str) -> None:
-    """Raises PreflightError when the engine or Compose is too old."""
+    """Raise PreflightError when the engine or Compose is too old."""
     for name, version, minimum, fix in (
         ("Docker engine", engine, MINIMUM_ENGINE, "update Docker"),
         ("Docker Compose", compose_version, MINIMUM_COMPOSE, "update the package docker-compose-plugin"),
@@ -223,13 +235,16 @@ def check_versions(engine: str, compose_version: str) -> None:
 
 
 def version_tuple(text: str) -> tuple[int, int]:
-    """Major and minor of `v2.29.1-desktop`."""
+    """Return major and minor of `v2.29.1-desktop`; (0, 0) where there are none."""
     found = re.search(r"(\d+)\.(\d+)", text)
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def refuse_remote(endpoint: str) -> None:
-    """Raises PreflightError when Docker's current endpoint is another machine: file secrets and mounts would not be there."""
+    """Raise PreflightError when Docker's current endpoint is another machine.
+
+    File secrets and mounts would not be there.
+    """
     if endpoint.startswith(("unix://", "npipe://", "/")) or not endpoint:
         return
     raise PreflightError(
@@ -241,7 +256,7 @@ def refuse_remote(endpoint: str) -> None:
 
 
 def refuse_snap(docker: Path | None, directory: Path) -> None:
-    """Raises PreflightError when Docker from snap cannot see the directory: it reads no hidden folder."""
+    """Raise PreflightError when Docker from snap cannot see the directory: it reads no hidden folder."""
     if docker is None or not str(docker).startswith("/snap/"):
         return
     hidden = [part for part in directory.parts if part.startswith(".") and part not in {".", ".."}]
@@ -255,7 +270,7 @@ def refuse_snap(docker: Path | None, directory: Path) -> None:
 
 
 def current_context(config: bytes | None) -> str:
-    """The context named in Docker's own config.json."""
+    """Return the context named in Docker's own config.json; "" where it names none."""
     try:
         return str(json.loads(config or b"{}").get("currentContext", ""))
     except (ValueError, AttributeError):

@@ -32,13 +32,13 @@ _HEADER = """\
 
 
 def image_references(images: ImageSettings) -> dict[str, str]:
-    """The reference of every image that we do not build, with the user's replacements and registry."""
+    """Return the reference of every image that we do not build, with the user's replacements and registry."""
     prefix = f"{images.registry.rstrip('/')}/" if images.registry else ""
     return {key: getattr(images, key) or f"{prefix}{default}" for key, default in DEFAULT_IMAGES.items()}
 
 
 def server_image(settings: Settings, image_files: Mapping[str, bytes]) -> str:
-    """The server image's reference: the user's, or a tag that changes with everything it is built from."""
+    """Return the server image's reference: the user's, or a tag that changes with all it is built from."""
     if settings.images.server:
         return settings.images.server
     recipe = hashlib.sha256()
@@ -49,7 +49,10 @@ def server_image(settings: Settings, image_files: Mapping[str, bytes]) -> str:
 
 
 def render_compose(stack: Stack, image_files: Mapping[str, bytes], mounted: Mapping[str, bytes]) -> str:
-    """The text of `docker-compose.yml`; `mounted` is what stands in files that the front door reads when it is made, and then no more."""
+    """Return the text of `docker-compose.yml`.
+
+    `mounted` is what stands in files that the proxy reads when its container is made, and then no more.
+    """
     images = image_references(stack.settings.images) | {"server": server_image(stack.settings, image_files)}
     volumes = sorted({volume.name for service in stack.services for volume in service.volumes})
     networks = sorted({network for service in stack.services for network in service.networks})
@@ -66,12 +69,12 @@ def render_compose(stack: Stack, image_files: Mapping[str, bytes], mounted: Mapp
 
 
 def render_env(project: str, port: int) -> str:
-    """The text of `.env`."""
+    """Return the text of `.env`."""
     return f"# Made by `provision`: what is this stack's own.\nCOMPOSE_PROJECT_NAME={project}\nPROVISION_PORT={port}\n"
 
 
 def port_in_env(content: bytes | None) -> int | None:
-    """The front door's port in a `.env` of ours; None where there is none."""
+    """Return the proxy's port in a `.env` of ours; None where there is none."""
     found = re.search(rb"^PROVISION_PORT=(\d{1,5})$", content or b"", re.MULTILINE)
     return int(found[1]) if found and 0 < int(found[1]) < 1 << 16 else None
 

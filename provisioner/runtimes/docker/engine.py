@@ -21,7 +21,7 @@ class Engine:
         self._host = host
 
     def run(self, argv: list[str], *, stdin: bytes = b"", timeout: float = 60, check: bool = True, in_directory: bool = True) -> Completed:
-        """The command run, in the stack's directory where that is there."""
+        """Run the command, in the stack's directory where that is there and unless told otherwise."""
         directory = self._place.directory
         cwd = directory if in_directory and self._host.has_directory(directory) else None
         try:
@@ -30,33 +30,36 @@ class Engine:
             raise self.explained(failure) from None
 
     def docker(self, *arguments: str, timeout: float = 60, check: bool = True) -> Completed:
-        """`docker ARGUMENTS`."""
+        """Run `docker ARGUMENTS`."""
         return self.run(["docker", *arguments], timeout=timeout, check=check)
 
     def compose(self, *arguments: str, timeout: float = 60, check: bool = True, in_directory: bool = True) -> Completed:
-        """`docker compose ARGUMENTS` on the stack's project."""
+        """Run `docker compose ARGUMENTS` on the stack's project."""
         return self.run(cli.compose(self._place.project, *arguments), timeout=timeout, check=check, in_directory=in_directory)
 
     def stream(self, on_line: Callable[[str], None], *arguments: str) -> None:
-        """A long `docker compose ARGUMENTS`, whose progress is read line by line."""
+        """Run a long `docker compose ARGUMENTS`; hand on its progress line by line."""
         argv = cli.compose(self._place.project, *arguments, progress="plain")
         self._host.stream(argv, on_line, cwd=self._place.directory, env=self._environment())
 
     def attach(self, *arguments: str) -> int:
-        """`docker compose ARGUMENTS` on this terminal; its exit code."""
+        """Run `docker compose ARGUMENTS` on this terminal; return its exit code."""
         argv = cli.compose(self._place.project, *arguments)
         return self._host.attach(argv, cwd=self._place.directory, env=self._environment())
 
     def containers(self) -> str:
-        """Every container of the stack's project, a row each for the functions of `cli.py`."""
+        """Return every container of the stack's project, a row each for the functions of `cli.py`."""
         return self.run(cli.list_containers(self._place.project), in_directory=False).text
 
     def explained(self, failure: CommandFailed, left_as: str = UNCHANGED) -> ProvisionError:
-        """The failure in words where it is a known one."""
+        """Return the failure in words where it is a known one, else the failure itself."""
         return cli.explained(failure, left_as, remote=bool(self._host.name))
 
     def endpoint(self) -> str:
-        """The engine's address, asked only when something points away from the default."""
+        """Return the engine's address; "" for the default.
+
+        The engine is asked only when something points away from the default.
+        """
         if host := os.environ.get("DOCKER_HOST"):
             return host
         config = Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker")) / "config.json"
@@ -65,6 +68,9 @@ class Engine:
         return ""
 
     def _environment(self) -> dict[str, str]:
-        """The user's environment without what would change a stack behind its settings."""
+        """Return the user's environment, without what would change a stack against its settings.
+
+        The stack's own port is added.
+        """
         kept = {key: value for key, value in self._host.environment().items() if not key.startswith(("COMPOSE_", "PROVISION_"))}
         return kept | {"PROVISION_PORT": str(self._place.port)}

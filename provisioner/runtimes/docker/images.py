@@ -21,27 +21,27 @@ _STEPS = 20
 
 
 def platform_of(machine: str) -> str:
-    """`linux/amd64` for `x86_64`."""
+    """Return Docker's name of the platform, as `linux/amd64` for `x86_64`."""
     return f"linux/{_PROCESSORS.get(machine, machine)}"
 
 
 def inspect(reference: str) -> list[str]:
-    """The argv that prints an image's platform and size; it fails where there is none."""
+    """Return the argv that prints an image's platform and size; it fails where there is none."""
     return ["docker", "image", "inspect", "--format", "{{.Os}}/{{.Architecture}} {{.Size}}", reference]
 
 
 def pull(reference: str, platform: str = "") -> list[str]:
-    """The argv that fetches an image for that processor; the engine's own when it is ""."""
+    """Return the argv that fetches an image for that platform; the engine's own when it is ""."""
     return ["docker", "pull", "--quiet", *(["--platform", platform] if platform else []), reference]
 
 
 def save(references: Sequence[str]) -> list[str]:
-    """The argv that writes images to standard output; layers that they share are in it once."""
+    """Return the argv that writes images to standard output; layers that they share are in it once."""
     return ["docker", "save", *references]
 
 
 def found(host: Host, reference: str) -> tuple[str, int] | None:
-    """The platform and size in bytes of an image of the host's engine; None when it has none."""
+    """Return the platform and size in bytes of an image of the host's engine; None when it has none."""
     try:
         done = host.run(inspect(reference), check=False)
     except CommandFailed as failure:
@@ -56,7 +56,7 @@ def found(host: Host, reference: str) -> tuple[str, int] | None:
 
 
 def fetch(host: Host, reference: str, platform: str = "") -> None:
-    """The image is in the host's engine, for that processor; its own when it is ""."""
+    """Fetch the image into the host's engine, for that platform; the engine's own when it is ""."""
     try:
         host.run(pull(reference, platform), timeout=3600)
     except CommandFailed as failure:
@@ -64,7 +64,7 @@ def fetch(host: Host, reference: str, platform: str = "") -> None:
 
 
 def require(reference: str, seen: tuple[str, int] | None, platform: str) -> int:
-    """The image's size; PreflightError when it would not run on that processor."""
+    """Return the image's size in bytes; raise PreflightError when it would not run on that platform."""
     if seen is None or seen[0] != platform:
         raise PreflightError(
             f"the image {reference} is for {seen[0] if seen else 'nothing'}, the server is {platform}",
@@ -85,7 +85,7 @@ class Load:
 
 
 def weigh(host: Host, references: Sequence[str]) -> Load:
-    """What has to travel to the host for it to have the images that this machine's engine has."""
+    """Return what has to travel to the host for it to have the images that this machine's engine has."""
     try:
         with process.reading(save(references)) as stream:
             archive = read_archive(stream)
@@ -100,7 +100,10 @@ def weigh(host: Host, references: Sequence[str]) -> Load:
 
 
 def _layers(host: Host) -> list[list[str]]:
-    """The layers of every image that the host's engine has; none where it keeps them packed, and so in another form."""
+    """Return the layers of every image that the host's engine has.
+
+    Return none where it keeps them packed, and so in another form.
+    """
     if "io.containerd.snapshotter" in host.run(["docker", "info", "--format", "{{json .DriverStatus}}"]).text:
         return []
     identifiers = sorted(set(host.run(["docker", "image", "ls", "--all", "--quiet", "--no-trunc"]).text.split()))
@@ -112,7 +115,7 @@ def _layers(host: Host) -> list[list[str]]:
 
 
 def _digests(line: str) -> list[str]:
-    """The digests in a line of JSON; none where it is something else."""
+    """Return the digests in a line of JSON; none where it is something else."""
     try:
         found = json.loads(line)
     except ValueError:
@@ -121,7 +124,11 @@ def _digests(line: str) -> list[str]:
 
 
 def send(host: SSHHost, load: Load, show: Callable[[int], None]) -> int:
-    """The bytes that travelled until the host's engine had the images; `show` gets the percentage of them as it grows."""
+    """Send the images to the host's engine; return the compressed bytes that travelled.
+
+    `show` gets the percentage as it grows. When the engine needs a layer that was left out, all are sent
+    again, and only that second try is counted.
+    """
     try:
         return _send(host, load, show)
     except ProvisionError as error:

@@ -58,7 +58,10 @@ def _initialises(engine: Engine) -> bool:
 
 
 def _unfinished(engine: Engine, act: str) -> str:
-    """The name that an unfinished directory has or would have aside; "" where there is none, or the image is laid out in another way."""
+    """Look for an unfinished directory, or move it aside where `act` is "move"; return its name aside.
+
+    Return "" where there is none, or the image is laid out in another way.
+    """
     run = ("run", "--rm", "--no-deps", "-T", "--entrypoint", "/bin/sh", POSTGRES, "-c", _UNFINISHED, "sh", act)
     found = engine.compose(*run, check=False, timeout=120)
     return found.text.strip() if found.code == 0 else ""

@@ -142,7 +142,10 @@ class DockerRuntime:
         reporter.step("built", "image", image)
 
     def _fetch(self, reporter: Reporter) -> None:
-        """What Compose would fetch, one by one: one that cannot be fetched has its name. With an override the images are the user's."""
+        """Fetch what Compose would fetch, one by one, so that a failure names its image.
+
+        Fetch nothing with an override: the images are the user's.
+        """
         if self._host.get(self._place.directory / OVERRIDE_FILE) is not None:
             return
         built = "" if self._stack.settings.images.server else self.server_image()
@@ -158,7 +161,10 @@ class DockerRuntime:
         reporter.step("fetched", "image", image)
 
     def _refuse_other_image(self, image: str) -> None:
-        """PreflightError for an image of the user's that is no server image: found before it takes the place of one that runs."""
+        """Raise PreflightError for an image of the user's that is no server image.
+
+        It is found before it takes the place of one that runs.
+        """
         seen = self._engine.run(cli.try_server_image(image), check=False, timeout=120, in_directory=False)
         if seen.code:
             raise PreflightError(
@@ -182,7 +188,10 @@ class DockerRuntime:
         report_done(plan, self._stack, reporter)
 
     def _end_what_starts_anew(self, plan: Plan) -> None:
-        """Compose leaves a container alone that runs, be it ill or restarting over and over, and one that was half made."""
+        """Stop the containers that the plan starts anew, and remove those that were half made.
+
+        Compose leaves a container alone that runs, even unhealthy or restarting over and over, or half made.
+        """
         lasting = {service.name for service in self._stack.lasting}
         names = [step.subject for step in plan.steps if step.verb == "start" and step.subject in lasting]
         if not names:
@@ -235,7 +244,11 @@ class DockerRuntime:
             reporter.step("removed", "volume", volume)
 
     def _image_files(self) -> dict[str, bytes]:
-        """What the image is built from; the certificates are the user's, or an empty file for the Dockerfile to copy."""
+        """Return what the image is built from.
+
+        The certificates are the user's, or an empty file for the Dockerfile to copy. Raise PreflightError
+        when the user's are not there.
+        """
         named = self._stack.settings.build.ca_file
         if not named:
             return image_files() | {BUILD_CA: b""}
@@ -245,11 +258,11 @@ class DockerRuntime:
         return image_files() | {BUILD_CA: certificates}
 
     def server_image(self) -> str:
-        """The reference of the server image."""
+        """Return the reference of the server image."""
         return server_image(self._stack.settings, self._image_files())
 
     def images(self) -> list[str]:
-        """The references of the images that the stack's services run."""
+        """Return the references of the images that the stack's services run."""
         known = image_references(self._stack.settings.images) | {"server": self.server_image()}
         return sorted({known[service.image] for service in self._stack.services})
 
@@ -276,12 +289,12 @@ class DockerRuntime:
 
 
 def _front_door(stack: Stack, port: int) -> Addresses:
-    """The addresses in containers, with the one for redirects only where its port is published."""
+    """Return the addresses in containers, with the one for redirects only where its port is published."""
     return IN_CONTAINERS if redirect_port(stack.settings.server, port) else replace(IN_CONTAINERS, front_http="")
 
 
 def _steps(reporter: Reporter) -> Callable[[str], None]:
-    """What shows each step of a build once, of all the lines that a build writes."""
+    """Return a function that shows each step of a build once, of all the lines that a build writes."""
     shown: set[str] = set()
 
     def line(text: str) -> None:

@@ -20,7 +20,7 @@ _INSPECTED = "{{.Id}} {{.RestartCount}} {{.HostConfig.Memory}} {{.State.OOMKille
 
 
 def read_usage(engine: Engine, project: str, names: list[str]) -> dict[str, Usage]:
-    """The usage of those services that have a container."""
+    """Return the usage of those services that have a container, by name."""
     listed = engine.containers()
     containers = {name: found[-1] for name in names if (found := cli.containers_of(listed, name))}
     if not containers:
@@ -45,12 +45,12 @@ def read_usage(engine: Engine, project: str, names: list[str]) -> dict[str, Usag
 
 
 def inspect(engine: Engine, containers: Sequence[str]) -> Mapping[str, Usage]:
-    """Limit and restarts of each container, and whether its last run ended for memory."""
+    """Return each container's limit and restarts, and whether its last run ended for memory, by id."""
     return parse_inspected(engine.docker("inspect", "--format", _INSPECTED, *containers).text)
 
 
 def _asked(engine: Engine, *arguments: str) -> str:
-    """What Docker says; nothing for what it cannot say of a container that is not running."""
+    """Return what Docker prints, which may be nothing for a container that is not running."""
     try:
         return engine.docker(*arguments, check=False).text
     except ProvisionError:
@@ -58,7 +58,7 @@ def _asked(engine: Engine, *arguments: str) -> str:
 
 
 def parse_stats(text: str) -> Mapping[str, int]:
-    """The bytes of each container, from rows of `ID`, tab, `335MiB / 2GiB`."""
+    """Return the bytes of each container, from rows of `ID`, tab, `335MiB / 2GiB`."""
     found = {}
     for row in text.splitlines():
         identifier, _, numbers = row.partition("\t")
@@ -68,12 +68,12 @@ def parse_stats(text: str) -> Mapping[str, int]:
 
 
 def parse_inspected(text: str) -> Mapping[str, Usage]:
-    """What `inspect` gives, from its rows."""
+    """Return the usage of each container, from the rows that `inspect` asks for."""
     rows = [row.split() for row in text.splitlines()]
     return {found: Usage(None, int(limit) or None, int(restarts), int(killed == "true")) for found, restarts, limit, killed in rows}
 
 
 def parse_counters(text: str) -> int:
-    """The kernel's count, from `memory.events` or `memory.oom_control`."""
+    """Return how often the kernel ended a process, from `memory.events` or `memory.oom_control`."""
     match = re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)
     return int(match[1]) if match else 0

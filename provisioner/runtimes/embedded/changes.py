@@ -47,7 +47,7 @@ class Changes:
         self._reporter = reporter
 
     def carry_out(self, plan: Plan, memory: Memory) -> None:
-        """Every step done; the memory is kept after each."""
+        """Carry out every step but reloads; write the memory along the way."""
         named = {step.subject for step in plan.steps if step.verb != "reload"}
         removed = {step.subject for step in plan.steps if step.verb == "remove"}
         changed = {step.subject for step in plan.steps if step.verb == "change"}
@@ -61,7 +61,10 @@ class Changes:
             memory = self._take_over(name, memory)
 
     def _beside(self, changed: set[str], memory: Memory) -> list[str]:
-        """The services whose place a new process takes while they run: nothing but what that process is changes."""
+        """Return the services that a new process can replace as they run: only what that process is changes.
+
+        Leave out the server when its stores change, or two cannot run side by side; report why in that case.
+        """
         names = [
             name
             for name in self._daemons
@@ -72,7 +75,7 @@ class Changes:
         return names
 
     def _start_anew(self, names: set[str], memory: Memory) -> Memory:
-        """First what ends, front door first; then what starts, all at once."""
+        """Stop first what ends, proxy first; then start what starts, all at once; return the new memory."""
         if names & self._stores and SERVER in self._running():
             # It would answer calls with its store's absence; without it the front door holds them.
             tell_held_for_stores(names & self._stores, self._reporter)
@@ -95,7 +98,10 @@ class Changes:
         return memory
 
     def _take_over(self, name: str, memory: Memory) -> Memory:
-        """A new process of the service serves, alone where the one before ends soon; NotTakenOver when it does not get ready."""
+        """Let a new process of the service serve; raise NotTakenOver when it does not get ready.
+
+        Return the new memory once the process before has ended, or after `ALONE_DEADLINE` seconds.
+        """
         forget_starts(memory, name)
         self._client.signal(name, "USR2")
         until = time.monotonic() + TAKE_OVER_DEADLINE
@@ -119,7 +125,10 @@ class Changes:
         return self._kept(memory, applied={**memory.applied, name: self._wanted[name]})
 
     def _wait_for_port(self, memory: Memory) -> None:
-        """Return when the front door listens, or may never; PortTaken when another program was quicker."""
+        """Wait until the proxy listens, or a deadline passes.
+
+        Raise PortTaken when another program was quicker.
+        """
         until = time.monotonic() + PORT_DEADLINE
         while time.monotonic() < until and not read_starts(memory, PROXY):
             if taken := read_taken(memory, PROXY):
@@ -127,7 +136,7 @@ class Changes:
             time.sleep(0.02)
 
     def _bootstrap(self, memory: Memory) -> Memory:
-        """The one-shot bootstrap has ended well; Unhealthy with its last lines when it did not."""
+        """Run the one-shot bootstrap to its end; raise Unhealthy with its last lines when it fails."""
         applied = {**memory.applied, BOOTSTRAP: self._wanted[BOOTSTRAP]}
         memory = self._kept(memory, applied=applied, bootstrap="was interrupted")
         try:
@@ -156,5 +165,5 @@ class Changes:
 
 
 def _process(fingerprint: str) -> str:
-    """The part of a fingerprint that is of what supervisord and the launcher do for the service."""
+    """Return the part of a fingerprint that is of what supervisord and the launcher do for the service."""
     return fingerprint.partition(".")[0]

@@ -21,7 +21,7 @@ _RUN_PREFIX = "provision-"
 
 
 def check_owner(directory: Path, account: Account) -> None:
-    """PreflightError when the data is there and is another user's."""
+    """Raise PreflightError when the data or logs are there and are another user's."""
     for name in (DATA, LOGS):
         path = directory / name
         if not os.path.lexists(path):
@@ -37,7 +37,10 @@ def check_owner(directory: Path, account: Account) -> None:
 
 
 def make_directories(directory: Path, account: Account) -> None:
-    """Everything that the services write to, private to their account; what they only read is open to it."""
+    """Make every directory that the services write to, private to their account.
+
+    Open to it what they only read.
+    """
     for name in (DATA, LOGS, *DIRECTORIES):
         path = directory / name
         path.mkdir(mode=0o700, exist_ok=True)
@@ -54,7 +57,10 @@ def make_directories(directory: Path, account: Account) -> None:
 
 
 def is_run_directory(path: Path, account: Account) -> bool:
-    """Whether it is there, is no link, and only the account can enter it: others may write below /tmp too."""
+    """Return whether it is there, is ours and no link, and only the account can enter it.
+
+    Others may write below /tmp too.
+    """
     try:
         found = path.lstat()
     except OSError:
@@ -64,20 +70,20 @@ def is_run_directory(path: Path, account: Account) -> bool:
 
 
 def make_run_directory(account: Account) -> Path:
-    """A new short private directory for unix sockets."""
+    """Make a new short private directory for unix sockets, and return it."""
     path = Path(tempfile.mkdtemp(prefix=_RUN_PREFIX, dir=_RUN_BASE))
     _give(path, account)
     return path
 
 
 def remove_run_directory(path: Path, account: Account) -> None:
-    """The directory is gone, if it is one of ours."""
+    """Remove the directory, if it is one of ours."""
     if is_run_directory(path, account):
         shutil.rmtree(path, ignore_errors=True)
 
 
 def refuse_links(directory: Path) -> None:
-    """WouldLoseData when what is to be removed is a link to somewhere else."""
+    """Raise WouldLoseData when what is to be removed is a link to somewhere else."""
     for path in (directory / DATA, directory / LOGS):
         if path.is_symlink():
             raise WouldLoseData(
@@ -88,7 +94,11 @@ def refuse_links(directory: Path) -> None:
 
 
 def remove_data(directory: Path) -> list[str]:
-    """What was removed: the data and logs of the stack, and nothing else that is in their folders (a Kedro project has a `data` too)."""
+    """Remove the data and logs of the stack, and return what was removed.
+
+    Nothing else in their folders is removed (a Kedro project has a `data` too). Raise WouldLoseData when one
+    of those folders is a link.
+    """
     refuse_links(directory)
     ours = [directory / name for name in OWN_DATA if (directory / name).exists()]
     logs = [path for name in LOG_NAMES for path in sorted((directory / LOGS).glob(f"{name}.log*"))]
@@ -101,7 +111,10 @@ def remove_data(directory: Path) -> list[str]:
 
 
 def remove_tree(path: Path) -> None:
-    """Nothing is there any more, even where a process that was killed still writes: it is moved aside first."""
+    """Remove what is there, even where a process that was killed still writes.
+
+    A directory is moved aside first.
+    """
     if path.is_symlink() or path.is_file():
         path.unlink()
     elif path.exists():

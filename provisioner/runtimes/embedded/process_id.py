@@ -24,13 +24,13 @@ class Mark:
 
 
 def mark_of(pid: int) -> Mark | None:
-    """The mark of a process that runs; None when there is none, or only its remains."""
+    """Return the mark of a process that runs; None when there is none, or only a zombie."""
     started = _linux_start(pid) if _ON_LINUX else _start_by_clock(pid)
     return Mark(pid, started) if started else None
 
 
 def is_alive(mark: Mark) -> bool:
-    """Whether that very process runs."""
+    """Return whether that very process runs."""
     now = mark_of(mark.pid)
     if now is None or _ON_LINUX:
         return now == mark
@@ -41,7 +41,7 @@ def is_alive(mark: Mark) -> bool:
 
 
 def belongs_to(mark: Mark, uid: int) -> bool:
-    """Whether the process runs as that user."""
+    """Return whether the process runs as that user."""
     import psutil
 
     try:
@@ -51,7 +51,7 @@ def belongs_to(mark: Mark, uid: int) -> bool:
 
 
 def end(marks: Sequence[Mark], number: int, deadline: float) -> list[Mark]:
-    """Those that still run after the signal and at most that many seconds."""
+    """Send the signal; return those that still run after at most that many seconds."""
     for mark in marks:
         if is_alive(mark):
             with suppress(ProcessLookupError):
@@ -60,7 +60,7 @@ def end(marks: Sequence[Mark], number: int, deadline: float) -> list[Mark]:
 
 
 def wait_for_end(marks: Sequence[Mark], deadline: float) -> list[Mark]:
-    """Those that still run after at most that many seconds."""
+    """Wait at most that many seconds for the processes to end; return those that still run."""
     until = time.monotonic() + deadline
     while True:
         left = [mark for mark in marks if is_alive(mark)]
@@ -70,7 +70,7 @@ def wait_for_end(marks: Sequence[Mark], deadline: float) -> list[Mark]:
 
 
 def end_for_sure(marks: Sequence[Mark], number: int, deadline: float) -> list[Mark]:
-    """Those that not even SIGKILL ended; the first signal had that many seconds."""
+    """End the processes by the signal, after that many seconds by SIGKILL; return those that still run."""
     left = end(marks, number, deadline)
     return end(left, signal.SIGKILL, 10) if left else []
 

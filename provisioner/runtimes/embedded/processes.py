@@ -41,12 +41,12 @@ class Programs:
     folder: Path
 
     def path(self, name: str) -> str:
-        """The program of that name."""
+        """Return the path of the program of that name."""
         return str(self.folder / name)
 
 
 def embedded_addresses(stack: Stack, place: Place) -> Addresses:
-    """Where the parts find each other: unix sockets in the run directory, and only the front door on TCP."""
+    """Return where the parts find each other: unix sockets in the run directory; only the proxy is on TCP."""
     server = stack.settings.server
     front, *redirects = (f"{in_url(host)}:{port}" for host, port in listening(stack, place))
     return Addresses(
@@ -68,7 +68,7 @@ def embedded_addresses(stack: Stack, place: Place) -> Addresses:
 
 
 def listening(stack: Stack, place: Place) -> tuple[tuple[str, int], ...]:
-    """The addresses and ports of the front door: its own, and the one that redirects."""
+    """Return the addresses and ports of the proxy: its own, and the one that redirects."""
     server = stack.settings.server
     redirect = redirect_port(server, place.port)
     ports = (place.port, redirect) if redirect else (place.port,)
@@ -76,7 +76,7 @@ def listening(stack: Stack, place: Place) -> tuple[tuple[str, int], ...]:
 
 
 def daemons(stack: Stack, place: Place, programs: Programs, host_memory_mb: int) -> tuple[Daemon, ...]:
-    """Every process that the stack may run, in start order; `initdb` first where the database is ours."""
+    """Return every process that the stack may run, in start order; `initdb` first if the database is ours."""
     addresses = embedded_addresses(stack, place)
     base = base_environment(place, programs)
     sockets = tuple(address.removeprefix("unix:") for address in (addresses.listen, addresses.listen_asgi))
@@ -92,7 +92,7 @@ def daemons(stack: Stack, place: Place, programs: Programs, host_memory_mb: int)
 
 
 def base_environment(place: Place, programs: Programs) -> dict[str, str]:
-    """What every process gets; nothing of the user's own environment."""
+    """Return the variables that every process gets; none is from the user's own environment."""
     return {
         "PATH": f"{programs.folder}:/usr/local/bin:/usr/bin:/bin",
         "HOME": str(place.directory / HOME),
@@ -102,17 +102,20 @@ def base_environment(place: Place, programs: Programs) -> dict[str, str]:
 
 
 def supervisord_argv(programs: Programs, configuration: str) -> list[str]:
-    """The command line that starts supervisord, which then goes on in the background."""
+    """Return the command line that starts supervisord, which then goes on in the background."""
     return [programs.path("python"), "-m", "supervisor.supervisord", "-c", configuration]
 
 
 def launcher_argv(programs: Programs, name: str, argv: tuple[str, ...] = ()) -> list[str]:
-    """The command line that runs a process outside of supervisord; `argv` in place of its own, in its environment."""
+    """Return the command line that runs a process outside of supervisord.
+
+    `argv` runs in place of its own, in its environment.
+    """
     return [programs.path("python"), SERVER_CODE, "launch", name, *argv]
 
 
 def entrypoint_argv(programs: Programs, *arguments: str) -> tuple[str, ...]:
-    """The command line of the server's own program."""
+    """Return the command line of the server's own program."""
     return (programs.path("python"), SERVER_CODE, *arguments)
 
 

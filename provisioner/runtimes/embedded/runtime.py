@@ -211,7 +211,10 @@ class EmbeddedRuntime:
             reporter.step("removed", name)
 
     def _openable(self) -> list[Path]:
-        """The directories that are ours to open for the services' account: the stack's, and what is below our own data."""
+        """Return the directories that are ours to open for the services' account.
+
+        They are the stack's, our own data directory, and those between the two.
+        """
         data = self._environment.data
         between = [path for path in self._directory.parents if path == data or data in path.parents]
         return [self._directory, *between, data]
@@ -254,7 +257,7 @@ class EmbeddedRuntime:
                 )
 
     def _memory(self) -> Memory:
-        """What is remembered; PreflightError when another machine runs this stack."""
+        """Return what is remembered; raise PreflightError when another machine runs this stack."""
         memory = read_memory(self._directory)
         if memory.machine and memory.is_elsewhere(self._machine):
             raise PreflightError(
@@ -269,7 +272,7 @@ class EmbeddedRuntime:
         return Supervision(self._directory, self._account, self._environment.programs)
 
     def _connected(self, memory: Memory) -> Supervisor | None:
-        """supervisord, if it runs since this boot and answers."""
+        """Return supervisord, if it runs since this boot and answers; else None."""
         return None if memory.is_from_before(self._machine) else self._supervision().connect(memory)
 
     def _has_data(self) -> bool:
@@ -280,7 +283,7 @@ class EmbeddedRuntime:
         return self._directory / LOGS / f"{service}.log"
 
     def _running_supervisor(self, memory: Memory) -> tuple[Supervisor | None, Memory]:
-        """supervisord if it answers and its programs are there; else everything that may be left is ended."""
+        """Return supervisord, if it answers and its programs are there; else end all that may be left."""
         client = self._connected(memory)
         # It may be of an older environment: what it starts is of the new one.
         if client and Path(memory.environment).is_dir():
@@ -288,7 +291,7 @@ class EmbeddedRuntime:
         return None, self._end(client, memory)
 
     def _end(self, client: Supervisor | None, memory: Memory) -> Memory:
-        """Nothing runs; what was applied is still known."""
+        """End everything that runs; return the memory, which still has what was applied."""
         if not memory.is_from_before(self._machine):
             self._supervision().end_all(client, self._lasting, memory)
         if memory.run:
@@ -310,7 +313,10 @@ class EmbeddedRuntime:
         return client, memory
 
     def _make_database(self, memory: Memory) -> None:
-        """An initialised database directory; made aside and renamed, so that half of one is never taken for whole."""
+        """Initialise a database directory where there is none.
+
+        It is made aside and renamed, so that half of one is never taken for whole.
+        """
         data = self._directory / POSTGRES_DATA
         if not self._stack.own_backend or data.exists():
             return
@@ -319,7 +325,7 @@ class EmbeddedRuntime:
         (self._directory / POSTGRES_NEW).rename(data)
 
     def _run(self, memory: Memory, name: str, argv: tuple[str, ...] = (), timeout: float = 120) -> process.Completed:
-        """A process of the stack beside supervisord, run to its end."""
+        """Run a process of the stack beside supervisord, to its end."""
         return process.run(
             launcher_argv(self._environment.programs, name, argv),
             cwd=self._directory,
@@ -337,7 +343,7 @@ class EmbeddedRuntime:
 
 
 def embedded_runtime(stack: Stack, place: Place) -> EmbeddedRuntime:
-    """The embedded runtime for whoever runs this, on this machine."""
+    """Return the embedded runtime for whoever runs this, on this machine."""
     account = current_account()
     data = data_directory()
     build = stack.settings.build
@@ -352,7 +358,10 @@ def embedded_runtime(stack: Stack, place: Place) -> EmbeddedRuntime:
 
 
 def _observed_bootstrap(memory: Memory, *, running: bool) -> ObservedService:
-    """Done counts for as long as the stack runs: at the next start secrets and stores may be others."""
+    """Return how bootstrap ended.
+
+    Done counts for as long as the stack runs: at the next start secrets and stores may be others.
+    """
     fingerprint = memory.applied[BOOTSTRAP]
     if memory.bootstrap != "done":
         return ObservedService(BOOTSTRAP, "failed", fingerprint, memory.bootstrap)
@@ -360,9 +369,10 @@ def _observed_bootstrap(memory: Memory, *, running: bool) -> ObservedService:
 
 
 def _fingerprint(daemon: Daemon, files: Mapping[str, RenderedFile]) -> str:
-    """`PROCESS.CONTENT`: either changes when the service has to be started anew, the first where nothing can take its place.
+    """Return `PROCESS.CONTENT`, either of which changes when the service has to be started anew.
 
-    The first is of what supervisord and the launcher do for it; the second of its command line, environment, and the files that it reads.
+    The first changes where no new process can take the service's place: it is of what supervisord and the
+    launcher do for it. The second is of its command line, environment, and the files that it reads.
     """
     kept = [render_program(daemon, 0).encode(), repr(daemon.listen).encode()] if daemon.lasting else []
     parts = [render_launcher([daemon]).encode()]

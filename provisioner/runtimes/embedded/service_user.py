@@ -32,12 +32,12 @@ class Account:
 
     @property
     def identity(self) -> Identity | None:
-        """What a program is started with to run as this user; None when that is what we are."""
+        """Return what a program is started with to run as this user; None when that is what we are."""
         return Identity(self.uid, self.gid) if self.dropped else None
 
 
 def current_account() -> Account:
-    """The account for whoever runs this; for root the system user, which may still have to be made."""
+    """Return the account for whoever runs this; for root the system user, which may still have to be made."""
     if os.geteuid() == 0:
         return system_account()
     try:
@@ -48,7 +48,7 @@ def current_account() -> Account:
 
 
 def system_account(name: str = SYSTEM_USER) -> Account:
-    """The system user that root drops to."""
+    """Return the system user that root drops to."""
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
@@ -57,7 +57,7 @@ def system_account(name: str = SYSTEM_USER) -> Account:
 
 
 def check_account(account: Account) -> None:
-    """PreflightError when that account cannot run a database."""
+    """Raise PreflightError when that account cannot run a database, or cannot be made."""
     if account.uid == 0:
         raise PreflightError(
             f"the user {account.name} is root under another name",
@@ -83,7 +83,7 @@ def check_account(account: Account) -> None:
 
 
 def make_account(account: Account, home: Path, reporter: Reporter) -> Account:
-    """The account as it exists; made, without a login, when it did not."""
+    """Return the account as it exists; make it, without a login, when it does not."""
     if account.exists:
         return account
     argv = ["useradd", "--system", "--no-create-home", "--home-dir", str(home), "--shell", "/usr/sbin/nologin", account.name]
@@ -99,7 +99,10 @@ def make_account(account: Account, home: Path, reporter: Reporter) -> Account:
 
 
 def first_blocked(path: Path, account: Account) -> Path | None:
-    """The topmost directory on the way to the path, or the path itself, that the account may not enter; None when it may."""
+    """Return the topmost directory on the way to the path, or the path itself, that the account cannot enter.
+
+    Return None when it can enter all of them.
+    """
     # A relative part would be judged by our own working directory.
     whole = existing_parent(path.absolute())
     argv = ["/bin/sh", "-c", 'for d do cd "$d" 2>/dev/null || { printf %s "$d"; exit 0; }; done', "sh"]
@@ -109,7 +112,10 @@ def first_blocked(path: Path, account: Account) -> Path | None:
 
 
 def check_reachable(path: Path, account: Account, ours: Sequence[Path]) -> None:
-    """PreflightError when the account cannot get to the path; directories of `ours` are opened for it later."""
+    """Raise PreflightError when the account cannot get to the path.
+
+    Directories of `ours` are opened for it later.
+    """
     if not account.dropped:
         return
     blocked = first_blocked(path, account)
@@ -124,7 +130,7 @@ def check_reachable(path: Path, account: Account, ours: Sequence[Path]) -> None:
 
 
 def open_for_others(path: Path) -> None:
-    """The directory can be entered and listed by everybody, as far as it is ours to say."""
+    """Let everybody enter and list the directory itself; leave those above it as they are."""
     mode = path.stat().st_mode
     if mode & 0o005 != 0o005:
         path.chmod((mode & 0o7777) | 0o055)

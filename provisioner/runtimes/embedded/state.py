@@ -43,24 +43,27 @@ class Memory:
 
     @property
     def run_exists(self) -> bool:
-        """Whether the directory of unix sockets is still there; systems clean /tmp."""
+        """Return whether the directory of unix sockets is still there; systems clean /tmp."""
         return bool(self.run) and Path(self.run).is_dir()
 
     def with_(self, **changes: object) -> Memory:
-        """A copy with these values."""
+        """Return a copy with these values."""
         return replace(self, **changes)  # type: ignore[arg-type]
 
     def is_elsewhere(self, here: Machine) -> bool:
-        """Whether another machine runs it: a reboot changes the boot alone, a new host name alone is no other machine."""
+        """Return whether another machine runs it.
+
+        A reboot changes the boot alone, and a new host name alone is no other machine.
+        """
         return self.machine is not None and self.machine.boot != here.boot and self.machine.name != here.name
 
     def is_from_before(self, here: Machine) -> bool:
-        """Whether its processes ended with a former boot."""
+        """Return whether its processes ended with a former boot."""
         return self.machine is not None and self.machine.boot != here.boot
 
 
 def this_machine() -> Machine:
-    """This machine; containers are machines of their own, since their process numbers are."""
+    """Return this machine; containers are machines of their own, since their process numbers are."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip() + str(Path("/proc/self/ns/pid").readlink()).removeprefix("pid:")
     except OSError:
@@ -69,7 +72,10 @@ def this_machine() -> Machine:
 
 
 def read_memory(directory: Path) -> Memory:
-    """What the stack's data remembers; the empty memory when there is none."""
+    """Return what the stack's data remembers; the empty memory when there is none.
+
+    Raise PreflightError when it cannot be understood.
+    """
     path = directory / MEMORY_FILE
     content = LocalHost().get(path)
     if content is None:
@@ -91,6 +97,6 @@ def read_memory(directory: Path) -> Memory:
 
 
 def write_memory(directory: Path, memory: Memory) -> None:
-    """The memory kept in the stack's data."""
+    """Write the memory to the stack's data."""
     content = json.dumps({"format": FORMAT, **asdict(memory)}, indent=2) + "\n"
     LocalHost().put(content.encode(), directory / MEMORY_FILE, 0o600)

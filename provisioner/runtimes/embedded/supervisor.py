@@ -56,7 +56,7 @@ class Supervision:
     programs: Programs
 
     def environment(self, run: Path) -> dict[str, str]:
-        """What supervisord and the launcher are started with."""
+        """Return the variables that supervisord and the launcher are started with."""
         return {
             "PATH": f"{self.programs.folder}:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(self.directory),
@@ -66,7 +66,7 @@ class Supervision:
         }
 
     def connect(self, memory: Memory) -> Supervisor | None:
-        """supervisord, if it answers."""
+        """Return supervisord, if it answers; else None."""
         if not memory.run:
             return None
         client = Supervisor(Path(memory.run) / SOCKET)
@@ -77,7 +77,10 @@ class Supervision:
         return client
 
     def start(self, run: Path) -> tuple[Supervisor, Mark]:
-        """A new supervisord, with no service started yet; it outlives this command."""
+        """Start a new supervisord, with no service started yet; it outlives this command.
+
+        Raise Unhealthy when it does not start.
+        """
         argv = supervisord_argv(self.programs, SUPERVISORD_CONF)
         try:
             process.run(argv, cwd=self.directory, env=self.environment(run), identity=self.account.identity, timeout=START_DEADLINE)
@@ -95,7 +98,7 @@ class Supervision:
             time.sleep(0.02)
 
     def observe(self, daemon: Daemon, info: ProcessInfo | None, memory: Memory) -> ObservedService:
-        """One service as it is now."""
+        """Return one service as it is now."""
         fingerprint = memory.applied.get(daemon.name, "")
         if not fingerprint:
             return ObservedService(daemon.name, "absent")
@@ -112,7 +115,10 @@ class Supervision:
         return ObservedService(daemon.name, "stopped", fingerprint, "")
 
     def usage(self, daemon: Daemon, info: ProcessInfo | None, memory: Memory) -> Usage:
-        """What the service uses; a process that was killed counts as ended for memory where the kernel has ended any for that."""
+        """Return what the service uses.
+
+        A process that was killed counts as ended for memory where the kernel has ended any for that.
+        """
         killed = _count(self.directory / LOGS / "supervisord.log", f"exited: {daemon.name} (terminated by SIGKILL")
         killed += _count(self.directory / LOGS / f"{daemon.name}.log", f"{daemon.name}: killed by SIGKILL")
         return Usage(
@@ -122,7 +128,10 @@ class Supervision:
         )
 
     def end_all(self, client: Supervisor | None, lasting: Sequence[Daemon], memory: Memory) -> None:
-        """Nothing of the stack runs: services in the opposite of their start order, then supervisord, then what was left over."""
+        """End every process of the stack; raise Unhealthy when one does not end.
+
+        Services end in the opposite of their start order, then supervisord, then what was left over.
+        """
         names = [daemon.name for daemon in lasting]
         marks = [starts[-1].mark for name in names if (starts := read_starts(memory, name))]
         own = self._own([memory.supervisor] if memory.supervisor else [])
@@ -148,7 +157,7 @@ class Supervision:
             )
 
     def _own(self, marks: Sequence[Mark]) -> list[Mark]:
-        """Those that run as the account: the list comes from files that the account can write."""
+        """Return those that run as the account: the list comes from files that the account can write."""
         return [mark for mark in marks if process_id.is_alive(mark) and process_id.belongs_to(mark, self.account.uid)]
 
     def _not_started(self, why: str) -> Unhealthy:
@@ -162,7 +171,7 @@ class Supervision:
 
 
 def read_starts(memory: Memory, name: str) -> list[Start]:
-    """The last starts of that service in this run of the stack."""
+    """Return the last starts of that service in this run of the stack."""
     if not memory.run:
         return []
     try:
@@ -179,14 +188,18 @@ def read_starts(memory: Memory, name: str) -> list[Start]:
 
 
 def read_taken(memory: Memory, name: str) -> str:
-    """Which port of that service another program had when it was last started, in the launcher's words; "" for none."""
+    """Return which port of that service another program had when it was last started; "" for none.
+
+    The words are the launcher's.
+    """
     return read_note(memory, name, "taken") or ""
 
 
 def read_note(memory: Memory, name: str, kind: str) -> str | None:
-    """What the launcher of that service has written of its last start: which port was `taken`, whether it is `ready` or has `failed`.
+    """Return what the launcher of that service has written of its last start; None where it has not.
 
-    `alone` when the process before has ended.
+    It tells which port was `taken`, whether the process is `ready` or has `failed`, or that it is `alone`, as
+    the process before has ended.
     """
     try:
         return (Path(memory.run) / f"{name}.{kind}").read_text(encoding="utf-8").strip()
@@ -195,14 +208,14 @@ def read_note(memory: Memory, name: str, kind: str) -> str | None:
 
 
 def forget_starts(memory: Memory, name: str) -> None:
-    """Starts that somebody asked for are no sign of illness."""
+    """Remove the notes on the service's starts: starts that somebody asked for are no sign of a fault."""
     for kind in ("starts", "taken", "ready", "failed", "alone"):
         with suppress(OSError):
             (Path(memory.run) / f"{name}.{kind}").unlink()
 
 
 def tail(path: Path, lines: int) -> str:
-    """The last lines of a log and, where it was just rotated, of the one before."""
+    """Return the last lines of a log and, where it was just rotated, of the one before."""
     found: list[str] = []
     for one in (path, path.with_name(f"{path.name}.1")):
         if len(found) < lines and one.is_file() and not one.is_symlink():

@@ -42,42 +42,42 @@ class Supervisor:
         self._timeout = timeout
 
     def pid(self) -> int:
-        """Its process number."""
+        """Return its process number."""
         return int(self._call("supervisor.getPID"))
 
     def processes(self) -> dict[str, ProcessInfo]:
-        """Every process by name."""
+        """Return every process by name."""
         found = [_info(row) for row in self._call("supervisor.getAllProcessInfo")]
         return {info.name: info for info in found}
 
     def reread(self) -> None:
-        """The settings file counts for groups that are added from now on."""
+        """Read the settings file anew, for groups that are added from now on."""
         self._call("supervisor.reloadConfig")
 
     def replace_group(self, name: str) -> None:
-        """The stopped group as the settings file has it now."""
+        """Replace the stopped group by what the settings file has now."""
         self.remove_group(name)
         self._call("supervisor.addProcessGroup", name, tolerate={_ALREADY_ADDED})
 
     def remove_group(self, name: str) -> None:
-        """The stopped group is forgotten."""
+        """Remove the stopped group."""
         self._call("supervisor.removeProcessGroup", name, tolerate={_BAD_NAME})
 
     def start(self, name: str) -> None:
-        """The stopped process is started; does not wait."""
+        """Start the stopped process; do not wait."""
         self._call("supervisor.startProcess", name, False)
 
     def stop(self, name: str, grace_seconds: float) -> None:
-        """The process has ended; supervisord kills it after its grace time."""
+        """Stop the process and wait for its end; supervisord kills it after its grace time."""
         waiting = Supervisor(self._path, grace_seconds + 15)
         waiting._call("supervisor.stopProcess", name, True, tolerate={_NOT_RUNNING, _BAD_NAME})
 
     def signal(self, name: str, signal: str) -> None:
-        """The running process gets the signal."""
+        """Send the signal to the running process."""
         self._call("supervisor.signalProcess", name, signal)
 
     def shutdown(self) -> None:
-        """supervisord ends itself and what is left; does not wait."""
+        """Make supervisord end itself and what is left; do not wait."""
         self._call("supervisor.shutdown")
 
     def _call(self, method: str, *arguments: Any, tolerate: Collection[int] = ()) -> Any:

@@ -74,13 +74,16 @@ class Daemon:
 
 
 def render_supervisord(daemons: Sequence[Daemon]) -> str:
-    """The text of `supervisord.conf` for the lasting ones; they are stopped in the opposite of this order."""
+    """Return the text of `supervisord.conf` for the long-running services.
+
+    They are stopped in the opposite of this order.
+    """
     lasting = [daemon for daemon in daemons if daemon.lasting]
     return _HEAD + "".join(render_program(daemon, 10 * place) for place, daemon in enumerate(lasting, start=1))
 
 
 def render_program(daemon: Daemon, priority: int) -> str:
-    """The section of one service."""
+    """Return the section of one service."""
     return _PROGRAM.format(
         name=daemon.name,
         server=SERVER_CODE,
@@ -92,7 +95,7 @@ def render_program(daemon: Daemon, priority: int) -> str:
 
 
 def render_launcher(daemons: Sequence[Daemon]) -> str:
-    """The text of the launcher's JSON: no secret is in it, only where secrets are."""
+    """Return the text of the launcher's JSON: no secret is in it, only where secrets are."""
     return json.dumps({daemon.name: _entry(daemon) for daemon in daemons}, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -14,7 +14,7 @@ from mlflow.utils.credentials import _read_mlflow_creds_from_file
 
 from provisioner.errors import LinkRefused
 from provisioner.kedro.link import Credentials
-from provisioner.kedro.login import _values, _with_values, shell_login
+from provisioner.kedro.login import _values, _with_values, home_login, shell_login
 from provisioner.kedro.unlink import unlink
 from provisioner.model.secret import Secret
 from provisioner.output import Recorder
@@ -137,3 +137,8 @@ def test_the_shell_takes_the_password_from_its_environment_and_shows_it_nowhere(
         done = subprocess.run([shell, "-c", script], env=env, capture_output=True, text=True, check=True)
         assert done.stdout == "o'brien|from CI $x `y`"
         assert done.stderr == ""
+
+
+def test_a_file_of_mlflows_that_cannot_be_read_is_no_login(home: Path) -> None:
+    (home / ".mlflow/credentials").mkdir(parents=True)
+    assert home_login() == {}

@@ -21,7 +21,7 @@ def split() -> tuple[Any, ...]:
 
 
 def train(pixels: Any, test_pixels: Any, digits: Any, test_digits: Any, alpha: float, epochs: int) -> tuple[Any, list[float], float]:
-    """The model, its accuracy on the test data after each epoch, and the last of these."""
+    """Return the model, its accuracy on the test data after each epoch, and the last of these."""
     model = SGDClassifier(loss="log_loss", alpha=alpha, random_state=0)
     history = []
     for _ in range(epochs):

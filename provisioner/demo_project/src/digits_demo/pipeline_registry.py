@@ -8,7 +8,7 @@ from digits_demo.nodes import draw, split, train
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """The pipelines by name."""
+    """Return the pipelines by name."""
     steps = pipeline(
         [
             node(split, None, ["pixels", "test_pixels", "digits", "test_digits"]),
