@@ -1,4 +1,4 @@
-"""README's page about a team's server, word for word: a bare server with a public domain, a new admin and a colleague."""
+"""The page about a team's server, word for word: a bare server with a public domain, a new admin and a colleague."""
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ from tests.support.tls_client import Client
 
 DOMAIN = "mlflow.example.com"
 NAME = "page"
-README = (ROOT / "README.md").read_text()
-PAGE = README.partition("\n## A team's server\n")[2].partition("\n## ")[0]
-LINKING = README.partition("\n### Link to a team's server\n")[2].partition("\n## ")[0]
+PAGE = (ROOT / "docs/how-to/team-server.md").read_text()
+LINKING = (ROOT / "docs/how-to/link-to-a-team-server.md").read_text()
 PASSWORD = "ben's own password"
 
 
@@ -45,7 +44,7 @@ class Desk:
 
     def type(self, command: str, *answers: tuple[str, str], page: str = PAGE, cwd: str = "team-mlflow", seconds: int = 300) -> str:
         """What a command of the page says on a terminal; it is asked something and answers, in that order, and ends well."""
-        assert command in page, f"README does not say: {command}"
+        assert command in page, f"the page does not say: {command}"
         script = f'mount --bind {self.folder}/hosts /etc/hosts && exec sh -c "$0"'
         terminal = pexpect.spawn(
             "unshare", ["--mount", "sh", "-c", script, command], cwd=self.folder / cwd, env=self.env, encoding="utf-8", timeout=seconds
@@ -70,7 +69,7 @@ class Desk:
 
     def there(self, command: str, **others: str) -> str:
         """The same at the server, as its admin, with what stands for the page's words."""
-        assert command in PAGE, f"README does not say: {command}"
+        assert command in PAGE, f"the page does not say: {command}"
         known = {"NAME": NAME, "PROJECT": self.project, **others}
         script = re.sub("|".join(known), lambda found: known[found[0]], command)
         return self.server.run("su", "-", ADMIN, "-c", script)

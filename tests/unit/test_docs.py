@@ -25,6 +25,7 @@ KEYS_OF_MLFLOW_YML = ("server.mlflow_tracking_uri", "server.mlflow_registry_uri"
 GROUPS = (["user"],)
 COMMON = {"--stack", "--output", "--help"}
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))))
+README_BYTES, CONTRIBUTING_BYTES = 6000, 5000
 OUR_FOLDERS = ("docs/", "tests/", "provisioner/", ".ci/")
 
 
@@ -48,9 +49,9 @@ def sections(text: str) -> dict[str, str]:
 
 
 def command_sections() -> dict[str, tuple[list[str], str]]:
-    """The arguments and the text of each command's section in docs/commands.md."""
+    """The arguments and the text of each command's section in docs/reference/commands.md."""
     found = {}
-    for heading, body in sections(text_of("docs/commands.md")).items():
+    for heading, body in sections(text_of("docs/reference/commands.md")).items():
         if match := re.fullmatch(r"`provision ([^`]+)`", heading):
             name, arguments = named(match[1].split())
             found[name] = (arguments, body)
@@ -119,13 +120,13 @@ def test_every_option_and_argument_of_a_command_is_documented(name: str) -> None
 
 
 def test_the_common_options_are_those_that_every_command_has() -> None:
-    assert documented_options(sections(text_of("docs/commands.md"))["Common to all commands"]) == COMMON
+    assert documented_options(sections(text_of("docs/reference/commands.md"))["Common to all commands"]) == COMMON
     for command in COMMANDS.values():
         assert options_of(command) >= COMMON
 
 
 def test_the_options_of_the_program_itself_are_documented() -> None:
-    line = next(line for line in text_of("docs/commands.md").splitlines() if line.startswith("`provision` itself has"))
+    line = next(line for line in text_of("docs/reference/commands.md").splitlines() if line.startswith("`provision` itself has"))
     assert {code for code in code_in(line) if code.startswith("-")} == options_of(PROGRAM)
 
 
@@ -137,7 +138,7 @@ def test_every_command_says_what_it_touches(name: str) -> None:
 
 
 def test_the_table_of_exit_codes_is_that_of_the_errors() -> None:
-    rows = table(sections(text_of("docs/commands.md"))["Exit codes"])[1:]
+    rows = table(sections(text_of("docs/reference/commands.md"))["Exit codes"])[1:]
     codes = {int(code): kind.strip("`") for code, kind, _ in rows}
     assert {code: kind for code, kind in codes.items() if kind != "-"} == error_kinds()
     assert {code for code, kind in codes.items() if kind == "-"} == {0, 2, 130}
@@ -155,9 +156,23 @@ def test_a_command_names_only_exit_codes_that_exist(name: str) -> None:
     assert set(codes) <= {0, 130, *error_kinds()}
 
 
-def test_the_readme_explains_every_exit_code_but_success() -> None:
-    rows = table(sections(text_of("README.md"))["Troubleshooting"])[1:]
+def test_every_exit_code_but_success_is_explained_to_people() -> None:
+    rows = table(text_of("docs/how-to/troubleshooting.md"))[1:]
     assert [int(row[0]) for row in rows] == sorted({2, 130, *error_kinds()})
+
+
+def test_the_first_texts_can_be_read_at_once() -> None:
+    assert len((ROOT / "README.md").read_bytes()) <= README_BYTES
+    assert len((ROOT / "CONTRIBUTING.md").read_bytes()) <= CONTRIBUTING_BYTES
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    reached, new = set[Path](), {ROOT / "README.md"}
+    while new:
+        reached |= new
+        links = [(page, link) for page in new for link in re.findall(r"\]\(([^)\s#]+\.md)", page.read_text(encoding="utf-8"))]
+        new = {(page.parent / link).resolve() for page, link in links if not link.startswith("http")} - reached
+    assert {path.resolve() for path in (ROOT / "docs").rglob("*.md")} <= reached
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -178,7 +193,7 @@ def test_every_command_line_in_the_texts_parses(document: str) -> None:
 
 
 def test_the_command_lines_are_really_found() -> None:
-    found = [" ".join(words) for words in provision_lines(text_of("README.md"))]
+    found = [" ".join(words) for document in DOCUMENTS for words in provision_lines(text_of(document))]
     assert {"up", "env", "link ../shop", "logs -f", "render --check", "up --runtime embedded", "schema"} <= set(found)
 
 
@@ -187,8 +202,8 @@ def test_every_setting_named_in_the_texts_exists(document: str) -> None:
     assert setting_codes(text_of(document)) <= {*setting_names(), *KEYS_OF_MLFLOW_YML}
 
 
-def test_the_readme_names_every_setting_or_its_sibling() -> None:
-    rows = [row[0] for row in table(sections(text_of("README.md"))["Settings"])[1:]]
+def test_the_page_of_settings_names_each_or_its_sibling() -> None:
+    rows = [row[0] for row in table(text_of("docs/reference/settings.md"))[1:]]
     named = {code for row in rows for code in code_in(row)}
     for name in setting_names():
         assert name.split(".")[0] in {code.split(".")[0] for code in named}, name
@@ -197,8 +212,8 @@ def test_the_readme_names_every_setting_or_its_sibling() -> None:
             assert name in named
 
 
-def test_every_settings_example_of_the_readme_is_valid() -> None:
-    blocks = code_blocks(text_of("README.md"), "yaml")
+def test_every_example_of_settings_is_valid() -> None:
+    blocks = [block for document in DOCUMENTS for block in code_blocks(text_of(document), "yaml")]
     settings = [block for block in blocks if not block.startswith("services:")]
     assert len(settings) >= 5
     for block in settings:
@@ -208,7 +223,7 @@ def test_every_settings_example_of_the_readme_is_valid() -> None:
 def test_the_override_example_is_of_a_service_that_a_stack_has() -> None:
     from provisioner.model.stack import build_stack
 
-    (override,) = [block for block in code_blocks(text_of("README.md"), "yaml") if block.startswith("services:")]
+    (override,) = [block for block in code_blocks(text_of("docs/how-to/plain-docker-compose.md"), "yaml") if block.startswith("services:")]
     names = {service.name for service in build_stack(Settings(), "docker").services}
     assert set(yaml.safe_load(override)["services"]) <= names
 
@@ -281,20 +296,22 @@ def test_the_json_page_names_the_keys_of_the_document() -> None:
     recorder = Recorder()
     recorder.step("created", "secrets", "4 generated")
     document = yaml.safe_load(result_document(Result("up", errors=[errors.ProvisionError("x")]), recorder))
-    rows = table(text_of("docs/json.md").partition("## Steps, checks, errors")[0])[1:]
+    rows = table(text_of("docs/reference/json.md").partition("## Steps, checks, errors")[0])[1:]
     assert [code_in(row[0])[0] for row in rows] == list(document)
-    objects = {code_in(row[0])[0]: code_in(row[1]) for row in table(sections(text_of("docs/json.md"))["Steps, checks, errors"])[1:]}
+    objects = {
+        code_in(row[0])[0]: code_in(row[1]) for row in table(sections(text_of("docs/reference/json.md"))["Steps, checks, errors"])[1:]
+    }
     assert objects["data.steps[]"] == list(document["data"]["steps"][0])
     assert objects["errors[]"] == list(document["errors"][0])
 
 
 def documented_data() -> dict[str, set[str]]:
-    tables = sections(text_of("docs/json.md"))["Data by command"].split("\n\n| key | what it is |")
+    tables = sections(text_of("docs/reference/json.md"))["Data by command"].split("\n\n| key | what it is |")
     return {code_in(row[0])[0]: set(code_in(row[1])) - COMMON - {"--dry-run", "--follow", "--generate"} for row in table(tables[0])[1:]}
 
 
 def test_the_json_page_has_every_command_and_explains_every_key() -> None:
-    tables = sections(text_of("docs/json.md"))["Data by command"].split("\n\n| key | what it is |")
+    tables = sections(text_of("docs/reference/json.md"))["Data by command"].split("\n\n| key | what it is |")
     explained = [code_in(row[0])[0] for row in table(tables[1])]
     assert set(documented_data()) == set(COMMANDS)
     assert explained == sorted(set().union(*documented_data().values()))
@@ -337,9 +354,9 @@ def test_the_keys_of_data_are_those_that_the_actions_set() -> None:
     assert set(ACTIONS) == set(COMMANDS)
     for name, keys in by_file.items():
         documented = set().union(*(documented_data()[command] for command, file in ACTIONS.items() if name == file))
-        assert keys <= documented, f"{name}.py sets keys that docs/json.md lacks"
+        assert keys <= documented, f"{name}.py sets keys that docs/reference/json.md lacks"
         # Not every key is set by its name: status takes what a probe answers.
-        assert documented <= words[name], f"docs/json.md names keys that {name}.py does not have"
+        assert documented <= words[name], f"docs/reference/json.md names keys that {name}.py does not have"
 
 
 def test_the_changelog_has_the_version_of_the_program() -> None:
@@ -353,7 +370,8 @@ def test_the_changelog_has_the_version_of_the_program() -> None:
 def test_the_mlflow_version_in_the_texts_is_the_pinned_one() -> None:
     from provisioner.model.stack import MLFLOW_VERSION
 
-    named = re.findall(r"(?i)(?<!-)\bmlflow (\d+\.\d+\.\d+)", text_of("README.md"))
+    texts = "".join(text_of(document) for document in DOCUMENTS if document.startswith("docs/how-to/"))
+    named = re.findall(r"(?i)(?<!-)\bmlflow (\d+\.\d+\.\d+)", texts)
     assert named
     assert set(named) == {MLFLOW_VERSION}
     assert f"\nmlflow=={MLFLOW_VERSION}" in "\n" + text_of("deploy/requirements.txt")

@@ -17,7 +17,7 @@ from provisioner.model.proxy import is_loopback_url
 from provisioner.model.settings import setting_names, settings_schema
 from provisioner.model.settings_text import parse_settings
 
-README = Path(__file__).parents[3] / "README.md"
+DOCS = Path(__file__).parents[3] / "docs"
 EXTERNAL = "backend_store:\n  kind: external\n  uri: "
 S3 = "artifact_store:\n  kind: s3\n  endpoint_url: "
 LOGIN = "server:\n  auth: basic\n  public_url: "
@@ -328,10 +328,11 @@ def test_the_schema_has_every_setting_and_no_other() -> None:
     assert sorted(keys_of(schema, schema)) == sorted(setting_names())
 
 
-def test_the_examples_of_the_readme_use_keys_of_the_schema() -> None:
+def test_the_examples_of_the_docs_use_keys_of_the_schema() -> None:
     schema = settings_schema()
     known = set(keys_of(schema, schema))
-    blocks = re.findall(r"^```yaml\n(.*?)^```$", README.read_text(), flags=re.MULTILINE | re.DOTALL)
+    texts = "".join(page.read_text(encoding="utf-8") for page in sorted(DOCS.rglob("*.md")))
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", texts, flags=re.MULTILINE | re.DOTALL)
     examples = [yaml.safe_load(block) for block in blocks if not block.startswith("services:")]
     assert examples
     for example in examples:
