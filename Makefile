@@ -14,7 +14,7 @@ UV := $(BIN)/uv
 # Without bytecode every command would compile its imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up test programs campaign check lint golden lock bench clean
+.PHONY: help demo up test programs campaign check lint golden lock docs bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 12
@@ -51,6 +51,9 @@ golden: $(VENV)/.dev ## render the default stack and the golden files anew; read
 
 lock: $(VENV)/.dev ## resolve the server's requirements anew
 	UV=$(abspath $(UV)) deploy/lock.sh
+
+docs: $(VENV)/.dev ## build the docs as a site in dist/docs; a link that leads nowhere fails
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs dist/docs
 
 bench: $(VENV)/.dev ## measure the server beside `mlflow server`, in ten minutes; needs wrk, chromium, minio
 	$(BIN)/python -m bench $(BENCH_ARGS)

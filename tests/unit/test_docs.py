@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,7 +25,12 @@ ROOT = Path(__file__).parents[2]
 KEYS_OF_MLFLOW_YML = ("server.mlflow_tracking_uri", "server.mlflow_registry_uri", "server.credentials")
 GROUPS = (["user"],)
 COMMON = {"--stack", "--output", "--help"}
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))))
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))),
+)
 README_BYTES, CONTRIBUTING_BYTES = 6000, 5000
 OUR_FOLDERS = ("docs/", "tests/", "provisioner/", ".ci/")
 
@@ -173,6 +179,22 @@ def test_every_page_is_reached_from_the_readme() -> None:
         links = [(page, link) for page in new for link in re.findall(r"\]\(([^)\s#]+\.md)", page.read_text(encoding="utf-8"))]
         new = {(page.parent / link).resolve() for page, link in links if not link.startswith("http")} - reached
     assert {path.resolve() for path in (ROOT / "docs").rglob("*.md")} <= reached
+
+
+def built_docs(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
+    """The build of `make docs`, which writes no pages."""
+    argv = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", "-b", "dummy", str(source), str(target)]
+    return subprocess.run(argv, capture_output=True, text=True, check=False)
+
+
+def test_the_docs_are_built_without_a_warning_and_a_dead_link_is_one(tmp_path: Path) -> None:
+    assert built_docs(ROOT / "docs", tmp_path / "built").stderr == ""
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    with (tmp_path / "docs/how-to/tls.md").open("a") as page:
+        page.write("[nowhere](logins.md#no-such-heading)\n")
+    broken = built_docs(tmp_path / "docs", tmp_path / "broken")
+    assert broken.returncode != 0
+    assert "no-such-heading" in broken.stderr
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
