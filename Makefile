@@ -14,7 +14,7 @@ UV := $(BIN)/uv
 # Without bytecode every command would compile its imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up test programs campaign check lint golden lock docs bench clean
+.PHONY: help demo up test programs campaign check lint golden lock docs dist bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 12
@@ -54,6 +54,12 @@ lock: $(VENV)/.dev ## resolve the server's requirements anew
 
 docs: $(VENV)/.dev ## build the docs as a site in dist/docs; a link that leads nowhere fails
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs dist/docs
+
+dist: $(VENV)/.dev ## build wheel and sdist in dist, check them, and run the program from the wheel alone
+	rm -f dist/*.whl dist/*.tar.gz
+	$(BIN)/python -m build --installer uv --outdir dist
+	$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz
+	$(UV) run --quiet --isolated --no-project --python $(BIN)/python --with dist/*.whl provision render --check --stack .
 
 bench: $(VENV)/.dev ## measure the server beside `mlflow server`, in ten minutes; needs wrk, chromium, minio
 	$(BIN)/python -m bench $(BENCH_ARGS)
