@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,7 +30,6 @@ DOCUMENTS = (
     "SECURITY.md",
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))),
 )
-README_BYTES, CONTRIBUTING_BYTES = 6000, 5000
 OUR_FOLDERS = ("docs/", "tests/", "provisioner/", ".ci/")
 
 
@@ -165,36 +163,6 @@ def test_a_command_names_only_exit_codes_that_exist(name: str) -> None:
 def test_every_exit_code_but_success_is_explained_to_people() -> None:
     rows = table(text_of("docs/how-to/troubleshooting.md"))[1:]
     assert [int(row[0]) for row in rows] == sorted({2, 130, *error_kinds()})
-
-
-def test_the_first_texts_can_be_read_at_once() -> None:
-    assert len((ROOT / "README.md").read_bytes()) <= README_BYTES
-    assert len((ROOT / "CONTRIBUTING.md").read_bytes()) <= CONTRIBUTING_BYTES
-
-
-def test_every_page_is_reached_from_the_readme() -> None:
-    reached, new = set[Path](), {ROOT / "README.md"}
-    while new:
-        reached |= new
-        links = [(page, link) for page in new for link in re.findall(r"\]\(([^)\s#]+\.md)", page.read_text(encoding="utf-8"))]
-        new = {(page.parent / link).resolve() for page, link in links if not link.startswith("http")} - reached
-    assert {path.resolve() for path in (ROOT / "docs").rglob("*.md")} <= reached
-
-
-def built_docs(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
-    """The build of `make docs`, which writes no pages."""
-    argv = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", "-b", "dummy", str(source), str(target)]
-    return subprocess.run(argv, capture_output=True, text=True, check=False)
-
-
-def test_the_docs_are_built_without_a_warning_and_a_dead_link_is_one(tmp_path: Path) -> None:
-    assert built_docs(ROOT / "docs", tmp_path / "built").stderr == ""
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    with (tmp_path / "docs/how-to/tls.md").open("a") as page:
-        page.write("[nowhere](logins.md#no-such-heading)\n")
-    broken = built_docs(tmp_path / "docs", tmp_path / "broken")
-    assert broken.returncode != 0
-    assert "no-such-heading" in broken.stderr
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
