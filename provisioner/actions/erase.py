@@ -20,8 +20,6 @@ from provisioner.stack.secrets import FOLDER
 from provisioner.system.host import LocalHost
 
 Ask = Callable[[str], bool]
-
-
 OWN_FILES = (STATE_FILE, ".env", CA_FILE)
 
 

@@ -1,4 +1,4 @@
-"""The runtime of an opened stack."""
+"""What follows from an opened stack: its port and addresses, its runtime, a client of its proxy."""
 
 from __future__ import annotations
 
