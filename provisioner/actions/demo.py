@@ -13,8 +13,8 @@ from provisioner.actions.link import link_projects
 from provisioner.errors import PreflightError, ProvisionError, Unhealthy, WouldLoseData
 from provisioner.mlflow_api import API
 from provisioner.output import Reporter, Result
-from provisioner.stack.context import client, front_door, never_made, stack_port, tracking_uri
-from provisioner.stack.directory import OpenStack, find_stack
+from provisioner.stack.context import StackContext
+from provisioner.stack.find import open_made_stack
 from provisioner.stack.secrets import read_secret
 from provisioner.system.host import LocalHost
 from provisioner.system.http import Rest, RestError
@@ -29,13 +29,12 @@ _MARK = "[tool.provision]\ndemo = true"
 def demo(directory: Path, option: Path | None, reporter: Reporter) -> Result:
     """Make, link and run the demo project; return the addresses of the experiment and of its best run."""
     _need_packages()
-    opened = find_stack(option)
-    opened.announce(reporter)
-    uri = tracking_uri(opened, stack_port(opened))
-    rest = _running_server(opened, uri)
+    context = open_made_stack(option, reporter)
+    uri = context.tracking_uri
+    rest = _running_server(context)
     project = directory.absolute()
     _make_project(project, reporter)
-    link_projects(opened, uri, (project,), True, reporter)
+    link_projects(context, (project,), True, reporter)
     for alpha in ALPHAS:
         with reporter.working(f"kedro run --params alpha={alpha}"):
             _kedro_run(project, alpha)
@@ -44,7 +43,7 @@ def demo(directory: Path, option: Path | None, reporter: Reporter) -> Result:
     accuracy = next(m["value"] for m in best["data"]["metrics"] if m["key"] == METRIC)
     page = f"{uri}/#/experiments/{experiment}/runs"
     run = f"{page}/{best['info']['run_id']}"
-    result = Result("demo", stack=str(opened.source), runtime=opened.state.runtime or "")
+    result = Result("demo", stack=str(context.source), runtime=context.model.runtime)
     result.data = {"tracking_uri": uri, "project": str(project), "experiment_url": page, "best_run_url": run, "accuracy": accuracy}
     result.lines = [f"experiment    {page}", f"best run      {run} (accuracy {accuracy:.3f})", f"project       {project}"]
     return result
@@ -60,15 +59,14 @@ def _need_packages() -> None:
         )
 
 
-def _running_server(opened: OpenStack, uri: str) -> Rest:
-    if opened.state.runtime is None:
-        raise never_made(opened)
-    password = read_secret(opened, "mlflow_admin_password")
-    rest = client(front_door(opened, stack_port(opened)), uri, password)
+def _running_server(context: StackContext) -> Rest:
+    rest = context.client(read_secret(context, "mlflow_admin_password"))
     try:
         rest.call("POST", f"{API}/experiments/search", {"max_results": 1})
     except RestError as error:
-        raise Unhealthy("the tracking server does not answer", where=uri, why=str(error), hint="`provision up` starts it") from None
+        raise Unhealthy(
+            "the tracking server does not answer", where=context.tracking_uri, why=str(error), hint="`provision up` starts it"
+        ) from error
     return rest
 
 

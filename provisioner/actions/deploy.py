@@ -18,7 +18,8 @@ from provisioner.remote.preflight import check_server
 from provisioner.remote.settings import Address, settings_for
 from provisioner.runtimes.docker.runtime import OVERRIDE_FILE
 from provisioner.stack.ca_bundle import ca_path
-from provisioner.stack.directory import DEFAULT_REASON, REMOTE_FOLDER, STATE_FILE, OpenStack, find_directory, opened_as
+from provisioner.stack.context import STATE_FILE, StackContext
+from provisioner.stack.find import DEFAULT_REASON, REMOTE_FOLDER, find_directory, stack_with
 from provisioner.system.host import LocalHost
 from provisioner.system.http import Rest, RestError
 from provisioner.system.paths import data_directory
@@ -56,30 +57,29 @@ def deploy(options: DeployOptions, reporter: Reporter) -> Result:
         before = _settings_there(host, settings, reporter)
     address = Address(host.name, host.resolved().get("hostname", ""), options.domain, options.port)
     content, changes = settings_for(before or b"", address)
-    opened = opened_as(source, reason, parse_settings(content.decode()), host)
-    reporter.note("host", opened.place)
-    check_server(opened, host, options.domain_elsewhere, reporter)
+    context = stack_with(source, reason, parse_settings(content.decode()), host)
+    reporter.note("host", context.location)
+    check_server(context, host, options.domain_elsewhere, reporter)
     if LocalHost().get(source / OVERRIDE_FILE) is not None:
-        reporter.step("warning", OVERRIDE_FILE, f"the one here is not used; Compose reads the one in {opened.place}")
+        reporter.step("warning", OVERRIDE_FILE, f"the one here is not used; Compose reads the one in {context.location}")
     for key, value in changes.items():
         reporter.step("would set" if options.dry_run else "set", key, value)
     if not options.dry_run:
-        _begin(opened, host, content, options.break_lock, reporter)
+        _begin(context, host, content, options.break_lock, reporter)
         if options.ship_images:
-            ship_images(opened, host, reporter)
-    result = bring_up(opened, UpOptions(dry_run=options.dry_run), reporter, "deploy")
-    result.data = {key: result.data[key] for key in ("tracking_uri", "project", "services") if key in result.data}
+            ship_images(context, host, reporter)
+    context, result = bring_up(context, UpOptions(dry_run=options.dry_run), reporter, "deploy")
     result.data["host"] = host.name
     if not options.dry_run:
-        result.lines = _what_now(opened, result.data["tracking_uri"], reporter)
+        result.lines = _what_now(context, reporter)
     return result
 
 
-def _begin(opened: OpenStack, host: SSHHost, content: bytes, break_lock: bool, reporter: Reporter) -> None:
+def _begin(context: StackContext, host: SSHHost, content: bytes, break_lock: bool, reporter: Reporter) -> None:
     """Write the settings on this machine; with `break_lock` also break a lock held on the server."""
-    if content != LocalHost().get(opened.source / SOURCE):
-        LocalHost().put(content, opened.source / SOURCE, 0o644)
-    if break_lock and (holder := host.break_lock(opened.directory)):
+    if content != LocalHost().get(context.source / SOURCE):
+        LocalHost().put(content, context.source / SOURCE, 0o644)
+    if break_lock and (holder := host.break_lock(context.directory)):
         reporter.step("broken", "lock", f"of {holder}")
 
 
@@ -128,9 +128,9 @@ def _settings_there(host: SSHHost, settings: Settings, reporter: Reporter) -> by
     return found
 
 
-def _what_now(opened: OpenStack, uri: str, reporter: Reporter) -> list[str]:
+def _what_now(context: StackContext, reporter: Reporter) -> list[str]:
     """Return lines for the admin; report whether this machine reaches the server as everybody else does."""
-    ca = ca_path(opened)
+    ca, uri = ca_path(context), context.tracking_uri
     try:
         Rest(uri, timeout=5, trusted=ca).get_bytes("/health")
         reporter.step("reached", "from here", f"{uri} answers this machine")
@@ -139,7 +139,7 @@ def _what_now(opened: OpenStack, uri: str, reporter: Reporter) -> list[str]:
     lines = [
         f"tracking URI  {uri}",
         f"login         {ADMIN_LOGIN}: `provision credentials` shows the password",
-        f"settings      {opened.source / SOURCE}: keep it, with it every `provision` command acts on {opened.host.name}",
+        f"settings      {context.source / SOURCE}: keep it, with it every `provision` command acts on {context.host.name}",
     ]
     if ca:
         lines.append(f"certificates  {ca}: what clients believe the server by; `provision link` hands them on")

@@ -15,8 +15,8 @@ from provisioner.kedro.project import NotAProject
 from provisioner.kedro.record import LinkRecord
 from provisioner.model.proxy import public_host
 from provisioner.output import CheckResult, Reporter, Result
-from provisioner.stack.context import client, existing_runtime, front_door, stack_port, tracking_uri
-from provisioner.stack.directory import DEFAULT_REASON, OpenStack, find_stack, stack_here
+from provisioner.stack.context import StackContext
+from provisioner.stack.find import DEFAULT_REASON, open_stack, stack_here
 from provisioner.system.certificates import ends_at, names_of, shown_certificate
 from provisioner.system.http import RestError
 
@@ -32,16 +32,15 @@ def diagnose(project: Path | None, python: Path | None, option: Path | None, rep
     result = Result("doctor")
     problem, is_default = None, False
     try:
-        opened = find_stack(option)
+        context = open_stack(option, reporter)
     except PreflightError as error:
         # A colleague may have the settings of a team's server, and no SSH to it; the project can be looked at all the same.
         reporter.check(CheckResult("stack", False, error.what))
         result.errors.append(error)
     else:
-        opened.announce(reporter)
-        result.stack, result.runtime = str(opened.source), opened.state.runtime or ""
-        is_default = opened.reason == DEFAULT_REASON
-        problem = _diagnose_stack(opened, reporter) if opened.state.runtime else None
+        result.stack, result.runtime = str(context.source), context.state.runtime or ""
+        is_default = context.reason == DEFAULT_REASON
+        problem = _diagnose_stack(context, reporter) if context.is_made else None
     report = _project(project, python)
     # A project that another server tracks does without the stack that nobody named.
     if problem and not (is_default and report and report.ok):
@@ -70,36 +69,32 @@ def what_helps(linked: LinkRecord) -> str:
         return ""
     stack, project = shlex.quote(linked.stack), shlex.quote(linked.project)
     start, anew = f"`provision up --stack {stack}`", f"`provision link {project} --stack {stack}`"
-    opened = stack_here(Path(linked.stack))
-    if opened and opened.state.runtime and tracking_uri(opened, stack_port(opened)) != linked.uri:
+    context = stack_here(Path(linked.stack))
+    if context and context.is_made and context.tracking_uri != linked.uri:
         return f"its stack has another address now: {anew}"
     return f"start the server that the project was linked to: {start}, or link it anew: {anew}"
 
 
-def _diagnose_stack(opened: OpenStack, reporter: Reporter) -> ProvisionError | None:
+def _diagnose_stack(context: StackContext, reporter: Reporter) -> ProvisionError | None:
     """Return what keeps the stack from being used; None when nothing does."""
-    existing = existing_runtime(opened)
-    if existing is None:
-        return None
-    stack, runtime = existing
     try:
-        runtime.preflight()
-        problem: ProvisionError | None = service_problem(service_rows(stack, runtime.observe()))
+        context.runtime.preflight()
+        problem: ProvisionError | None = service_problem(service_rows(context.model, context.runtime.observe()))
     except ProvisionError as error:
         problem = error
-    uri = tracking_uri(opened, stack_port(opened))
-    reporter.check(CheckResult("stack", problem is None, problem.what if problem else f"runs at {uri}"))
-    return problem or _diagnose_front_door(opened, uri, reporter)
+    seen = problem.what if problem else f"runs at {context.tracking_uri}"
+    reporter.check(CheckResult("stack", problem is None, seen))
+    return problem or _diagnose_front_door(context, reporter)
 
 
-def _diagnose_front_door(opened: OpenStack, uri: str, reporter: Reporter) -> ProvisionError | None:
+def _diagnose_front_door(context: StackContext, reporter: Reporter) -> ProvisionError | None:
     """Return the error when clients do not reach this stack by its proxy or trust its certificate, else None.
 
     Where the proxy terminates TLS, report its certificate and how long that is valid.
     """
-    door = front_door(opened, stack_port(opened))
+    door, uri = context.proxy, context.tracking_uri
     try:
-        client(door, uri, None).get_bytes("/health")
+        context.client().get_bytes("/health")
     except RestError as error:
         reporter.check(CheckResult("certificate" if door.tls else "front door", False, str(error), error.hint))
         what = "clients do not reach the front door" + (" by TLS" if door.tls else "")
@@ -107,10 +102,10 @@ def _diagnose_front_door(opened: OpenStack, uri: str, reporter: Reporter) -> Pro
     if not door.tls:
         return None
     address = urlsplit(f"//{door.address}")
-    shown = shown_certificate(public_host(opened.settings.server), (address.hostname or "", address.port or 0))
+    shown = shown_certificate(public_host(context.settings.server), (address.hostname or "", address.port or 0))
     if shown:
         seen = f"for {', '.join(names_of(shown))}, until {ends_at(shown):%Y-%m-%d %H:%M} UTC"
-        late = opened.settings.server.tls == "files" and ends_at(shown) - datetime.now(timezone.utc) < SOON
+        late = context.settings.server.tls == "files" and ends_at(shown) - datetime.now(timezone.utc) < SOON
         reporter.check(CheckResult("certificate", True, f"{seen}; renew it soon: replace the files, then `provision up`" if late else seen))
     return None
 

@@ -11,7 +11,7 @@ from provisioner.kedro.placement import checked_uri, remarks_on_environment
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import Reporter, Result
 from provisioner.stack.ca_bundle import ca_path, given_certificates
-from provisioner.stack.context import made_stack, stack_port, tracking_uri
+from provisioner.stack.find import open_made_stack
 from provisioner.stack.secrets import FOLDER
 from provisioner.system.certificates import CERT_PATH
 
@@ -32,30 +32,29 @@ def shell_lines(option: Path | None, options: ShellOptions, reporter: Reporter) 
     """
     result = Result("env")
     if options.uri is not None:
-        uri, opened = checked_uri(options.uri), None
+        uri, context = checked_uri(options.uri), None
     else:
-        opened = made_stack(option)
-        opened.announce(reporter)
-        uri = tracking_uri(opened, stack_port(opened))
-        result.stack, result.runtime = str(opened.source), opened.state.runtime or ""
+        context = open_made_stack(option, reporter)
+        uri = context.tracking_uri
+        result.stack, result.runtime = str(context.source), context.model.runtime
     # Of another server nobody knows here whether it asks for a login.
-    has_login = opened is None or bool(options.user) or opened.settings.server.auth == "basic"
+    has_login = context is None or bool(options.user) or context.settings.server.auth == "basic"
     for remark in remarks_on_environment(uri, has_login=has_login):
         reporter.step(*remark)
     result.data = {"tracking_uri": uri}
     result.lines = [f"export MLFLOW_TRACKING_URI={shlex.quote(uri)}"]
     if options.ca_file:
         given_certificates(options.ca_file)
-    if ca := options.ca_file.absolute() if options.ca_file else ca_path(opened) if opened else None:
+    if ca := options.ca_file.absolute() if options.ca_file else ca_path(context) if context else None:
         result.data["ca_file"] = str(ca)
         result.lines.append(f"export {CERT_PATH}={shlex.quote(str(ca))}")
     if options.user:
         result.data["username"] = options.user
         result.lines += shell_login(options.user)
-    elif opened and has_login:
-        path = shlex.quote(str(opened.directory / FOLDER / "mlflow_admin_password"))
-        read = f"ssh {shlex.quote(opened.host.name)} {shlex.quote(f'cat {path}')}" if opened.host.name else f"cat {path}"
-        result.data |= {"username": ADMIN_LOGIN, "password_file": f"{opened.place}/{FOLDER}/mlflow_admin_password"}
+    elif context and has_login:
+        path = shlex.quote(str(context.directory / FOLDER / "mlflow_admin_password"))
+        read = f"ssh {shlex.quote(context.host.name)} {shlex.quote(f'cat {path}')}" if context.host.is_remote else f"cat {path}"
+        result.data |= {"username": ADMIN_LOGIN, "password_file": f"{context.location}/{FOLDER}/mlflow_admin_password"}
         result.lines.append(f"export MLFLOW_TRACKING_USERNAME={ADMIN_LOGIN}")
         result.lines.append(f'export MLFLOW_TRACKING_PASSWORD="$({read})"')
     return result

@@ -14,13 +14,13 @@ from provisioner.model.stack import Stack
 from provisioner.output import Reporter, Result, counted, size
 from provisioner.runtimes.base import Runtime
 from provisioner.stack.audit import audit
-from provisioner.stack.context import existing_runtime
-from provisioner.stack.directory import CA_FILE, STATE_FILE, find_stack
+from provisioner.stack.context import CA_FILE, ENV_FILE, STATE_FILE
+from provisioner.stack.find import open_stack
 from provisioner.stack.secrets import FOLDER
 from provisioner.system.host import LocalHost
 
 Ask = Callable[[str], bool]
-OWN_FILES = (STATE_FILE, ".env", CA_FILE)
+OWN_FILES = (STATE_FILE, ENV_FILE, CA_FILE)
 
 
 @dataclass(frozen=True)
@@ -34,31 +34,28 @@ class EraseOptions:
 
 def erase(options: EraseOptions, ask: Ask, ask_name: AskName, reporter: Reporter) -> Result:
     """Delete the stack and all its own data, once confirmed; keep settings and rendered files but `.env`."""
-    option, yes = options.stack, options.yes
-    opened = find_stack(option)
-    opened.announce(reporter)
-    result = Result("erase", stack=str(opened.source))
-    existing = existing_runtime(opened)
-    if existing is None:
+    context = open_stack(options.stack, reporter)
+    result = Result("erase", stack=str(context.source))
+    if not context.is_made:
         result.lines = ["this stack was never brought up; there is nothing to erase"]
         return result
-    stack, runtime = existing
+    runtime = context.runtime
     result.runtime = runtime.kind
-    projects, linked = linked_to(opened)
+    projects, linked = linked_to(context)
     result.data["linked"] = projects
-    for line in [*_stores(stack, runtime), f"erases  secrets in {opened.place}/{FOLDER}", *linked]:
+    for line in [*_stores(context.model, runtime), f"erases  secrets in {context.location}/{FOLDER}", *linked]:
         reporter.note("", line)
-    confirm_host(opened, options.host, ask_name, "deletes the team's data")
+    confirm_host(context, options.host, ask_name, "deletes the team's data")
     # Whoever typed the host's name just now has been asked.
-    asked = bool(opened.host.name) and options.host is None
-    if not yes and not asked and not ask("Delete all of it for good?"):
+    asked = context.host.is_remote and options.host is None
+    if not options.yes and not asked and not ask("Delete all of it for good?"):
         raise Declined("nothing was erased", hint="`provision down` ends the stack and keeps its data")
-    with opened.host.lock(opened.directory, "erase"):
+    with context.host.lock(context.directory, "erase"):
         runtime.erase(reporter)
-        opened.host.remove(*(opened.directory / name for name in (FOLDER, *OWN_FILES)))
-        audit(opened, "erase", "done")
-    if opened.here:
-        LocalHost().remove(opened.here / CA_FILE)
+        context.host.remove(*(context.directory / name for name in (FOLDER, *OWN_FILES)))
+        audit(context, "erase", "done")
+    if context.here:
+        LocalHost().remove(context.here / CA_FILE)
     reporter.step("removed", "secrets")
     result.lines = ["erased; settings and rendered files are still there", *linked]
     return result

@@ -7,7 +7,7 @@ from pathlib import Path
 from provisioner.errors import WouldLoseData
 from provisioner.model.settings import SOURCE
 from provisioner.output import Reporter, Result
-from provisioner.stack.directory import find_stack
+from provisioner.stack.find import find_stack
 
 _TEMPLATE = """\
 # The settings of this MLflow stack; every key has a default. `provision schema` prints them all.
@@ -31,11 +31,11 @@ _TEMPLATE = """\
 def init(option: Path | None, reporter: Reporter) -> Result:
     """Write a `provision.yml` to edit into the directory given, or the current one."""
     directory = (option or Path.cwd()).absolute()
-    opened = find_stack(directory)
-    reporter.note("stack", f"{directory} ({'the current directory' if option is None else opened.reason})")
+    context = find_stack(directory)
+    reporter.note("stack", f"{directory} ({'the current directory' if option is None else context.reason})")
     path = directory / SOURCE
-    if opened.host.get(path) is not None:
+    if context.host.get(path) is not None:
         raise WouldLoseData(f"{SOURCE} is there already", where=str(path), hint="edit it, then `provision up`")
-    opened.host.put(_TEMPLATE.encode(), path, 0o644)
+    context.host.put(_TEMPLATE.encode(), path, 0o644)
     reporter.step("created", SOURCE, str(path))
     return Result("init", stack=str(directory), data={"path": str(path)}, lines=["next          provision up"])

@@ -23,8 +23,8 @@ from provisioner.model.secret import Secret
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import Reporter, Result
 from provisioner.stack.ca_bundle import given_certificates
-from provisioner.stack.context import client, front_door, made_stack, stack_port, tracking_uri
-from provisioner.stack.directory import OpenStack, clients_ca
+from provisioner.stack.context import StackContext
+from provisioner.stack.find import open_made_stack
 from provisioner.stack.secrets import needed_secret
 from provisioner.system.certificates import clients_ca_file
 from provisioner.system.http import Rest, RestError
@@ -158,12 +158,10 @@ def _server(option: Path | None, options: LinkOptions, result: Result, reporter:
     ca = given_certificates(options.ca_file) if options.ca_file else None
     if options.uri is not None:
         return _Server(options.uri, ca=ca, identity=_identity_there(checked_uri(options.uri), ca) if options.check else "")
-    opened = made_stack(option)
-    opened.announce(reporter)
-    result.stack, result.runtime = str(opened.source), opened.state.runtime or ""
-    _refuse_other_server(opened)
-    uri = tracking_uri(opened, stack_port(opened))
-    return _Server(uri, stack_credentials(opened), ca or clients_ca(opened), opened.state.identity)
+    context = open_made_stack(option, reporter)
+    result.stack, result.runtime = str(context.source), context.model.runtime
+    _refuse_other_server(context)
+    return _Server(context.tracking_uri, stack_credentials(context), ca or context.clients_ca(), context.state.identity)
 
 
 def _identity_there(uri: str, ca: bytes | None) -> str:
@@ -174,13 +172,12 @@ def _identity_there(uri: str, ca: bytes | None) -> str:
         return ""
 
 
-def _refuse_other_server(opened: OpenStack) -> None:
+def _refuse_other_server(context: StackContext) -> None:
     """Raise Unhealthy when another server has this stack's address; one that is down may be linked to."""
-    uri = tracking_uri(opened, stack_port(opened))
     try:
-        client(front_door(opened, stack_port(opened)), uri, None, timeout=5).get_bytes("/health")
+        context.client(timeout=5).get_bytes("/health")
     except OtherServer as error:
-        raise Unhealthy("this stack's address is another server's", where=uri, why=str(error), hint=error.hint) from None
+        raise Unhealthy("this stack's address is another server's", where=context.tracking_uri, why=str(error), hint=error.hint) from None
     except RestError:
         return
 
@@ -197,7 +194,7 @@ def _colleagues(options: LinkOptions, report: LinkReport, credentials: Credentia
 
 
 def link_projects(
-    opened: OpenStack, uri: str, named: tuple[Path, ...], wanted: bool, reporter: Reporter, confirm: Ask | None = None
+    context: StackContext, named: tuple[Path, ...], wanted: bool, reporter: Reporter, confirm: Ask | None = None
 ) -> list[Path]:
     """Link the projects named, else the one that the user stands in, where `wanted`; return those linked."""
     if not wanted:
@@ -207,11 +204,11 @@ def link_projects(
         make = partial(
             link,
             project,
-            uri,
-            credentials=stack_credentials(opened),
-            ca=clients_ca(opened),
-            stack=str(opened.source),
-            identity=opened.state.identity,
+            context.tracking_uri,
+            credentials=stack_credentials(context),
+            ca=context.clients_ca(),
+            stack=str(context.source),
+            identity=context.state.identity,
             reuse_proof=True,
             reporter=reporter,
         )
@@ -219,12 +216,12 @@ def link_projects(
     return projects
 
 
-def stack_credentials(opened: OpenStack) -> Credentials | None:
+def stack_credentials(context: StackContext) -> Credentials | None:
     """Return the login that a linked project uses; None where there is no login."""
-    if opened.settings.server.auth == "none":
+    if context.settings.server.auth == "none":
         return None
     own = ", or link with a login of your own: `provision link --user NAME`"
-    return Credentials(ADMIN_LOGIN, needed_secret(opened, "mlflow_admin_password", own))
+    return Credentials(ADMIN_LOGIN, needed_secret(context, "mlflow_admin_password", own))
 
 
 def next_step(linked: list[Path]) -> str:

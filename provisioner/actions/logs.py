@@ -6,19 +6,17 @@ from pathlib import Path
 
 from provisioner.errors import INTERRUPTED, PreflightError
 from provisioner.output import Reporter, Result
-from provisioner.stack.context import made_runtime
-from provisioner.stack.directory import find_stack
+from provisioner.stack.find import open_made_stack
 
 
 def logs(option: Path | None, service: str | None, lines: int, follow: bool, reporter: Reporter) -> Result:
     """Return the last lines of one service or of all; with `follow` show all new ones until interrupted."""
-    opened = find_stack(option)
-    opened.announce(reporter)
-    stack, runtime = made_runtime(opened)
+    context = open_made_stack(option, reporter)
+    stack, runtime = context.model, context.runtime
     names = [one.name for one in stack.services]
     if service and service not in names:
         raise PreflightError(f"no service is called {service}", hint=f"the services are {', '.join(names)}")
-    result = Result("logs", stack=str(opened.source), runtime=runtime.kind)
+    result = Result("logs", stack=str(context.source), runtime=runtime.kind)
     if follow:
         try:
             result.exit_code = runtime.follow(service, lines)

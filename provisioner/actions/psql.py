@@ -7,17 +7,15 @@ from pathlib import Path
 
 from provisioner.errors import PreflightError, Unhealthy
 from provisioner.output import Reporter, Result
-from provisioner.stack.context import made_runtime
-from provisioner.stack.directory import find_stack
+from provisioner.stack.find import open_made_stack
 from provisioner.stack.secrets import needed_secret
 from provisioner.system.process import interrupts_left_to_it
 
 
 def psql(option: Path | None, arguments: Sequence[str], write: bool, reporter: Reporter) -> Result:
     """Run psql on this terminal, as the role of the tracking server; its exit code is the command's."""
-    opened = find_stack(option)
-    opened.announce(reporter)
-    stack, runtime = made_runtime(opened)
+    context = open_made_stack(option, reporter)
+    stack, runtime = context.model, context.runtime
     if not stack.own_backend:
         raise PreflightError(
             "this stack has no PostgreSQL of its own",
@@ -26,8 +24,8 @@ def psql(option: Path | None, arguments: Sequence[str], write: bool, reporter: R
         )
     seen = runtime.observe().services.get("postgres")
     if seen is None or seen.state not in {"running", "starting"}:
-        raise Unhealthy("PostgreSQL does not run", where=opened.place, hint="`provision up` starts it", left_as="")
-    needed_secret(opened, "postgres_password")
+        raise Unhealthy("PostgreSQL does not run", where=context.location, hint="`provision up` starts it", left_as="")
+    needed_secret(context, "postgres_password")
     with interrupts_left_to_it():
         code = runtime.psql(arguments, write)
-    return Result("psql", stack=str(opened.source), runtime=runtime.kind, exit_code=code)
+    return Result("psql", stack=str(context.source), runtime=runtime.kind, exit_code=code)

@@ -13,18 +13,19 @@ from provisioner.kedro.record import LinkRecord, records_of, value_digest
 from provisioner.model.login import USERNAME
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import Reporter
-from provisioner.stack.directory import OpenStack, clients_ca
+from provisioner.stack.context import StackContext
 
 
-def relink(opened: OpenStack, uri: str, linked: Collection[Path], ask: Ask | None, reporter: Reporter) -> list[Path]:
+def relink(context: StackContext, linked: Collection[Path], ask: Ask | None, reporter: Reporter) -> list[Path]:
     """Name the projects whose link has another address than this, but for those linked just now; with the user's yes link them anew."""
-    stale = [record for record in records_of(str(opened.source)) if record.uri != uri and Path(record.project) not in linked]
+    uri = context.tracking_uri
+    stale = [record for record in records_of(str(context.source)) if record.uri != uri and Path(record.project) not in linked]
     for record in stale:
         reporter.step("warning", record.project, f"it is linked to {record.uri}, where this stack was before: {_command(record)}")
     by_us = [record for record in stale if not _has_anothers_login(record)]
     if not by_us or ask is None or not ask(f"Link {', '.join(record.project for record in by_us)} to {uri}?"):
         return []
-    return [Path(record.project) for record in by_us if _link(opened, uri, record, reporter)]
+    return [Path(record.project) for record in by_us if _link(context, record, reporter)]
 
 
 def _users(record: LinkRecord) -> set[str]:
@@ -41,17 +42,17 @@ def _command(record: LinkRecord) -> str:
     return f"`provision link {record.project}{' --user NAME' if _has_anothers_login(record) else ''}`"
 
 
-def _link(opened: OpenStack, uri: str, record: LinkRecord, reporter: Reporter) -> bool:
+def _link(context: StackContext, record: LinkRecord, reporter: Reporter) -> bool:
     """Link the project anew and return whether that worked; a failure does not stop the other projects."""
     try:
         link(
             Path(record.project),
-            uri,
-            credentials=stack_credentials(opened) if _users(record) else None,
-            ca=clients_ca(opened),
+            context.tracking_uri,
+            credentials=stack_credentials(context) if _users(record) else None,
+            ca=context.clients_ca(),
             env=record.env,
-            stack=str(opened.source),
-            identity=opened.state.identity,
+            stack=str(context.source),
+            identity=context.state.identity,
             reporter=reporter,
         )
     except ProvisionError as error:

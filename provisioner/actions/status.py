@@ -16,8 +16,8 @@ from provisioner.model.stack import Stack
 from provisioner.output import Reporter, Result, size
 from provisioner.runtimes.base import SERVER, Runtime, Usage, for_memory
 from provisioner.stack.checks import is_ready, light_checks
-from provisioner.stack.context import client, front_door, made_runtime, stack_port, tracking_uri
-from provisioner.stack.directory import OpenStack, find_stack
+from provisioner.stack.context import StackContext
+from provisioner.stack.find import open_made_stack
 from provisioner.stack.secrets import read_secret
 
 GOOD = SERVES | {"done"}
@@ -50,11 +50,10 @@ def _row_text(row: Mapping[str, Any]) -> str:
 
 def status(option: Path | None, reporter: Reporter) -> Result:
     """Report what runs and what it uses; exit code 6 when the stack is down or unhealthy."""
-    opened = find_stack(option)
-    opened.announce(reporter)
-    stack, runtime = made_runtime(opened)
+    context = open_made_stack(option, reporter)
+    stack, runtime, uri = context.model, context.runtime, context.tracking_uri
     reporter.note("runtime", runtime.kind)
-    result = Result("status", stack=str(opened.source), runtime=runtime.kind)
+    result = Result("status", stack=str(context.source), runtime=runtime.kind)
     with ThreadPoolExecutor() as pool:
         asked = pool.submit(runtime.usage)
         observed = runtime.observe()
@@ -63,11 +62,10 @@ def status(option: Path | None, reporter: Reporter) -> Result:
     for row in rows:
         reporter.step(row["state"], row["name"], _row_text(row))
     result.lines += [f"memory        {'; '.join(said)}" for name in usage if (said := for_memory(name, usage[name]))]
-    uri = tracking_uri(opened, stack_port(opened))
-    linked = [str(project) for project in linked_projects(str(opened.source))]
+    linked = [str(project) for project in linked_projects(str(context.source))]
     result.data = {"tracking_uri": uri, "services": rows, "linked": linked}
     problem = service_problem(rows) or _starting(rows, runtime)
-    if problem is None and (problem := _look_inside(opened, stack, runtime, uri, result, reporter)):
+    if problem is None and (problem := _look_inside(context, result, reporter)):
         # It may have been started anew since it was looked at.
         problem = _starting(service_rows(stack, runtime.observe()), runtime) or problem
     result.lines += [f"tracking URI  {uri}"] + [f"linked        {project}" for project in linked]
@@ -95,10 +93,11 @@ def service_problem(rows: list[dict[str, Any]]) -> Unhealthy | None:
     return Unhealthy(what, hint="`provision up` starts it; `provision logs` shows what was said", left_as="")
 
 
-def _look_inside(opened: OpenStack, stack: Stack, runtime: Runtime, uri: str, result: Result, reporter: Reporter) -> Unhealthy | None:
-    password = read_secret(opened, "mlflow_admin_password") if stack.login else None
+def _look_inside(context: StackContext, result: Result, reporter: Reporter) -> Unhealthy | None:
+    stack, runtime = context.model, context.runtime
+    password = read_secret(context, "mlflow_admin_password") if stack.login else None
     failed, hint = [], ""
-    for check in light_checks(client(front_door(opened, stack_port(opened)), uri, password), stack.login):
+    for check in light_checks(context.client(password), stack.login):
         reporter.check(check)
         if not check.ok:
             failed.append(check.seen)
@@ -110,11 +109,11 @@ def _look_inside(opened: OpenStack, stack: Stack, runtime: Runtime, uri: str, re
         except (ProvisionError, ValueError) as error:
             failed.append(f"{topic}: {error}")
     result.data |= facts
-    result.lines += _facts_lines(stack, facts, uri)
+    result.lines += _facts_lines(stack, facts)
     return Unhealthy("; ".join(failed), hint=hint or "`provision logs` shows what the services say", left_as="") if failed else None
 
 
-def _facts_lines(stack: Stack, facts: dict[str, Any], uri: str) -> list[str]:
+def _facts_lines(stack: Stack, facts: dict[str, Any]) -> list[str]:
     lines = []
     if versions := facts.get("versions"):
         lines.append(f"versions      {', '.join(f'{name} {value}' for name, value in versions.items() if value)}")

@@ -16,15 +16,15 @@ from provisioner.errors import UNCHANGED, PortTaken, PreflightError, ProvisionEr
 from provisioner.kedro.old_login import Ask
 from provisioner.kedro.project import find_project
 from provisioner.model.plan import Observed, make_plan
-from provisioner.model.proxy import redirect_port
-from provisioner.model.stack import MLFLOW_VERSION, RuntimeKind, Stack, build_stack
+from provisioner.model.stack import MLFLOW_VERSION, RuntimeKind, Stack
 from provisioner.model.stores import IN_CONTAINERS, artifacts_destination
 from provisioner.output import Reporter, Result
-from provisioner.runtimes.base import PROXY
+from provisioner.runtimes.base import PROXY, RuntimeChoice
+from provisioner.runtimes.choose import choose_runtime
 from provisioner.runtimes.tls_files import front_door_files
 from provisioner.stack.audit import changing
 from provisioner.stack.ca_bundle import keep_clients_ca
-from provisioner.stack.changeset import Work
+from provisioner.stack.changeset import ChangeSet
 from provisioner.stack.checks import (
     WAIT_TIMEOUT,
     full_checks,
@@ -34,8 +34,10 @@ from provisioner.stack.checks import (
     start_deadline,
     wait_until_answering,
 )
-from provisioner.stack.context import choose, client, front_door, make_runtime, may_choose_port, next_free_port, stack_port, tracking_uri
-from provisioner.stack.directory import OpenStack, changed_files, closed_files, find_stack, refuse_others_files, write_files
+from provisioner.stack.context import StackContext
+from provisioner.stack.directory import changed_files, closed_files, refuse_others_files, write_files
+from provisioner.stack.find import open_stack, reread
+from provisioner.stack.port_choice import decide_port
 from provisioner.stack.secrets import (
     given_anew,
     make_secrets,
@@ -60,88 +62,97 @@ class UpOptions:
 
 def up(options: UpOptions, reporter: Reporter) -> Result:
     """Bring the stack up, check it, and link projects; change nothing that is already as wanted."""
-    opened = find_stack(options.stack)
-    opened.announce(reporter)
+    context = open_stack(options.stack, reporter)
     for project in options.projects if options.link else ():
         # Before anything is started for it.
         find_project(project)
-    if opened.state.project and not opened.state.project.startswith(f"{opened.settings.name}-"):
-        reporter.step("warning", "name", f"it is fixed when a stack is made: this one's services stay {opened.state.project}-...")
-    result = bring_up(opened, options, reporter, "up")
+    if context.state.project and not context.state.project.startswith(f"{context.settings.name}-"):
+        reporter.step("warning", "name", f"it is fixed when a stack is made: this one's services stay {context.state.project}-...")
+    context, result = bring_up(context, options, reporter, "up")
     if options.dry_run:
         return result
-    uri = result.data["tracking_uri"]
-    # With what `up` has made of it: another port, an identity.
-    opened = opened.again()
-    linked = link_projects(opened, uri, options.projects, options.link, reporter, options.ask)
-    linked += relink(opened, uri, linked, options.ask if options.link else None, reporter)
+    linked = link_projects(context, options.projects, options.link, reporter, options.ask)
+    linked += relink(context, linked, options.ask if options.link else None, reporter)
     result.data["linked"] = [str(path) for path in linked]
-    result.lines = [f"tracking URI  {uri}", f"next          {next_step(linked)}"]
+    result.lines = [f"tracking URI  {context.tracking_uri}", f"next          {next_step(linked)}"]
     return result
 
 
-def bring_up(opened: OpenStack, options: UpOptions, reporter: Reporter, command: str) -> Result:
-    """Bring the stack up, check it, and return its address and services; only show the plan in a dry run.
+def bring_up(context: StackContext, options: UpOptions, reporter: Reporter, command: str) -> tuple[StackContext, Result]:
+    """Bring the stack up and check it; return it as it is now, with its address and services. Only show the plan in a dry run.
 
     On a server the version before stays when this one does not get healthy.
     """
-    choice = choose(opened, options.runtime)
+    choice = _choose_runtime(context, options.runtime)
     reporter.note("runtime", f"{choice.kind} ({choice.reason})")
-    result = Result(command, stack=str(opened.source), runtime=choice.kind)
+    result = Result(command, stack=str(context.source), runtime=choice.kind)
     if options.dry_run:
-        work = _decide(opened, choice.kind, reporter)
-        result.data = {"tracking_uri": tracking_uri(opened, work.port), "project": opened.project}
-        return _shown_only(work, result, reporter)
-    with opened.host.lock(opened.directory, command):
-        # Another command may have ended just before the lock was ours.
-        opened, work = _make(opened.again(), choice.kind, reporter, command)
-        rows = service_rows(work.stack, work.runtime.observe())
-    result.data = {"tracking_uri": tracking_uri(opened, work.port), "project": opened.project, "services": rows}
-    return result
+        change = _decide(context, choice.kind, reporter)
+        context = change.context
+        _show_only(change, result, reporter)
+    else:
+        with context.host.lock(context.directory, command):
+            # Another command may have ended just before the lock was ours.
+            context = _make(reread(context), choice.kind, reporter, command)
+            result.data["services"] = service_rows(context.model, context.runtime.observe())
+    result.data = {"tracking_uri": context.tracking_uri, "project": context.project, **result.data}
+    return context, result
 
 
-def _make(opened: OpenStack, kind: RuntimeKind, reporter: Reporter, command: str) -> tuple[OpenStack, Work]:
+def _choose_runtime(context: StackContext, option: RuntimeKind | None) -> RuntimeChoice:
+    """Return the runtime that a first or later `up` of this stack takes, and why."""
+    if context.host.is_remote:
+        if option == "embedded":
+            raise PreflightError("a stack on another machine runs on Docker", where="--runtime", hint="leave --runtime out")
+        return RuntimeChoice("docker", "a stack on another machine runs on it")
+
+    def why_not_docker() -> str:
+        try:
+            context.with_state(runtime="docker").runtime.preflight()
+        except ProvisionError as error:
+            return error.what
+        return ""
+
+    return choose_runtime(option, context.state.runtime, why_not_docker)
+
+
+def _make(context: StackContext, kind: RuntimeKind, reporter: Reporter, command: str) -> StackContext:
     """Decide, make and check the stack; on another port when its own was taken before the proxy listened."""
     taken: set[int] = set()
     while True:
-        work = _decide(opened, kind, reporter, taken)
+        change = _decide(context, kind, reporter, taken)
         try:
-            with changing(opened, command, work, reporter):
-                opened = _carry_out(opened, work, reporter)
-                _check(opened, work, reporter)
+            with changing(context, command, change, reporter):
+                return _check(_carry_out(context, change, reporter), change, reporter)
         except PortTaken:
-            if work.port in taken or not may_choose_port(opened):
+            port = change.context.port
+            if port in taken or not context.may_choose_port:
                 raise
-            taken.add(work.port)
-            opened = opened.again()
-        else:
-            return opened, work
+            taken.add(port)
+            context = reread(context)
 
 
-def _decide(opened: OpenStack, kind: RuntimeKind, reporter: Reporter, taken: Container[int] = ()) -> Work:
+def _decide(context: StackContext, kind: RuntimeKind, reporter: Reporter, taken: Container[int] = ()) -> ChangeSet:
     """Observe and plan; changes nothing. `taken` has ports of which it is known."""
-    stack = build_stack(opened.settings, kind)
-    port = stack_port(opened)
-    identity = opened.state.identity or new_identity()
-    runtime = make_runtime(opened, stack, port, identity)
-    if opened.state.runtime is None:
+    target = context.with_state(runtime=kind, port=context.port, identity=context.state.identity or new_identity())
+    stack, runtime = target.model, target.runtime
+    if not context.is_made:
         runtime.preflight()
     observed = runtime.observe()
-    _refuse_moved_stores(opened, stack, observed)
-    missing = missing_secrets(opened, stack)
-    refuse_lost_secrets(opened, missing, observed.has_data)
-    refuse_ungiven(opened, missing, os.environ)
-    missing += given_anew(opened, stack, os.environ, reporter)
-    free = _decide_port(opened, observed, port, taken, reporter)
-    if free != port:
-        runtime = make_runtime(opened, stack, free, identity)
-    wanted = runtime.wanted()
+    _refuse_moved_stores(context, stack, observed)
+    missing = missing_secrets(context, stack)
+    refuse_lost_secrets(context, missing, observed.has_data)
+    refuse_ungiven(context, missing, os.environ)
+    missing += given_anew(context, stack, os.environ, reporter)
+    port = decide_port(context, observed, taken, reporter)
+    if port != target.port:
+        target = target.with_state(port=port)
+    wanted, rendered = target.runtime.wanted(), target.runtime.files()
+    files = changed_files(context, rendered) | closed_files(context, rendered)
     one_shots = [service.name for service in stack.services if service.one_shot]
-    rendered = runtime.files()
-    files = changed_files(opened, rendered) | closed_files(opened, rendered)
     plan = make_plan(wanted, one_shots, observed, reload=PROXY if front_door_files(files) else "")
-    refuse_others_files(opened, files, kind)
-    return Work(stack, runtime, free, identity, observed, wanted, plan, files, missing, start_deadline(os.environ))
+    refuse_others_files(context, files, kind)
+    return ChangeSet(_remembering(target), observed, wanted, plan, files, missing, start_deadline(os.environ))
 
 
 def new_identity() -> str:
@@ -149,97 +160,71 @@ def new_identity() -> str:
     return token_hex(8)
 
 
-def _carry_out(opened: OpenStack, work: Work, reporter: Reporter) -> OpenStack:
-    """Carry out the plan; save the state first, so that an interrupted `up` is finished by the next."""
-    state = opened.state.with_(
-        project=opened.project,
-        runtime=work.stack.runtime,
-        port=work.port,
-        identity=work.identity,
-        mlflow=opened.state.mlflow or MLFLOW_VERSION,
-        artifacts=_stores(work.stack),
-        made_by=opened.state.made_by or provisioner.__version__,
-        secrets=tuple(sorted({*opened.state.secrets, *(spec.name for spec in work.stack.secrets)})),
+def _remembering(target: StackContext) -> StackContext:
+    """Return the stack with all that its state has of how it was made."""
+    state = target.state
+    return target.with_state(
+        project=target.project,
+        mlflow=state.mlflow or MLFLOW_VERSION,
+        artifacts=_stores(target.model),
+        made_by=state.made_by or provisioner.__version__,
+        secrets=tuple(sorted({*state.secrets, *(spec.name for spec in target.model.secrets)})),
     )
-    if not work:
-        reporter.step("unchanged", "services", ", ".join(service.name for service in work.stack.lasting))
+
+
+def _carry_out(context: StackContext, change: ChangeSet, reporter: Reporter) -> StackContext:
+    """Carry out the plan; save the state first, so that an interrupted `up` is finished by the next."""
+    target, runtime = change.context, change.context.runtime
+    if not change:
+        reporter.step("unchanged", "services", _names(change))
         # A stack that was started by hand is remembered from here on.
-        return opened.save(state)
-    if opened.state.checked and opened.state.port not in {None, work.port}:
-        reporter.step("moved", "port", f"{work.port}, was {opened.state.port}: whoever has the old address needs the new one")
-    if work.plan:
-        reporter.note("plan", work.plan.summary)
-    work.runtime.preflight()
-    opened = opened.save(state)
+        context.save(target.state)
+        return target
+    if context.state.checked and context.state.port not in {None, target.port}:
+        reporter.step("moved", "port", f"{target.port}, was {context.state.port}: whoever has the old address needs the new one")
+    if change.plan:
+        reporter.note("plan", change.plan.summary)
+    runtime.preflight()
+    context.save(target.state)
     # What runs reads it anew: after all else is as it says.
-    late = front_door_files(work.files) if work.plan.reloads else {}
-    write_files(opened, {path: file for path, file in work.files.items() if path not in late})
-    if work.missing:
-        make_secrets(opened, work.missing, os.environ, reporter)
-    if work.plan:
+    late = front_door_files(change.files) if change.plan.reloads else {}
+    write_files(context, {path: file for path, file in change.files.items() if path not in late})
+    if change.missing:
+        make_secrets(context, change.missing, os.environ, reporter)
+    if change.plan:
         try:
-            work.runtime.prepare(reporter)
-            work.runtime.apply(work.plan, reporter)
+            runtime.prepare(reporter)
+            runtime.apply(change.plan, reporter)
         except ProvisionError as error:
             if error.left_as == UNCHANGED:
                 error.left_as = "files and secrets are written, what had started runs on; no data was removed"
             raise
-    write_files(opened, late)
-    return opened
+    write_files(context, late)
+    return target
 
 
-def _check(opened: OpenStack, work: Work, reporter: Reporter) -> None:
-    uri = tracking_uri(opened, work.port)
-    password = read_secret(opened, "mlflow_admin_password") if work.stack.login else None
-    keep_clients_ca(opened, work.stack, work.runtime, bool(work.plan or work.files), reporter)
-    rest = client(front_door(opened, work.port), uri, password)
+def _check(context: StackContext, change: ChangeSet, reporter: Reporter) -> StackContext:
+    """Wait for the server and check it, and return the stack with what was found in its state; raise Unhealthy, with what failed."""
+    login, runtime = context.model.login, context.runtime
+    password = read_secret(context, "mlflow_admin_password") if login else None
+    keep_clients_ca(context, bool(change.plan or change.files), reporter)
     with reporter.working("waiting for the tracking server"):
-        if PROXY not in {step.subject for step in work.plan.steps if step.verb != "reload"}:
-            reload_front_door(client(front_door(opened, work.port), uri, None, WAIT_TIMEOUT), work.runtime, work.deadline)
+        if PROXY not in {step.subject for step in change.plan.steps if step.verb != "reload"}:
+            reload_front_door(context.client(timeout=WAIT_TIMEOUT), runtime, change.deadline)
         # The front door holds a call for a server that is not there yet; meanwhile that could have given up.
-        wait_until_answering(client(front_door(opened, work.port), uri, password, WAIT_TIMEOUT), work.runtime, work.deadline)
-    wanted = dict(work.wanted)
-    if not work.plan and opened.state.checked == wanted:
-        report(light_checks(rest, work.stack.login), reporter)
-        return
-    report(full_checks(rest, work.runtime, work.stack.login), reporter)
-    worked = tuple(sorted(spec.name for spec in work.stack.secrets if spec.from_env))
-    opened.save(opened.state.with_(checked=wanted, worked=worked))
+        wait_until_answering(context.client(password, WAIT_TIMEOUT), runtime, change.deadline)
+    wanted = dict(change.wanted)
+    if not change.plan and context.state.checked == wanted:
+        report(light_checks(context.client(password), login), reporter)
+        return context
+    report(full_checks(context.client(password), runtime, login), reporter)
+    worked = tuple(sorted(spec.name for spec in context.model.secrets if spec.from_env))
+    return context.save(context.state.with_(checked=wanted, worked=worked))
 
 
-def _decide_port(opened: OpenStack, observed: Observed, port: int, taken: Container[int], reporter: Reporter) -> int:
-    """Return the proxy's port; raise PreflightError when it is taken and no other may be chosen.
-
-    Keep it while our proxy has it or it is free, else take the next free one where `may_choose_port`.
-    """
-    proxy = observed.services.get("proxy")
-    # Started by hand from the rendered files, it listens where those say, and nothing was remembered yet.
-    ours = proxy is not None and proxy.state in {"running", "starting", "ill"} and opened.state.port in {port, None}
-    server = opened.settings.server
-    bind, redirect = server.bind, redirect_port(server, port)
-    if ours and port not in taken:
-        return port
-    if port not in taken and opened.host.is_free(bind, port):
-        if redirect is None or opened.host.is_free(bind, redirect):
-            return port
-        raise _taken(opened, redirect, "proxy (server.http_port in provision.yml)", "server.http_port")
-    if may_choose_port(opened) and (free := next_free_port(opened, port, reporter)):
-        return free
-    raise _taken(opened, port, "proxy (server.port in provision.yml)" if server.port else "proxy (this stack's port)", "server.port")
-
-
-def _taken(opened: OpenStack, port: int, where: str, setting: str) -> PreflightError:
-    return PreflightError(
-        f"port {port} is already in use",
-        where=where,
-        why=f"held by {opened.host.holder(port) or 'a program of another user'}",
-        hint=f"stop that program, or set another {setting} in provision.yml",
-    )
-
-
-def _refuse_moved_stores(opened: OpenStack, stack: Stack, observed: Observed) -> None:
+def _refuse_moved_stores(context: StackContext, stack: Stack, observed: Observed) -> None:
     """Raise WouldLoseData when the settings name other stores than those that hold this stack's data."""
-    before, now = opened.state.artifacts, _stores(stack)
+    before, now = context.state.artifacts, _stores(stack)
     if before and before != now and observed.has_data:
         raise WouldLoseData(
             "the settings name other stores than this stack's data is in",
@@ -256,14 +241,17 @@ def _stores(stack: Stack) -> str:
     return f"{backend} and {stack.artifacts} {destination}" + (f" at {endpoint}" if endpoint else "")
 
 
-def _shown_only(work: Work, result: Result, reporter: Reporter) -> Result:
-    for spec in work.missing:
+def _show_only(change: ChangeSet, result: Result, reporter: Reporter) -> None:
+    for spec in change.missing:
         reporter.step("would make", spec.name, spec.purpose)
-    for path in work.files:
+    for path in change.files:
         reporter.step("would write", path)
-    for step in work.plan.steps:
+    for step in change.plan.steps:
         reporter.step(f"would {step.verb}", step.subject, step.cause)
-    if not (work.missing or work.files or work.plan):
-        reporter.step("unchanged", "services", ", ".join(service.name for service in work.stack.lasting))
+    if not change:
+        reporter.step("unchanged", "services", _names(change))
     result.lines = ["nothing was changed (--dry-run)"]
-    return result
+
+
+def _names(change: ChangeSet) -> str:
+    return ", ".join(service.name for service in change.context.model.lasting)

@@ -15,8 +15,6 @@ from provisioner.model.secret import Secret, generate
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import Reporter, Result
 from provisioner.stack.audit import audit
-from provisioner.stack.context import stack_port, tracking_uri
-from provisioner.stack.directory import clients_ca
 from provisioner.stack.user_admin import UserServer, admin_password, open_users, open_with_login
 
 Ask = Callable[[str], "str | None"]
@@ -40,7 +38,7 @@ def add_user(option: Path | None, name: str, admin: bool, ask: Ask, reporter: Re
     if server.find(f"{API}/users/get?username={name}") is not None:
         raise PreflightError(
             f"there is a user {name} already",
-            where=server.opened.place,
+            where=server.context.location,
             hint=f"`provision user passwd {name}` changes the password",
         )
     password, shown = _password(name, ask)
@@ -48,14 +46,14 @@ def add_user(option: Path | None, name: str, admin: bool, ask: Ask, reporter: Re
     if admin:
         server.call("PATCH", f"{API}/users/update-admin", {"username": name, "is_admin": True})
     reporter.step("added", name, "admin: may do everything" if admin else f"may {_default_words(server)}")
-    audit(server.opened, "user add", "done", name)
+    audit(server.context, "user add", "done", name)
     result = _result("user add", server)
     result.data = {"username": name, "admin": admin}
     if shown:
         result.data["password"] = password.reveal()
         result.lines.append(f"password      {password.reveal()}")
-    uri = tracking_uri(server.opened, stack_port(server.opened))
-    certificates = " --ca-file ca.crt (the stack's, which you send along)" if clients_ca(server.opened) else ""
+    uri = server.context.tracking_uri
+    certificates = " --ca-file ca.crt (the stack's, which you send along)" if server.context.clients_ca() else ""
     result.lines.append(f"next          {name} types: provision link --uri {uri} --user {name}{certificates}")
     return result
 
@@ -73,7 +71,7 @@ def list_users(option: Path | None, reporter: Reporter) -> Result:
             for row in role["permissions"]
         ]
         rows.append({"username": user["username"], "admin": bool(user["is_admin"]), "granted": granted})
-        what = "admin" if user["is_admin"] else server.opened.settings.server.default_permission
+        what = "admin" if user["is_admin"] else server.context.settings.server.default_permission
         result.lines.append(f"{user['username']:<20} {what:<14} {_summary(granted)}".rstrip())
     result.data = {"users": rows}
     return result
@@ -90,7 +88,7 @@ def remove_user(option: Path | None, name: str, reporter: Reporter) -> Result:
     server.user(name)
     server.call("DELETE", f"{API}/users/delete", {"username": name})
     reporter.step("removed", name, "counts at once; experiments, runs and models stay")
-    audit(server.opened, "user remove", "done", name)
+    audit(server.context, "user remove", "done", name)
     result = _result("user remove", server)
     result.data = {"username": name}
     return result
@@ -99,11 +97,11 @@ def remove_user(option: Path | None, name: str, reporter: Reporter) -> Result:
 def change_password(option: Path | None, name: str, ask: Ask, reporter: Reporter) -> Result:
     """Change the user's password; the old one is refused at once. Keep the admin's in its file too."""
     server = open_users(option, reporter)
-    with server.opened.host.lock(server.opened.directory, "user passwd"):
+    with server.context.host.lock(server.context.directory, "user passwd"):
         server.user(name)
         password, shown = _password(name, ask)
         if name == ADMIN_LOGIN:
-            old = admin_password(server.opened)
+            old = admin_password(server.context)
             if password == old:
                 raise PreflightError("this is the password that it has", hint="choose another one")
             server.change_admin(old, password)
@@ -112,7 +110,7 @@ def change_password(option: Path | None, name: str, ask: Ask, reporter: Reporter
     reporter.step("changed", name, "the old password is refused at once")
     if name == ADMIN_LOGIN:
         reporter.note("link", "projects linked on this machine have the old password: `provision link PROJECT` gives them the new one")
-    audit(server.opened, "user passwd", "done", name)
+    audit(server.context, "user passwd", "done", name)
     result = _result("user passwd", server)
     result.data = {"username": name}
     if shown:
@@ -133,7 +131,7 @@ def grant_permission(
     address = f"{API_3}/users/permissions/get?username={quote(name, safe='')}&resource_type={kind}&resource_id={quote(key, safe='')}"
     effective = _our_word(str(server.call("GET", address)["permission"]))
     reporter.step("granted", name, f"{effective} on {shown}")
-    audit(server.opened, "user grant", "done", name)
+    audit(server.context, "user grant", "done", name)
     result = _result("user grant", server)
     result.data = {"username": name, "resource_type": kind, "resource": key, "permission": effective}
     return result
@@ -141,17 +139,17 @@ def grant_permission(
 
 def show_credentials(option: Path | None, reporter: Reporter) -> Result:
     """Return the admin's login, with the address that it is for."""
-    opened = open_with_login(option, reporter)
-    password = admin_password(opened)
-    uri = tracking_uri(opened, stack_port(opened))
-    result = Result("credentials", stack=str(opened.source), runtime=opened.state.runtime or "")
+    context = open_with_login(option, reporter)
+    password = admin_password(context)
+    uri = context.tracking_uri
+    result = Result("credentials", stack=str(context.source), runtime=context.state.runtime or "")
     result.data = {"tracking_uri": uri, "username": ADMIN_LOGIN, "password": password.reveal()}
     result.lines = [f"tracking URI  {uri}", f"user          {ADMIN_LOGIN}", f"password      {password.reveal()}"]
     return result
 
 
 def _result(command: str, server: UserServer) -> Result:
-    return Result(command, stack=str(server.opened.source), runtime=server.opened.state.runtime or "")
+    return Result(command, stack=str(server.context.source), runtime=server.context.state.runtime or "")
 
 
 def _password(name: str, ask: Ask) -> tuple[Secret, bool]:
@@ -177,7 +175,7 @@ def _refuse_odd_name(name: str) -> None:
 
 
 def _default_words(server: UserServer) -> str:
-    permission = server.opened.settings.server.default_permission
+    permission = server.context.settings.server.default_permission
     words = {"READ": "read", "EDIT": "read and change", "MANAGE": "read, change and delete", "NO_PERMISSIONS": "see nothing of"}
     return f"{words[permission]} what others logged (server.default_permission: {permission})"
 
@@ -200,7 +198,7 @@ def _experiment(server: UserServer, given: str) -> tuple[str, str, str]:
     if found is None and given.isdigit():
         found = server.find(f"{API}/experiments/get?experiment_id={given}")
     if found is None:
-        raise PreflightError(f"there is no experiment {given}", where=server.opened.place, hint="give its name or its number")
+        raise PreflightError(f"there is no experiment {given}", where=server.context.location, hint="give its name or its number")
     key = str(found["experiment"]["experiment_id"])
     return "experiment", key, f"experiment {found['experiment']['name']} ({key})"
 
@@ -208,19 +206,19 @@ def _experiment(server: UserServer, given: str) -> tuple[str, str, str]:
 def _model(server: UserServer, name: str) -> tuple[str, str, str]:
     found = server.find(f"{API}/registered-models/get?name={quote(name, safe='')}")
     if found is None:
-        raise PreflightError(f"there is no registered model {name}", where=server.opened.place)
+        raise PreflightError(f"there is no registered model {name}", where=server.context.location)
     if {"key": "mlflow.prompt.is_prompt", "value": "true"} in found["registered_model"].get("tags", []):
         # A grant on a model of that name would be kept, and count for nothing.
         raise PreflightError(
             f"{name} is a prompt, and MLflow grants a user nothing on one prompt",
-            where=server.opened.place,
+            where=server.context.location,
             hint="what all may do with prompts is `server.default_permission`",
         )
     return "registered_model", name, f"model {name}"
 
 
 def _refuse_less_than_default(server: UserServer, permission: str) -> None:
-    default = server.opened.settings.server.default_permission
+    default = server.context.settings.server.default_permission
     if permission in _ORDER and default in _ORDER and _ORDER.index(permission) < _ORDER.index(default):
         raise PreflightError(
             f"everybody may {default} already: {permission} would change nothing",

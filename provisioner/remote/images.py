@@ -7,28 +7,29 @@ from pathlib import Path
 
 from provisioner.model.stack import build_stack
 from provisioner.output import Reporter, counted, size
-from provisioner.runtimes.base import Place
+from provisioner.runtimes.base import Instance
 from provisioner.runtimes.docker import images
 from provisioner.runtimes.docker.runtime import DockerRuntime
-from provisioner.stack.directory import OpenStack, put_files
+from provisioner.stack.context import StackContext
+from provisioner.stack.directory import put_files
 from provisioner.system.host import LocalHost
 from provisioner.system.ssh import SSHHost
 
 
-def ship_images(opened: OpenStack, host: SSHHost, reporter: Reporter) -> None:
+def ship_images(context: StackContext, host: SSHHost, reporter: Reporter) -> None:
     """Send the server's engine every image of the stack that it lacks."""
-    stack, here = build_stack(opened.settings, "docker"), LocalHost()
+    stack, here = build_stack(context.settings, "docker"), LocalHost()
     platform = images.platform_of(host.facts["machine"])
     with tempfile.TemporaryDirectory(prefix="provision-build-") as folder:
-        place = Place(Path(folder), opened.project, 0, opened.source)
-        runtime = DockerRuntime(stack, place, here)
+        instance = Instance(Path(folder), context.project, 0, context.source)
+        runtime = DockerRuntime(stack, instance, here)
         server = runtime.server_image()
         missing = [reference for reference in runtime.images() if images.found(host, reference) is None]
         if not missing:
             reporter.step("unchanged", "images", "the server has them all")
             return
-        if server in missing and images.found(here, server) is None and not opened.settings.images.server:
-            put_files(here, place.directory, runtime.files())
+        if server in missing and images.found(here, server) is None and not context.settings.images.server:
+            put_files(here, instance.directory, runtime.files())
             runtime.build(reporter)
     for reference in missing:
         seen = images.found(here, reference)

@@ -10,19 +10,18 @@ from provisioner.model.proxy import is_address, public_host, redirect_port
 from provisioner.output import Reporter
 from provisioner.remote import facts as server_facts
 from provisioner.remote.facts import Finding, Wanted
-from provisioner.stack.context import stack_port
-from provisioner.stack.directory import OpenStack
+from provisioner.stack.context import StackContext
 from provisioner.system.ssh import SSHHost
 
 
-def check_server(opened: OpenStack, host: SSHHost, domain_elsewhere: bool, reporter: Reporter) -> None:
+def check_server(context: StackContext, host: SSHHost, domain_elsewhere: bool, reporter: Reporter) -> None:
     """Check that the stack can be set up or changed there; raise PreflightError with every finding."""
     with reporter.working("looking at the server"):
-        script = ["/bin/sh", "-c", server_facts.script(), "sh", str(opened.directory)]
+        script = ["/bin/sh", "-c", server_facts.script(), "sh", str(context.directory)]
         facts = server_facts.parse(host.run(script, timeout=120, check=False).text)
-        found = [*server_facts.findings(facts, _wanted(opened)), *_forwarding(host)]
-    name = public_host(opened.settings.server)
-    if opened.settings.server.tls == "acme" and not domain_elsewhere:
+        found = [*server_facts.findings(facts, _wanted(context)), *_forwarding(host)]
+    name = public_host(context.settings.server)
+    if context.settings.server.tls == "acme" and not domain_elsewhere:
         found += _domain(name, {*server_facts.addresses(facts), *_addresses_of(host.resolved().get("hostname", ""))})
     if found:
         faults: list[ProvisionError] = [PreflightError(one.what, where=host.name, why=one.why, hint=one.hint) for one in found]
@@ -30,16 +29,15 @@ def check_server(opened: OpenStack, host: SSHHost, domain_elsewhere: bool, repor
     reporter.step("checked", "server", _summary(facts, host.facts))
 
 
-def _wanted(opened: OpenStack) -> Wanted:
+def _wanted(context: StackContext) -> Wanted:
     """Return what the deploy needs of the server; a stack that was made already holds its ports itself."""
-    server, port = opened.settings.server, stack_port(opened)
+    server, port = context.settings.server, context.port
     redirect = redirect_port(server, port)
     wanted = {port, redirect} if redirect else {port}
-    made = opened.state.runtime is not None
-    if made:
+    if context.is_made:
         # Its own: what it listened on when it was made, and the redirect that goes with it.
-        wanted -= {opened.state.port, redirect_port(server, opened.state.port or port) or 0}
-    return Wanted(server.bind, tuple(sorted(wanted)), not made)
+        wanted -= {context.state.port, redirect_port(server, context.state.port or port) or 0}
+    return Wanted(server.bind, tuple(sorted(wanted)), not context.is_made)
 
 
 def _forwarding(host: SSHHost) -> list[Finding]:

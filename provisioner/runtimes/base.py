@@ -21,7 +21,7 @@ MEND = "mend what the last lines say, then run `provision up` again"
 
 
 @dataclass(frozen=True)
-class Place:
+class Instance:
     """One stack on one host: its directory, the unique name of its services, and its front door's port."""
 
     directory: Path
@@ -31,7 +31,7 @@ class Place:
     """The directory of this machine that has the settings of a stack on another."""
     identity: str = ""
     """Which stack it is, for who asks its front door; "" for one that was never brought up."""
-    new: bool = False
+    is_new: bool = False
     """Whether no start of the stack has ended well yet: what is unfinished of its data holds nothing."""
 
     @property

@@ -1,12 +1,25 @@
-"""Which runtime a stack gets."""
+"""Which runtime a stack gets, and the making of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from provisioner.errors import WouldLoseData
-from provisioner.model.stack import RuntimeKind
-from provisioner.runtimes.base import RuntimeChoice
+from provisioner.model.stack import RuntimeKind, Stack
+from provisioner.runtimes.base import Instance, Runtime, RuntimeChoice
+from provisioner.system.host import Host
+
+
+def make_runtime(stack: Stack, instance: Instance, host: Host) -> Runtime:
+    """Return the stack's runtime; the embedded one is of this machine."""
+    # Each is imported where it is used: a command needs one of them.
+    if stack.runtime == "docker":
+        from provisioner.runtimes.docker.runtime import DockerRuntime
+
+        return DockerRuntime(stack, instance, host)
+    from provisioner.runtimes.embedded.runtime import embedded_runtime
+
+    return embedded_runtime(stack, instance)
 
 
 def choose_runtime(option: RuntimeKind | None, made_with: RuntimeKind | None, why_not_docker: Callable[[], str]) -> RuntimeChoice:

@@ -12,44 +12,44 @@ from collections.abc import Iterator
 import provisioner
 from provisioner.errors import CommandFailed, ProvisionError
 from provisioner.output import Reporter
-from provisioner.stack.changeset import Work, go_back, keep
-from provisioner.stack.directory import OpenStack
+from provisioner.stack.changeset import ChangeSet, revert, snapshot
+from provisioner.stack.context import StackContext
 from provisioner.system.ssh import LOST, SSHHost
 
 AUDIT_LOG = "audit.log"
 
 
 @contextlib.contextmanager
-def changing(opened: OpenStack, command: str, work: Work, reporter: Reporter) -> Iterator[None]:
+def changing(context: StackContext, command: str, change: ChangeSet, reporter: Reporter) -> Iterator[None]:
     """Run the block; on a server, write to the audit log how it ended.
 
     When it fails there, go back to the version that served before, unless the connection was lost.
     """
-    if not opened.host.name or not work:
+    if not context.host.is_remote or not change:
         yield
         return
-    kept = keep(opened, work)
-    what = work.plan.summary or f"files: {', '.join(work.files)}"
+    kept = snapshot(context, change)
+    what = change.plan.summary or f"files: {', '.join(change.files)}"
     try:
         yield
     except ProvisionError as error:
         if is_lost(error):
             raise
-        went_back = kept is not None and go_back(opened, kept, work, error, reporter)
+        went_back = kept is not None and revert(context, kept, change, error, reporter)
         with contextlib.suppress(ProvisionError):
-            audit(opened, command, f"failed: {error.what}{', went back' if went_back else ''}", what)
+            audit(context, command, f"failed: {error.what}{', went back' if went_back else ''}", what)
         raise
-    audit(opened, command, "done", what)
+    audit(context, command, "done", what)
 
 
-def audit(opened: OpenStack, command: str, outcome: str, what: str = "") -> None:
+def audit(context: StackContext, command: str, outcome: str, what: str = "") -> None:
     """Append a line of JSON to the log on the server: when, who from where, which command, how it ended.
 
     Do nothing for a stack of this machine.
     """
-    if not isinstance(opened.host, SSHHost):
+    if not isinstance(context.host, SSHHost):
         return
-    facts = opened.host.facts
+    facts = context.host.facts
     line = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "who": f"{getpass.getuser()}@{socket.gethostname()}",
@@ -60,7 +60,7 @@ def audit(opened: OpenStack, command: str, outcome: str, what: str = "") -> None
         "outcome": outcome,
         "what": what,
     }
-    opened.host.append(json.dumps(line), opened.directory / AUDIT_LOG, 0o600)
+    context.host.append(json.dumps(line), context.directory / AUDIT_LOG, 0o600)
 
 
 def is_lost(error: ProvisionError) -> bool:

@@ -6,61 +6,60 @@ import time
 from pathlib import Path
 
 from provisioner.errors import PreflightError, Unhealthy
-from provisioner.model.stack import Stack
 from provisioner.output import Reporter
 from provisioner.runtimes.base import Runtime
-from provisioner.stack.directory import CA_FILE, OpenStack, clients_ca
+from provisioner.stack.context import CA_FILE, StackContext
 from provisioner.system.certificates import is_root, read_chain
 from provisioner.system.host import LocalHost
 
 DEADLINE = 30.0
 
 
-def keep_clients_ca(opened: OpenStack, stack: Stack, runtime: Runtime, changed: bool, reporter: Reporter) -> None:
+def keep_clients_ca(context: StackContext, changed: bool, reporter: Reporter) -> None:
     """Write the file as the running proxy needs it, or remove it.
 
     Ask the runtime only after a change, or where there is no file.
     """
-    now = clients_ca(opened)
+    now = context.clients_ca()
     if now is not None and not changed:
         return
-    wanted = _found(opened, stack, runtime)
+    wanted = _found(context)
     if wanted == now:
         return
-    path = opened.directory / CA_FILE
+    path = context.directory / CA_FILE
     if wanted is None:
-        opened.host.remove(path)
+        context.host.remove(path)
         return
-    opened.host.put(wanted, path, 0o644)
+    context.host.put(wanted, path, 0o644)
     reporter.step(
         "created" if now is None else "changed", CA_FILE, "what clients need to believe the certificate; `provision link` hands it on"
     )
 
 
-def ca_path(opened: OpenStack) -> Path | None:
+def ca_path(context: StackContext) -> Path | None:
     """Return the file of those certificates for clients of this machine; None without any.
 
     For a stack on a server, update a copy beside its settings and return that.
     """
-    content = clients_ca(opened)
-    path = opened.source / CA_FILE
+    content = context.clients_ca()
+    path = context.source / CA_FILE
     if content is None:
         return None
-    if opened.here and LocalHost().get(path) != content:
+    if context.here and LocalHost().get(path) != content:
         LocalHost().put(content, path, 0o644)
     return path
 
 
-def _found(opened: OpenStack, stack: Stack, runtime: Runtime) -> bytes | None:
-    server = stack.settings.server
+def _found(context: StackContext) -> bytes | None:
+    server = context.settings.server
     if server.tls == "internal":
-        return _own(runtime)
+        return _own(context.runtime)
     if server.tls == "acme" and server.acme_ca_file:
-        return opened.own_file(server.acme_ca_file)
+        return context.own_file(server.acme_ca_file)
     if server.tls == "files":
         from cryptography.hazmat.primitives.serialization import Encoding
 
-        last = read_chain(opened.own_file(server.tls_certificate or "") or b"")[-1]
+        last = read_chain(context.own_file(server.tls_certificate or "") or b"")[-1]
         return last.public_bytes(Encoding.PEM) if is_root(last) else None
     return None
 

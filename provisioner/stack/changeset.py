@@ -10,11 +10,9 @@ from pathlib import Path
 from provisioner.errors import NotTakenOver, ProvisionError, Unhealthy
 from provisioner.model.plan import SERVES, Observed, Plan, PlannedStep, Verb
 from provisioner.model.secret import SecretSpec
-from provisioner.model.stack import Stack
 from provisioner.output import Reporter
 from provisioner.runtimes.base import RenderedFile, Runtime
-from provisioner.stack.context import make_runtime, stack_port
-from provisioner.stack.directory import STATE_FILE, OpenStack
+from provisioner.stack.context import STATE_FILE, StackContext
 from provisioner.stack.secrets import FILE_MODE, FOLDER
 
 LOG_LINES = 2000
@@ -23,13 +21,11 @@ LOGS = "logs"
 
 
 @dataclass(frozen=True)
-class Work:
+class ChangeSet:
     """Everything that was decided; `bool()` says whether there is anything to do."""
 
-    stack: Stack
-    runtime: Runtime
-    port: int
-    identity: str
+    context: StackContext
+    """The stack as it is to be; its state is not saved yet."""
     observed: Observed
     wanted: Mapping[str, str]
     plan: Plan
@@ -42,57 +38,57 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Kept:
+class Snapshot:
     """What stood on the server before a change: the content of each file that it replaces, by path in the stack's directory."""
 
     files: Mapping[str, bytes | None]
     modes: Mapping[str, int]
 
 
-def keep(opened: OpenStack, work: Work) -> Kept | None:
+def snapshot(context: StackContext, change: ChangeSet) -> Snapshot | None:
     """Return what to go back to; None where nothing served, or no service is touched."""
-    server = work.observed.services.get("mlflow")
-    if not work.plan or server is None or server.state not in SERVES or not opened.state.project:
+    server = change.observed.services.get("mlflow")
+    if not change.plan or server is None or server.state not in SERVES or not context.state.project:
         return None
-    modes = {path: file.mode for path, file in work.files.items()}
+    modes = {path: file.mode for path, file in change.files.items()}
     # Of secrets only copies of the user's own files are ever replaced.
-    modes |= {f"{FOLDER}/{spec.name}": FILE_MODE for spec in work.missing if spec.from_file}
+    modes |= {f"{FOLDER}/{spec.name}": FILE_MODE for spec in change.missing if spec.from_file}
     modes[STATE_FILE] = 0o644
-    there = opened.host.read([opened.directory / path for path in modes])
-    return Kept({path: there[opened.directory / path] for path in modes}, modes)
+    there = context.host.read([context.directory / path for path in modes])
+    return Snapshot({path: there[context.directory / path] for path in modes}, modes)
 
 
-def go_back(opened: OpenStack, kept: Kept, work: Work, error: ProvisionError, reporter: Reporter) -> bool:
+def revert(context: StackContext, kept: Snapshot, change: ChangeSet, error: ProvisionError, reporter: Reporter) -> bool:
     """Go back to the version before; return whether it serves again.
 
     Say so, or what has to be done, in the error.
     """
     try:
-        touched = _touched(work)
+        touched = _touched(change)
         if not touched:
             # It failed before any service was touched, or what had been started beside one was ended.
-            logs = f"; the logs of what failed are in {_keep_logs(opened, work, error)}" if isinstance(error, NotTakenOver) else ""
-            _restore(opened, kept)
+            logs = f"; the logs of what failed are in {_keep_logs(change, error)}" if isinstance(error, NotTakenOver) else ""
+            _restore(context, kept)
             error.left_as = f"the version before serves, and the rendered files are as before; no service was touched{logs}"
             return True
-        logs = _keep_logs(opened, work, error)
-        _restore(opened, kept)
+        logs = _keep_logs(change, error)
+        _restore(context, kept)
         # With the port of then, which is in the environment of Compose.
-        runtime = make_runtime(opened, work.stack, opened.state.port or stack_port(opened))
-        runtime.apply(_back(work.plan, touched), reporter)
+        runtime = context.runtime_on(context.state.port or context.port)
+        runtime.apply(_back(change.plan, touched), reporter)
         with reporter.working("waiting for the version before"):
-            _wait(runtime, {service.name for service in work.stack.services if service.one_shot})
+            _wait(runtime, {service.name for service in change.context.model.services if service.one_shot})
     except ProvisionError as second:
-        error.left_as = f"going back to the version before failed too: {second.what}; its files are in {opened.place}"
+        error.left_as = f"going back to the version before failed too: {second.what}; its files are in {context.location}"
         return False
     error.left_as = f"the version before serves again; the logs of what failed are in {logs}"
     reporter.step("restored", "services", "the version before serves again")
     return True
 
 
-def _touched(work: Work) -> set[str]:
+def _touched(change: ChangeSet) -> set[str]:
     """Return the services that are not those which were seen before the change."""
-    both = (work.observed.services, work.runtime.observe().services)
+    both = (change.observed.services, change.context.runtime.observe().services)
     before, now = ({name: (seen.id, seen.fingerprint) for name, seen in services.items()} for services in both)
     return {name for name in {*before, *now} if before.get(name) != now.get(name)}
 
@@ -104,27 +100,28 @@ def _back(plan: Plan, touched: Container[str]) -> Plan:
     return Plan(tuple(PlannedStep(verbs[step.verb], step.subject, "back to the version before") for step in undone))
 
 
-def _keep_logs(opened: OpenStack, work: Work, error: ProvisionError) -> str:
+def _keep_logs(change: ChangeSet, error: ProvisionError) -> str:
     """Save the last lines of the touched services that failed, else of all touched; return the place."""
     folder = Path(LOGS) / time.strftime("failed-%Y%m%d-%H%M%S", time.gmtime())
-    observed = work.runtime.observe().services
-    opened.host.make_directory(opened.directory / LOGS, 0o700)
-    touched = [step.subject for step in work.plan.steps if step.subject in observed]
+    context, runtime = change.context, change.context.runtime
+    observed = runtime.observe().services
+    context.host.make_directory(context.directory / LOGS, 0o700)
+    touched = [step.subject for step in change.plan.steps if step.subject in observed]
     # What runs well says nothing of a failure, and every second counts for those who wait.
     ill = [name for name in touched if observed[name].state not in {"running", "done"}]
     logs = {error.service: error.log} if isinstance(error, NotTakenOver) else dict.fromkeys(ill or touched, "")
     for name, log in logs.items():
-        text = log or work.runtime.logs(name, LOG_LINES)
-        opened.host.put(text.encode(), opened.directory / folder / f"{name}.log", 0o600)
-    return f"{opened.place}/{folder}"
+        text = log or runtime.logs(name, LOG_LINES)
+        context.host.put(text.encode(), context.directory / folder / f"{name}.log", 0o600)
+    return f"{context.location}/{folder}"
 
 
-def _restore(opened: OpenStack, kept: Kept) -> None:
+def _restore(context: StackContext, kept: Snapshot) -> None:
     for path, content in kept.files.items():
         if content is not None:
-            opened.host.put(content, opened.directory / path, kept.modes[path])
-    if gone := [opened.directory / path for path, content in kept.files.items() if content is None]:
-        opened.host.remove(*gone)
+            context.host.put(content, context.directory / path, kept.modes[path])
+    if gone := [context.directory / path for path, content in kept.files.items() if content is None]:
+        context.host.remove(*gone)
 
 
 def _wait(runtime: Runtime, one_shots: set[str]) -> None:

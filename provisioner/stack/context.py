@@ -1,148 +1,163 @@
-"""What follows from an opened stack: its port and addresses, its runtime, a client of its proxy."""
+"""One stack on its host: what is kept of it, and what follows from that, each found once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from provisioner.errors import PreflightError, ProvisionError, Unhealthy
+from provisioner.errors import Unhealthy
 from provisioner.mlflow_api import StackRest
-from provisioner.model.proxy import DEFAULT_PORT, default_port, ends_tls, in_url, local_address, origin_of
+from provisioner.model.proxy import default_port, ends_tls, in_url, local_address
 from provisioner.model.secret import Secret
-from provisioner.model.stack import ADMIN_LOGIN, RuntimeKind, Stack, build_stack
+from provisioner.model.settings import SOURCE, Settings
+from provisioner.model.stack import Stack, build_stack
+from provisioner.model.state import State
 from provisioner.output import Reporter
-from provisioner.runtimes.base import Place, Runtime, RuntimeChoice
-from provisioner.runtimes.choose import choose_runtime
+from provisioner.runtimes.base import Instance, Runtime
+from provisioner.runtimes.choose import make_runtime
 from provisioner.runtimes.docker.compose_file import port_in_env
-from provisioner.stack.directory import OpenStack, clients_ca, find_stack
-from provisioner.system import ports
-from provisioner.system.certificates import clients_ca_file
+from provisioner.stack.client import ProxyAddress, stack_client
+from provisioner.system.host import Host, LocalHost
+
+STATE_FILE = "state.json"
+CA_FILE = "ca.crt"
+ENV_FILE = ".env"
+# A usual ending for YAML, but not the one that settings have.
+LOOKALIKE = f"{Path(SOURCE).stem}.yaml"
 
 
 @dataclass(frozen=True)
-class FrontDoor:
-    """A front door as this machine reaches it: HOST:PORT, whether it speaks TLS, and the private certificates to believe it by."""
+class StackContext:
+    """A stack's directory on its host with what stands in it; a command makes one, and asks it for everything else.
 
-    address: str
-    tls: bool = False
-    ca: bytes | None = None
-    identity: str = ""
-    """Which stack answers there; "" where that is not known."""
-
-
-def stack_port(opened: OpenStack) -> int:
-    """Return the proxy's port.
-
-    It is the user's (with TLS that of the public URL), the one found before, or the default.
+    `reason` says why it is this stack. What is derived is kept: a context never sees a later change of the directory.
     """
-    server = opened.settings.server
-    if server.port or ends_tls(server):
-        return server.port or default_port(server)
-    # `render` chooses one for who starts the stack without us.
-    return opened.state.port or port_in_env(opened.host.get(opened.directory / ".env")) or default_port(server)
 
+    directory: Path
+    reason: str
+    host: Host
+    settings: Settings
+    state: State
+    here: Path | None = None
+    """The directory of this machine that has the settings of a stack on another."""
 
-def may_choose_port(opened: OpenStack) -> bool:
-    """Return whether the user named no port, and nobody has the address: the stack was never checked.
+    @property
+    def source(self) -> Path:
+        """Return the directory of `provision.yml` and the files that it names, on this machine."""
+        return self.here or self.directory
 
-    With TLS, or on a server, the port is not free to choose.
-    """
-    server = opened.settings.server
-    unknown = opened.state.port is None or not opened.state.checked
-    return server.port is None and unknown and not ends_tls(server) and not opened.host.name
+    @property
+    def location(self) -> str:
+        """Return the stack's directory, with its host where that is another machine."""
+        return f"{self.host.name}:{self.directory}" if self.host.is_remote else str(self.directory)
 
+    @property
+    def is_made(self) -> bool:
+        """Return whether the stack was ever brought up."""
+        return self.state.runtime is not None
 
-def next_free_port(opened: OpenStack, port: int, reporter: Reporter) -> int | None:
-    """Return the first free port after one that is taken, and report it; None when there is none near."""
-    held_by = opened.host.holder(port)
-    free = ports.next_free(opened.settings.server.bind, max(port, DEFAULT_PORT) + 1)
-    if free:
-        reporter.step("chosen", "port", f"{free}, since {port} is taken" + (f" by {held_by}" if held_by else ""))
-    return free
+    def never_made(self) -> Unhealthy:
+        """Return the error for a stack that was never brought up."""
+        return Unhealthy("this stack was never brought up", where=self.location, hint="`provision up` starts it")
 
+    @cached_property
+    def project(self) -> str:
+        """Return the unique name of the stack's services: fixed when the stack is made."""
+        if self.state.project:
+            return self.state.project
+        path = hashlib.sha256(str(self.directory).encode()).hexdigest()
+        return f"{self.settings.name}-{path[:6]}"
 
-def make_runtime(opened: OpenStack, stack: Stack, port: int, identity: str = "") -> Runtime:
-    """Return the stack's runtime on its directory and host; `identity` is for a stack that has none yet."""
-    state = opened.state
-    place = Place(opened.directory, opened.project, port, opened.here, state.identity or identity, new=not state.checked)
-    if stack.runtime == "docker":
-        from provisioner.runtimes.docker.runtime import DockerRuntime
+    @cached_property
+    def port(self) -> int:
+        """Return the proxy's port.
 
-        return DockerRuntime(stack, place, opened.host)
-    from provisioner.runtimes.embedded.runtime import embedded_runtime
+        It is the user's (with TLS that of the public URL), the one found before, or the default.
+        """
+        server = self.settings.server
+        if server.port or ends_tls(server):
+            return server.port or default_port(server)
+        # `render` chooses one for who starts the stack without us.
+        return self.state.port or self.rendered_port or default_port(server)
 
-    return embedded_runtime(stack, place)
+    @property
+    def rendered_port(self) -> int | None:
+        """Return the port that the rendered files name; None while there are none."""
+        return port_in_env(self.host.get(self.directory / ENV_FILE))
 
+    @property
+    def may_choose_port(self) -> bool:
+        """Return whether the user named no port, and nobody has the address: the stack was never checked.
 
-def choose(opened: OpenStack, option: RuntimeKind | None) -> RuntimeChoice:
-    """Return the runtime that a first or later `up` of this stack takes, and why."""
-    if opened.host.name:
-        if option == "embedded":
-            raise PreflightError("a stack on another machine runs on Docker", where="--runtime", hint="leave --runtime out")
-        return RuntimeChoice("docker", "a stack on another machine runs on it")
+        With TLS, or on a server, the port is not free to choose.
+        """
+        server = self.settings.server
+        unknown = self.state.port is None or not self.state.checked
+        return server.port is None and unknown and not ends_tls(server) and not self.host.is_remote
 
-    def why_not_docker() -> str:
-        try:
-            make_runtime(opened, build_stack(opened.settings, "docker"), stack_port(opened)).preflight()
-        except ProvisionError as error:
-            return error.what
-        return ""
+    @property
+    def tracking_uri(self) -> str:
+        """Return the address that clients use: the public one, or this machine's."""
+        server = self.settings.server
+        return server.public_url or f"http://{in_url(server.bind)}:{self.port}"
 
-    return choose_runtime(option, opened.state.runtime, why_not_docker)
+    @cached_property
+    def model(self) -> Stack:
+        """Return the stack as its settings give it on its runtime; raise Unhealthy when it has none yet."""
+        if self.state.runtime is None:
+            raise self.never_made()
+        return build_stack(self.settings, self.state.runtime)
 
+    @cached_property
+    def runtime(self) -> Runtime:
+        """Return what runs the stack, on its directory and host; raise Unhealthy when nothing does yet."""
+        return self.runtime_on(self.port)
 
-def existing_runtime(opened: OpenStack) -> tuple[Stack, Runtime] | None:
-    """Return the stack, on the runtime that it was made with; None when it was never brought up."""
-    if not opened.state.runtime:
-        return None
-    stack = build_stack(opened.settings, opened.state.runtime)
-    return stack, make_runtime(opened, stack, stack_port(opened))
+    def runtime_on(self, port: int) -> Runtime:
+        """Return what runs the stack, with its proxy on another port."""
+        state = self.state
+        instance = Instance(self.directory, self.project, port, self.here, state.identity, is_new=not state.checked)
+        return make_runtime(self.model, instance, self.host)
 
+    @cached_property
+    def proxy(self) -> ProxyAddress:
+        """Return where this machine reaches the proxy, and how."""
+        server = self.settings.server
+        address = self.host.reach(f"{local_address(server.bind)}:{self.port}")
+        return ProxyAddress(address, ends_tls(server), self.clients_ca(), self.state.identity)
 
-def made_runtime(opened: OpenStack) -> tuple[Stack, Runtime]:
-    """Return the stack, on the runtime that it was made with; Unhealthy when it was never brought up."""
-    existing = existing_runtime(opened)
-    if existing is None:
-        raise never_made(opened)
-    return existing
+    def client(self, password: Secret | None = None, timeout: float = 10) -> StackRest:
+        """Return a client of the stack's server, as its admin when there is a password; `timeout` is in seconds."""
+        return stack_client(self.proxy, self.tracking_uri, password, timeout)
 
+    def clients_ca(self) -> bytes | None:
+        """Return the private certificates that clients need to trust the proxy, as they are now.
 
-def never_made(opened: OpenStack) -> Unhealthy:
-    """Return the error for a stack that was never brought up."""
-    return Unhealthy("this stack was never brought up", where=opened.place, hint="`provision up` starts it")
+        None when they need none, or it never ran.
+        """
+        return self.host.get(self.directory / CA_FILE)
 
+    def own_file(self, name: str) -> bytes | None:
+        """Return the content of a user's file that a setting names; None when it is not there."""
+        return LocalHost().get(self.source / name)
 
-def tracking_uri(opened: OpenStack, port: int) -> str:
-    """Return the address that clients use: the public one, or this machine's."""
-    server = opened.settings.server
-    return server.public_url or f"http://{in_url(server.bind)}:{port}"
+    def announce(self, reporter: Reporter) -> None:
+        """Say which stack it is, and why; and which file is not read that somebody may take for its settings."""
+        reporter.note("stack", f"{self.source} ({self.reason})")
+        for path in {self.source / LOOKALIKE, Path.cwd() / LOOKALIKE}:
+            if path.is_file():
+                reporter.step("warning", LOOKALIKE, f"{path} is not read: the settings of a stack are in {SOURCE}")
+        if self.host.is_remote:
+            reporter.note("host", self.location)
 
+    def with_state(self, **changes: object) -> StackContext:
+        """Return the stack as it is to be, with these values of its state; nothing is saved."""
+        return replace(self, state=self.state.with_(**changes))
 
-def front_door(opened: OpenStack, port: int) -> FrontDoor:
-    """Return where this machine reaches the proxy, and how."""
-    server = opened.settings.server
-    return FrontDoor(opened.host.reach(f"{local_address(server.bind)}:{port}"), ends_tls(server), clients_ca(opened), opened.state.identity)
-
-
-def made_stack(option: Path | None) -> OpenStack:
-    """Return the stack that a command typed here works on; Unhealthy when it was never brought up."""
-    opened = find_stack(option)
-    if opened.state.runtime is None:
-        raise never_made(opened)
-    return opened
-
-
-def client(door: FrontDoor, public_url: str, password: Secret | None, timeout: float = 10) -> StackRest:
-    """Return a client that reaches the proxy here, but names it and trusts its certificate as others do."""
-    return StackRest(
-        public_url if door.tls else f"http://{door.address}",
-        identity=door.identity,
-        connect=door.address,
-        host=urlsplit(public_url).netloc,
-        origin=origin_of(public_url),
-        username=ADMIN_LOGIN if password else "",
-        password=password.reveal() if password else "",
-        timeout=timeout,
-        trusted=door.ca or clients_ca_file(""),
-    )
+    def save(self, state: State) -> StackContext:
+        """Save the state in the stack's directory, and return the stack with it."""
+        if state != self.state:
+            self.host.put(state.text(), self.directory / STATE_FILE, 0o644)
+        return replace(self, state=state)

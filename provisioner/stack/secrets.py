@@ -9,7 +9,7 @@ from provisioner.errors import PreflightError, WouldLoseData
 from provisioner.model.secret import Secret, SecretSpec, generate
 from provisioner.model.stack import Stack
 from provisioner.output import Reporter
-from provisioner.stack.directory import OpenStack
+from provisioner.stack.context import StackContext
 from provisioner.system.host import Host
 
 FOLDER = "secrets"
@@ -19,54 +19,55 @@ FILE_MODE = 0o444
 FOLDER_MODE = 0o700
 
 
-def missing_secrets(opened: OpenStack, stack: Stack) -> list[SecretSpec]:
+def missing_secrets(context: StackContext, stack: Stack) -> list[SecretSpec]:
     """Return the secrets that the stack needs and its directory lacks, or has an outdated copy of."""
-    kept = opened.host.read([opened.directory / FOLDER / spec.name for spec in stack.secrets])
-    return [spec for spec in stack.secrets if _is_missing(opened, spec, kept[opened.directory / FOLDER / spec.name])]
+    kept = context.host.read([context.directory / FOLDER / spec.name for spec in stack.secrets])
+    return [spec for spec in stack.secrets if _is_missing(context, spec, kept[context.directory / FOLDER / spec.name])]
 
 
-def given_anew(opened: OpenStack, stack: Stack, environ: Mapping[str, str], reporter: Reporter) -> list[SecretSpec]:
+def given_anew(context: StackContext, stack: Stack, environ: Mapping[str, str], reporter: Reporter) -> list[SecretSpec]:
     """Return the secrets whose value in the environment is not their file's, which has never worked.
 
     Report one that has worked as kept.
     """
     asked = [spec for spec in stack.secrets if spec.from_env and environ.get(spec.from_env)]
-    kept = opened.host.read([opened.directory / FOLDER / spec.name for spec in asked])
+    kept = context.host.read([context.directory / FOLDER / spec.name for spec in asked])
     anew = []
     for spec in asked:
-        value = (kept[opened.directory / FOLDER / spec.name] or b"").decode(errors="replace").strip()
+        value = (kept[context.directory / FOLDER / spec.name] or b"").decode(errors="replace").strip()
         if not value or value == environ[spec.from_env]:
             continue
-        if _has_worked(opened, spec):
-            reporter.step("kept", "secrets", f"{opened.place}/{FOLDER}/{spec.name}, which has worked; {spec.from_env} has another value")
+        if _has_worked(context, spec):
+            path = f"{context.location}/{FOLDER}/{spec.name}"
+            reporter.step("kept", "secrets", f"{path}, which has worked; {spec.from_env} has another value")
         else:
             anew.append(spec)
     return anew
 
 
-def _has_worked(opened: OpenStack, spec: SecretSpec) -> bool:
+def _has_worked(context: StackContext, spec: SecretSpec) -> bool:
     # A stack from before that was kept was checked as a whole.
-    return spec.name in (opened.state.worked or (opened.state.secrets if opened.state.checked else ()))
+    return spec.name in (context.state.worked or (context.state.secrets if context.state.checked else ()))
 
 
-def refuse_lost_secrets(opened: OpenStack, missing: list[SecretSpec], has_data: bool) -> None:
+def refuse_lost_secrets(context: StackContext, missing: list[SecretSpec], has_data: bool) -> None:
     """Raise WouldLoseData when secrets of existing data are gone: new ones would not open it."""
-    known = set(opened.state.secrets)
+    known = set(context.state.secrets)
     lost = [spec.name for spec in missing if not spec.from_file and (spec.name in known or not known)]
     if has_data and lost:
         raise WouldLoseData(
             f"secrets are gone that this stack's data was made with: {', '.join(lost)}",
-            where=f"{opened.place}/{FOLDER}",
+            where=f"{context.location}/{FOLDER}",
             why="the stack has data; new secrets would not open it",
             hint="put the files back from a backup; or, to give the data up, `provision erase` and start anew",
         )
 
 
-def refuse_ungiven(opened: OpenStack, missing: list[SecretSpec], environ: Mapping[str, str]) -> None:
+def refuse_ungiven(context: StackContext, missing: list[SecretSpec], environ: Mapping[str, str]) -> None:
     """Raise PreflightError for missing secrets that only the user has; it says how to give them."""
-    absent = [spec for spec in missing if _value(opened, spec, environ) is None]
+    absent = [spec for spec in missing if _value(context, spec, environ) is None]
     if absent:
-        names = ", ".join(str(opened.directory / FOLDER / spec.name) for spec in absent)
+        names = ", ".join(str(context.directory / FOLDER / spec.name) for spec in absent)
         variables = " and ".join(spec.from_env for spec in absent if spec.from_env)
         raise PreflightError(
             f"{'; '.join(sorted({spec.purpose for spec in absent}))}: not given yet",
@@ -75,20 +76,20 @@ def refuse_ungiven(opened: OpenStack, missing: list[SecretSpec], environ: Mappin
         )
 
 
-def make_secrets(opened: OpenStack, missing: list[SecretSpec], environ: Mapping[str, str], reporter: Reporter) -> None:
+def make_secrets(context: StackContext, missing: list[SecretSpec], environ: Mapping[str, str], reporter: Reporter) -> None:
     """Write the missing secrets as files; call `refuse_ungiven` first.
 
     A user's own come from the environment once, or from the user's file.
     """
-    folder = opened.directory / FOLDER
-    _make_folder(opened.host, folder)
+    folder = context.directory / FOLDER
+    _make_folder(context.host, folder)
     for spec in missing:
-        value = _value(opened, spec, environ)
+        value = _value(context, spec, environ)
         if value is not None:
-            opened.host.put(value.reveal().encode(), folder / spec.name, FILE_MODE)
+            context.host.put(value.reveal().encode(), folder / spec.name, FILE_MODE)
     generated = [spec.name for spec in missing if spec.generated]
     if generated:
-        reporter.step("created", "secrets", f"{len(generated)} generated, kept in {opened.place}/{FOLDER} (for your eyes only)")
+        reporter.step("created", "secrets", f"{len(generated)} generated, kept in {context.location}/{FOLDER} (for your eyes only)")
     if given := [f"{FOLDER}/{spec.name} from {spec.from_env}" for spec in missing if spec.from_env]:
         reporter.step("created", "secrets", f"taken from the environment: {', '.join(given)}")
     for spec in missing:
@@ -96,34 +97,34 @@ def make_secrets(opened: OpenStack, missing: list[SecretSpec], environ: Mapping[
             reporter.step("copied", "secrets", f"{spec.name} from {spec.from_file}")
 
 
-def read_secret(opened: OpenStack, name: str) -> Secret | None:
+def read_secret(context: StackContext, name: str) -> Secret | None:
     """Return the secret's value; None when it is not there, or empty."""
-    content = opened.host.get(opened.directory / FOLDER / name)
+    content = context.host.get(context.directory / FOLDER / name)
     return Secret(content.decode().strip()) if content else None
 
 
-def needed_secret(opened: OpenStack, name: str, instead: str = "") -> Secret:
+def needed_secret(context: StackContext, name: str, instead: str = "") -> Secret:
     """Return the secret of a stack that was made.
 
     Raise PreflightError where its file is gone, with what can be done `instead`.
     """
-    secret = read_secret(opened, name)
+    secret = read_secret(context, name)
     if secret is None:
-        where, hint = f"{opened.place}/{FOLDER}/{name}", f"put the stack's secrets back from a backup{instead}"
+        where, hint = f"{context.location}/{FOLDER}/{name}", f"put the stack's secrets back from a backup{instead}"
         raise PreflightError(f"the secret {name} is not there", where=where, hint=hint)
     return secret
 
 
-def _is_missing(opened: OpenStack, spec: SecretSpec, kept: bytes | None) -> bool:
+def _is_missing(context: StackContext, spec: SecretSpec, kept: bytes | None) -> bool:
     # A copy of a file of the user's follows that file.
-    return not kept or bool(spec.from_file and kept != opened.own_file(spec.from_file))
+    return not kept or bool(spec.from_file and kept != context.own_file(spec.from_file))
 
 
-def _value(opened: OpenStack, spec: SecretSpec, environ: Mapping[str, str]) -> Secret | None:
+def _value(context: StackContext, spec: SecretSpec, environ: Mapping[str, str]) -> Secret | None:
     if spec.generated:
         return generate()
     if spec.from_file:
-        return Secret((opened.own_file(spec.from_file) or b"").decode())
+        return Secret((context.own_file(spec.from_file) or b"").decode())
     given = environ.get(spec.from_env)
     return Secret(given) if given else None
 

@@ -11,8 +11,8 @@ from provisioner.mlflow_api import API
 from provisioner.model.secret import Secret
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import Reporter
-from provisioner.stack.context import client, front_door, made_runtime, stack_port, tracking_uri
-from provisioner.stack.directory import OpenStack, find_stack
+from provisioner.stack.context import StackContext
+from provisioner.stack.find import open_stack
 from provisioner.stack.secrets import FILE_MODE, FOLDER, read_secret
 from provisioner.system.http import Rest, RestError
 
@@ -24,23 +24,21 @@ PENDING = f"{ADMIN_SECRET}.new"
 class UserServer:
     """One stack's server and its users; every failed call is an error in words."""
 
-    def __init__(self, opened: OpenStack, password: Secret) -> None:
-        self.opened = opened
+    def __init__(self, context: StackContext, password: Secret) -> None:
+        self.context = context
         self._as_admin(password)
 
     def _as_admin(self, password: Secret) -> None:
-        self._rest: Rest = client(
-            front_door(self.opened, stack_port(self.opened)), tracking_uri(self.opened, stack_port(self.opened)), password
-        )
+        self._rest: Rest = self.context.client(password)
 
     def check(self) -> None:
         """Check that the server takes the admin's login; finish a change of it that was left half done."""
-        pending = self.opened.host.get(self._path(PENDING))
+        pending = self.context.host.get(self._path(PENDING))
         try:
             self._rest.call("GET", f"{API}/users/current")
         except RestError as error:
             if error.status != 401 or not pending:
-                raise _explained(error, self.opened) from None
+                raise _explained(error, self.context) from None
             self._as_admin(Secret(pending.decode()))
             self.call("GET", f"{API}/users/current")
             self._keep(Secret(pending.decode()))
@@ -50,7 +48,7 @@ class UserServer:
         try:
             return self._rest.call(method, path, payload)
         except RestError as error:
-            raise _explained(error, self.opened) from None
+            raise _explained(error, self.context) from None
 
     def find(self, path: str) -> dict[str, Any] | None:
         """Return the answer; None where there is no such thing."""
@@ -59,30 +57,30 @@ class UserServer:
         except RestError as error:
             if error.status == 404:
                 return None
-            raise _explained(error, self.opened) from None
+            raise _explained(error, self.context) from None
 
     def user(self, name: str) -> dict[str, Any]:
         """Return the user; raise PreflightError when there is none."""
         found = self.find(f"{API}/users/get?username={quote(name, safe='')}")
         if found is None:
-            raise PreflightError(f"there is no user {name}", where=self.opened.place, hint="`provision user list` shows all")
+            raise PreflightError(f"there is no user {name}", where=self.context.location, hint="`provision user list` shows all")
         return dict(found["user"])
 
     def change_admin(self, old: Secret, new: Secret) -> None:
         """Change the admin's password, in the server and in the secret file."""
         # The new one is on disk before the server has it: an interrupted change locks nobody out.
-        self.opened.host.put(new.reveal().encode(), self._path(PENDING), FILE_MODE)
+        self.context.host.put(new.reveal().encode(), self._path(PENDING), FILE_MODE)
         payload = {"username": ADMIN_LOGIN, "password": new.reveal(), "current_password": old.reveal()}
         self.call("PATCH", f"{API}/users/update-password", payload)
         self._keep(new)
 
     def _keep(self, password: Secret) -> None:
         """Write that password of the admin to the secret file, and remove the pending one."""
-        self.opened.host.put(password.reveal().encode(), self._path(ADMIN_SECRET), FILE_MODE)
-        self.opened.host.run(["rm", "-f", str(self._path(PENDING))])
+        self.context.host.put(password.reveal().encode(), self._path(ADMIN_SECRET), FILE_MODE)
+        self.context.host.run(["rm", "-f", str(self._path(PENDING))])
 
     def _path(self, name: str) -> Path:
-        return self.opened.directory / FOLDER / name
+        return self.context.directory / FOLDER / name
 
 
 def open_users(option: Path | None, reporter: Reporter) -> UserServer:
@@ -90,48 +88,48 @@ def open_users(option: Path | None, reporter: Reporter) -> UserServer:
 
     Raise an error when it has no logins or does not answer.
     """
-    opened = open_with_login(option, reporter)
-    made_runtime(opened)
-    server = UserServer(opened, admin_password(opened))
+    context = open_with_login(option, reporter)
+    if not context.is_made:
+        raise context.never_made()
+    server = UserServer(context, admin_password(context))
     server.check()
     return server
 
 
-def open_with_login(option: Path | None, reporter: Reporter) -> OpenStack:
+def open_with_login(option: Path | None, reporter: Reporter) -> StackContext:
     """Return the stack that a command typed here works on; raise PreflightError when it has no logins."""
-    opened = find_stack(option)
-    opened.announce(reporter)
-    if opened.settings.server.auth == "none":
+    context = open_stack(option, reporter)
+    if context.settings.server.auth == "none":
         raise PreflightError(
             "this stack has no logins",
-            where=opened.place,
+            where=context.location,
             hint="set `server.auth: basic` in provision.yml, then `provision up`",
         )
-    return opened
+    return context
 
 
-def admin_password(opened: OpenStack) -> Secret:
+def admin_password(context: StackContext) -> Secret:
     """Return the admin's password; raise Unhealthy where no `up` has made it."""
-    password = read_secret(opened, ADMIN_SECRET)
+    password = read_secret(context, ADMIN_SECRET)
     if password is None:
-        where = f"{opened.place}/{FOLDER}/{ADMIN_SECRET}"
+        where = f"{context.location}/{FOLDER}/{ADMIN_SECRET}"
         raise Unhealthy("the admin's password is not there yet", where=where, hint="`provision up` makes it")
     return password
 
 
-def _explained(error: RestError, opened: OpenStack) -> ProvisionError:
+def _explained(error: RestError, context: StackContext) -> ProvisionError:
     if error.status == 401:
         return Unhealthy(
             f"the server refuses the login {ADMIN_LOGIN}",
-            where=f"{opened.place}/{FOLDER}/{ADMIN_SECRET}",
+            where=f"{context.location}/{FOLDER}/{ADMIN_SECRET}",
             why="its password was changed elsewhere",
             hint="write the password into that file, without a line end",
         )
     if error.status in {400, 403, 404, 409}:
-        return PreflightError(f"the server refused: {error.message}", where=opened.place)
+        return PreflightError(f"the server refused: {error.message}", where=context.location)
     return Unhealthy(
         "the tracking server does not answer as it should",
-        where=opened.place,
+        where=context.location,
         why=str(error),
         hint=error.hint or "`provision status` shows what runs; `provision up` starts it",
     )

@@ -24,6 +24,8 @@ class Host(Protocol):
 
     name: str
     """How `ssh` is told to reach it; "" for this machine."""
+    is_remote: bool
+    """Whether it is another machine, reached over SSH."""
 
     def environment(self) -> dict[str, str]:
         """Return the variables that programs have there."""
@@ -87,6 +89,7 @@ class LocalHost:
     """This machine."""
 
     name = ""
+    is_remote = False
 
     def environment(self) -> dict[str, str]:
         return dict(os.environ)

@@ -30,6 +30,8 @@ LOCK_FILE = ".lock"
 class SSHHost:
     """The machine that `ssh DESTINATION` leads to."""
 
+    is_remote = True
+
     def __init__(self, destination: str) -> None:
         self.name = destination
         self._folder: Path | None = None

@@ -17,11 +17,12 @@ from provisioner.model.plan import Observed, Plan, make_plan
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import MLFLOW_VERSION, RuntimeKind, Stack, build_stack
 from provisioner.output import Recorder
-from provisioner.runtimes.base import Place, Runtime
+from provisioner.runtimes.base import Instance, Runtime
 from provisioner.runtimes.docker.runtime import DockerRuntime
 from provisioner.runtimes.embedded.runtime import EmbeddedRuntime
 from provisioner.runtimes.embedded.state import this_machine
-from provisioner.stack.directory import open_stack, write_files
+from provisioner.stack.directory import write_files
+from provisioner.stack.find import read_stack
 from provisioner.stack.secrets import make_secrets, missing_secrets
 from provisioner.system.host import LocalHost
 from provisioner.system.http import Rest, RestError
@@ -41,14 +42,14 @@ class Subject:
     """A stack and the runtime under test."""
 
     stack: Stack
-    place: Place
+    instance: Instance
     runtime: Runtime
     recorder: Recorder
 
     def with_(self, text: str | None = None, port: int | None = None) -> Subject:
         """The same stack with other settings, or at another port."""
-        place = replace(self.place, port=port or self.place.port)
-        return subject_of(self.runtime.kind, place, LOCAL if text is None else text)
+        instance = replace(self.instance, port=port or self.instance.port)
+        return subject_of(self.runtime.kind, instance, LOCAL if text is None else text)
 
     def plan(self) -> Plan:
         one_shots = [service.name for service in self.stack.services if service.one_shot]
@@ -57,9 +58,9 @@ class Subject:
     def apply(self) -> Plan:
         """What `up` does once it has decided: files, secrets, then the plan."""
         plan = self.plan()
-        opened = open_stack(self.place.directory, "", LocalHost())
-        write_files(opened, self.runtime.files())
-        make_secrets(opened, missing_secrets(opened, self.stack), {}, self.recorder)
+        context = read_stack(self.instance.directory, "", LocalHost())
+        write_files(context, self.runtime.files())
+        make_secrets(context, missing_secrets(context, self.stack), {}, self.recorder)
         self.runtime.prepare(self.recorder)
         self.runtime.apply(plan, self.recorder)
         return plan
@@ -78,17 +79,17 @@ def docker(*arguments: str) -> str:
     return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout
 
 
-def subject_of(kind: RuntimeKind, place: Place, text: str = LOCAL) -> Subject:
+def subject_of(kind: RuntimeKind, instance: Instance, text: str = LOCAL) -> Subject:
     stack = build_stack(parse_settings(text), kind)
     if kind == "docker":
-        return Subject(stack, place, DockerRuntime(stack, place, LocalHost()), Recorder())
+        return Subject(stack, instance, DockerRuntime(stack, instance, LocalHost()), Recorder())
     environment, account = server_environment()
-    runtime = EmbeddedRuntime(stack, place, account=account, environment=environment, machine=this_machine())
-    return Subject(stack, place, runtime, Recorder())
+    runtime = EmbeddedRuntime(stack, instance, account=account, environment=environment, machine=this_machine())
+    return Subject(stack, instance, runtime, Recorder())
 
 
-def place_of(directory: Path) -> Place:
-    return Place(directory, f"contract-{os.getpid()}-{directory.name}", free_port())
+def instance_of(directory: Path) -> Instance:
+    return Instance(directory, f"contract-{os.getpid()}-{directory.name}", free_port())
 
 
 @pytest.fixture(scope="module", params=["docker", "embedded"])
@@ -102,7 +103,7 @@ def kind(request: pytest.FixtureRequest) -> RuntimeKind:
 @pytest.fixture(scope="module")
 def subject(kind: RuntimeKind, stacks: Path) -> Iterator[Subject]:
     """The stack that most tests share; gone with all its data at the end."""
-    made = subject_of(kind, place_of(stacks / f"{kind}-shared"))
+    made = subject_of(kind, instance_of(stacks / f"{kind}-shared"))
     yield made
     made.runtime.erase(Recorder())
 
@@ -119,7 +120,7 @@ def running(subject: Subject) -> Subject:
 @pytest.fixture
 def untouched(kind: RuntimeKind, stacks: Path) -> Subject:
     """A stack of which there is nothing yet, not even its directory."""
-    return subject_of(kind, place_of(stacks / f"{kind}-untouched"))
+    return subject_of(kind, instance_of(stacks / f"{kind}-untouched"))
 
 
 def eventually(look: Callable[[], str]) -> str:
@@ -142,7 +143,7 @@ def test_before_the_first_file_everything_can_be_asked_and_nothing_is_made(untou
     assert runtime.files()
     assert runtime.observe() == Observed({}, has_data=False)
     assert [step.verb for step in untouched.plan().steps] == ["create"] * len(untouched.stack.services)
-    assert not untouched.place.directory.exists()
+    assert not untouched.instance.directory.exists()
 
 
 def test_the_same_stack_gives_the_same_files_and_fingerprints(untouched: Subject) -> None:
@@ -178,18 +179,18 @@ def test_a_second_time_nothing_is_planned_and_nothing_is_restarted(running: Subj
 
 
 def test_asking_changes_nothing(running: Subject) -> None:
-    before, files = running.starts(), sorted(running.place.directory.rglob("*"))
+    before, files = running.starts(), sorted(running.instance.directory.rglob("*"))
     running.runtime.preflight()
     running.runtime.files()
     running.runtime.wanted()
     running.runtime.observe()
     running.runtime.logs("mlflow", 10)
     assert running.starts() == before
-    assert sorted(running.place.directory.rglob("*")) == files
+    assert sorted(running.instance.directory.rglob("*")) == files
 
 
 def test_no_rendered_file_holds_a_secret(running: Subject) -> None:
-    folder = running.place.directory / "secrets"
+    folder = running.instance.directory / "secrets"
     values = [(folder / spec.name).read_bytes() for spec in running.stack.secrets]
     assert all(len(value) == 32 for value in values)
     for path, file in running.runtime.files().items():
@@ -222,7 +223,7 @@ def test_a_probe_that_is_none_is_an_error(running: Subject) -> None:
 
 
 def test_the_front_door_answers_where_it_should(running: Subject) -> None:
-    rest = Rest(f"http://127.0.0.1:{running.place.port}")
+    rest = Rest(f"http://127.0.0.1:{running.instance.port}")
     assert eventually(lambda: rest.get_bytes("/health").decode()) == "OK"
 
 
@@ -233,10 +234,10 @@ def test_only_what_changed_is_restarted(running: Subject) -> None:
     moved.apply()
     after = moved.starts()
     assert {name for name in after if after[name] != before[name]} == {"proxy"}
-    rest = Rest(f"http://127.0.0.1:{moved.place.port}")
+    rest = Rest(f"http://127.0.0.1:{moved.instance.port}")
     assert eventually(lambda: rest.get_bytes("/health").decode()) == "OK"
     with pytest.raises(RestError):
-        Rest(f"http://127.0.0.1:{running.place.port}").get_bytes("/health")
+        Rest(f"http://127.0.0.1:{running.instance.port}").get_bytes("/health")
 
 
 def test_a_service_that_the_settings_have_no_more_is_to_be_removed(running: Subject) -> None:
@@ -255,7 +256,7 @@ def test_the_embedded_runtime_says_that_minio_needs_docker(untouched: Subject) -
 
 
 def test_stop_ends_every_service_and_keeps_the_data(running: Subject) -> None:
-    rest = Rest(f"http://127.0.0.1:{running.place.port}")
+    rest = Rest(f"http://127.0.0.1:{running.instance.port}")
     experiment = rest.call("POST", f"{API}/experiments/create", {"name": "kept"})
     rest.put_bytes("/api/2.0/mlflow-artifacts/artifacts/kept.bin", b"12345")
     recorder = Recorder()
@@ -278,6 +279,6 @@ def test_erase_leaves_no_service_and_no_data(running: Subject) -> None:
     assert running.runtime.observe() == Observed({}, has_data=False)
     assert [step.verb for step in running.plan().steps] == ["create"] * len(running.stack.services)
     with pytest.raises(RestError):
-        Rest(f"http://127.0.0.1:{running.place.port}").get_bytes("/health")
-    assert (running.place.directory / "secrets").is_dir()
+        Rest(f"http://127.0.0.1:{running.instance.port}").get_bytes("/health")
+    assert (running.instance.directory / "secrets").is_dir()
     running.runtime.erase(running.recorder)

@@ -13,7 +13,7 @@ import pytest
 from provisioner.errors import PreflightError
 from provisioner.model.settings import Settings
 from provisioner.model.stack import build_stack
-from provisioner.runtimes.base import Place
+from provisioner.runtimes.base import Instance
 from provisioner.runtimes.embedded.environment import ServerEnvironment, shipped_recipe
 from provisioner.runtimes.embedded.filesystem import Mount
 from provisioner.runtimes.embedded.interpreter import base_interpreter
@@ -123,7 +123,7 @@ def test_a_network_file_system_is_refused_for_the_database(place: Path, kind: st
     table = [Mount("/", "ext4"), Mount(str(place), kind)]
     runtime = EmbeddedRuntime(
         stack,
-        Place(place / "stack", "mlflow-test", 5000),
+        Instance(place / "stack", "mlflow-test", 5000),
         account=current_account(),
         environment=environment,
         machine=this_machine(),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from provisioner.errors import UNCHANGED, CommandFailed, ProvisionError
-from provisioner.runtimes.base import Place
+from provisioner.runtimes.base import Instance
 from provisioner.runtimes.docker import cli
 from provisioner.system.host import Host
 from provisioner.system.process import Completed
@@ -16,13 +16,13 @@ from provisioner.system.process import Completed
 class Engine:
     """Runs `docker` and `docker compose` where the stack is; failures that are known come in words."""
 
-    def __init__(self, place: Place, host: Host) -> None:
-        self._place = place
+    def __init__(self, instance: Instance, host: Host) -> None:
+        self._instance = instance
         self._host = host
 
     def run(self, argv: list[str], *, stdin: bytes = b"", timeout: float = 60, check: bool = True, in_directory: bool = True) -> Completed:
         """Run the command, in the stack's directory where that is there and unless told otherwise."""
-        directory = self._place.directory
+        directory = self._instance.directory
         cwd = directory if in_directory and self._host.has_directory(directory) else None
         try:
             return self._host.run(argv, cwd=cwd, env=self._environment(), stdin=stdin, timeout=timeout, check=check)
@@ -35,25 +35,25 @@ class Engine:
 
     def compose(self, *arguments: str, timeout: float = 60, check: bool = True, in_directory: bool = True) -> Completed:
         """Run `docker compose ARGUMENTS` on the stack's project."""
-        return self.run(cli.compose(self._place.project, *arguments), timeout=timeout, check=check, in_directory=in_directory)
+        return self.run(cli.compose(self._instance.project, *arguments), timeout=timeout, check=check, in_directory=in_directory)
 
     def stream(self, on_line: Callable[[str], None], *arguments: str) -> None:
         """Run a long `docker compose ARGUMENTS`; hand on its progress line by line."""
-        argv = cli.compose(self._place.project, *arguments, progress="plain")
-        self._host.stream(argv, on_line, cwd=self._place.directory, env=self._environment())
+        argv = cli.compose(self._instance.project, *arguments, progress="plain")
+        self._host.stream(argv, on_line, cwd=self._instance.directory, env=self._environment())
 
     def attach(self, *arguments: str) -> int:
         """Run `docker compose ARGUMENTS` on this terminal; return its exit code."""
-        argv = cli.compose(self._place.project, *arguments)
-        return self._host.attach(argv, cwd=self._place.directory, env=self._environment())
+        argv = cli.compose(self._instance.project, *arguments)
+        return self._host.attach(argv, cwd=self._instance.directory, env=self._environment())
 
     def containers(self) -> str:
         """Return every container of the stack's project, a row each for the functions of `cli.py`."""
-        return self.run(cli.list_containers(self._place.project), in_directory=False).text
+        return self.run(cli.list_containers(self._instance.project), in_directory=False).text
 
     def explained(self, failure: CommandFailed, left_as: str = UNCHANGED) -> ProvisionError:
         """Return the failure in words where it is a known one, else the failure itself."""
-        return cli.explained(failure, left_as, remote=bool(self._host.name))
+        return cli.explained(failure, left_as, remote=self._host.is_remote)
 
     def endpoint(self) -> str:
         """Return the engine's address; "" for the default.
@@ -73,4 +73,4 @@ class Engine:
         The stack's own port is added.
         """
         kept = {key: value for key, value in self._host.environment().items() if not key.startswith(("COMPOSE_", "PROVISION_"))}
-        return kept | {"PROVISION_PORT": str(self._place.port)}
+        return kept | {"PROVISION_PORT": str(self._instance.port)}

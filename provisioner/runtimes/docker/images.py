@@ -45,10 +45,10 @@ def found(host: Host, reference: str) -> tuple[str, int] | None:
     try:
         done = host.run(inspect(reference), check=False)
     except CommandFailed as failure:
-        raise cli.explained(failure, remote=bool(host.name)) from None
+        raise cli.explained(failure, remote=host.is_remote) from None
     if done.code:
         refused = CommandFailed("docker failed", argv=done.argv, code=done.code, output=done.error_text)
-        if (known := cli.explained(refused, remote=bool(host.name))) is not refused:
+        if (known := cli.explained(refused, remote=host.is_remote)) is not refused:
             raise known
         return None
     platform, _, size = done.text.partition(" ")
@@ -60,7 +60,7 @@ def fetch(host: Host, reference: str, platform: str = "") -> None:
     try:
         host.run(pull(reference, platform), timeout=3600)
     except CommandFailed as failure:
-        raise cli.explained(failure, remote=bool(host.name)) from None
+        raise cli.explained(failure, remote=host.is_remote) from None
 
 
 def require(reference: str, seen: tuple[str, int] | None, platform: str) -> int:

@@ -21,7 +21,7 @@ from provisioner.runtimes.base import (
     MEND,
     PROXY,
     SERVER,
-    Place,
+    Instance,
     RenderedFile,
     Usage,
     check_processor,
@@ -51,15 +51,15 @@ class DockerRuntime:
 
     kind: RuntimeKind = "docker"
 
-    def __init__(self, stack: Stack, place: Place, host: Host) -> None:
+    def __init__(self, stack: Stack, instance: Instance, host: Host) -> None:
         self._stack = stack
-        self._place = place
+        self._instance = instance
         self._host = host
-        self._engine = Engine(place, host)
+        self._engine = Engine(instance, host)
 
     def preflight(self) -> None:
-        if not self._host.name:
-            cli.refuse_snap(_docker_path(), self._place.directory)
+        if not self._host.is_remote:
+            cli.refuse_snap(_docker_path(), self._instance.directory)
             cli.refuse_remote(self._engine.endpoint())
         with ThreadPoolExecutor() as pool:
             engine = pool.submit(self._engine.docker, "version", "--format", "{{.Server.Version}} {{.Server.MinAPIVersion}}")
@@ -69,30 +69,31 @@ class DockerRuntime:
             cli.check_versions(version, compose.result().text)
             check_api(minimum_api, compose.result().text)
         if "name=selinux" in options.result().text:
-            argv = ["/bin/sh", "-c", LABEL, "sh", str(self._place.directory)]
-            check_label(self._engine.run(argv, check=False, in_directory=False).text, self._place.directory)
+            argv = ["/bin/sh", "-c", LABEL, "sh", str(self._instance.directory)]
+            check_label(self._engine.run(argv, check=False, in_directory=False).text, self._instance.directory)
         check_processor(self._host)
 
     def files(self) -> Mapping[str, RenderedFile]:
         built_from = self._image_files()
-        certificates = certificate_files(self._stack, self._place.source)
+        certificates = certificate_files(self._stack, self._instance.source)
         # The key is a secret of Docker's, which a container keeps as it was: certificate and key are read together.
         kept = certificates if self._stack.settings.server.tls == "files" else {}
         texts = {
             COMPOSE_FILE: render_compose(self._stack, built_from, kept).encode(),
-            ".env": render_env(self._place.project, self._place.port).encode(),
-            CADDYFILE: render_caddyfile(self._stack, _front_door(self._stack, self._place.port), asgi_paths(), certificates).encode(),
+            ".env": render_env(self._instance.project, self._instance.port).encode(),
+            CADDYFILE: render_caddyfile(self._stack, _front_door(self._stack, self._instance.port), asgi_paths(), certificates).encode(),
             **certificates,
             # It is read when somebody asks: the front door runs on.
-            **identity_files(self._place.identity),
+            **identity_files(self._instance.identity),
             **built_from,
         }
         return {path: RenderedFile(content) for path, content in texts.items()}
 
     def wanted(self) -> Mapping[str, str]:
-        override = self._place.directory / OVERRIDE_FILE
+        override = self._instance.directory / OVERRIDE_FILE
         files = ["-", str(override)] if self._host.get(override) is not None else ["-"]
-        argv = cli.compose(self._place.project, "--project-directory", str(self._place.directory), "config", "--hash", "*", files=files)
+        where = ("--project-directory", str(self._instance.directory))
+        argv = cli.compose(self._instance.project, *where, "config", "--hash", "*", files=files)
         text = self.files()[COMPOSE_FILE].content
         hashes = cli.parse_hashes(self._engine.run(argv, stdin=text, in_directory=False).text)
         ours = [service.name for service in self._stack.services]
@@ -101,23 +102,24 @@ class DockerRuntime:
     def observe(self) -> Observed:
         with ThreadPoolExecutor() as pool:
             containers = pool.submit(self._engine.containers)
-            volumes = pool.submit(self._engine.run, cli.list_volumes(self._place.project), in_directory=False)
+            volumes = pool.submit(self._engine.run, cli.list_volumes(self._instance.project), in_directory=False)
             text = containers.result()
             services = cli.parse_containers(text)
             for name, network in self._half_made(text).items():
                 services[name] = replace(services[name], state="ill", detail=f"is not in the network {network}")
-            if "proxy" in services and services["proxy"].state == "running" and self._host.get(self._place.directory / CADDYFILE) is None:
+            proxy = services.get("proxy")
+            if proxy and proxy.state == "running" and self._host.get(self._instance.directory / CADDYFILE) is None:
                 # Its mount is the directory that was there: what is written in its place it sees when it is started anew.
-                services["proxy"] = replace(services["proxy"], state="ill", detail=f"{CADDYFILE} was removed")
+                services["proxy"] = replace(proxy, state="ill", detail=f"{CADDYFILE} was removed")
             return Observed(services, bool(volumes.result().text))
 
     def _half_made(self, containers: str) -> dict[str, str]:
-        found = cli.half_made(containers, self._place.project, self._stack)
+        found = cli.half_made(containers, self._instance.project, self._stack)
         # With an override the networks are the user's.
-        return {} if found and self._host.get(self._place.directory / OVERRIDE_FILE) is not None else found
+        return {} if found and self._host.get(self._instance.directory / OVERRIDE_FILE) is not None else found
 
     def usage(self) -> Mapping[str, Usage]:
-        return read_usage(self._engine, self._place.project, [service.name for service in self._stack.lasting])
+        return read_usage(self._engine, self._instance.project, [service.name for service in self._stack.lasting])
 
     def prepare(self, reporter: Reporter) -> None:
         self._fetch(reporter)
@@ -146,7 +148,7 @@ class DockerRuntime:
 
         Fetch nothing with an override: the images are the user's.
         """
-        if self._host.get(self._place.directory / OVERRIDE_FILE) is not None:
+        if self._host.get(self._instance.directory / OVERRIDE_FILE) is not None:
             return
         built = "" if self._stack.settings.images.server else self.server_image()
         for image in self.images():
@@ -177,7 +179,7 @@ class DockerRuntime:
     def apply(self, plan: Plan, reporter: Reporter) -> None:
         try:
             with reporter.working("starting services"):
-                if self._place.new and self._stack.own_backend:
+                if self._instance.is_new and self._stack.own_backend:
                     observed = self.observe()
                     if observed.has_data:
                         set_unfinished_aside(self._engine, observed.services.get(POSTGRES), reporter)
@@ -233,11 +235,11 @@ class DockerRuntime:
             reporter.step("stopped", name)
 
     def erase(self, reporter: Reporter) -> None:
-        volumes = self._engine.run(cli.list_volumes(self._place.project), in_directory=False).text.split()
+        volumes = self._engine.run(cli.list_volumes(self._instance.project), in_directory=False).text.split()
         with reporter.working("removing services and volumes"):
             end_initialisation(self._engine, self.observe().services.get(POSTGRES))
             self._engine.compose("down", "--remove-orphans", "--volumes", timeout=300, in_directory=False)
-            left = self._engine.run(cli.list_volumes(self._place.project), in_directory=False).text.split()
+            left = self._engine.run(cli.list_volumes(self._instance.project), in_directory=False).text.split()
             if left:
                 self._engine.run(["docker", "volume", "rm", *left], in_directory=False)
         for volume in volumes:
@@ -252,9 +254,9 @@ class DockerRuntime:
         named = self._stack.settings.build.ca_file
         if not named:
             return image_files() | {BUILD_CA: b""}
-        certificates = LocalHost().get(self._place.source / named)
+        certificates = LocalHost().get(self._instance.source / named)
         if certificates is None:
-            raise PreflightError("build.ca_file is not there", where=str(self._place.source / named), hint="put the PEM file there")
+            raise PreflightError("build.ca_file is not there", where=str(self._instance.source / named), hint="put the PEM file there")
         return image_files() | {BUILD_CA: certificates}
 
     def server_image(self) -> str:

@@ -10,7 +10,7 @@ from provisioner.assets import SERVER_CODE
 from provisioner.model.proxy import in_url, local_address, redirect_port
 from provisioner.model.stack import POSTGRES_USER, TLS_KEY, Stack, megabytes, postgres_options
 from provisioner.model.stores import Addresses, service_environment
-from provisioner.runtimes.base import Place
+from provisioner.runtimes.base import Instance
 from provisioner.runtimes.caddyfile import CADDYFILE
 from provisioner.runtimes.embedded.supervisord_conf import LOGS, Daemon
 
@@ -45,10 +45,10 @@ class Programs:
         return str(self.folder / name)
 
 
-def embedded_addresses(stack: Stack, place: Place) -> Addresses:
+def embedded_addresses(stack: Stack, instance: Instance) -> Addresses:
     """Return where the parts find each other: unix sockets in the run directory; only the proxy is on TCP."""
     server = stack.settings.server
-    front, *redirects = (f"{in_url(host)}:{port}" for host, port in listening(stack, place))
+    front, *redirects = (f"{in_url(host)}:{port}" for host, port in listening(stack, instance))
     return Addresses(
         postgres=RUN,
         minio="",
@@ -61,42 +61,42 @@ def embedded_addresses(stack: Stack, place: Place) -> Addresses:
         front_sockets=("fd/3", "fd/4"),
         front_files=str(Path(CADDYFILE).parent),
         front_key=f"{SECRETS}/{TLS_KEY}",
-        jobs=f"http://{local_address(server.bind)}:{place.port}",
-        artifacts=str(place.directory / ARTIFACTS),
-        secrets=str(place.directory / SECRETS),
+        jobs=f"http://{local_address(server.bind)}:{instance.port}",
+        artifacts=str(instance.directory / ARTIFACTS),
+        secrets=str(instance.directory / SECRETS),
     )
 
 
-def listening(stack: Stack, place: Place) -> tuple[tuple[str, int], ...]:
+def listening(stack: Stack, instance: Instance) -> tuple[tuple[str, int], ...]:
     """Return the addresses and ports of the proxy: its own, and the one that redirects."""
     server = stack.settings.server
-    redirect = redirect_port(server, place.port)
-    ports = (place.port, redirect) if redirect else (place.port,)
+    redirect = redirect_port(server, instance.port)
+    ports = (instance.port, redirect) if redirect else (instance.port,)
     return tuple((server.bind, port) for port in ports)
 
 
-def daemons(stack: Stack, place: Place, programs: Programs, host_memory_mb: int) -> tuple[Daemon, ...]:
+def daemons(stack: Stack, instance: Instance, programs: Programs, host_memory_mb: int) -> tuple[Daemon, ...]:
     """Return every process that the stack may run, in start order; `initdb` first if the database is ours."""
-    addresses = embedded_addresses(stack, place)
-    base = base_environment(place, programs)
+    addresses = embedded_addresses(stack, instance)
+    base = base_environment(instance, programs)
     sockets = tuple(address.removeprefix("unix:") for address in (addresses.listen, addresses.listen_asgi))
-    scratch = {"PROVISION_TMP": str(place.directory / SCRATCH)}
+    scratch = {"PROVISION_TMP": str(instance.directory / SCRATCH)}
     make: dict[str, Callable[[], Daemon]] = {
         "postgres": lambda: _postgres(stack, programs, base, host_memory_mb),
         "bootstrap": lambda: _server("bootstrap", stack, programs, base | service_environment(stack, "bootstrap", addresses)),
         "mlflow": lambda: _server("mlflow", stack, programs, base | scratch | service_environment(stack, "mlflow", addresses), sockets),
-        "proxy": lambda: _proxy(stack, place, programs, base),
+        "proxy": lambda: _proxy(stack, instance, programs, base),
     }
     services = tuple(make[service.name]() for service in stack.services if service.name in make)
     return (_initdb(programs, base), *services) if stack.own_backend else services
 
 
-def base_environment(place: Place, programs: Programs) -> dict[str, str]:
+def base_environment(instance: Instance, programs: Programs) -> dict[str, str]:
     """Return the variables that every process gets; none is from the user's own environment."""
     return {
         "PATH": f"{programs.folder}:/usr/local/bin:/usr/bin:/bin",
-        "HOME": str(place.directory / HOME),
-        "TMPDIR": str(place.directory / SCRATCH),
+        "HOME": str(instance.directory / HOME),
+        "TMPDIR": str(instance.directory / SCRATCH),
         "LANG": "C.UTF-8",
     }
 
@@ -168,12 +168,12 @@ def _server(
     )
 
 
-def _proxy(stack: Stack, place: Place, programs: Programs, base: Mapping[str, str]) -> Daemon:
-    home = str(place.directory / CADDY_HOME)
+def _proxy(stack: Stack, instance: Instance, programs: Programs, base: Mapping[str, str]) -> Daemon:
+    home = str(instance.directory / CADDY_HOME)
     return Daemon(
         "proxy",
         (programs.path("caddy"), "run", "--config", CADDYFILE, "--adapter", "caddyfile"),
         {**base, "XDG_CONFIG_HOME": home, "XDG_DATA_HOME": home},
         grace_seconds=stack.service("proxy").grace_seconds,
-        listen=listening(stack, place),
+        listen=listening(stack, instance),
     )

@@ -17,7 +17,7 @@ from provisioner.model.plan import Observed, ObservedService, Plan
 from provisioner.model.proxy import ends_tls, redirect_port
 from provisioner.model.stack import MLFLOW_DATABASE, POSTGRES_USER, RuntimeKind, Stack
 from provisioner.output import Reporter
-from provisioner.runtimes.base import PROXY, SERVER, Place, RenderedFile, Usage, check_processor, psql_options, report_done
+from provisioner.runtimes.base import PROXY, SERVER, Instance, RenderedFile, Usage, check_processor, psql_options, report_done
 from provisioner.runtimes.caddyfile import CADDYFILE, identity_files, render_caddyfile
 from provisioner.runtimes.embedded import directories, filesystem
 from provisioner.runtimes.embedded.changes import BOOTSTRAP, Changes
@@ -69,7 +69,7 @@ class EmbeddedRuntime:
     def __init__(
         self,
         stack: Stack,
-        place: Place,
+        instance: Instance,
         *,
         account: Account,
         environment: ServerEnvironment,
@@ -77,13 +77,13 @@ class EmbeddedRuntime:
         mount_table: Iterable[Mount] | None = None,
     ) -> None:
         self._stack = stack
-        self._place = place
-        self._directory = place.directory
+        self._instance = instance
+        self._directory = instance.directory
         self._account = account
         self._environment = environment
         self._machine = machine
         self._mount_table = mount_table
-        self._daemons = daemons(stack, place, environment.programs, host_memory_mb())
+        self._daemons = daemons(stack, instance, environment.programs, host_memory_mb())
         self._services = tuple(daemon for daemon in self._daemons if daemon.name != INITDB)
         self._lasting = tuple(daemon for daemon in self._services if daemon.lasting)
 
@@ -110,10 +110,10 @@ class EmbeddedRuntime:
         texts = {
             SUPERVISORD_CONF: render_supervisord(self._services),
             SERVICES_JSON: render_launcher(self._daemons),
-            CADDYFILE: render_caddyfile(self._stack, embedded_addresses(self._stack, self._place), asgi_paths(), certificates),
+            CADDYFILE: render_caddyfile(self._stack, embedded_addresses(self._stack, self._instance), asgi_paths(), certificates),
         }
         contents = {path: text.encode() for path, text in texts.items()} | server_code()
-        contents |= certificates | identity_files(self._place.identity)
+        contents |= certificates | identity_files(self._instance.identity)
         return {path: RenderedFile(content) for path, content in contents.items()}
 
     def wanted(self) -> Mapping[str, str]:
@@ -247,7 +247,7 @@ class EmbeddedRuntime:
                 why="MLflow's jobs would reach the server by its public name only",
                 hint="leave out server.genai, or `--runtime docker`",
             )
-        for port in (self._place.port, redirect_port(server, self._place.port)):
+        for port in (self._instance.port, redirect_port(server, self._instance.port)):
             if port is not None and port < first_unprivileged():
                 raise PreflightError(
                     f"the front door may not listen on port {port}: the services run as {self._account.name}, not as root",
@@ -342,7 +342,7 @@ class EmbeddedRuntime:
             reporter.note("access", "everyone with an account on this machine can reach it (server.auth: basic asks for a login)")
 
 
-def embedded_runtime(stack: Stack, place: Place) -> EmbeddedRuntime:
+def embedded_runtime(stack: Stack, instance: Instance) -> EmbeddedRuntime:
     """Return the embedded runtime for whoever runs this, on this machine."""
     account = current_account()
     data = data_directory()
@@ -352,9 +352,9 @@ def embedded_runtime(stack: Stack, place: Place) -> EmbeddedRuntime:
         shipped_recipe(),
         choose_interpreter(account, data),
         index_url=build.index_url or "",
-        ca_file=place.directory / build.ca_file if build.ca_file else None,
+        ca_file=instance.directory / build.ca_file if build.ca_file else None,
     )
-    return EmbeddedRuntime(stack, place, account=account, environment=environment, machine=this_machine())
+    return EmbeddedRuntime(stack, instance, account=account, environment=environment, machine=this_machine())
 
 
 def _observed_bootstrap(memory: Memory, *, running: bool) -> ObservedService:

@@ -12,8 +12,7 @@ import pytest
 from provisioner.actions.render import render
 from provisioner.model.proxy import DEFAULT_PORT
 from provisioner.output import Recorder
-from provisioner.stack.context import stack_port
-from provisioner.stack.directory import open_stack
+from provisioner.stack.find import read_stack
 from provisioner.system.host import LocalHost
 
 
@@ -40,7 +39,7 @@ def test_a_taken_default_port_is_not_rendered_and_the_next_one_stays(tmp_path: P
     port, said = rendered(tmp_path)
     assert port > DEFAULT_PORT
     assert ("chosen", "port") in said
-    assert stack_port(open_stack(tmp_path, "", LocalHost())) == port, "`up` goes on with it"
+    assert read_stack(tmp_path, "", LocalHost()).port == port, "`up` goes on with it"
     with closing(socket.socket()) as holder:
         with suppress(OSError):
             # By the stack itself, for one; or by whoever had it first.

@@ -14,7 +14,7 @@ from provisioner.model.settings import Settings
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import build_stack
 from provisioner.model.stores import IN_CONTAINERS
-from provisioner.runtimes.base import Place
+from provisioner.runtimes.base import Instance
 from provisioner.runtimes.caddyfile import IDENTITY_PATH, configuration_path, render_caddyfile
 from provisioner.runtimes.docker import cli
 from provisioner.runtimes.embedded.environment import Recipe, ServerEnvironment, uv_commands, uv_environment
@@ -22,7 +22,7 @@ from provisioner.runtimes.embedded.interpreter import Interpreter
 from provisioner.runtimes.embedded.processes import Programs, daemons, embedded_addresses, entrypoint_argv, launcher_argv, supervisord_argv
 from provisioner.runtimes.embedded.supervisord_conf import Daemon, render_launcher, render_supervisord
 
-PLACE = Place(Path("/stack"), "mlflow-abc123", 5001)
+INSTANCE = Instance(Path("/stack"), "mlflow-abc123", 5001)
 PROGRAMS = Programs(Path("/env/bin"))
 PORCELAIN = (
     '{{.ID}}\t{{.State}}\t{{.Status}}\t{{.Label "com.docker.compose.service"}}\t'
@@ -118,7 +118,7 @@ def test_only_pulls_are_shown_each_once() -> None:
 
 def embedded(text: str = "") -> dict[str, Daemon]:
     stack = build_stack(parse_settings(text), "embedded")
-    return {daemon.name: daemon for daemon in daemons(stack, PLACE, PROGRAMS, 16_384)}
+    return {daemon.name: daemon for daemon in daemons(stack, INSTANCE, PROGRAMS, 16_384)}
 
 
 def test_the_processes_of_an_embedded_stack_are_these() -> None:
@@ -186,19 +186,19 @@ def test_supervisord_and_the_launcher_are_started_by_the_environments_own_python
 
 def test_only_the_front_door_is_on_tcp() -> None:
     stack = build_stack(parse_settings('server: {bind: "::1"}\n'), "embedded")
-    addresses = embedded_addresses(stack, PLACE)
+    addresses = embedded_addresses(stack, INSTANCE)
     assert addresses.front == "[::1]:5001"
-    assert [daemon.name for daemon in daemons(stack, PLACE, PROGRAMS, 8000) if daemon.listen] == ["mlflow", "proxy"]
+    assert [daemon.name for daemon in daemons(stack, INSTANCE, PROGRAMS, 8000) if daemon.listen] == ["mlflow", "proxy"]
     assert (addresses.postgres, addresses.listen, addresses.minio) == ("/@RUN@", "unix:/@RUN@/mlflow.sock", "")
 
 
 def test_the_front_door_is_given_sockets_that_have_their_ports_for_themselves() -> None:
     secure = "server: {tls: internal, auth: basic, public_url: 'https://mlflow.test:8443', http_port: 8080}\n"
-    stack, place = build_stack(parse_settings(secure), "embedded"), replace(PLACE, port=8443)
-    server, proxy = [daemon for daemon in daemons(stack, place, PROGRAMS, 8000) if daemon.listen]
+    stack, instance = build_stack(parse_settings(secure), "embedded"), replace(INSTANCE, port=8443)
+    server, proxy = [daemon for daemon in daemons(stack, instance, PROGRAMS, 8000) if daemon.listen]
     assert json.loads(render_launcher([server]))["mlflow"]["listen"] == ["/@RUN@/mlflow.sock", "/@RUN@/mlflow-asgi.sock"]
     assert json.loads(render_launcher([proxy]))["proxy"]["listen"] == [["127.0.0.1", 8443], ["127.0.0.1", 8080]]
-    caddyfile = render_caddyfile(stack, embedded_addresses(stack, place), [], {})
+    caddyfile = render_caddyfile(stack, embedded_addresses(stack, instance), [], {})
     assert [line.split()[1] for line in caddyfile.splitlines() if line.strip().startswith("bind ")] == ["fd/3", "fd/3", "fd/4"]
 
 

@@ -10,7 +10,7 @@ import pytest
 from provisioner.model.proxy import default_port
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import RuntimeKind, build_stack
-from provisioner.runtimes.base import Place
+from provisioner.runtimes.base import Instance
 from provisioner.runtimes.docker.runtime import DockerRuntime
 from provisioner.system.host import LocalHost
 from tests.support.certificates import Authority, write_pair
@@ -63,7 +63,7 @@ def rendered(text: str, directory: Path, kind: RuntimeKind = "docker") -> dict[s
     """The files of a stack of its own; those that exist once, in the repository, left out, and certificates."""
     settings = parse_settings(text)
     port = settings.server.port or default_port(settings.server)
-    files = DockerRuntime(build_stack(settings, kind), Place(directory, "mlflow-abc123", port), LocalHost()).files()
+    files = DockerRuntime(build_stack(settings, kind), Instance(directory, "mlflow-abc123", port), LocalHost()).files()
     own = {path: file.content.decode() for path, file in files.items() if not (ROOT / path).exists() or path in OWN}
     same = {path for path, content in own.items() if (ROOT / path).exists() and content == (ROOT / path).read_text()}
     own = {path: content for path, content in own.items() if path not in same and not path.endswith(".crt")}
@@ -88,7 +88,7 @@ def test_rendered_files_are_as_reviewed(case: str, directory: Path, request: pyt
 
 def test_the_repository_is_the_default_stack_byte_for_byte() -> None:
     stack = build_stack(parse_settings(""), "docker")
-    files = DockerRuntime(stack, Place(ROOT, "mlflow-abc123", 5000), LocalHost()).files()
+    files = DockerRuntime(stack, Instance(ROOT, "mlflow-abc123", 5000), LocalHost()).files()
     assert {path for path, file in files.items() if path != ".env" and (ROOT / path).read_bytes() != file.content} == set()
 
 

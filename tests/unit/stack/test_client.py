@@ -12,7 +12,7 @@ import pytest
 from provisioner.mlflow_api import OtherServer, identity_of
 from provisioner.model.secret import Secret
 from provisioner.runtimes.caddyfile import IDENTITY_PATH, identity_files
-from provisioner.stack.context import FrontDoor, client
+from provisioner.stack.client import ProxyAddress, stack_client
 from provisioner.system.http import Rest, RestError
 
 OURS = "0123456789abcdef"
@@ -53,7 +53,7 @@ def identity(value: str) -> dict[str, tuple[int, bytes]]:
 
 
 def ask(address: str, expected: str = OURS) -> Callable[[], object]:
-    stack = client(FrontDoor(address, identity=expected), f"http://{address}", PASSWORD)
+    stack = stack_client(ProxyAddress(address, identity=expected), f"http://{address}", PASSWORD)
     return lambda: stack.call("GET", "/api/users")
 
 

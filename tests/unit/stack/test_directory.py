@@ -14,12 +14,10 @@ from provisioner.stack.directory import (
     GITIGNORE,
     changed_files,
     closed_files,
-    find_directory,
-    find_stack,
-    open_stack,
     refuse_others_files,
     write_files,
 )
+from provisioner.stack.find import find_directory, find_stack, read_stack, reread
 from provisioner.system.host import LocalHost
 
 RENDERED = {
@@ -109,59 +107,59 @@ def test_an_empty_or_absent_directory_is_a_stack_of_defaults(tmp_path: Path, mad
     directory = tmp_path / "s"
     if made:
         directory.mkdir()
-    opened = open_stack(directory, "--stack", LocalHost())
-    assert (opened.settings.name, opened.state) == ("mlflow", State())
+    context = read_stack(directory, "--stack", LocalHost())
+    assert (context.settings.name, context.state) == ("mlflow", State())
     assert directory.exists() is made
 
 
 def test_settings_that_are_no_text_are_refused_with_their_place(tmp_path: Path) -> None:
     (tmp_path / "provision.yml").write_bytes(b"name: \xff\n")
     with pytest.raises(SettingsError) as caught:
-        open_stack(tmp_path, "", LocalHost())
+        read_stack(tmp_path, "", LocalHost())
     assert caught.value.where == f"{tmp_path}/provision.yml, byte 6"
 
 
 def test_two_directories_have_services_of_different_names_and_one_keeps_its_own(tmp_path: Path) -> None:
-    one, two = (open_stack(tmp_path / name, "", LocalHost()) for name in ("one", "two"))
+    one, two = (read_stack(tmp_path / name, "", LocalHost()) for name in ("one", "two"))
     assert one.project != two.project
     assert one.project.startswith("mlflow-")
     saved = one.save(one.state.with_(project="mlflow-first"))
     assert saved.project == "mlflow-first"
     (tmp_path / "one" / "provision.yml").write_text("name: other\n")
-    assert saved.again().project == "mlflow-first"
+    assert reread(saved).project == "mlflow-first"
 
 
 def test_a_state_that_is_as_it_was_is_not_written(tmp_path: Path) -> None:
-    opened = open_stack(tmp_path, "", LocalHost())
-    opened.save(opened.state)
+    context = read_stack(tmp_path, "", LocalHost())
+    context.save(context.state)
     assert not (tmp_path / "state.json").exists()
 
 
 def test_files_are_written_with_their_modes_and_are_then_unchanged(tmp_path: Path) -> None:
-    opened = open_stack(tmp_path / "s", "", LocalHost())
-    assert changed_files(opened, RENDERED) == RENDERED
-    write_files(opened, RENDERED)
-    assert changed_files(opened, RENDERED) == {}
+    context = read_stack(tmp_path / "s", "", LocalHost())
+    assert changed_files(context, RENDERED) == RENDERED
+    write_files(context, RENDERED)
+    assert changed_files(context, RENDERED) == {}
     assert (tmp_path / "s/deploy/caddy/Caddyfile").stat().st_mode & 0o777 == 0o640
     assert (tmp_path / "s/.gitignore").read_bytes() == GITIGNORE
 
 
 def test_only_what_differs_is_to_be_written(tmp_path: Path) -> None:
-    opened = open_stack(tmp_path, "", LocalHost())
-    write_files(opened, RENDERED)
+    context = read_stack(tmp_path, "", LocalHost())
+    write_files(context, RENDERED)
     (tmp_path / "Dockerfile").write_text("FROM y\n")
-    assert list(changed_files(opened, RENDERED)) == ["Dockerfile"]
+    assert list(changed_files(context, RENDERED)) == ["Dockerfile"]
 
 
 def test_others_can_read_what_is_rendered_whatever_the_umask(tmp_path: Path) -> None:
-    opened = open_stack(tmp_path / "stack", "", LocalHost())
+    context = read_stack(tmp_path / "stack", "", LocalHost())
     old = os.umask(0o077)
     try:
-        opened.directory.mkdir()
-        write_files(opened, RENDERED)
+        context.directory.mkdir()
+        write_files(context, RENDERED)
     finally:
         os.umask(old)
-    modes = {path.relative_to(opened.directory).as_posix(): path.stat().st_mode & 0o777 for path in opened.directory.rglob("*")}
+    modes = {path.relative_to(context.directory).as_posix(): path.stat().st_mode & 0o777 for path in context.directory.rglob("*")}
     assert {name: mode for name, mode in modes.items() if name in {"deploy", "deploy/caddy", *RENDERED}} == {
         "deploy": 0o755,
         "deploy/caddy": 0o755,
@@ -169,27 +167,27 @@ def test_others_can_read_what_is_rendered_whatever_the_umask(tmp_path: Path) -> 
         "docker-compose.yml": 0o644,
         "Dockerfile": 0o644,
     }
-    assert opened.directory.stat().st_mode & 0o777 == 0o700, "the stack's own directory is the user's"
+    assert context.directory.stat().st_mode & 0o777 == 0o700, "the stack's own directory is the user's"
 
 
 @pytest.mark.parametrize(
     ("path", "mode"), [("deploy", 0o700), ("deploy/caddy", 0o750), ("deploy/caddy/Caddyfile", 0o600), ("Dockerfile", 0o640)]
 )
 def test_what_others_cannot_read_is_written_once_more(tmp_path: Path, path: str, mode: int) -> None:
-    opened = open_stack(tmp_path, "", LocalHost())
+    context = read_stack(tmp_path, "", LocalHost())
     rendered = {**RENDERED, "deploy/caddy/Caddyfile": RenderedFile(b"print()\n")}
-    write_files(opened, rendered)
-    assert closed_files(opened, rendered) == {}
+    write_files(context, rendered)
+    assert closed_files(context, rendered) == {}
     (tmp_path / path).chmod(mode)
-    closed = closed_files(opened, rendered)
+    closed = closed_files(context, rendered)
     assert set(closed) == {name for name in rendered if name.startswith(path)}
-    write_files(opened, closed)
-    assert closed_files(opened, rendered) == {}
+    write_files(context, closed)
+    assert closed_files(context, rendered) == {}
 
 
 def test_the_users_own_gitignore_stays(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").write_text("mine\n")
-    write_files(open_stack(tmp_path, "", LocalHost()), RENDERED)
+    write_files(read_stack(tmp_path, "", LocalHost()), RENDERED)
     assert (tmp_path / ".gitignore").read_text() == "mine\n"
 
 
@@ -197,7 +195,7 @@ def test_the_users_own_gitignore_stays(tmp_path: Path) -> None:
 def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("theirs\n")
     with pytest.raises(WouldLoseData) as caught:
-        refuse_others_files(open_stack(tmp_path, "", LocalHost()), RENDERED, "docker")
+        refuse_others_files(read_stack(tmp_path, "", LocalHost()), RENDERED, "docker")
     assert caught.value.what == f"{name} is there and was not made by provision"
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "theirs\n"
@@ -205,12 +203,12 @@ def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path, name: str) -
 
 def test_files_of_a_stack_that_was_made_here_are_ours_to_overwrite(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("an older version\n")
-    opened = open_stack(tmp_path, "", LocalHost()).save(State(project="mlflow-abc123"))
-    write_files(opened, RENDERED)
+    context = read_stack(tmp_path, "", LocalHost()).save(State(project="mlflow-abc123"))
+    write_files(context, RENDERED)
     assert (tmp_path / "Dockerfile").read_text() == "FROM x\n"
 
 
 def test_files_that_an_erased_stack_has_left_are_ours_to_overwrite(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("an older version\n")
     (tmp_path / ".gitignore").write_bytes(GITIGNORE)
-    refuse_others_files(open_stack(tmp_path, "", LocalHost()), RENDERED, "embedded")
+    refuse_others_files(read_stack(tmp_path, "", LocalHost()), RENDERED, "embedded")

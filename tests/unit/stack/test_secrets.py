@@ -11,7 +11,8 @@ from provisioner.errors import PreflightError, WouldLoseData
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import Stack, build_stack
 from provisioner.output import Recorder
-from provisioner.stack.directory import OpenStack, open_stack
+from provisioner.stack.context import StackContext
+from provisioner.stack.find import read_stack
 from provisioner.stack.secrets import (
     given_anew,
     make_secrets,
@@ -27,22 +28,22 @@ S3 = "artifact_store: {kind: s3, bucket: team}\n"
 KEY = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "hunter2"}
 
 
-def opened_at(directory: Path, text: str = "") -> tuple[OpenStack, Stack]:
-    return open_stack(directory, "", LocalHost()), build_stack(parse_settings(text), "docker")
+def stack_at(directory: Path, text: str = "") -> tuple[StackContext, Stack]:
+    return read_stack(directory, "", LocalHost()), build_stack(parse_settings(text), "docker")
 
 
 def make(directory: Path, text: str = "", environ: dict[str, str] | None = None) -> Recorder:
-    opened, stack = opened_at(directory, text)
-    recorder, missing = Recorder(), missing_secrets(opened, stack)
-    refuse_ungiven(opened, missing, environ or {})
-    make_secrets(opened, missing, environ or {}, recorder)
+    context, stack = stack_at(directory, text)
+    recorder, missing = Recorder(), missing_secrets(context, stack)
+    refuse_ungiven(context, missing, environ or {})
+    make_secrets(context, missing, environ or {}, recorder)
     return recorder
 
 
 def test_every_secret_is_a_file_in_a_directory_that_nobody_else_enters(tmp_path: Path) -> None:
     make(tmp_path / "s")
     folder = tmp_path / "s" / "secrets"
-    _, stack = opened_at(tmp_path / "s")
+    _, stack = stack_at(tmp_path / "s")
     assert {path.name for path in folder.iterdir()} == {".gitignore", *(spec.name for spec in stack.secrets)}
     assert folder.stat().st_mode & 0o7777 == 0o700
     assert (folder / ".gitignore").read_text() == "*\n"
@@ -53,12 +54,12 @@ def test_every_secret_is_a_file_in_a_directory_that_nobody_else_enters(tmp_path:
 
 def test_secrets_that_are_there_are_not_made_anew(tmp_path: Path) -> None:
     make(tmp_path)
-    opened, stack = opened_at(tmp_path)
-    before = {spec.name: read_secret(opened, spec.name) for spec in stack.secrets}
-    assert missing_secrets(opened, stack) == []
+    context, stack = stack_at(tmp_path)
+    before = {spec.name: read_secret(context, spec.name) for spec in stack.secrets}
+    assert missing_secrets(context, stack) == []
     (tmp_path / "secrets" / "flask_secret_key").unlink()
     make(tmp_path)
-    after = {spec.name: read_secret(opened, spec.name) for spec in stack.secrets}
+    after = {spec.name: read_secret(context, spec.name) for spec in stack.secrets}
     assert {name for name in after if after[name] != before[name]} == {"flask_secret_key"}
 
 
@@ -67,15 +68,15 @@ def test_an_empty_file_is_no_secret(tmp_path: Path) -> None:
     path = tmp_path / "secrets" / "flask_secret_key"
     path.chmod(0o644)
     path.write_text("")
-    opened, stack = opened_at(tmp_path)
-    assert [spec.name for spec in missing_secrets(opened, stack)] == ["flask_secret_key"]
-    assert read_secret(opened, "flask_secret_key") is None
+    context, stack = stack_at(tmp_path)
+    assert [spec.name for spec in missing_secrets(context, stack)] == ["flask_secret_key"]
+    assert read_secret(context, "flask_secret_key") is None
 
 
 def test_a_key_of_the_user_is_taken_from_the_environment_once_and_not_shown(tmp_path: Path) -> None:
     recorder = make(tmp_path, S3, KEY)
-    opened, stack = opened_at(tmp_path, S3)
-    found = read_secret(opened, "s3_secret_access_key")
+    context, stack = stack_at(tmp_path, S3)
+    found = read_secret(context, "s3_secret_access_key")
     assert found is not None
     assert found.reveal() == "hunter2"
     assert "hunter2" not in str(recorder.steps)
@@ -83,7 +84,7 @@ def test_a_key_of_the_user_is_taken_from_the_environment_once_and_not_shown(tmp_
         "taken from the environment: secrets/s3_access_key_id from AWS_ACCESS_KEY_ID, "
         "secrets/s3_secret_access_key from AWS_SECRET_ACCESS_KEY"
     )
-    assert missing_secrets(opened, stack) == []
+    assert missing_secrets(context, stack) == []
 
 
 @pytest.mark.parametrize("environ", [{}, {"AWS_ACCESS_KEY_ID": "AKIA"}, {**KEY, "AWS_SECRET_ACCESS_KEY": ""}])
@@ -100,7 +101,7 @@ def test_a_secret_written_by_hand_may_end_in_a_newline(tmp_path: Path) -> None:
     for name in ("s3_access_key_id", "s3_secret_access_key"):
         (tmp_path / "secrets" / name).write_text("mine\n")
     make(tmp_path, S3)
-    found = read_secret(opened_at(tmp_path)[0], "s3_secret_access_key")
+    found = read_secret(stack_at(tmp_path)[0], "s3_secret_access_key")
     assert found is not None
     assert found.reveal() == "mine"
 
@@ -116,14 +117,14 @@ def test_a_secret_written_by_hand_may_end_in_a_newline(tmp_path: Path) -> None:
     ids=["lost with data", "state lost with data", "lost without data", "new in the settings"],
 )
 def test_a_lost_secret_is_not_made_anew_over_data(tmp_path: Path, known: list[str], has_data: bool, refused: bool) -> None:
-    opened, stack = opened_at(tmp_path)
-    opened = opened.save(opened.state.with_(secrets=tuple(known)))
+    context, stack = stack_at(tmp_path)
+    context = context.save(context.state.with_(secrets=tuple(known)))
     missing = [spec for spec in stack.secrets if spec.name == "flask_secret_key"]
     if not refused:
-        refuse_lost_secrets(opened, missing, has_data)
+        refuse_lost_secrets(context, missing, has_data)
         return
     with pytest.raises(WouldLoseData, match="flask_secret_key") as caught:
-        refuse_lost_secrets(opened, missing, has_data)
+        refuse_lost_secrets(context, missing, has_data)
     assert "backup" in caught.value.hint
 
 
@@ -140,20 +141,20 @@ def test_a_lost_secret_is_not_made_anew_over_data(tmp_path: Path, known: list[st
 )
 def test_a_value_that_never_worked_is_replaced_by_the_environments(tmp_path: Path, state: dict[str, Any], replaced: list[str]) -> None:
     make(tmp_path, S3, KEY)
-    opened, stack = opened_at(tmp_path, S3)
-    opened = opened.save(opened.state.with_(**state))
+    context, stack = stack_at(tmp_path, S3)
+    context = context.save(context.state.with_(**state))
     recorder = Recorder()
-    assert given_anew(opened, stack, KEY, recorder) == given_anew(opened, stack, {}, recorder) == []
+    assert given_anew(context, stack, KEY, recorder) == given_anew(context, stack, {}, recorder) == []
     other = KEY | {"AWS_SECRET_ACCESS_KEY": "swordfish"}
     assert recorder.steps == []
-    assert [spec.name for spec in given_anew(opened, stack, other, recorder)] == replaced
+    assert [spec.name for spec in given_anew(context, stack, other, recorder)] == replaced
     assert bool(recorder.steps) is not bool(replaced)
     assert "swordfish" not in str(recorder.steps)
 
 
 def test_a_secret_that_a_made_stack_has_lost_is_named_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(PreflightError, match="the secret postgres_password is not there") as caught:
-        needed_secret(open_stack(tmp_path, "", LocalHost()), "postgres_password", ", or so")
+        needed_secret(read_stack(tmp_path, "", LocalHost()), "postgres_password", ", or so")
     assert (caught.value.where, caught.value.hint) == (
         f"{tmp_path}/secrets/postgres_password",
         "put the stack's secrets back from a backup, or so",
