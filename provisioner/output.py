@@ -179,6 +179,7 @@ def error_lines(error: ProvisionError) -> list[str]:
 def error_document(error: ProvisionError) -> dict[str, str]:
     """Return the JSON form of an error."""
     return {
+        "code": error.code,
         "what": error.what,
         "where": error.where,
         "why": error.why,

@@ -177,7 +177,7 @@ def _refuse_other_server(context: StackContext) -> None:
     try:
         context.client(timeout=5).get_bytes("/health")
     except OtherServer as error:
-        raise Unhealthy("this stack's address is another server's", where=context.tracking_uri, why=str(error), hint=error.hint) from None
+        raise Unhealthy("this stack's address is another server's", where=context.tracking_uri, why=str(error), hint=error.hint) from error
     except RestError:
         return
 

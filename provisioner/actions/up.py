@@ -196,9 +196,9 @@ def _carry_out(context: StackContext, change: ChangeSet, reporter: Reporter) -> 
             runtime.prepare(reporter)
             runtime.apply(change.plan, reporter)
         except ProvisionError as error:
-            if error.left_as == UNCHANGED:
-                error.left_as = "files and secrets are written, what had started runs on; no data was removed"
-            raise
+            if error.left_as != UNCHANGED:
+                raise
+            raise error.with_(left_as="files and secrets are written, what had started runs on; no data was removed") from error
     write_files(context, late)
     return target
 

@@ -38,6 +38,6 @@ def _given(user: str, stdin: bool, otherwise: str, *, twice: bool) -> str:
         )
     try:
         typed: str = typer.prompt(f"Password of {user}", hide_input=True, confirmation_prompt=twice, err=True)
-    except typer.Abort:
-        raise KeyboardInterrupt from None
+    except typer.Abort as error:
+        raise KeyboardInterrupt from error
     return typed

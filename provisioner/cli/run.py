@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from provisioner.cli.next_steps import as_typed, typed_again
-from provisioner.errors import INTERRUPTED, ProvisionError
+from provisioner.errors import Bug, Interrupted, ProvisionError
 from provisioner.output import Recorder, Result, TerminalReporter, error_lines, result_document
 
 
@@ -27,8 +27,6 @@ class Output(str, Enum):
 StackOption = Annotated[Path | None, typer.Option("--stack", metavar="DIR", help="The stack's directory.", show_default=False)]
 OutputOption = Annotated[Output, typer.Option("--output", help="text for people, json: one document on stdout.")]
 
-BUG = 1
-
 
 def run(command: str, output: Output, action: Callable[[Recorder], Result]) -> None:
     """Call the action, show what it gives, and end with its exit code; no error gets past it as a traceback."""
@@ -37,22 +35,23 @@ def run(command: str, output: Output, action: Callable[[Recorder], Result]) -> N
     try:
         result = action(reporter)
     except ProvisionError as error:
-        result = Result(command, errors=error.all(), exit_code=error.exit_code)
+        result = _failed(command, error)
         result.stack = reporter.notes.get("stack", "").rpartition(" (")[0]
         result.runtime = reporter.notes.get("runtime", "").partition(" (")[0]
     except KeyboardInterrupt:
-        interrupted = ProvisionError(
-            "interrupted", hint=f"`{typed_again(command)}` again goes on from here", left_as="what was done so far stays"
-        )
-        result = Result(command, errors=[interrupted], exit_code=INTERRUPTED)
+        again = f"`{typed_again(command)}` again goes on from here"
+        result = _failed(command, Interrupted("interrupted", hint=again, left_as="what was done so far stays"))
     except Exception as error:
-        result = Result(command, errors=[_bug(error)], exit_code=BUG)
+        result = _failed(command, _bug(error))
     result.lines = [completed(line) for line in result.lines]
-    for fault in result.errors:
-        fault.hint, fault.left_as = completed(fault.hint), completed(fault.left_as)
+    result.errors = [fault.with_(hint=completed(fault.hint), left_as=completed(fault.left_as)) for fault in result.errors]
     _show(result, output, reporter)
     sys.stdout.flush()
     raise typer.Exit(result.exit_code)
+
+
+def _failed(command: str, error: ProvisionError) -> Result:
+    return Result(command, errors=list(error.all()), exit_code=error.exit_code)
 
 
 def _show(result: Result, output: Output, reporter: Recorder) -> None:
@@ -68,7 +67,7 @@ def _show(result: Result, output: Output, reporter: Recorder) -> None:
             typer.echo(line, err=True)
 
 
-def _bug(error: Exception) -> ProvisionError:
+def _bug(error: Exception) -> Bug:
     """Return the error for a bug of ours.
 
     Print the traceback only when asked for: it may hold what nobody should see.
@@ -76,7 +75,7 @@ def _bug(error: Exception) -> ProvisionError:
     if os.environ.get("PROVISION_DEBUG"):
         traceback.print_exc()
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return ProvisionError(
+    return Bug(
         f"a bug in provision: {type(error).__name__}: {error}",
         where=f"{Path(last.filename).name}:{last.lineno}",
         hint="report it with this line; PROVISION_DEBUG=1 shows the whole traceback",

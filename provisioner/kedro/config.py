@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from provisioner.errors import LinkRefused
+from provisioner.errors import EditRefused, LinkRefused
 from provisioner.kedro.project import KedroProject, config_files
 from provisioner.yaml_edit.edit import TRACKING_URI, line, read
 
@@ -90,7 +90,7 @@ def effective(project: KedroProject, env: str, reader: Reader, environ: Mapping[
         return _fallback(env, why, environ)
     try:
         return _effective(project, env, reader, environ)
-    except LinkRefused as error:
+    except EditRefused as error:
         return Effective(env, None, "error", error.what)
 
 
@@ -122,7 +122,7 @@ def place_of(project: KedroProject, env: str, path: Sequence[str], reader: Reade
     for name in dict.fromkeys((env, project.base_env)):
         try:
             file = read_layer(project, name, "mlflow", reader).homes.get(path[0])
-        except LinkRefused:
+        except EditRefused:
             continue
         depth, number = _deepest(reader(file) or b"", path) if file else (0, 0)
         if file and depth > found[0]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from provisioner.errors import LinkRefused, ProvisionError
+from provisioner.errors import EditRefused, ProvisionError
 from provisioner.kedro.config import Effective, effective, read_layer
 from provisioner.kedro.experiment import RunExperiment, experiment_problem
 from provisioner.kedro.introspection import Answer, Loaded, ask, certain_project, choose_interpreter, old_client, refusal
@@ -271,7 +271,7 @@ def _login(project: KedroProject, env: str, entry: str) -> tuple[str, str, str]:
     for name in dict.fromkeys((project.base_env, env)):
         try:
             found = read_layer(project, name, "credentials", read_file).data.get(entry)
-        except LinkRefused:
+        except EditRefused:
             found = None
         values = found if isinstance(found, dict) else values
     at_home = home_login()

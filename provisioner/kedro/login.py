@@ -36,7 +36,7 @@ def check_server(uri: str, credentials: Credentials | None, ca: bytes | None) ->
             return CheckResult("server", True, f"{uri} answers, and asks for no login")
         return _who(rest, uri, user)
     except RestError as error:
-        raise _refused(error, uri, user) from None
+        raise _refused(error, uri, user) from error
 
 
 def rest_of(uri: str, credentials: Credentials | None, ca: bytes | None) -> Rest:
@@ -153,7 +153,7 @@ def _values(content: str, path: Path) -> dict[str, str]:
         why = str(error).splitlines()[0]
         raise LinkRefused(
             f"{path} cannot be understood", where=str(path), why=why, hint="correct it; MLflow cannot read it either"
-        ) from None
+        ) from error
 
 
 def _with_values(content: str, values: dict[str, str]) -> str:

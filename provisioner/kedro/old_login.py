@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from provisioner.errors import LinkRefused
+from provisioner.errors import EditRefused, LinkRefused
 from provisioner.kedro.config import Reader, effective, read_layer
 from provisioner.kedro.project import KedroProject
 from provisioner.kedro.record import LinkRecord, OldLogin
@@ -17,11 +17,13 @@ from provisioner.system.files import read_file
 Ask = Callable[[str], bool]
 
 
-@dataclass
+@dataclass(eq=False)
 class OldLoginFound(LinkRefused):
     """The project has a login for another server, and nobody has decided what becomes of it; `question` asks."""
 
     question: str = ""
+
+    code: ClassVar[str] = "old_login"
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def is_login(project: KedroProject, env: str, name: str, read: Reader) -> bool:
     for layer in dict.fromkeys((project.base_env, env)) if name else ():
         try:
             entries |= read_layer(project, layer, "credentials", read).data
-        except LinkRefused:
+        except EditRefused:
             return True
     named = entries.values() if "${" in name else [entries.get(name)]
     return any(LOGIN & entry.keys() if isinstance(entry, dict) else entry is not None for entry in named)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from provisioner.errors import LinkRefused
 
@@ -26,6 +26,8 @@ _READ = ("base_env", "default_run_env", "merge_strategy", "config_patterns")
 
 class NotAProject(LinkRefused):
     """The directory is no Kedro project, nor inside of one."""
+
+    code: ClassVar[str] = "not_a_project"
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def _tool_kedro(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise NotAProject(f"{path} cannot be read", where=str(path), why=str(error), hint="check its permissions and encoding") from None
+        raise NotAProject(f"{path} cannot be read", where=str(path), why=str(error), hint="check its permissions and encoding") from error
     if "[tool.kedro" not in content:
         return None
     # Python 3.10 has it only as a package of another name.
@@ -152,7 +154,7 @@ def _tool_kedro(path: Path) -> dict[str, Any] | None:
     except ValueError as error:
         raise NotAProject(
             f"{path} is not valid TOML", where=str(path), why=str(error), hint="correct it; Kedro cannot read it either"
-        ) from None
+        ) from error
     return table if isinstance(table, dict) else None
 
 

@@ -109,12 +109,12 @@ def load_record(folder: Path) -> LinkRecord | None:
         return None
     try:
         return _parse(json.loads(content))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError) as error:
         raise ProvisionError(
             "the record of this project's link is damaged",
             where=str(folder / RECORD),
             hint=f"the project's first files are kept beside it; copy what you need, then remove {folder}",
-        ) from None
+        ) from error
 
 
 def save_record(folder: Path, record: LinkRecord, first: Sequence[tuple[FileRecord, bytes | None]]) -> None:

@@ -151,8 +151,8 @@ class ServerSettings(Group):
     def _bind_is_address(cls, value: str) -> str:
         try:
             return str(ipaddress.ip_address("" if "%" in value else value))
-        except ValueError:
-            raise ValueError("must be an IP address such as 127.0.0.1 or 0.0.0.0") from None
+        except ValueError as error:
+            raise ValueError("must be an IP address such as 127.0.0.1 or 0.0.0.0") from error
 
     @field_validator("workers", mode="before")
     @classmethod
@@ -178,7 +178,7 @@ class ServerSettings(Group):
         try:
             _ = parts.port
         except ValueError as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(str(error)) from error
         return value.rstrip("/")
 
     @field_validator("acme_ca")
@@ -202,7 +202,7 @@ class ServerSettings(Group):
         try:
             return tuple(str(ipaddress.ip_network(value)) for value in values)
         except ValueError as error:
-            raise ValueError(f"must be addresses or networks such as 192.0.2.0/24: {error}") from None
+            raise ValueError(f"must be addresses or networks such as 192.0.2.0/24: {error}") from error
 
 
 class ImageSettings(Group):

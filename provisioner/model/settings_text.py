@@ -27,9 +27,9 @@ def parse_settings(text: str, source: str = SOURCE) -> Settings:
         mark = getattr(error, "problem_mark", None)
         place = f"{source}:{mark.line + 1}" if mark else source
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-        raise _gathered(source, [_fault(place, f"not YAML: {problem}")]) from None
-    except RecursionError:
-        raise _gathered(source, [_fault(source, "not YAML that can be read: it is nested too deeply")]) from None
+        raise _gathered(source, [_fault(place, f"not YAML: {problem}")]) from error
+    except RecursionError as error:
+        raise _gathered(source, [_fault(source, "not YAML that can be read: it is nested too deeply")]) from error
     if node is None or data is None:
         return Settings()
     if not isinstance(data, dict):
@@ -56,9 +56,9 @@ class _Loader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
-        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             kind = node.tag.rpartition(":")[2]
-            raise yaml.constructor.ConstructorError(None, None, f"a value that is no {kind}", node.start_mark) from None
+            raise yaml.constructor.ConstructorError(None, None, f"a value that is no {kind}", node.start_mark) from error
 
 
 def _contradictions(server: object) -> Iterator[tuple[str, str]]:
@@ -128,4 +128,4 @@ def _fault(place: str, text: str) -> SettingsError:
 
 
 def _gathered(source: str, faults: list[SettingsError]) -> SettingsError:
-    return SettingsError(f"{source} has {len(faults)} fault{'' if len(faults) == 1 else 's'}", faults=list(faults))
+    return SettingsError(f"{source} has {len(faults)} fault{'' if len(faults) == 1 else 's'}", faults=tuple(faults))

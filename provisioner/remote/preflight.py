@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 
-from provisioner.errors import PreflightError, ProvisionError
+from provisioner.errors import PreflightError
 from provisioner.model.proxy import is_address, public_host, redirect_port
 from provisioner.output import Reporter
 from provisioner.remote import facts as server_facts
@@ -24,7 +24,7 @@ def check_server(context: StackContext, host: SSHHost, domain_elsewhere: bool, r
     if context.settings.server.tls == "acme" and not domain_elsewhere:
         found += _domain(name, {*server_facts.addresses(facts), *_addresses_of(host.resolved().get("hostname", ""))})
     if found:
-        faults: list[ProvisionError] = [PreflightError(one.what, where=host.name, why=one.why, hint=one.hint) for one in found]
+        faults = tuple(PreflightError(one.what, where=host.name, why=one.why, hint=one.hint) for one in found)
         raise PreflightError(f"{host.name} has {len(faults)} finding(s)", faults=faults)
     reporter.step("checked", "server", _summary(facts, host.facts))
 

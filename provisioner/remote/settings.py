@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from provisioner.errors import LinkRefused, SettingsError
+from provisioner.errors import EditRefused, SettingsError
 from provisioner.model.proxy import HTTPS_PORT, in_url, is_public_name, public_host
 from provisioner.model.settings import SOURCE, ServerSettings
 from provisioner.model.settings_text import parse_settings
@@ -31,9 +31,9 @@ def settings_for(content: bytes, address: Address) -> tuple[bytes, dict[str, str
     changes += [Change(("server", key), value) for key, value in _server(settings.server, address)]
     try:
         edited = edit(content, changes, SOURCE)
-    except LinkRefused as error:
+    except EditRefused as error:
         lines = "; ".join(f"{'.'.join(change.path)}: {change.value}" for change in changes)
-        raise SettingsError(error.what, where=error.where, why=error.why, hint=f"write by hand: {lines}") from None
+        raise SettingsError(error.what, where=error.where, why=error.why, hint=f"write by hand: {lines}") from error
     # Nothing that the next command would refuse.
     parse_settings(edited.decode())
     return edited, {".".join(change.path): str(change.value) for change in changes}

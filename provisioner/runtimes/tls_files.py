@@ -70,7 +70,7 @@ def _check(certificate: bytes, key: bytes, name: str, where: str) -> None:
     except (ValueError, TypeError) as error:
         raise PreflightError(
             "server.tls_key cannot be read", where=where, why=str(error), hint="give an unencrypted private key as PEM"
-        ) from None
+        ) from error
     if not matches:
         raise PreflightError("server.tls_key does not belong to the first certificate of server.tls_certificate", where=where, hint=hint)
     if not is_for(first, name):
@@ -86,4 +86,4 @@ def _chain(content: bytes, where: str) -> list[x509.Certificate]:
     try:
         return read_chain(content)
     except ValueError as error:
-        raise PreflightError("no certificate can be read", where=where, why=str(error), hint="give PEM, the server's own first") from None
+        raise PreflightError("no certificate can be read", where=where, why=str(error), hint="give PEM, the server's own first") from error

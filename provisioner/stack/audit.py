@@ -35,10 +35,13 @@ def changing(context: StackContext, command: str, change: ChangeSet, reporter: R
     except ProvisionError as error:
         if is_lost(error):
             raise
-        went_back = kept is not None and revert(context, kept, change, error, reporter)
+        reverted = revert(context, kept, change, error, reporter) if kept else None
+        went_back = ", went back" if reverted and reverted.serves else ""
         with contextlib.suppress(ProvisionError):
-            audit(context, command, f"failed: {error.what}{', went back' if went_back else ''}", what)
-        raise
+            audit(context, command, f"failed: {error.what}{went_back}", what)
+        if reverted is None:
+            raise
+        raise error.with_(left_as=reverted.left_as) from error
     audit(context, command, "done", what)
 
 
@@ -65,4 +68,4 @@ def audit(context: StackContext, command: str, outcome: str, what: str = "") -> 
 
 def is_lost(error: ProvisionError) -> bool:
     """Return whether it is the error of a connection that was lost."""
-    return isinstance(error, CommandFailed) and error.code == LOST
+    return isinstance(error, CommandFailed) and error.returncode == LOST

@@ -89,5 +89,5 @@ def given_certificates(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         raise PreflightError(
             "the certificates cannot be read", where=str(path), why=str(error), hint="give a PEM file; a stack's own is its ca.crt"
-        ) from None
+        ) from error
     return content

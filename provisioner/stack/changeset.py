@@ -45,6 +45,14 @@ class Snapshot:
     modes: Mapping[str, int]
 
 
+@dataclass(frozen=True)
+class Reverted:
+    """Whether the version before serves again, and how things were left."""
+
+    serves: bool
+    left_as: str
+
+
 def snapshot(context: StackContext, change: ChangeSet) -> Snapshot | None:
     """Return what to go back to; None where nothing served, or no service is touched."""
     server = change.observed.services.get("mlflow")
@@ -58,19 +66,15 @@ def snapshot(context: StackContext, change: ChangeSet) -> Snapshot | None:
     return Snapshot({path: there[context.directory / path] for path in modes}, modes)
 
 
-def revert(context: StackContext, kept: Snapshot, change: ChangeSet, error: ProvisionError, reporter: Reporter) -> bool:
-    """Go back to the version before; return whether it serves again.
-
-    Say so, or what has to be done, in the error.
-    """
+def revert(context: StackContext, kept: Snapshot, change: ChangeSet, error: ProvisionError, reporter: Reporter) -> Reverted:
+    """Go back to the version before, because of that error."""
     try:
         touched = _touched(change)
         if not touched:
             # It failed before any service was touched, or what had been started beside one was ended.
             logs = f"; the logs of what failed are in {_keep_logs(change, error)}" if isinstance(error, NotTakenOver) else ""
             _restore(context, kept)
-            error.left_as = f"the version before serves, and the rendered files are as before; no service was touched{logs}"
-            return True
+            return Reverted(True, f"the version before serves, and the rendered files are as before; no service was touched{logs}")
         logs = _keep_logs(change, error)
         _restore(context, kept)
         # With the port of then, which is in the environment of Compose.
@@ -79,11 +83,9 @@ def revert(context: StackContext, kept: Snapshot, change: ChangeSet, error: Prov
         with reporter.working("waiting for the version before"):
             _wait(runtime, {service.name for service in change.context.model.services if service.one_shot})
     except ProvisionError as second:
-        error.left_as = f"going back to the version before failed too: {second.what}; its files are in {context.location}"
-        return False
-    error.left_as = f"the version before serves again; the logs of what failed are in {logs}"
+        return Reverted(False, f"going back to the version before failed too: {second.what}; its files are in {context.location}")
     reporter.step("restored", "services", "the version before serves again")
-    return True
+    return Reverted(True, f"the version before serves again; the logs of what failed are in {logs}")
 
 
 def _touched(change: ChangeSet) -> set[str]:

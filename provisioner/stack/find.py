@@ -69,13 +69,13 @@ def read_stack(source: Path, reason: str, host: Host) -> StackContext:
     try:
         text = (content or b"").decode("utf-8")
     except UnicodeDecodeError as error:
-        raise SettingsError(f"{SOURCE} is not UTF-8", where=f"{source / SOURCE}, byte {error.start}") from None
+        raise SettingsError(f"{SOURCE} is not UTF-8", where=f"{source / SOURCE}, byte {error.start}") from error
     try:
         settings = parse_settings(text)
     except SettingsError as error:
-        for fault in error.all():
-            fault.where = re.sub(f"^{re.escape(SOURCE)}", lambda _: str(source / SOURCE), fault.where)
-        raise
+        # Its words are short; the place is said in full.
+        faults = [fault.with_(where=re.sub(f"^{re.escape(SOURCE)}", lambda _: str(source / SOURCE), fault.where)) for fault in error.all()]
+        raise error.with_(faults=tuple(faults)) from error
     context = stack_with(source, reason, settings, host)
     if content is None and not context.state.project and (source / LOOKALIKE).is_file():
         what = f"{LOOKALIKE} is not read: the settings of a stack are in {SOURCE}"

@@ -38,7 +38,7 @@ class UserServer:
             self._rest.call("GET", f"{API}/users/current")
         except RestError as error:
             if error.status != 401 or not pending:
-                raise _explained(error, self.context) from None
+                raise _explained(error, self.context) from error
             self._as_admin(Secret(pending.decode()))
             self.call("GET", f"{API}/users/current")
             self._keep(Secret(pending.decode()))
@@ -48,7 +48,7 @@ class UserServer:
         try:
             return self._rest.call(method, path, payload)
         except RestError as error:
-            raise _explained(error, self.context) from None
+            raise _explained(error, self.context) from error
 
     def find(self, path: str) -> dict[str, Any] | None:
         """Return the answer; None where there is no such thing."""
@@ -57,7 +57,7 @@ class UserServer:
         except RestError as error:
             if error.status == 404:
                 return None
-            raise _explained(error, self.context) from None
+            raise _explained(error, self.context) from error
 
     def user(self, name: str) -> dict[str, Any]:
         """Return the user; raise PreflightError when there is none."""

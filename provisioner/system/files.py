@@ -24,7 +24,7 @@ def read_file(path: Path) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise _failed(path, "read", error) from None
+        raise _failed(path, "read", error) from error
 
 
 def file_mode(path: Path) -> int | None:
@@ -49,7 +49,7 @@ def replace_file(path: Path, content: bytes, mode: int | None = None) -> None:
         wanted = mode if mode is not None else NEW_FILE & ~_umask() if old is None else old
         write_whole(target, content, wanted, lambda name: _give_to_owner(name, like))
     except OSError as error:
-        raise _failed(path, "written", error) from None
+        raise _failed(path, "written", error) from error
 
 
 def write_whole(path: Path, content: bytes, mode: int, prepare: Callable[[str], None] = lambda _: None) -> None:
@@ -77,7 +77,7 @@ def remove_file(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise _failed(path, "removed", error) from None
+        raise _failed(path, "removed", error) from error
 
 
 def make_folders(path: Path) -> list[Path]:
@@ -90,7 +90,7 @@ def make_folders(path: Path) -> list[Path]:
                 _give_to_owner(folder, folder.parent)
                 made.append(folder)
     except OSError as error:
-        raise _failed(path, "made", error) from None
+        raise _failed(path, "made", error) from error
     return made
 
 

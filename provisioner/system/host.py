@@ -117,7 +117,7 @@ class LocalHost:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, content, mode)
         except OSError as error:
-            raise _not_written(path, error) from None
+            raise _not_written(path, error) from error
 
     def get(self, path: Path) -> bytes | None:
         try:
@@ -127,7 +127,7 @@ class LocalHost:
         except OSError as error:
             raise ProvisionError(
                 f"{path} cannot be read: {error.strerror}", where=str(path), hint="check its owner and permissions"
-            ) from None
+            ) from error
 
     def read(self, paths: Sequence[Path]) -> dict[Path, bytes | None]:
         return {path: self.get(path) for path in paths}
@@ -138,7 +138,7 @@ class LocalHost:
             if file_mode(path) != mode:
                 path.chmod(mode)
         except OSError as error:
-            raise _not_written(path, error) from None
+            raise _not_written(path, error) from error
 
     def has_directory(self, path: Path) -> bool:
         return path.is_dir()
@@ -151,7 +151,7 @@ class LocalHost:
                 else:
                     path.unlink(missing_ok=True)
             except OSError as error:
-                raise _not_written(path, error) from None
+                raise _not_written(path, error) from error
 
     def append(self, line: str, path: Path, mode: int) -> None:
         try:
@@ -159,7 +159,7 @@ class LocalHost:
                 os.fchmod(file.fileno(), mode)
                 file.write(line + "\n")
         except OSError as error:
-            raise _not_written(path, error) from None
+            raise _not_written(path, error) from error
 
     def is_free(self, address: str, port: int) -> bool:
         return ports.is_free(address, port)
@@ -178,12 +178,12 @@ class LocalHost:
             directory.mkdir(parents=True, exist_ok=True)
             file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  closed below
         except OSError as error:
-            raise _not_written(path, error) from None
+            raise _not_written(path, error) from error
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise _locked(directory, path) from None
+            except BlockingIOError as error:
+                raise _locked(directory, path) from error
             file.truncate(0)
             holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%H:%M:%S"), "command": reason}
             file.write(json.dumps(holder))

@@ -130,8 +130,8 @@ class Rest:
             return {}
         try:
             document = json.loads(answer)
-        except ValueError:
-            raise RestError(0, f"{self.uri}{path} answered something that is not JSON: {_shorten(answer)}") from None
+        except ValueError as error:
+            raise RestError(0, f"{self.uri}{path} answered something that is not JSON: {_shorten(answer)}") from error
         return document if isinstance(document, dict) else {"value": document}
 
     def get_bytes(self, path: str) -> bytes:
@@ -157,15 +157,15 @@ class Rest:
                 return content
         except urllib.error.HTTPError as error:
             with error:
-                raise RestError(error.code, _message(error)) from None
+                raise RestError(error.code, _message(error)) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             inner = error.reason if isinstance(error, urllib.error.URLError) else error
             if isinstance(inner, ssl.SSLCertVerificationError):
                 refused = refusal(inner, urlsplit(self.uri).hostname or "", self._address)
-                raise RestError(0, refused.why, refused.hint, lasting=True) from None
+                raise RestError(0, refused.why, refused.hint, lasting=True) from error
             if isinstance(inner, ssl.SSLError) and has_no_certificate(inner):
-                raise RestError(0, f"{self.uri} has no certificate for this name", NO_CERTIFICATE) from None
-            raise RestError(0, f"{self.uri} does not answer: {_reason(error)}") from None
+                raise RestError(0, f"{self.uri} has no certificate for this name", NO_CERTIFICATE) from error
+            raise RestError(0, f"{self.uri} does not answer: {_reason(error)}") from error
 
 
 def _address(uri: str, connect: str) -> tuple[str, int]:

@@ -79,10 +79,10 @@ def run(
             extra_groups=[] if identity else None,
         )
     except OSError as error:
-        raise _not_started(argv, cwd, error) from None
+        raise _not_started(argv, cwd, error) from error
     except subprocess.TimeoutExpired as late:
         seen = (late.stderr or late.stdout or b"").decode(errors="replace")
-        raise failed(argv, f"{argv[0]} did not end within {timeout:.0f} s", "", output=seen, left_as=_BEGUN) from None
+        raise failed(argv, f"{argv[0]} did not end within {timeout:.0f} s", "", output=seen, left_as=_BEGUN) from late
     completed = Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
     if check or done.returncode < 0:
         raise_on_failure(argv, done.returncode, completed.error_text or completed.text)
@@ -109,7 +109,7 @@ def stream(
     try:
         process = subprocess.Popen(list(argv), cwd=cwd, env=env, umask=umask, **pipes)
     except OSError as error:
-        raise _not_started(argv, cwd, error) from None
+        raise _not_started(argv, cwd, error) from error
     tail: list[str] = []
     with process, open(log or os.devnull, "ab") as copy, _Watchdog(silence, process.kill) as watchdog:
         try:
@@ -170,7 +170,7 @@ def attach(argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, st
     try:
         return subprocess.run(list(argv), cwd=cwd, env=env, check=False).returncode
     except OSError as error:
-        raise _not_started(argv, cwd, error) from None
+        raise _not_started(argv, cwd, error) from error
 
 
 @contextlib.contextmanager
@@ -193,13 +193,13 @@ def pipe(source: Sequence[str], target: Sequence[str], through: Callable[[Iterat
         try:
             giver = subprocess.Popen(list(source), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said)
         except OSError as error:
-            raise _not_started(source, None, error) from None
+            raise _not_started(source, None, error) from error
         with giver:
             try:
                 taker = subprocess.Popen(list(target), stdin=subprocess.PIPE, stdout=told, stderr=subprocess.STDOUT)
             except OSError as error:
                 giver.kill()
-                raise _not_started(target, None, error) from None
+                raise _not_started(target, None, error) from error
             with taker:
                 try:
                     _pump(giver, taker, through)
@@ -227,7 +227,7 @@ def reading(argv: Sequence[str]) -> Iterator[IO[bytes]]:
         try:
             process = subprocess.Popen(list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said)
         except OSError as error:
-            raise _not_started(argv, None, error) from None
+            raise _not_started(argv, None, error) from error
         with process:
             try:
                 if process.stdout:
@@ -291,7 +291,7 @@ class Held:
         if watchdog.bit:
             raise failed(self.argv, f"{self.argv[0]} did not answer within {timeout:.0f} s", "", said)
         what = f"{self.argv[0]} ended with exit code {code}"
-        raise CommandFailed(what, shlex.join(self.argv), said, argv=self.argv, code=code, output=said)
+        raise CommandFailed(what, shlex.join(self.argv), said, argv=self.argv, returncode=code, output=said)
 
     def end(self, timeout: float = 5) -> None:
         """End it: close its input, and kill it if that does not end it within `timeout` seconds."""
@@ -312,7 +312,7 @@ def hold(argv: Sequence[str]) -> Held:
     try:
         process = subprocess.Popen(list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except OSError as error:
-        raise _not_started(argv, None, error) from None
+        raise _not_started(argv, None, error) from error
     return Held(argv, process)
 
 
@@ -322,7 +322,7 @@ def raise_on_failure(argv: Sequence[str], code: int, output: str, log: str = "")
         return
     what = f"{argv[0]} was killed by {_signal_name(-code)}" if code < 0 else f"{argv[0]} failed with exit code {code}"
     last = "\n".join(output.splitlines()[-20:])
-    raise CommandFailed(what, shlex.join(argv), last, left_as=_BEGUN, argv=tuple(argv), code=code, output=output, log=log)
+    raise CommandFailed(what, shlex.join(argv), last, left_as=_BEGUN, argv=tuple(argv), returncode=code, output=output, log=log)
 
 
 def _signal_name(number: int) -> str:

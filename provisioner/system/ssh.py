@@ -192,7 +192,7 @@ class SSHHost:
             held.lines(ssh_command.READY, 60)
         except CommandFailed as failure:
             held.end()
-            raise self._not_locked(directory, failure) from None
+            raise self._not_locked(directory, failure) from failure
         try:
             yield
         finally:
@@ -233,7 +233,7 @@ class SSHHost:
                     lines = held.lines(ssh_command.READY, _CONNECT_DEADLINE)
                 except CommandFailed as failure:
                     held.end()
-                    raise ssh_command.explained(failure, self.name, resolved) from None
+                    raise ssh_command.explained(failure, self.name, resolved) from failure
                 self._master = held
                 facts = lines[lines.index(ssh_command.BEGIN) + 1 :] if ssh_command.BEGIN in lines else lines
                 self._facts = dict(zip(ssh_command.FACTS, facts, strict=False))
@@ -247,9 +247,8 @@ class SSHHost:
         try:
             done = process.run(ssh_command.over(self.name, self._socket(), command), stdin=stdin, timeout=timeout, check=False)
         except CommandFailed as failure:
-            failure.what = failure.what.replace("ssh", argv[0], 1)
-            failure.where, failure.argv = f"{self.name}: {shlex.join(argv)}", tuple(argv)
-            raise
+            what, where = failure.what.replace("ssh", argv[0], 1), f"{self.name}: {shlex.join(argv)}"
+            raise failure.with_(what=what, where=where, argv=tuple(argv)) from failure
         if done.code == 255 and self._master and not self._alive():
             raise self._lost(argv)
         return done
@@ -268,7 +267,7 @@ class SSHHost:
             hint="the same command again goes on from where this one was",
             left_as="what was done so far stays; what ran still runs",
             argv=tuple(argv),
-            code=LOST,
+            returncode=LOST,
         )
 
     def _code(self, argv: Sequence[str], cwd: Path | None, word: str, said: bytes) -> int:

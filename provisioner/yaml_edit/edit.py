@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from provisioner.errors import LinkRefused
+from provisioner.errors import EditRefused
 from provisioner.yaml_edit import nodes
 from provisioner.yaml_edit.nodes import BOM, compose, decode, entry, flow, is_null, key_text, line_of, load, quote, refused
 
@@ -34,7 +34,7 @@ class Change:
 
 
 def read(old: bytes, source: str) -> dict[str, Any]:
-    """Return the file's data; raise LinkRefused when it is no mapping that could be edited."""
+    """Return the file's data; raise EditRefused when it is no mapping that could be edited."""
     text = decode(old, source)
     root = compose(text, source)
     if root is None or (is_null(root) and not _written(text, root)):
@@ -57,7 +57,7 @@ def line(old: bytes, path: Sequence[str], source: str) -> int:
 
 
 def refuse_flat(data: dict[str, Any], source: str, env: str) -> None:
-    """Raise LinkRefused for the flat form that kedro-mlflow had before 0.8.
+    """Raise EditRefused for the flat form that kedro-mlflow had before 0.8.
 
     Its keys mean nothing today.
     """
@@ -65,7 +65,7 @@ def refuse_flat(data: dict[str, Any], source: str, env: str) -> None:
         return
     found = [key for key in _FLAT_KEYS if key in data]
     if found:
-        raise LinkRefused(
+        raise EditRefused(
             f"{source} has the flat form of kedro-mlflow before 0.8",
             where=source,
             why=f"{', '.join(found)} at the top level; releases since 0.8 want `server:` with `mlflow_tracking_uri:` below it",
@@ -77,7 +77,7 @@ def refuse_flat(data: dict[str, Any], source: str, env: str) -> None:
 def edit(old: bytes, changes: Sequence[Change], source: str) -> bytes:
     """Return the file with those values set or removed, and every other byte as it was.
 
-    Raise LinkRefused when that is not certain.
+    Raise EditRefused when that is not certain.
     """
     read(old, source)
     text = decode(old, source)
@@ -273,7 +273,7 @@ def _end(node: yaml.Node) -> int:
 
 
 def _refuse_shared(node: yaml.Node, root: yaml.Node, source: str) -> None:
-    """Raise LinkRefused where an edit would change something else too, or be overruled."""
+    """Raise EditRefused where an edit would change something else too, or be overruled."""
     if alias := getattr(node, "alias", None):
         raise refused(source, line_of(node), f"the value is an alias (*{alias})", "write the value itself, then link again")
     anchor = getattr(node, "anchor", None)
@@ -310,7 +310,7 @@ def _loads_as(text: str, expected: object) -> bool:
     try:
         compose(text, "")
         found = load(text, "")
-    except LinkRefused:
+    except EditRefused:
         return False
     return (found or {}) == (expected or {})
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from provisioner.errors import LinkRefused
+from provisioner.errors import EditRefused
 
 BOM = "\ufeff"
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
@@ -34,24 +34,24 @@ class _Loader(yaml.SafeLoader):
 
 
 def decode(content: bytes, source: str) -> str:
-    """Return the text, with a byte-order mark kept; raise LinkRefused when it is not UTF-8."""
+    """Return the text, with a byte-order mark kept; raise EditRefused when it is not UTF-8."""
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise refused(source, line, "the file is not UTF-8", "save it as UTF-8") from None
+        raise refused(source, line, "the file is not UTF-8", "save it as UTF-8") from error
 
 
 def compose(text: str, source: str) -> yaml.Node | None:
     """Return the document's nodes with their marks; None when there are none.
 
-    Raise LinkRefused for what is no single YAML document, or names a key twice.
+    Raise EditRefused for what is no single YAML document, or names a key twice.
     """
     loader = _open(text, source)
     try:
         node: yaml.Node | None = loader.get_single_node()
     except (yaml.YAMLError, RecursionError) as error:
-        raise _yaml_refusal(source, text, error) from None
+        raise _yaml_refusal(source, text, error) from error
     finally:
         loader.dispose()
     for inner in walk(node):
@@ -65,7 +65,7 @@ def load(text: str, source: str) -> Any:
     try:
         return loader.get_single_data()
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise _yaml_refusal(source, text, error) from None
+        raise _yaml_refusal(source, text, error) from error
     finally:
         loader.dispose()
 
@@ -151,10 +151,10 @@ def key_text(key: str) -> str:
     return key if plain else quote(key)
 
 
-def refused(source: str, line: int, what: str, hint: str = "", why: str = "") -> LinkRefused:
+def refused(source: str, line: int, what: str, hint: str = "", why: str = "") -> EditRefused:
     """Return the error for a file that cannot be edited safely, with the line where there is one."""
     place = f"{source}, line {line}" if line else source
-    return LinkRefused(f"{source} cannot be edited safely: {what}", where=place, why=why, hint=hint, left_as="the file is untouched")
+    return EditRefused(f"{source} cannot be edited safely: {what}", where=place, why=why, hint=hint, left_as="the file is untouched")
 
 
 def _open(text: str, source: str) -> _Loader:
@@ -162,7 +162,7 @@ def _open(text: str, source: str) -> _Loader:
         return _Loader(text)
     except yaml.reader.ReaderError as error:
         number = text.count("\n", 0, error.position) + 1
-        raise refused(source, number, "it is not valid YAML", "correct that line", why=f"character {error.character:#x}") from None
+        raise refused(source, number, "it is not valid YAML", "correct that line", why=f"character {error.character:#x}") from error
 
 
 def _escape(character: str) -> str:
@@ -190,7 +190,7 @@ def _refuse_duplicates(node: yaml.Node, source: str) -> None:
         seen[known] = line_of(name)
 
 
-def _yaml_refusal(source: str, text: str, error: Exception) -> LinkRefused:
+def _yaml_refusal(source: str, text: str, error: Exception) -> EditRefused:
     if isinstance(error, yaml.composer.ComposerError) and "single document" in str(error):
         mark = error.problem_mark
         return refused(source, mark.line + 1 if mark else 0, "it holds several documents", "keep one document in the file")

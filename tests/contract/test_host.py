@@ -84,7 +84,7 @@ def test_a_failed_program_is_an_error_unless_its_code_is_an_answer(host: Host) -
     argv = ["/bin/sh", "-c", "echo why >&2; exit 3"]
     with pytest.raises(CommandFailed) as caught:
         host.run(argv)
-    assert (caught.value.code, caught.value.why) == (3, "why")
+    assert (caught.value.returncode, caught.value.why) == (3, "why")
     assert host.run(argv, check=False).code == 3
 
 

@@ -137,7 +137,7 @@ def test_a_lost_connection_is_an_error_and_no_second_one_is_made_under_it(host: 
     for call in (lambda: host.run(["true"]), lambda: host.stream(["true"], print, cwd=tmp_path, env=host.environment())):
         with pytest.raises(CommandFailed, match="the connection to there was lost") as caught:
             call()
-        assert caught.value.code == LOST
+        assert caught.value.returncode == LOST
     host.close()
     assert host.run(["true"]).code == 0, "a new one after it was closed"
 

@@ -73,6 +73,7 @@ def test_the_document_of_an_error_is_this() -> None:
         "data": {"steps": [], "checks": []},
         "errors": [
             {
+                "code": "preflight",
                 "what": "port 5000 is taken",
                 "where": "proxy",
                 "why": "held by caddy",
@@ -90,9 +91,9 @@ def test_the_document_has_its_keys_in_order_and_letters_as_they_are() -> None:
 
 
 def test_an_error_of_a_program_keeps_its_argv_out_of_the_document() -> None:
-    error = CommandFailed("docker failed", argv=("docker", "x"), code=1, output="all of it")
+    error = CommandFailed("docker failed", argv=("docker", "x"), returncode=1, output="all of it")
     (shown,) = json.loads(result_document(Result("up", errors=[error]), Recorder()))["errors"]
-    assert set(shown) == {"what", "where", "why", "hint", "left_as"}
+    assert set(shown) == {"code", "what", "where", "why", "hint", "left_as"}
 
 
 def test_lines_that_are_piped_are_plain() -> None:
@@ -197,7 +198,7 @@ def test_several_lines_seen_stand_below_each_other() -> None:
 
 
 def test_faulty_settings_are_shown_fault_by_fault() -> None:
-    faults: list[ProvisionError] = [SettingsError("provision.yml:1 a"), SettingsError("provision.yml:2 b")]
+    faults = (SettingsError("provision.yml:1 a"), SettingsError("provision.yml:2 b"))
     assert SettingsError("2 faults", faults=faults).all() == faults
     alone = SettingsError("not UTF-8")
-    assert alone.all() == [alone]
+    assert alone.all() == (alone,)

@@ -149,7 +149,7 @@ class Changes:
         try:
             return self._engine.docker("exec", container, *PROBE, "ready", check=False).code == 0
         except CommandFailed as failure:
-            if failure.code == LOST:
+            if failure.returncode == LOST:
                 raise
             # The probe was killed, for want of memory; over SSH that looks as if `docker` had been.
             return False

@@ -139,7 +139,7 @@ def explained(failure: CommandFailed, left_as: str = "nothing was changed", *, r
             if re.search(pattern, line, re.IGNORECASE):
                 told = what.format(image=_image_in(line, failure.argv))
                 return PreflightError(told, where=failure.where, why=line.strip(), hint=hint.replace(other, ""), left_as=left_as)
-    if failure.code is None and not seen and failure.argv[:1] == ("docker",) and "is not there" in failure.what:
+    if failure.returncode is None and not seen and failure.argv[:1] == ("docker",) and "is not there" in failure.what:
         return PreflightError(
             "Docker is not installed",
             where="PATH",

@@ -27,7 +27,7 @@ class Engine:
         try:
             return self._host.run(argv, cwd=cwd, env=self._environment(), stdin=stdin, timeout=timeout, check=check)
         except CommandFailed as failure:
-            raise self.explained(failure) from None
+            raise self.explained(failure) from failure
 
     def docker(self, *arguments: str, timeout: float = 60, check: bool = True) -> Completed:
         """Run `docker ARGUMENTS`."""

@@ -45,9 +45,9 @@ def found(host: Host, reference: str) -> tuple[str, int] | None:
     try:
         done = host.run(inspect(reference), check=False)
     except CommandFailed as failure:
-        raise cli.explained(failure, remote=host.is_remote) from None
+        raise cli.explained(failure, remote=host.is_remote) from failure
     if done.code:
-        refused = CommandFailed("docker failed", argv=done.argv, code=done.code, output=done.error_text)
+        refused = CommandFailed("docker failed", argv=done.argv, returncode=done.code, output=done.error_text)
         if (known := cli.explained(refused, remote=host.is_remote)) is not refused:
             raise known
         return None
@@ -60,7 +60,7 @@ def fetch(host: Host, reference: str, platform: str = "") -> None:
     try:
         host.run(pull(reference, platform), timeout=3600)
     except CommandFailed as failure:
-        raise cli.explained(failure, remote=host.is_remote) from None
+        raise cli.explained(failure, remote=host.is_remote) from failure
 
 
 def require(reference: str, seen: tuple[str, int] | None, platform: str) -> int:
@@ -90,11 +90,11 @@ def weigh(host: Host, references: Sequence[str]) -> Load:
         with process.reading(save(references)) as stream:
             archive = read_archive(stream)
     except CommandFailed as failure:
-        raise cli.explained(failure) from None
+        raise cli.explained(failure) from failure
     except tarfile.TarError as error:
         raise ProvisionError(
             "docker save wrote no archive", where=" ".join(save(references)), why=str(error), hint="look at `docker image ls`"
-        ) from None
+        ) from error
     left_out = archive.without(chains(_layers(host)))
     return Load(tuple(references), archive.size(), archive.size(left_out), frozenset(left_out))
 
@@ -163,5 +163,5 @@ def _send(host: SSHHost, load: Load, show: Callable[[int], None]) -> int:
         process.pipe(save(load.references), host.command(argv), packed)
     except CommandFailed as failure:
         explained = cli.explained(failure, "images that had arrived whole are there; nothing else was changed", remote=True)
-        raise host.lost_or(argv, explained) from None
+        raise host.lost_or(argv, explained) from failure
     return sent

@@ -139,8 +139,7 @@ class DockerRuntime:
             with reporter.working(f"building the server image {image}"):
                 self._engine.stream(_steps(reporter), "build", self._builder())
         except CommandFailed as failure:
-            failure.hint, failure.left_as = MEND, UNCHANGED
-            raise self._engine.explained(failure) from None
+            raise self._engine.explained(failure.with_(hint=MEND, left_as=UNCHANGED)) from failure
         reporter.step("built", "image", image)
 
     def _fetch(self, reporter: Reporter) -> None:
@@ -186,7 +185,7 @@ class DockerRuntime:
                 self._end_what_starts_anew(plan)
                 Changes(self._stack, self._engine, self._host, reporter).carry_out(plan)
         except CommandFailed as failure:
-            raise self._start_failure(failure) from None
+            raise self._start_failure(failure) from failure
         report_done(plan, self._stack, reporter)
 
     def _end_what_starts_anew(self, plan: Plan) -> None:
@@ -280,8 +279,7 @@ class DockerRuntime:
         # In start order: what waits for a service that failed is not the one to name.
         bad = next((service for service in seen if service.state not in {"running", "starting", "done"}), None)
         if bad is None:
-            failure.hint = MEND
-            return failure
+            return failure.with_(hint=MEND)
         why = self.logs(bad.name, 20) or failure.why
         failed = (f"{bad.name} failed while starting", see_log(bad.name))
         if refuses_threads(self._engine.docker("version", "--format", "{{.Server.Version}}", check=False).text, why):

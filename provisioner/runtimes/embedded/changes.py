@@ -149,7 +149,7 @@ class Changes:
                 why=tail(self._log(BOOTSTRAP), 20) or failure.what,
                 hint="mend what the last line says, then run `provision up` again",
                 left_as="the other services run; no data was removed",
-            ) from None
+            ) from failure
         return self._kept(memory, bootstrap="done")
 
     def _kept(self, memory: Memory, **changes: object) -> Memory:

@@ -271,9 +271,9 @@ def _alone(path: Path, reporter: Reporter) -> Iterator[None]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            except BlockingIOError:
+            except BlockingIOError as error:
                 if time.monotonic() > until:
-                    raise Locked("another command has been making the server environment for 15 minutes", where=str(path)) from None
+                    raise Locked("another command has been making the server environment for 15 minutes", where=str(path)) from error
             if not said:
                 said = True
                 reporter.line("another command makes the same server environment; waiting for it")

@@ -93,7 +93,7 @@ def read_memory(directory: Path) -> Memory:
             where=str(path),
             why=str(error),
             hint="use the version of provision that made it; or end the stack's processes yourself and remove the file",
-        ) from None
+        ) from error
 
 
 def write_memory(directory: Path, memory: Memory) -> None:

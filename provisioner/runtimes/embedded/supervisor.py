@@ -85,7 +85,7 @@ class Supervision:
         try:
             process.run(argv, cwd=self.directory, env=self.environment(run), identity=self.account.identity, timeout=START_DEADLINE)
         except CommandFailed as failure:
-            raise self._not_started(failure.why) from None
+            raise self._not_started(failure.why) from failure
         client = Supervisor(run / SOCKET)
         until = time.monotonic() + START_DEADLINE
         while True:

@@ -89,9 +89,9 @@ class Supervisor:
         except xmlrpc.client.Fault as fault:
             if fault.faultCode in tolerate:
                 return None
-            raise Refused(f"{method} {' '.join(map(str, arguments))}: {fault.faultString}") from None
+            raise Refused(f"{method} {' '.join(map(str, arguments))}: {fault.faultString}") from fault
         except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
-            raise Unreachable(str(error)) from None
+            raise Unreachable(str(error)) from error
 
 
 class _UnixTransport(xmlrpc.client.Transport):

@@ -83,6 +83,8 @@ def test_each_kind_of_error_has_its_exit_code_in_both_forms(kind: type[Provision
 def test_the_exit_codes_are_these() -> None:
     assert {kind.__name__: kind.exit_code for kind in KINDS} == {
         "ProvisionError": 1,
+        "Bug": 1,
+        "Faults": 1,
         "SettingsError": 3,
         "PreflightError": 4,
         "PortTaken": 4,
@@ -91,9 +93,11 @@ def test_the_exit_codes_are_these() -> None:
         "NotTakenOver": 6,
         "WouldLoseData": 7,
         "Locked": 8,
+        "EditRefused": 9,
         "LinkRefused": 9,
         "Declined": 10,
         "Drift": 11,
+        "Interrupted": 130,
     }
 
 

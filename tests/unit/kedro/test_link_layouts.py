@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioner.errors import LinkRefused
+from provisioner.errors import EditRefused
 from provisioner.kedro.config import effective
 from provisioner.kedro.project import find_project
 from provisioner.kedro.unlink import unlink
@@ -235,7 +235,7 @@ def test_unlink_restores_whatever_was_there(local: bytes | None, base: bytes | N
         before = snapshot(project)
         try:
             do_link(project, uri)
-        except LinkRefused:
+        except EditRefused:
             assert snapshot(project) == before
             return
         once = snapshot(project)
@@ -329,7 +329,7 @@ def test_a_refusal_says_where_and_leaves_every_byte(name: str, tmp_path: Path, s
     code, files, options, words, place = REFUSED[name]
     project = make_project(tmp_path / "demo", files, code)
     before = snapshot(project)
-    with pytest.raises(LinkRefused) as caught:
+    with pytest.raises(EditRefused) as caught:
         do_link(project, **options)
     assert words in f"{caught.value.what} {caught.value.why}"
     assert caught.value.where.startswith(place)

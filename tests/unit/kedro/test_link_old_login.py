@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from provisioner.actions.link import LinkOptions, link_project
-from provisioner.errors import LinkRefused
+from provisioner.errors import EditRefused, LinkRefused
 from provisioner.kedro.link import Credentials
 from provisioner.kedro.old_login import OldLoginFound, decided
 from provisioner.kedro.placement import remarks_on_environment
@@ -139,7 +139,7 @@ def test_a_name_that_only_kedro_can_tell_may_be_a_login(tmp_path: Path) -> None:
     project = make_project(tmp_path / "demo", {"conf/base/": "", LOCAL: named, CREDENTIALS: ENTRY})
     with pytest.raises(OldLoginFound):
         do_link(project)
-    with pytest.raises(LinkRefused, match="cannot be edited safely") as caught:
+    with pytest.raises(EditRefused, match="cannot be edited safely") as caught:
         do_link(project, old_login="remove")
     assert "write a plain value for server.credentials" in caught.value.hint
     do_link(project, old_login="keep")

@@ -141,7 +141,7 @@ MESSAGES = {
 
 def docker_failure(output: str, code: int | None = 1) -> CommandFailed:
     argv = ("docker", "compose", "-p", "p", "up")
-    return CommandFailed("docker failed", " ".join(argv), output, argv=argv, code=code, output=output)
+    return CommandFailed("docker failed", " ".join(argv), output, argv=argv, returncode=code, output=output)
 
 
 @pytest.mark.parametrize("case", MESSAGES)
@@ -158,7 +158,7 @@ def test_what_docker_says_is_told_as_what_to_mend(case: str) -> None:
 
 def test_an_image_that_was_asked_for_by_name_is_named_whatever_docker_says() -> None:
     argv = ("docker", "pull", "--quiet", "caddy:2")
-    failure = CommandFailed("docker failed", argv=argv, code=1, output=MESSAGES["slow network"][0])
+    failure = CommandFailed("docker failed", argv=argv, returncode=1, output=MESSAGES["slow network"][0])
     assert cli.explained(failure).what == "the image caddy:2 could not be fetched"
 
 

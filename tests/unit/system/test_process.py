@@ -49,7 +49,7 @@ def test_bytes_that_are_no_text_do_not_hurt() -> None:
 def test_a_code_that_is_not_0_is_an_error_with_the_last_lines() -> None:
     error = failure(python("import sys; [print(n, file=sys.stderr) for n in range(50)]; sys.exit(3)"))
     assert error.what == f"{PYTHON} failed with exit code 3"
-    assert error.code == 3
+    assert error.returncode == 3
     assert error.why.splitlines() == [str(n) for n in range(30, 50)]
     assert len(error.output.splitlines()) == 50
     assert error.where.startswith(f"{PYTHON} -c ")
@@ -65,7 +65,7 @@ def test_a_code_that_is_not_0_is_an_answer_when_the_caller_says_so() -> None:
 def test_a_killed_program_is_never_an_answer(check: bool, number: int, name: str) -> None:
     error = failure(python(f"import os; os.kill(os.getpid(), {int(number)})"), check=check)
     assert error.what == f"{PYTHON} was killed by {name}"
-    assert error.code == -number
+    assert error.returncode == -number
 
 
 def test_a_program_that_takes_too_long_is_ended_and_said() -> None:
@@ -74,7 +74,7 @@ def test_a_program_that_takes_too_long_is_ended_and_said() -> None:
     error = failure(["/bin/sh", "-c", "echo busy >&2; exec sleep 60"], timeout=2)
     assert time.monotonic() - started < 30
     assert "did not end within" in error.what
-    assert error.code is None
+    assert error.returncode is None
     assert error.why.strip() == "busy"
 
 
@@ -91,7 +91,7 @@ def test_a_program_that_cannot_be_started_is_said_with_a_way_out(case: str) -> N
     error = failure(argv)
     assert error.what == what
     assert hint in error.hint
-    assert error.code is None
+    assert error.returncode is None
     assert error.left_as == "nothing was changed"
 
 

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioner.errors import LinkRefused
+from provisioner.errors import EditRefused
 from provisioner.yaml_edit.edit import CREDENTIALS, TRACKING_URI, Change, edit, line, read, refuse_flat
 from tests.support.kedro_files import config_files
 
@@ -146,7 +146,7 @@ def test_removing_leaves_everything_else(name: str) -> None:
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_not_certain_is_refused_with_line_and_reason(name: str) -> None:
     content, number, words = REFUSED[name]
-    with pytest.raises(LinkRefused) as caught:
+    with pytest.raises(EditRefused) as caught:
         edit(content, SET, "conf/local/mlflow.yml")
     assert words in caught.value.what
     assert caught.value.where == (f"conf/local/mlflow.yml, line {number}" if number else "conf/local/mlflow.yml")
@@ -184,13 +184,13 @@ def test_a_value_comes_back_as_it_was_given(value: str) -> None:
 
 @pytest.mark.parametrize("value", ["${oc.env:HOME}", "???"])
 def test_a_value_that_kedro_would_interpret_is_refused(value: str) -> None:
-    with pytest.raises(LinkRefused, match="Kedro gives a meaning"):
+    with pytest.raises(EditRefused, match="Kedro gives a meaning"):
         edit(b"", [Change(TRACKING_URI, value)], "m")
 
 
 @pytest.mark.parametrize("flat", [b"mlflow_tracking_uri: mlruns\nexperiment:\n  name: a\n", b"experiment: {name: a}\n"])
 def test_the_flat_form_is_recognised(flat: bytes) -> None:
-    with pytest.raises(LinkRefused, match="flat form of kedro-mlflow") as caught:
+    with pytest.raises(EditRefused, match="flat form of kedro-mlflow") as caught:
         refuse_flat(read(flat, "conf/base/m"), "conf/base/m", "base")
     assert "move conf/base/m out of the configuration, run `kedro mlflow init --env base`" in caught.value.hint
 
@@ -207,7 +207,7 @@ def test_bytes_outside_of_the_edit_are_identical(content: bytes, value: str) -> 
     before = read(content, "m")
     try:
         after = edit(content, change, "m")
-    except LinkRefused as error:
+    except EditRefused as error:
         assert "no certain place" in error.what or "encod" in error.what  # noqa: PT017
         return
     assert edit(after, change, "m") == after
