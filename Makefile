@@ -14,7 +14,7 @@ UV := $(BIN)/uv
 # Without bytecode every command would compile its imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up test programs campaign check lint golden lock docs dist bench clean
+.PHONY: help demo up test programs campaign check lint golden lock reference docs dist bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 12
@@ -51,6 +51,9 @@ golden: $(VENV)/.dev ## render the default stack and the golden files anew; read
 
 lock: $(VENV)/.dev ## resolve the server's requirements anew
 	UV=$(abspath $(UV)) deploy/lock.sh
+
+reference: $(VENV)/.dev ## write the generated parts of docs/reference anew; read the diff
+	$(BIN)/python docs/generate.py
 
 docs: $(VENV)/.dev ## build the docs as a site in dist/docs; a link that leads nowhere fails
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs dist/docs

@@ -9,10 +9,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TextIO
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, ClassVar, Protocol, TextIO
 
 from provisioner.errors import ProvisionError
+
+# Of the JSON document: it grows when a key is renamed, goes, or means something else.
+DOCUMENT_VERSION = 1
+
+NOTHING_CHANGED = "nothing was changed (--dry-run)"
+
+# Keys that several commands give; each means one thing.
+TrackingUri = Annotated[str, "the address that clients use"]
+ComposeProject = Annotated[str, "the name of the stack's services, which Compose calls its project"]
+LinkedProjects = Annotated[tuple[str, ...] | None, "directories of all Kedro projects that are linked to this stack"]
+KedroProjectPath = Annotated[str, "the Kedro project's directory"]
+ChangedFiles = Annotated[tuple[str, ...], "relative paths of the files that were (or, with `--check` or `--dry-run`, would be) written"]
+Username = Annotated[str, "the login"]
 
 
 @dataclass(frozen=True)
@@ -34,27 +47,54 @@ class CheckResult:
     hint: str = ""
 
 
-@dataclass
-class Result:
-    """What a command leaves for its caller: data for JSON, lines for people."""
+@dataclass(frozen=True)
+class Data:
+    """What a command gives to programs: its fields are the keys of `data` in JSON, each with what it is; one that is None is left out."""
 
-    command: str
-    data: dict[str, Any] = field(default_factory=dict)
-    lines: list[str] = field(default_factory=list)
-    stack: str = ""
-    runtime: str = ""
-    errors: list[ProvisionError] = field(default_factory=list)
-    exit_code: int = 0
+    command: ClassVar[str] = ""
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something that is not as its user may think, and keeps nothing from going on."""
+
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command leaves for its caller: data for programs, lines for people, and what went wrong."""
+
+    data: Data | None = None
+    lines: tuple[str, ...] = ()
+    errors: tuple[ProvisionError, ...] = ()
+    returncode: int = 0
+    """That of a program which the command ran on the user's terminal."""
+
+    @property
+    def exit_code(self) -> int:
+        """Return the command's exit code: the first error's, if there is one."""
+        return self.errors[0].exit_code if self.errors else self.returncode
 
 
 class Reporter(Protocol):
     """Where actions say what they observe while they work."""
 
+    def using(self, *, stack: str = "", runtime: str = "") -> None:
+        """Tell which stack, and which runtime, the command works on, whatever becomes of it."""
+
     def note(self, label: str, text: str) -> None:
         """Report a heading line, such as the stack in use."""
 
     def step(self, verb: str, subject: str, detail: str = "") -> None:
-        """Report one thing done or found."""
+        """Report one thing done."""
+
+    def row(self, label: str, subject: str, detail: str = "") -> None:
+        """Report one row of a list that is in the command's own data too."""
+
+    def warn(self, subject: str, text: str) -> None:
+        """Report something that is not as the user may think, and keeps nothing from going on."""
 
     def check(self, result: CheckResult) -> None:
         """Report one end-to-end observation."""
@@ -73,13 +113,24 @@ class Recorder:
         self._completed = completed
         self.steps: list[Step] = []
         self.checks: list[CheckResult] = []
+        self.warnings: list[Warned] = []
         self.notes: dict[str, str] = {}
+        self.stack = self.runtime = ""
+
+    def using(self, *, stack: str = "", runtime: str = "") -> None:
+        self.stack, self.runtime = stack or self.stack, runtime or self.runtime
 
     def note(self, label: str, text: str) -> None:
         self.notes[label] = self._completed(text)
 
     def step(self, verb: str, subject: str, detail: str = "") -> None:
         self.steps.append(Step(verb, subject, self._completed(detail)))
+
+    def row(self, label: str, subject: str, detail: str = "") -> None:
+        """Leave the row out of the result: it is in the data."""
+
+    def warn(self, subject: str, text: str) -> None:
+        self.warnings.append(Warned(subject, self._completed(text)))
 
     def check(self, result: CheckResult) -> None:
         self.checks.append(replace(result, seen=self._completed(result.seen)))
@@ -109,7 +160,14 @@ class TerminalReporter(Recorder):
 
     def step(self, verb: str, subject: str, detail: str = "") -> None:
         super().step(verb, subject, detail)
-        self._write(f"  {self._colour(verb, f'{verb:<10}')} {subject:<12} {self.steps[-1].detail}".rstrip())
+        self.row(verb, subject, self.steps[-1].detail)
+
+    def row(self, label: str, subject: str, detail: str = "") -> None:
+        self._write(f"  {self._colour(label, f'{label:<10}')} {subject:<12} {detail}".rstrip())
+
+    def warn(self, subject: str, text: str) -> None:
+        super().warn(subject, text)
+        self.row("warning", subject, self.warnings[-1].text)
 
     def check(self, result: CheckResult) -> None:
         super().check(result)
@@ -156,7 +214,7 @@ class TerminalReporter(Recorder):
     def _colour(self, verb: str, text: str) -> str:
         if not self._coloured:
             return text
-        code = {"failed": 31, "changed": 33, "stopped": 33, "removed": 33, "unchanged": 2}.get(verb, 32)
+        code = {"failed": 31, "warning": 33, "changed": 33, "stopped": 33, "removed": 33, "unchanged": 2}.get(verb, 32)
         return f"\x1b[{code}m{text}\x1b[0m"
 
 
@@ -204,19 +262,22 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def result_document(result: Result, recorder: Recorder) -> str:
-    """Return the one JSON document of a command; `data` has its steps and checks beside its own keys."""
+def result_document(command: str, result: Result, recorder: Recorder) -> str:
+    """Return the one JSON document of a command; `data` has its steps, warnings and checks beside its own keys."""
+    own = asdict(result.data) if result.data else {}
     data = {
-        "steps": [{"verb": s.verb, "subject": s.subject, "detail": s.detail} for s in recorder.steps],
-        "checks": [{"name": c.name, "ok": c.ok, "seen": c.seen} for c in recorder.checks],
-        **result.data,
+        "steps": [asdict(step) for step in recorder.steps],
+        "warnings": [asdict(warning) for warning in recorder.warnings],
+        "checks": [{"name": check.name, "ok": check.ok, "seen": check.seen} for check in recorder.checks],
+        **{key: value for key, value in own.items() if value is not None},
     }
     document = {
-        "command": result.command,
+        "version": DOCUMENT_VERSION,
+        "command": command,
         "ok": result.exit_code == 0,
         "exit_code": result.exit_code,
-        "stack": result.stack,
-        "runtime": result.runtime,
+        "stack": recorder.stack,
+        "runtime": recorder.runtime,
         "data": data,
         "errors": [error_document(error) for error in result.errors],
     }

@@ -6,13 +6,14 @@ import importlib.util
 import os
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 from provisioner.actions.link import link_projects
 from provisioner.errors import PreflightError, ProvisionError, Unhealthy, WouldLoseData
 from provisioner.mlflow_api import API
-from provisioner.output import Reporter, Result
+from provisioner.output import Data, KedroProjectPath, Reporter, Result, TrackingUri
 from provisioner.stack.context import StackContext
 from provisioner.stack.find import open_made_stack
 from provisioner.stack.secrets import read_secret
@@ -24,6 +25,19 @@ METRIC = "final_accuracy"
 ALPHAS = ("0.0001", "0.003", "0.1")
 NEEDED = ("kedro", "kedro_mlflow", "kedro_datasets", "sklearn", "matplotlib")
 _MARK = "[tool.provision]\ndemo = true"
+
+
+@dataclass(frozen=True)
+class DemoData(Data):
+    """What `demo` gives."""
+
+    command: ClassVar[str] = "demo"
+
+    tracking_uri: TrackingUri
+    project: KedroProjectPath
+    experiment_url: Annotated[str, "the demo's experiment in the MLflow UI"]
+    best_run_url: Annotated[str, "the best run in the MLflow UI"]
+    accuracy: Annotated[float, "the best run's accuracy"]
 
 
 def demo(directory: Path, option: Path | None, reporter: Reporter) -> Result:
@@ -43,10 +57,8 @@ def demo(directory: Path, option: Path | None, reporter: Reporter) -> Result:
     accuracy = next(m["value"] for m in best["data"]["metrics"] if m["key"] == METRIC)
     page = f"{uri}/#/experiments/{experiment}/runs"
     run = f"{page}/{best['info']['run_id']}"
-    result = Result("demo", stack=str(context.source), runtime=context.model.runtime)
-    result.data = {"tracking_uri": uri, "project": str(project), "experiment_url": page, "best_run_url": run, "accuracy": accuracy}
-    result.lines = [f"experiment    {page}", f"best run      {run} (accuracy {accuracy:.3f})", f"project       {project}"]
-    return result
+    lines = (f"experiment    {page}", f"best run      {run} (accuracy {accuracy:.3f})", f"project       {project}")
+    return Result(DemoData(uri, str(project), page, run, accuracy), lines)
 
 
 def _need_packages() -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, ClassVar
 
+from provisioner.actions.status import Services
 from provisioner.actions.up import UpOptions, bring_up
 from provisioner.errors import PreflightError, WouldLoseData
 from provisioner.model.settings import SOURCE, Settings
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.model.state import parse_state
-from provisioner.output import Reporter, Result
+from provisioner.output import NOTHING_CHANGED, ComposeProject, Data, Reporter, Result, TrackingUri
 from provisioner.remote.images import ship_images
 from provisioner.remote.preflight import check_server
 from provisioner.remote.settings import Address, settings_for
@@ -26,6 +28,18 @@ from provisioner.system.paths import data_directory
 from provisioner.system.ssh import SSHHost
 
 _ANOTHER = "`--stack DIR` with another directory"
+
+
+@dataclass(frozen=True)
+class DeployData(Data):
+    """What `deploy` gives; of a dry run no services."""
+
+    command: ClassVar[str] = "deploy"
+
+    tracking_uri: TrackingUri
+    compose_project: ComposeProject
+    host: Annotated[str, "the server, as `ssh` is told"]
+    services: Services | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,7 @@ def deploy(options: DeployOptions, reporter: Reporter) -> Result:
     Raise PreflightError before any change when something is missing there.
     """
     source, reason = _which(options.stack)
+    reporter.using(stack=str(source), runtime="docker")
     reporter.note("stack", f"{source} ({reason})")
     before = LocalHost().get(source / SOURCE)
     settings = parse_settings((before or b"").decode("utf-8", errors="replace"))
@@ -61,18 +76,16 @@ def deploy(options: DeployOptions, reporter: Reporter) -> Result:
     reporter.note("host", context.location)
     check_server(context, host, options.domain_elsewhere, reporter)
     if LocalHost().get(source / OVERRIDE_FILE) is not None:
-        reporter.step("warning", OVERRIDE_FILE, f"the one here is not used; Compose reads the one in {context.location}")
+        reporter.warn(OVERRIDE_FILE, f"the one here is not used; Compose reads the one in {context.location}")
     for key, value in changes.items():
         reporter.step("would set" if options.dry_run else "set", key, value)
     if not options.dry_run:
         _begin(context, host, content, options.break_lock, reporter)
         if options.ship_images:
             ship_images(context, host, reporter)
-    context, result = bring_up(context, UpOptions(dry_run=options.dry_run), reporter, "deploy")
-    result.data["host"] = host.name
-    if not options.dry_run:
-        result.lines = _what_now(context, reporter)
-    return result
+    context, rows = bring_up(context, UpOptions(dry_run=options.dry_run), reporter, "deploy")
+    lines = (NOTHING_CHANGED,) if options.dry_run else _what_now(context, reporter)
+    return Result(DeployData(context.tracking_uri, context.project, host.name, rows), lines)
 
 
 def _begin(context: StackContext, host: SSHHost, content: bytes, break_lock: bool, reporter: Reporter) -> None:
@@ -128,14 +141,14 @@ def _settings_there(host: SSHHost, settings: Settings, reporter: Reporter) -> by
     return found
 
 
-def _what_now(context: StackContext, reporter: Reporter) -> list[str]:
+def _what_now(context: StackContext, reporter: Reporter) -> tuple[str, ...]:
     """Return lines for the admin; report whether this machine reaches the server as everybody else does."""
     ca, uri = ca_path(context), context.tracking_uri
     try:
         Rest(uri, timeout=5, trusted=ca).get_bytes("/health")
         reporter.step("reached", "from here", f"{uri} answers this machine")
     except RestError as error:
-        reporter.step("warning", "from here", f"{error}; is the port open in the firewall between, and the name known here?")
+        reporter.warn("from here", f"{error}; is the port open in the firewall between, and the name known here?")
     lines = [
         f"tracking URI  {uri}",
         f"login         {ADMIN_LOGIN}: `provision credentials` shows the password",
@@ -143,4 +156,4 @@ def _what_now(context: StackContext, reporter: Reporter) -> list[str]:
     ]
     if ca:
         lines.append(f"certificates  {ca}: what clients believe the server by; `provision link` hands them on")
-    return [*lines, "next          provision user add NAME", "next          provision link PROJECT"]
+    return (*lines, "next          provision user add NAME", "next          provision link PROJECT")

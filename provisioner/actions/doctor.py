@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
 
 from provisioner.actions.status import service_problem, service_rows
 from provisioner.errors import PreflightError, ProvisionError, Unhealthy
 from provisioner.kedro.diagnosis import LINK, EnvironmentReport, ProjectReport, project_report
+from provisioner.kedro.local_runs import LocalRuns
 from provisioner.kedro.project import NotAProject
 from provisioner.kedro.record import LinkRecord
 from provisioner.model.proxy import public_host
-from provisioner.output import CheckResult, Reporter, Result
+from provisioner.output import CheckResult, Data, KedroProjectPath, Reporter, Result
 from provisioner.stack.context import StackContext
 from provisioner.stack.find import DEFAULT_REASON, open_stack, stack_here
 from provisioner.system.certificates import ends_at, names_of, shown_certificate
@@ -24,34 +26,53 @@ LOGS_HINT = "`provision logs proxy` shows what the front door says"
 SOON = timedelta(days=20)
 
 
+@dataclass(frozen=True)
+class DoctorData(Data):
+    """What `doctor` gives; nothing when there is no project."""
+
+    command: ClassVar[str] = "doctor"
+
+    project: KedroProjectPath | None = None
+    environments: Annotated[
+        tuple[EnvironmentReport, ...] | None,
+        "for each Kedro environment `env`, `default`, `uri`, `origin`, `why`, `proved`, `problem`, `hint`, `remarks` (sentences on what "
+        "keeps no run away), and `server`: null, or `uri`, `answers`, `api`, `seen`, `hint`, `proxy`, `experiments` (a number), "
+        "`bypassing` (experiments whose artifacts do not go through the server: `experiment_id`, `name`, `artifact_location`), "
+        "`mlflow` (its release), `problem` (why it does not take the project's runs)",
+    ] = None
+    local_runs: Annotated[
+        tuple[LocalRuns, ...] | None,
+        "stores in the project's folder that have runs, which stay there: `path`, `runs` (at most 10,000 are counted), and `command`, "
+        "which shows them",
+    ] = None
+
+
 def diagnose(project: Path | None, python: Path | None, option: Path | None, reporter: Reporter) -> Result:
     """Diagnose this stack and the project; the exit code is the first error's.
 
     It is 6 when a plain `kedro run` would not be tracked, or this stack is down.
     """
-    result = Result("doctor")
+    errors: list[ProvisionError] = []
     problem, is_default = None, False
     try:
         context = open_stack(option, reporter)
     except PreflightError as error:
         # A colleague may have the settings of a team's server, and no SSH to it; the project can be looked at all the same.
         reporter.check(CheckResult("stack", False, error.what))
-        result.errors.append(error)
+        errors.append(error)
     else:
-        result.stack, result.runtime = str(context.source), context.state.runtime or ""
         is_default = context.reason == DEFAULT_REASON
         problem = _diagnose_stack(context, reporter) if context.is_made else None
     report = _project(project, python)
     # A project that another server tracks does without the stack that nobody named.
     if problem and not (is_default and report and report.ok):
-        result.errors.append(problem)
+        errors.append(problem)
     if report is None:
-        result.lines.append("no Kedro project here; `provision doctor PROJECT` looks at one")
-    else:
-        _diagnose_project(report, result, reporter)
-    if result.errors:
-        result.exit_code = result.errors[0].exit_code
-    return result
+        return Result(DoctorData(), ("no Kedro project here; `provision doctor PROJECT` looks at one",), tuple(errors))
+    lines = _show_project(report, reporter)
+    if not report.ok:
+        errors.append(_untracked(report))
+    return Result(DoctorData(str(report.project), report.environments, report.local_runs), lines, tuple(errors))
 
 
 def _project(project: Path | None, python: Path | None) -> ProjectReport | None:
@@ -110,21 +131,20 @@ def _diagnose_front_door(context: StackContext, reporter: Reporter) -> Provision
     return None
 
 
-def _diagnose_project(report: ProjectReport, result: Result, reporter: Reporter) -> None:
+def _show_project(report: ProjectReport, reporter: Reporter) -> tuple[str, ...]:
+    """Show each environment, and return lines of what else a person should know."""
     reporter.note("project", str(report.project))
     reporter.note("kedro", f"{report.kedro} [{report.interpreter}]")
-    for environment in report.environments:
-        _show_environment(environment, result, reporter)
-    for store in report.local_runs:
-        result.lines.append(f"{store.path}: {store.seen}")
-    result.data["project"] = str(report.project)
-    result.data["environments"] = [asdict(environment) for environment in report.environments]
-    result.data["local_runs"] = [asdict(store) for store in report.local_runs]
-    if not report.ok:
-        wrong = [environment for environment in report.environments if environment.default and not environment.ok]
-        why = "\n".join(f"{environment.env}: {_seen(environment)}" for environment in wrong)
-        what = "a plain `kedro run` would not be tracked"
-        result.errors.append(Unhealthy(what, where=str(report.project), why=why, hint=_next_step(wrong[0]) or LINK, left_as=""))
+    lines = [line for environment in report.environments for line in _show_environment(environment, reporter)]
+    return (*lines, *(f"{store.path}: {store.seen}" for store in report.local_runs))
+
+
+def _untracked(report: ProjectReport) -> Unhealthy:
+    """Return the error for a project whose default environment would not be tracked."""
+    wrong = [environment for environment in report.environments if environment.default and not environment.ok]
+    why = "\n".join(f"{environment.env}: {_seen(environment)}" for environment in wrong)
+    what = "a plain `kedro run` would not be tracked"
+    return Unhealthy(what, where=str(report.project), why=why, hint=_next_step(wrong[0]) or LINK, left_as="")
 
 
 def _next_step(environment: EnvironmentReport) -> str:
@@ -134,18 +154,19 @@ def _next_step(environment: EnvironmentReport) -> str:
     return environment.server.hint if environment.server else ""
 
 
-def _show_environment(environment: EnvironmentReport, result: Result, reporter: Reporter) -> None:
+def _show_environment(environment: EnvironmentReport, reporter: Reporter) -> list[str]:
     name = f"env {environment.env}" + (" (default)" if environment.default else "")
     # Of the default environment the error says what mends it.
     hint = "" if environment.ok or environment.default else _next_step(environment)
     reporter.check(CheckResult(name, environment.ok, "; ".join(filter(None, (_seen(environment), hint)))))
-    result.lines += [f"env {environment.env}: {remark}" for remark in environment.remarks]
+    lines = [f"env {environment.env}: {remark}" for remark in environment.remarks]
     server = environment.server
     for experiment in server.bypassing if server else ():
-        result.lines.append(
+        lines.append(
             f"experiment {experiment.name!r} keeps its artifacts at {experiment.artifact_location}, not through the server: "
             "new files there need a key on every client; log to a new experiment instead"
         )
+    return lines
 
 
 def _seen(environment: EnvironmentReport) -> str:

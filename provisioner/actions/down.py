@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from provisioner.errors import Declined
 from provisioner.kedro.link import linked_projects
-from provisioner.output import Reporter, Result
+from provisioner.output import Data, LinkedProjects, Reporter, Result
 from provisioner.stack.audit import audit
 from provisioner.stack.context import StackContext
 from provisioner.stack.find import open_stack
@@ -15,22 +17,26 @@ from provisioner.stack.find import open_stack
 AskName = Callable[[str], str]
 
 
+@dataclass(frozen=True)
+class DownData(Data):
+    """What `down` gives; nothing for a stack that was never brought up."""
+
+    command: ClassVar[str] = "down"
+
+    linked_projects: LinkedProjects = None
+
+
 def down(option: Path | None, host: str | None, ask_name: AskName, reporter: Reporter) -> Result:
     """Stop every service and keep all data; for a stack on a server only after its host was named."""
     context = open_stack(option, reporter)
-    result = Result("down", stack=str(context.source))
     if not context.is_made:
-        result.lines = ["this stack was never brought up"]
-        return result
-    result.runtime = context.runtime.kind
+        return Result(DownData(), ("this stack was never brought up",))
     confirm_host(context, host, ask_name, "ends the team's server")
     with context.host.lock(context.directory, "down"):
         context.runtime.stop(reporter)
         audit(context, "down", "done")
     projects, linked = linked_to(context)
-    result.data["linked"] = projects
-    result.lines = ["all data is kept; `provision up` starts the stack again", *linked]
-    return result
+    return Result(DownData(projects), ("all data is kept; `provision up` starts the stack again", *linked))
 
 
 def confirm_host(context: StackContext, given: str | None, ask_name: AskName, what: str) -> None:
@@ -44,7 +50,7 @@ def confirm_host(context: StackContext, given: str | None, ask_name: AskName, wh
         raise Declined(f"{name} was not named", where=context.location, why=seen, hint=f"scripts say it with `--host {name}`")
 
 
-def linked_to(context: StackContext) -> tuple[list[str], list[str]]:
+def linked_to(context: StackContext) -> tuple[tuple[str, ...], list[str]]:
     """Return the linked projects, and a line for each, since its next `kedro run` would wait minutes for the server that is gone."""
-    projects = [str(project) for project in linked_projects(str(context.source))]
+    projects = tuple(str(project) for project in linked_projects(str(context.source)))
     return projects, [f"still linked  {one} (its runs fail until the server is back; `provision unlink {one}`)" for one in projects]

@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from provisioner.actions.down import AskName, confirm_host, linked_to
 from provisioner.errors import Declined, ProvisionError
 from provisioner.model.stack import Stack
-from provisioner.output import Reporter, Result, counted, size
+from provisioner.output import Data, LinkedProjects, Reporter, Result, counted, size
 from provisioner.runtimes.base import Runtime
 from provisioner.stack.audit import audit
 from provisioner.stack.context import CA_FILE, ENV_FILE, STATE_FILE
@@ -21,6 +21,15 @@ from provisioner.system.host import LocalHost
 
 Ask = Callable[[str], bool]
 OWN_FILES = (STATE_FILE, ENV_FILE, CA_FILE)
+
+
+@dataclass(frozen=True)
+class EraseData(Data):
+    """What `erase` gives; nothing for a stack that was never brought up."""
+
+    command: ClassVar[str] = "erase"
+
+    linked_projects: LinkedProjects = None
 
 
 @dataclass(frozen=True)
@@ -35,14 +44,10 @@ class EraseOptions:
 def erase(options: EraseOptions, ask: Ask, ask_name: AskName, reporter: Reporter) -> Result:
     """Delete the stack and all its own data, once confirmed; keep settings and rendered files but `.env`."""
     context = open_stack(options.stack, reporter)
-    result = Result("erase", stack=str(context.source))
     if not context.is_made:
-        result.lines = ["this stack was never brought up; there is nothing to erase"]
-        return result
+        return Result(EraseData(), ("this stack was never brought up; there is nothing to erase",))
     runtime = context.runtime
-    result.runtime = runtime.kind
     projects, linked = linked_to(context)
-    result.data["linked"] = projects
     for line in [*_stores(context.model, runtime), f"erases  secrets in {context.location}/{FOLDER}", *linked]:
         reporter.note("", line)
     confirm_host(context, options.host, ask_name, "deletes the team's data")
@@ -57,8 +62,7 @@ def erase(options: EraseOptions, ask: Ask, ask_name: AskName, reporter: Reporter
     if context.here:
         LocalHost().remove(context.here / CA_FILE)
     reporter.step("removed", "secrets")
-    result.lines = ["erased; settings and rendered files are still there", *linked]
-    return result
+    return Result(EraseData(projects), ("erased; settings and rendered files are still there", *linked))
 
 
 def _stores(stack: Stack, runtime: Runtime) -> list[str]:

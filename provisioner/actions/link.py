@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 from provisioner.errors import ProvisionError, Unhealthy
 from provisioner.kedro.experiment import experiment_problem
@@ -21,7 +21,7 @@ from provisioner.mlflow_api import OtherServer, identity_of
 from provisioner.model.proxy import is_loopback_url
 from provisioner.model.secret import Secret
 from provisioner.model.stack import ADMIN_LOGIN
-from provisioner.output import Reporter, Result
+from provisioner.output import NOTHING_CHANGED, ChangedFiles, Data, KedroProjectPath, Reporter, Result, TrackingUri
 from provisioner.stack.ca_bundle import given_certificates
 from provisioner.stack.context import StackContext
 from provisioner.stack.find import open_made_stack
@@ -30,6 +30,32 @@ from provisioner.system.certificates import clients_ca_file
 from provisioner.system.http import Rest, RestError
 
 Login = Literal["credentials", "environment", "file"]
+
+
+@dataclass(frozen=True)
+class ProofData:
+    """Whether a plain `kedro run` would be tracked, and what was seen."""
+
+    state: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class LinkData(Data):
+    """What `link` gives; the lines for a shell with `--login environment`."""
+
+    command: ClassVar[str] = "link"
+
+    tracking_uri: TrackingUri
+    project: KedroProjectPath
+    env: Annotated[str, "the Kedro environment that was written to"]
+    changed: ChangedFiles
+    diff: Annotated[str, "the change as a unified diff, with `--dry-run` alone; of a file with secrets only its name"]
+    proof: Annotated[
+        ProofData,
+        "`state` (`ok`, `not made`, or `not tracked`: Kedro uses the address, and a plain `kedro run` leaves no run there) and `detail`",
+    ]
+    environment: Annotated[tuple[str, ...] | None, "lines for a shell that ask for the login's password"] = None
 
 
 @dataclass(frozen=True)
@@ -52,10 +78,9 @@ class LinkOptions:
 
 def link_project(option: Path | None, options: LinkOptions, reporter: Reporter) -> Result:
     """Make the project use the URI given, or this stack's; prove it where Kedro is available."""
-    result = Result("link")
     # Before anybody is asked for a password.
     find_project(options.project)
-    server = _server(option, options, result, reporter)
+    server = _server(option, options, reporter)
     credentials = server.credentials
     if options.user and options.ask:
         credentials = Credentials(options.user, Secret(options.ask(options.user)))
@@ -63,9 +88,7 @@ def link_project(option: Path | None, options: LinkOptions, reporter: Reporter) 
     if asked:
         uri = checked_uri(server.uri)
         if credentials and uri.startswith("http://") and not is_loopback_url(uri):
-            reporter.step(
-                "warning", "login", "the password travels in clear: whoever is on the way can read it; ask for an https:// address"
-            )
+            reporter.warn("login", "the password travels in clear: whoever is on the way can read it; ask for an https:// address")
         reporter.check(check_server(uri, credentials, server.ca))
     make = partial(
         link,
@@ -77,7 +100,7 @@ def link_project(option: Path | None, options: LinkOptions, reporter: Reporter) 
         ca=server.ca,
         env=options.env,
         python=options.python,
-        stack=result.stack,
+        stack=server.stack,
         identity=server.identity,
         dry_run=options.dry_run,
         reporter=reporter,
@@ -85,8 +108,7 @@ def link_project(option: Path | None, options: LinkOptions, reporter: Reporter) 
     report = _with_decision(make, options.old_login, options.confirm)
     if options.check and not options.dry_run and report.proof.state != "not tracked":
         report = replace(report, proof=_proof_of_server(report, credentials, server.ca, asked=asked))
-    _show_link(options, report, credentials, result)
-    return result
+    return _link_result(options, report, credentials)
 
 
 def _proof_of_server(report: LinkReport, credentials: Credentials | None, ca: bytes | None, *, asked: bool) -> Proof:
@@ -114,33 +136,24 @@ def _with_decision(make: Callable[..., LinkReport], old_login: OldLogin | None, 
         return make(old_login=decided(found, confirm))
 
 
-def _show_link(options: LinkOptions, report: LinkReport, credentials: Credentials | None, result: Result) -> None:
-    result.data = {
-        "tracking_uri": report.uri,
-        "project": str(report.project),
-        "env": report.env,
-        "changed": list(report.changed),
-        "diff": report.diff,
-        "proof": {"state": report.proof.state, "detail": report.proof.detail},
-    }
-    result.lines = [*report.diff.splitlines(), f"tracking URI  {report.uri}"]
-    if credentials and options.login == "environment":
-        result.data["environment"] = list(shell_login(credentials.username))
-        result.lines += ["", "# before `kedro run`, in the shell or its start file:", *result.data["environment"], ""]
+def _link_result(options: LinkOptions, report: LinkReport, credentials: Credentials | None) -> Result:
+    shell = shell_login(credentials.username) if credentials and options.login == "environment" else ()
+    proof = ProofData(report.proof.state, report.proof.detail)
+    data = LinkData(report.uri, str(report.project), report.env, report.changed, report.diff, proof, tuple(shell) or None)
+    lines = [*report.diff.splitlines(), f"tracking URI  {report.uri}"]
+    if shell:
+        lines += ["", "# before `kedro run`, in the shell or its start file:", *shell, ""]
     if options.dry_run:
-        result.lines.append("nothing was changed (--dry-run)")
-        return
-    result.lines += _colleagues(options, report, credentials)
+        return Result(data, (*lines, NOTHING_CHANGED))
+    lines += _colleagues(options, report, credentials)
     if report.proof.state == "not tracked":
         why, hint = report.proof.detail, report.proof.hint
         left_as = "the project is linked, and waits for that"
         error = Unhealthy("a plain `kedro run` would not be tracked", where=str(report.project), why=why, hint=hint, left_as=left_as)
-        result.errors.append(error)
-        result.exit_code = error.exit_code
-        return
+        return Result(data, tuple(lines), (error,))
     if report.unchanged:
-        result.lines.append("nothing was changed: the project was linked like this")
-    result.lines.append(f"next          {kedro_run(report.project, report.run_env)}")
+        lines.append("nothing was changed: the project was linked like this")
+    return Result(data, (*lines, f"next          {kedro_run(report.project, report.run_env)}"))
 
 
 @dataclass(frozen=True)
@@ -151,17 +164,20 @@ class _Server:
     credentials: Credentials | None = None
     ca: bytes | None = None
     identity: str = ""
+    stack: str = ""
+    """The directory of the stack that it is of; "" for one elsewhere."""
 
 
-def _server(option: Path | None, options: LinkOptions, result: Result, reporter: Reporter) -> _Server:
+def _server(option: Path | None, options: LinkOptions, reporter: Reporter) -> _Server:
     """Return the server that the user names, else this stack's, with its admin's login."""
     ca = given_certificates(options.ca_file) if options.ca_file else None
     if options.uri is not None:
         return _Server(options.uri, ca=ca, identity=_identity_there(checked_uri(options.uri), ca) if options.check else "")
     context = open_made_stack(option, reporter)
-    result.stack, result.runtime = str(context.source), context.model.runtime
     _refuse_other_server(context)
-    return _Server(context.tracking_uri, stack_credentials(context), ca or context.clients_ca(), context.state.identity)
+    return _Server(
+        context.tracking_uri, stack_credentials(context), ca or context.clients_ca(), context.state.identity, str(context.source)
+    )
 
 
 def _identity_there(uri: str, ca: bytes | None) -> str:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, ClassVar
 
 from provisioner.errors import INTERRUPTED, PreflightError
-from provisioner.output import Reporter, Result
+from provisioner.output import Data, Reporter, Result
 from provisioner.stack.find import open_made_stack
+
+
+@dataclass(frozen=True)
+class LogsData(Data):
+    """What `logs` gives; nothing with --follow."""
+
+    command: ClassVar[str] = "logs"
+
+    logs: Annotated[dict[str, str] | None, "the last lines of each service by its name"] = None
 
 
 def logs(option: Path | None, service: str | None, lines: int, follow: bool, reporter: Reporter) -> Result:
@@ -16,16 +27,13 @@ def logs(option: Path | None, service: str | None, lines: int, follow: bool, rep
     names = [one.name for one in stack.services]
     if service and service not in names:
         raise PreflightError(f"no service is called {service}", hint=f"the services are {', '.join(names)}")
-    result = Result("logs", stack=str(context.source), runtime=runtime.kind)
     if follow:
         try:
-            result.exit_code = runtime.follow(service, lines)
+            return Result(LogsData(), returncode=runtime.follow(service, lines))
         except KeyboardInterrupt:
             # Its usual end.
-            result.exit_code = INTERRUPTED
-        return result
+            return Result(LogsData(), returncode=INTERRUPTED)
     texts = {name: runtime.logs(name, lines) for name in ([service] if service else names)}
-    result.data["logs"] = texts
-    for name, text in texts.items():
-        result.lines += [text] if service else [f"{name:<10} {line}" for line in text.splitlines()]
-    return result
+    if service:
+        return Result(LogsData(texts), (texts[service],))
+    return Result(LogsData(texts), tuple(f"{name:<10} {line}" for name, text in texts.items() for line in text.splitlines()))

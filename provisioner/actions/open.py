@@ -5,12 +5,24 @@ from __future__ import annotations
 import os
 import sys
 import webbrowser
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, ClassVar
 
 from provisioner.errors import Unhealthy
-from provisioner.output import Reporter, Result
+from provisioner.output import Data, Reporter, Result, TrackingUri
 from provisioner.stack.find import open_made_stack
 from provisioner.system.http import RestError
+
+
+@dataclass(frozen=True)
+class OpenData(Data):
+    """What `open` gives."""
+
+    command: ClassVar[str] = "open"
+
+    tracking_uri: TrackingUri
+    opened: Annotated[bool, "whether a browser was told to show the page"]
 
 
 def open_page(option: Path | None, reporter: Reporter) -> Result:
@@ -22,10 +34,8 @@ def open_page(option: Path | None, reporter: Reporter) -> Result:
     except RestError as error:
         hint = error.hint or "`provision up` starts the stack"
         raise Unhealthy("the page does not answer", where=uri, why=str(error), hint=hint, left_as="") from error
-    result = Result("open", stack=str(context.source), runtime=context.model.runtime)
-    result.data = {"tracking_uri": uri, "opened": _has_screen() and webbrowser.open(f"{uri}/")}
-    result.lines.append(f"{'opened' if result.data['opened'] else 'open':<13} {uri}/")
-    return result
+    opened = _has_screen() and webbrowser.open(f"{uri}/")
+    return Result(OpenData(uri, opened), (f"{'opened' if opened else 'open':<13} {uri}/",))
 
 
 def _has_screen() -> bool:

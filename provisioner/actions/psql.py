@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from provisioner.errors import PreflightError, Unhealthy
-from provisioner.output import Reporter, Result
+from provisioner.output import Data, Reporter, Result
 from provisioner.stack.find import open_made_stack
 from provisioner.stack.secrets import needed_secret
 from provisioner.system.process import interrupts_left_to_it
+
+
+@dataclass(frozen=True)
+class PsqlData(Data):
+    """What `psql` gives: nothing but what PostgreSQL's shell writes."""
+
+    command: ClassVar[str] = "psql"
 
 
 def psql(option: Path | None, arguments: Sequence[str], write: bool, reporter: Reporter) -> Result:
@@ -28,4 +37,4 @@ def psql(option: Path | None, arguments: Sequence[str], write: bool, reporter: R
     needed_secret(context, "postgres_password")
     with interrupts_left_to_it():
         code = runtime.psql(arguments, write)
-    return Result("psql", stack=str(context.source), runtime=runtime.kind, exit_code=code)
+    return Result(PsqlData(), returncode=code)

@@ -21,7 +21,7 @@ def relink(context: StackContext, linked: Collection[Path], ask: Ask | None, rep
     uri = context.tracking_uri
     stale = [record for record in records_of(str(context.source)) if record.uri != uri and Path(record.project) not in linked]
     for record in stale:
-        reporter.step("warning", record.project, f"it is linked to {record.uri}, where this stack was before: {_command(record)}")
+        reporter.warn(record.project, f"it is linked to {record.uri}, where this stack was before: {_command(record)}")
     by_us = [record for record in stale if not _has_anothers_login(record)]
     if not by_us or ask is None or not ask(f"Link {', '.join(record.project for record in by_us)} to {uri}?"):
         return []
@@ -56,6 +56,6 @@ def _link(context: StackContext, record: LinkRecord, reporter: Reporter) -> bool
             reporter=reporter,
         )
     except ProvisionError as error:
-        reporter.step("warning", record.project, f"{error.what}: {error.why}; {error.hint}")
+        reporter.warn(record.project, f"{error.what}: {error.why}; {error.hint}")
         return False
     return True

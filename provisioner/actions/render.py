@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from provisioner.errors import Drift
-from provisioner.output import Reporter, Result
+from provisioner.output import ChangedFiles, Data, Reporter, Result
 from provisioner.stack.context import ENV_FILE, StackContext
 from provisioner.stack.directory import changed_files, closed_files, refuse_others_files, write_files
 from provisioner.stack.find import open_stack
 from provisioner.stack.port_choice import port_to_render
 from provisioner.stack.secrets import make_secrets, missing_secrets, refuse_lost_secrets, refuse_ungiven
+
+
+@dataclass(frozen=True)
+class RenderData(Data):
+    """What `render` gives."""
+
+    command: ClassVar[str] = "render"
+
+    changed: ChangedFiles
 
 
 def render(directory: Path | None, option: Path | None, check: bool, reporter: Reporter) -> Result:
@@ -25,24 +36,21 @@ def render(directory: Path | None, option: Path | None, check: bool, reporter: R
     port = context.port if check else port_to_render(context, reporter)
     rendered = context.with_state(runtime=context.state.runtime or "docker", port=port)
     runtime = rendered.runtime
-    result = Result("render", stack=str(context.source), runtime=runtime.kind)
+    reporter.using(runtime=runtime.kind)
     if check:
         changed = sorted(changed_files(context, runtime.files()))
-        result.data["changed"] = changed
         if drifted := [path for path in changed if path != ENV_FILE]:
             raise Drift(
                 f"differs from what the settings give: {', '.join(drifted)}",
                 where=context.location,
                 hint="`provision render` writes them anew; changes of your own belong into compose.override.yml",
             )
-        result.lines = ["every rendered file is as the settings give it"]
-        return result
+        return Result(RenderData(tuple(changed)), ("every rendered file is as the settings give it",))
     with context.host.lock(context.directory, "render"):
-        result.data["changed"] = _write(context, rendered, reporter)
+        written = _write(context, rendered, reporter)
     compose = "docker compose up -d --wait"
     compose = compose if context.source == Path.cwd() else f"cd {shlex.quote(str(context.source))} && {compose}"
-    result.lines = [f"next          {compose if runtime.kind == 'docker' else 'provision up'}"]
-    return result
+    return Result(RenderData(tuple(written)), (f"next          {compose if runtime.kind == 'docker' else 'provision up'}",))
 
 
 def _write(context: StackContext, rendered: StackContext, reporter: Reporter) -> list[str]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 from provisioner.errors import ProvisionError, Unhealthy
 from provisioner.kedro.link import linked_projects
 from provisioner.model.plan import SERVES, Observed
 from provisioner.model.stack import Stack
-from provisioner.output import Reporter, Result, size
+from provisioner.output import Data, LinkedProjects, Reporter, Result, TrackingUri, size
 from provisioner.runtimes.base import SERVER, Runtime, Usage, for_memory
 from provisioner.stack.checks import is_ready, light_checks
 from provisioner.stack.context import StackContext
@@ -23,77 +23,133 @@ from provisioner.stack.secrets import read_secret
 GOOD = SERVES | {"done"}
 
 
-def service_rows(stack: Stack, observed: Observed, usage: Mapping[str, Usage] | None = None) -> list[dict[str, Any]]:
-    """Return `{name, state, detail}` of every service, in start order.
+@dataclass(frozen=True)
+class ServiceRow:
+    """A service as it is now."""
 
-    Add what it uses, memory in bytes, where that is known.
-    """
+    name: str
+    state: str
+    detail: str
+
+    @property
+    def text(self) -> str:
+        """Return what a person reads of it beside its name and state."""
+        return self.detail
+
+
+@dataclass(frozen=True)
+class ServiceUsage(ServiceRow):
+    """A service as it is now, with what it uses; memory and limit in bytes, each None where nobody knows."""
+
+    memory: int | None = None
+    limit: int | None = None
+    restarts: int | None = None
+    killed: int | None = None
+
+    @property
+    def text(self) -> str:
+        parts = [self.detail]
+        if self.memory is not None:
+            limit = f" of {self.limit >> 20}" if self.limit else ""
+            parts.append(f"{self.memory >> 20}{limit} MB of memory")
+        if self.restarts:
+            parts.append("restarted once" if self.restarts == 1 else f"restarted {self.restarts} times")
+        return ", ".join(part for part in parts if part)
+
+
+Services = Annotated[
+    tuple[ServiceRow, ...],
+    "of each service `name`, `state` (`running`, `starting`, `ill`, `stopped`, `done`, `failed`, `absent`), `detail`; of `status` also "
+    "`memory` and `limit` in bytes, `restarts`, and `killed`: how often the kernel ended a process of it for want of memory, "
+    "each null where nobody knows",
+]
+
+
+@dataclass(frozen=True)
+class StatusData(Data):
+    """What `status` gives; versions and usage while the stack runs."""
+
+    command: ClassVar[str] = "status"
+
+    tracking_uri: TrackingUri
+    services: Services
+    linked_projects: LinkedProjects
+    versions: Annotated[dict[str, str | None] | None, "`mlflow`, `python`, `postgres`, `schema`"] = None
+    usage: Annotated[
+        dict[str, int | None] | None,
+        "`backend_store_bytes`, `artifact_store_bytes`, `artifact_objects`, `artifact_free_bytes` (null for a bucket)",
+    ] = None
+
+
+def service_rows(stack: Stack, observed: Observed) -> tuple[ServiceRow, ...]:
+    """Return every service as it is now, in start order."""
     rows = []
     for service in stack.services:
         seen = observed.services.get(service.name)
-        row: dict[str, Any] = {"name": service.name, "state": seen.state if seen else "absent", "detail": seen.detail if seen else ""}
-        if usage and service.name in usage:
-            row |= asdict(usage[service.name])
-        rows.append(row)
-    return rows
+        rows.append(ServiceRow(service.name, seen.state, seen.detail) if seen else ServiceRow(service.name, "absent", ""))
+    return tuple(rows)
 
 
-def _row_text(row: Mapping[str, Any]) -> str:
-    parts = [row["detail"]]
-    if row.get("memory") is not None:
-        limit = f" of {row['limit'] >> 20}" if row["limit"] else ""
-        parts.append(f"{row['memory'] >> 20}{limit} MB of memory")
-    if row.get("restarts"):
-        parts.append("restarted once" if row["restarts"] == 1 else f"restarted {row['restarts']} times")
-    return ", ".join(part for part in parts if part)
+def usage_rows(stack: Stack, observed: Observed, usage: Mapping[str, Usage]) -> tuple[ServiceUsage, ...]:
+    """Return every service as it is now, with what it uses where that is known."""
+    return tuple(
+        ServiceUsage(**asdict(row), **(asdict(usage[row.name]) if row.name in usage else {})) for row in service_rows(stack, observed)
+    )
 
 
 def status(option: Path | None, reporter: Reporter) -> Result:
     """Report what runs and what it uses; exit code 6 when the stack is down or unhealthy."""
     context = open_made_stack(option, reporter)
-    stack, runtime, uri = context.model, context.runtime, context.tracking_uri
+    runtime = context.runtime
     reporter.note("runtime", runtime.kind)
-    result = Result("status", stack=str(context.source), runtime=runtime.kind)
     with ThreadPoolExecutor() as pool:
         asked = pool.submit(runtime.usage)
         observed = runtime.observe()
         usage = asked.result()
-    rows = service_rows(stack, observed, usage)
+    rows = usage_rows(context.model, observed, usage)
     for row in rows:
-        reporter.step(row["state"], row["name"], _row_text(row))
-    result.lines += [f"memory        {'; '.join(said)}" for name in usage if (said := for_memory(name, usage[name]))]
-    linked = [str(project) for project in linked_projects(str(context.source))]
-    result.data = {"tracking_uri": uri, "services": rows, "linked": linked}
+        reporter.row(row.state, row.name, row.text)
+    inside = _Inside()
     problem = service_problem(rows) or _starting(rows, runtime)
-    if problem is None and (problem := _look_inside(context, result, reporter)):
+    if problem is None:
+        inside = _look_inside(context, reporter)
         # It may have been started anew since it was looked at.
-        problem = _starting(service_rows(stack, runtime.observe()), runtime) or problem
-    result.lines += [f"tracking URI  {uri}"] + [f"linked        {project}" for project in linked]
-    if problem:
-        result.errors.append(problem)
-        result.exit_code = problem.exit_code
-    return result
+        problem = inside.problem and (_starting(service_rows(context.model, runtime.observe()), runtime) or inside.problem)
+    linked = tuple(str(project) for project in linked_projects(str(context.source)))
+    lines = [f"memory        {'; '.join(said)}" for name in usage if (said := for_memory(name, usage[name]))]
+    lines += [*inside.lines, f"tracking URI  {context.tracking_uri}", *(f"linked        {project}" for project in linked)]
+    data = StatusData(context.tracking_uri, rows, linked, inside.facts.get("versions"), inside.facts.get("usage"))
+    return Result(data, tuple(lines), (problem,) if problem else ())
 
 
-def _starting(rows: list[dict[str, Any]], runtime: Runtime) -> Unhealthy | None:
+def _starting(rows: Iterable[ServiceRow], runtime: Runtime) -> Unhealthy | None:
     """Return the error while the stack is starting and its server has not answered yet; None otherwise."""
-    if all(row["state"] != "starting" for row in rows) or is_ready(runtime):
+    if all(row.state != "starting" for row in rows) or is_ready(runtime):
         return None
     hint = f"`provision status` again in a moment; `provision logs {SERVER}` shows how far it is"
     return Unhealthy("the stack is starting: its tracking server does not answer yet", hint=hint, left_as="")
 
 
-def service_problem(rows: list[dict[str, Any]]) -> Unhealthy | None:
+def service_problem(rows: Collection[ServiceRow]) -> Unhealthy | None:
     """Return what keeps the services from being up; None when all are."""
-    bad = [row["name"] for row in rows if row["state"] not in GOOD]
+    bad = [row.name for row in rows if row.state not in GOOD]
     if not bad:
         return None
-    all_down = all(row["state"] in {"absent", "stopped"} for row in rows)
+    all_down = all(row.state in {"absent", "stopped"} for row in rows)
     what = "the stack is down" if all_down else f"not running: {', '.join(bad)}"
     return Unhealthy(what, hint="`provision up` starts it; `provision logs` shows what was said", left_as="")
 
 
-def _look_inside(context: StackContext, result: Result, reporter: Reporter) -> Unhealthy | None:
+@dataclass(frozen=True)
+class _Inside:
+    """What a running stack says of itself, and what is wrong with it."""
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    lines: Sequence[str] = ()
+    problem: Unhealthy | None = None
+
+
+def _look_inside(context: StackContext, reporter: Reporter) -> _Inside:
     stack, runtime = context.model, context.runtime
     password = read_secret(context, "mlflow_admin_password") if stack.login else None
     failed, hint = [], ""
@@ -108,12 +164,12 @@ def _look_inside(context: StackContext, result: Result, reporter: Reporter) -> U
             facts[topic] = json.loads(runtime.probe(topic))
         except (ProvisionError, ValueError) as error:
             failed.append(f"{topic}: {error}")
-    result.data |= facts
-    result.lines += _facts_lines(stack, facts)
-    return Unhealthy("; ".join(failed), hint=hint or "`provision logs` shows what the services say", left_as="") if failed else None
+    hint = hint or "`provision logs` shows what the services say"
+    problem = Unhealthy("; ".join(failed), hint=hint, left_as="") if failed else None
+    return _Inside(facts, _facts_lines(stack, facts), problem)
 
 
-def _facts_lines(stack: Stack, facts: dict[str, Any]) -> list[str]:
+def _facts_lines(stack: Stack, facts: Mapping[str, Any]) -> list[str]:
     lines = []
     if versions := facts.get("versions"):
         lines.append(f"versions      {', '.join(f'{name} {value}' for name, value in versions.items() if value)}")

@@ -7,18 +7,19 @@ from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
+from typing import Annotated, ClassVar
 
 import provisioner
 from provisioner.actions.link import link_projects, next_step
 from provisioner.actions.relink import relink
-from provisioner.actions.status import service_rows
+from provisioner.actions.status import Services, service_rows
 from provisioner.errors import UNCHANGED, PortTaken, PreflightError, ProvisionError, WouldLoseData
 from provisioner.kedro.old_login import Ask
 from provisioner.kedro.project import find_project
 from provisioner.model.plan import Observed, make_plan
 from provisioner.model.stack import MLFLOW_VERSION, RuntimeKind, Stack
 from provisioner.model.stores import IN_CONTAINERS, artifacts_destination
-from provisioner.output import Reporter, Result
+from provisioner.output import NOTHING_CHANGED, ComposeProject, Data, Reporter, Result, TrackingUri
 from provisioner.runtimes.base import PROXY, RuntimeChoice
 from provisioner.runtimes.choose import choose_runtime
 from provisioner.runtimes.tls_files import front_door_files
@@ -49,6 +50,18 @@ from provisioner.stack.secrets import (
 
 
 @dataclass(frozen=True)
+class UpData(Data):
+    """What `up` gives; of a dry run only the address and the name."""
+
+    command: ClassVar[str] = "up"
+
+    tracking_uri: TrackingUri
+    compose_project: ComposeProject
+    services: Services | None = None
+    linked: Annotated[tuple[str, ...] | None, "directories of the Kedro projects that were linked now"] = None
+
+
+@dataclass(frozen=True)
 class UpOptions:
     """What the user asked of `up`."""
 
@@ -67,36 +80,32 @@ def up(options: UpOptions, reporter: Reporter) -> Result:
         # Before anything is started for it.
         find_project(project)
     if context.state.project and not context.state.project.startswith(f"{context.settings.name}-"):
-        reporter.step("warning", "name", f"it is fixed when a stack is made: this one's services stay {context.state.project}-...")
-    context, result = bring_up(context, options, reporter, "up")
+        reporter.warn("name", f"it is fixed when a stack is made: this one's services stay {context.state.project}-...")
+    context, rows = bring_up(context, options, reporter, "up")
     if options.dry_run:
-        return result
+        return Result(UpData(context.tracking_uri, context.project), (NOTHING_CHANGED,))
     linked = link_projects(context, options.projects, options.link, reporter, options.ask)
     linked += relink(context, linked, options.ask if options.link else None, reporter)
-    result.data["linked"] = [str(path) for path in linked]
-    result.lines = [f"tracking URI  {context.tracking_uri}", f"next          {next_step(linked)}"]
-    return result
+    data = UpData(context.tracking_uri, context.project, rows, tuple(str(path) for path in linked))
+    return Result(data, (f"tracking URI  {context.tracking_uri}", f"next          {next_step(linked)}"))
 
 
-def bring_up(context: StackContext, options: UpOptions, reporter: Reporter, command: str) -> tuple[StackContext, Result]:
-    """Bring the stack up and check it; return it as it is now, with its address and services. Only show the plan in a dry run.
+def bring_up(context: StackContext, options: UpOptions, reporter: Reporter, command: str) -> tuple[StackContext, Services | None]:
+    """Bring the stack up and check it; return it as it is now, and its services. Only show the plan in a dry run.
 
     On a server the version before stays when this one does not get healthy.
     """
     choice = _choose_runtime(context, options.runtime)
     reporter.note("runtime", f"{choice.kind} ({choice.reason})")
-    result = Result(command, stack=str(context.source), runtime=choice.kind)
+    reporter.using(runtime=choice.kind)
     if options.dry_run:
         change = _decide(context, choice.kind, reporter)
-        context = change.context
-        _show_only(change, result, reporter)
-    else:
-        with context.host.lock(context.directory, command):
-            # Another command may have ended just before the lock was ours.
-            context = _make(reread(context), choice.kind, reporter, command)
-            result.data["services"] = service_rows(context.model, context.runtime.observe())
-    result.data = {"tracking_uri": context.tracking_uri, "project": context.project, **result.data}
-    return context, result
+        _show_only(change, reporter)
+        return change.context, None
+    with context.host.lock(context.directory, command):
+        # Another command may have ended just before the lock was ours.
+        context = _make(reread(context), choice.kind, reporter, command)
+        return context, service_rows(context.model, context.runtime.observe())
 
 
 def _choose_runtime(context: StackContext, option: RuntimeKind | None) -> RuntimeChoice:
@@ -241,7 +250,7 @@ def _stores(stack: Stack) -> str:
     return f"{backend} and {stack.artifacts} {destination}" + (f" at {endpoint}" if endpoint else "")
 
 
-def _show_only(change: ChangeSet, result: Result, reporter: Reporter) -> None:
+def _show_only(change: ChangeSet, reporter: Reporter) -> None:
     for spec in change.missing:
         reporter.step("would make", spec.name, spec.purpose)
     for path in change.files:
@@ -250,7 +259,6 @@ def _show_only(change: ChangeSet, result: Result, reporter: Reporter) -> None:
         reporter.step(f"would {step.verb}", step.subject, step.cause)
     if not change:
         reporter.step("unchanged", "services", _names(change))
-    result.lines = ["nothing was changed (--dry-run)"]
 
 
 def _names(change: ChangeSet) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 from urllib.parse import quote
 
 from provisioner.errors import PreflightError
 from provisioner.mlflow_api import API, API_3
 from provisioner.model.secret import Secret, generate
 from provisioner.model.stack import ADMIN_LOGIN
-from provisioner.output import Reporter, Result
+from provisioner.output import Data, Reporter, Result, TrackingUri, Username
 from provisioner.stack.audit import audit
 from provisioner.stack.user_admin import UserServer, admin_password, open_users, open_with_login
 
@@ -26,6 +27,95 @@ _PRINTABLE = re.compile(r"[\x20-\x7e]*")
 _ORDER = ("READ", "EDIT", "MANAGE")
 _AS_MLFLOW = {"NO_PERMISSIONS": "DENY"}
 _KINDS = {"experiment": "experiment", "registered_model": "model"}
+
+
+Admin = Annotated[bool, "whether the user may do everything"]
+Permission = Annotated[str, "what the user may do there now: `READ`, `EDIT`, `MANAGE`, `NO_PERMISSIONS`"]
+ResourceType = Annotated[str, "`experiment` or `registered_model`"]
+Resource = Annotated[str, "the experiment's number, or the model's name"]
+Password = Annotated[str | None, "the login's password; of a user only when it was made here"]
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What was granted to a user on one experiment or model."""
+
+    resource_type: ResourceType
+    resource: Resource
+    permission: Permission
+
+
+@dataclass(frozen=True)
+class UserRow:
+    """A user with what was granted."""
+
+    username: Username
+    admin: Admin
+    granted: tuple[Grant, ...]
+
+
+@dataclass(frozen=True)
+class UserAddData(Data):
+    """What `user add` gives; the password with `--generate`."""
+
+    command: ClassVar[str] = "user add"
+
+    username: Username
+    admin: Admin
+    password: Password = None
+
+
+@dataclass(frozen=True)
+class UserListData(Data):
+    """What `user list` gives."""
+
+    command: ClassVar[str] = "user list"
+
+    users: Annotated[
+        tuple[UserRow, ...], "of each user `username`, `admin`, and `granted`: rows of `resource_type`, `resource`, `permission`"
+    ]
+
+
+@dataclass(frozen=True)
+class UserRemoveData(Data):
+    """What `user remove` gives."""
+
+    command: ClassVar[str] = "user remove"
+
+    username: Username
+
+
+@dataclass(frozen=True)
+class UserPasswdData(Data):
+    """What `user passwd` gives; the password with `--generate`."""
+
+    command: ClassVar[str] = "user passwd"
+
+    username: Username
+    password: Password = None
+
+
+@dataclass(frozen=True)
+class UserGrantData(Data):
+    """What `user grant` gives."""
+
+    command: ClassVar[str] = "user grant"
+
+    username: Username
+    resource_type: ResourceType
+    resource: Resource
+    permission: Permission
+
+
+@dataclass(frozen=True)
+class CredentialsData(Data):
+    """What `credentials` gives."""
+
+    command: ClassVar[str] = "credentials"
+
+    tracking_uri: TrackingUri
+    username: Username
+    password: Password
 
 
 def add_user(option: Path | None, name: str, admin: bool, ask: Ask, reporter: Reporter) -> Result:
@@ -47,34 +137,28 @@ def add_user(option: Path | None, name: str, admin: bool, ask: Ask, reporter: Re
         server.call("PATCH", f"{API}/users/update-admin", {"username": name, "is_admin": True})
     reporter.step("added", name, "admin: may do everything" if admin else f"may {_default_words(server)}")
     audit(server.context, "user add", "done", name)
-    result = _result("user add", server)
-    result.data = {"username": name, "admin": admin}
-    if shown:
-        result.data["password"] = password.reveal()
-        result.lines.append(f"password      {password.reveal()}")
     uri = server.context.tracking_uri
     certificates = " --ca-file ca.crt (the stack's, which you send along)" if server.context.clients_ca() else ""
-    result.lines.append(f"next          {name} types: provision link --uri {uri} --user {name}{certificates}")
-    return result
+    lines = [f"password      {password.reveal()}"] if shown else []
+    lines.append(f"next          {name} types: provision link --uri {uri} --user {name}{certificates}")
+    return Result(UserAddData(name, admin, password.reveal() if shown else None), tuple(lines))
 
 
 def list_users(option: Path | None, reporter: Reporter) -> Result:
     """Return every user with what was granted; what all may do is the default permission."""
     server = open_users(option, reporter)
-    result = _result("user list", server)
     rows = []
-    result.lines.append(f"{'USER':<20} {'MAY':<14} GRANTED")
+    lines = [f"{'USER':<20} {'MAY':<14} GRANTED"]
     for user in sorted(server.call("GET", f"{API}/users/list")["users"], key=lambda row: str(row["username"])):
-        granted = [
-            {"resource_type": row["resource_type"], "resource": row["resource_pattern"], "permission": _our_word(row["permission"])}
+        granted = tuple(
+            Grant(row["resource_type"], row["resource_pattern"], _our_word(row["permission"]))
             for role in user["roles"]
             for row in role["permissions"]
-        ]
-        rows.append({"username": user["username"], "admin": bool(user["is_admin"]), "granted": granted})
+        )
+        rows.append(UserRow(user["username"], bool(user["is_admin"]), granted))
         what = "admin" if user["is_admin"] else server.context.settings.server.default_permission
-        result.lines.append(f"{user['username']:<20} {what:<14} {_summary(granted)}".rstrip())
-    result.data = {"users": rows}
-    return result
+        lines.append(f"{user['username']:<20} {what:<14} {_summary(granted)}".rstrip())
+    return Result(UserListData(tuple(rows)), tuple(lines))
 
 
 def remove_user(option: Path | None, name: str, reporter: Reporter) -> Result:
@@ -89,9 +173,7 @@ def remove_user(option: Path | None, name: str, reporter: Reporter) -> Result:
     server.call("DELETE", f"{API}/users/delete", {"username": name})
     reporter.step("removed", name, "counts at once; experiments, runs and models stay")
     audit(server.context, "user remove", "done", name)
-    result = _result("user remove", server)
-    result.data = {"username": name}
-    return result
+    return Result(UserRemoveData(name))
 
 
 def change_password(option: Path | None, name: str, ask: Ask, reporter: Reporter) -> Result:
@@ -111,12 +193,8 @@ def change_password(option: Path | None, name: str, ask: Ask, reporter: Reporter
     if name == ADMIN_LOGIN:
         reporter.note("link", "projects linked on this machine have the old password: `provision link PROJECT` gives them the new one")
     audit(server.context, "user passwd", "done", name)
-    result = _result("user passwd", server)
-    result.data = {"username": name}
-    if shown:
-        result.data["password"] = password.reveal()
-        result.lines.append(f"password      {password.reveal()}")
-    return result
+    lines = (f"password      {password.reveal()}",) if shown else ()
+    return Result(UserPasswdData(name, password.reveal() if shown else None), lines)
 
 
 def grant_permission(
@@ -132,9 +210,7 @@ def grant_permission(
     effective = _our_word(str(server.call("GET", address)["permission"]))
     reporter.step("granted", name, f"{effective} on {shown}")
     audit(server.context, "user grant", "done", name)
-    result = _result("user grant", server)
-    result.data = {"username": name, "resource_type": kind, "resource": key, "permission": effective}
-    return result
+    return Result(UserGrantData(name, kind, key, effective))
 
 
 def show_credentials(option: Path | None, reporter: Reporter) -> Result:
@@ -142,14 +218,8 @@ def show_credentials(option: Path | None, reporter: Reporter) -> Result:
     context = open_with_login(option, reporter)
     password = admin_password(context)
     uri = context.tracking_uri
-    result = Result("credentials", stack=str(context.source), runtime=context.state.runtime or "")
-    result.data = {"tracking_uri": uri, "username": ADMIN_LOGIN, "password": password.reveal()}
-    result.lines = [f"tracking URI  {uri}", f"user          {ADMIN_LOGIN}", f"password      {password.reveal()}"]
-    return result
-
-
-def _result(command: str, server: UserServer) -> Result:
-    return Result(command, stack=str(server.context.source), runtime=server.context.state.runtime or "")
+    lines = (f"tracking URI  {uri}", f"user          {ADMIN_LOGIN}", f"password      {password.reveal()}")
+    return Result(CredentialsData(uri, ADMIN_LOGIN, password.reveal()), lines)
 
 
 def _password(name: str, ask: Ask) -> tuple[Secret, bool]:
@@ -184,12 +254,12 @@ def _our_word(permission: str) -> str:
     return next((ours for ours, theirs in _AS_MLFLOW.items() if theirs == permission), permission)
 
 
-def _summary(granted: list[dict[str, str]]) -> str:
+def _summary(granted: tuple[Grant, ...]) -> str:
     """Return the grants counted, such as `MANAGE on 3 experiments, READ on 1 model`.
 
     Whoever makes an experiment may manage it, so there are many.
     """
-    counts = Counter((row["permission"], _KINDS.get(row["resource_type"], row["resource_type"])) for row in granted)
+    counts = Counter((row.permission, _KINDS.get(row.resource_type, row.resource_type)) for row in granted)
     return ", ".join(f"{permission} on {count} {kind}{'s' * (count > 1)}" for (permission, kind), count in sorted(counts.items()))
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -35,28 +36,25 @@ def run(command: str, output: Output, action: Callable[[Recorder], Result]) -> N
     try:
         result = action(reporter)
     except ProvisionError as error:
-        result = _failed(command, error)
-        result.stack = reporter.notes.get("stack", "").rpartition(" (")[0]
-        result.runtime = reporter.notes.get("runtime", "").partition(" (")[0]
+        result = Result(errors=error.all())
     except KeyboardInterrupt:
         again = f"`{typed_again(command)}` again goes on from here"
-        result = _failed(command, Interrupted("interrupted", hint=again, left_as="what was done so far stays"))
+        result = Result(errors=(Interrupted("interrupted", hint=again, left_as="what was done so far stays"),))
     except Exception as error:
-        result = _failed(command, _bug(error))
-    result.lines = [completed(line) for line in result.lines]
-    result.errors = [fault.with_(hint=completed(fault.hint), left_as=completed(fault.left_as)) for fault in result.errors]
-    _show(result, output, reporter)
+        result = Result(errors=(_bug(error),))
+    result = replace(
+        result,
+        lines=tuple(completed(line) for line in result.lines),
+        errors=tuple(error.with_(hint=completed(error.hint), left_as=completed(error.left_as)) for error in result.errors),
+    )
+    _show(command, result, output, reporter)
     sys.stdout.flush()
     raise typer.Exit(result.exit_code)
 
 
-def _failed(command: str, error: ProvisionError) -> Result:
-    return Result(command, errors=list(error.all()), exit_code=error.exit_code)
-
-
-def _show(result: Result, output: Output, reporter: Recorder) -> None:
+def _show(command: str, result: Result, output: Output, reporter: Recorder) -> None:
     if output is Output.json:
-        typer.echo(result_document(result, reporter))
+        typer.echo(result_document(command, result, reporter))
         return
     if result.lines and reporter.steps:
         typer.echo("", err=True)

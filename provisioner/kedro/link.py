@@ -34,7 +34,7 @@ from provisioner.kedro.placement import (
     Wanted,
     checked_uri,
     make_plan,
-    remarks_on_environment,
+    warnings_of_environment,
 )
 from provisioner.kedro.project import KedroProject, config_files, find_project
 from provisioner.kedro.record import (
@@ -287,7 +287,7 @@ def _heard(work: _Work) -> tuple[Proof, str]:
     if loaded.problem:
         return Proof("not tracked", f"{detail}; but {loaded.problem}", loaded.hint), ""
     if old := old_client(answer.mlflow):
-        work.plan.remarks.append(("warning", "client", old))
+        work.plan.warnings.append(("client", old))
     return Proof("ok", detail, experiment=loaded.experiment), fingerprint
 
 
@@ -366,9 +366,11 @@ def _report(work: _Work, proof: Proof, beside: list[tuple[str, str, str]], repor
             reporter.step("changed" if file.now is not None else "created", name, keys)
     # What was done by an earlier link is not done again.
     remarks = [remark for remark in work.plan.remarks if work.changed or remark[0] not in DONE]
-    surroundings = remarks_on_environment(work.uri, has_login=_sends_login(work), has_proxy=not is_loopback_url(work.uri))
-    for verb, subject, detail in [*beside, *remarks, *surroundings]:
+    surroundings = warnings_of_environment(work.uri, has_login=_sends_login(work), has_proxy=not is_loopback_url(work.uri))
+    for verb, subject, detail in [*beside, *remarks]:
         reporter.step(verb, subject, detail)
+    for subject, text in [*work.plan.warnings, *surroundings]:
+        reporter.warn(subject, text)
     reporter.step("not proved" if proof.state == "not made" else proof.state, "kedro", proof.detail)
 
 
@@ -380,6 +382,8 @@ def _shown(project: KedroProject, uri: str, plan: Plan, files: Sequence[DraftFil
         reporter.step("would write" if file.changed else "unchanged", project.shown(file.path), keys)
     for verb, subject, detail in plan.remarks:
         reporter.step(verb, subject, detail)
+    for subject, text in plan.warnings:
+        reporter.warn(subject, text)
     names = tuple(project.shown(file.path) for file in changed)
     return LinkReport(project.path, uri, plan.env, names, "".join(_diff(project, file) for file in changed))
 

@@ -73,6 +73,9 @@ class Plan:
     old_login: OldLogin | None = None
     """What becomes of a login for another server; None where the project has none."""
     remarks: list[tuple[str, str, str]] = field(default_factory=list)
+    """What is done, or left, beside what the files show: steps, as a reporter takes them."""
+    warnings: list[tuple[str, str]] = field(default_factory=list)
+    """What is not as its user may think, by subject."""
 
 
 def checked_uri(uri: str) -> str:
@@ -120,7 +123,7 @@ def make_plan(project: KedroProject, draft: Draft, wanted: Wanted, rule: OldLogi
         plan.old_login = "remove" if client.credentials else rule.settled(uri)
         if plan.old_login is None:
             raise undecided(project, name, old.uri, uri)
-        plan.remarks.append(_on_old_login(plan.old_login, name, old.uri, uri))
+        _tell_old_login(plan, name, old.uri, uri)
     changes = _login_changes(plan, name, client)
     if reference:
         _set_global(project, draft, plan, reference, uri)
@@ -186,10 +189,12 @@ def _holder(project: KedroProject, draft: Draft, plan: Plan) -> Layer:
     return target if server_block(target) is not None else _layer(project, draft, project.base_env)
 
 
-def _on_old_login(decision: OldLogin, name: str, old: str | None, uri: str) -> tuple[str, str, str]:
-    if decision == "keep":
-        return "warning", "login", f"{name!r}, made for {old or 'another server'}, is sent to {uri}, since you said so"
-    return "removed", "login", f"{name!r} of {old or 'another server'} is not sent to {uri}; credentials.yml still has it"
+def _tell_old_login(plan: Plan, name: str, old: str | None, uri: str) -> None:
+    if plan.old_login == "keep":
+        plan.warnings.append(("login", f"{name!r}, made for {old or 'another server'}, is sent to {uri}, since you said so"))
+        return
+    detail = f"{name!r} of {old or 'another server'} is not sent to {uri}; credentials.yml still has it"
+    plan.remarks.append(("removed", "login", detail))
 
 
 def _login_changes(plan: Plan, name: str, client: ClientEntry) -> list[Change]:
@@ -210,7 +215,7 @@ def _registry_changes(
     """
     registry = block.get("mlflow_registry_uri")
     if registry is None:
-        plan.remarks += _on_shells_registry(wanted)
+        plan.warnings += _on_shells_registry(wanted)
         return []
     if path := referred_global(registry):
         if path == referred_global(block.get("mlflow_tracking_uri")):
@@ -237,15 +242,13 @@ def _registry_changes(
     return []
 
 
-def _on_shells_registry(wanted: Wanted) -> list[tuple[str, str, str]]:
-    """Return the remark on a registry that this shell names and no file; none for this server's."""
+def _on_shells_registry(wanted: Wanted) -> list[tuple[str, str]]:
+    """Return the warning of a registry that this shell names and no file; none for this server's."""
     registry = os.environ.get("MLFLOW_REGISTRY_URI")
     if not registry or _same(registry, wanted.uri):
         return []
     sent = ", with this server's login," if wanted.has_login else ""
-    return [
-        ("warning", "registry", f"this shell has MLFLOW_REGISTRY_URI: models are registered at {registry}{sent} and not on this server")
-    ]
+    return [("registry", f"this shell has MLFLOW_REGISTRY_URI: models are registered at {registry}{sent} and not on this server")]
 
 
 def _same(one: object, other: object) -> bool:
@@ -349,14 +352,14 @@ def _write_login(project: KedroProject, draft: Draft, plan: Plan, client: Client
     draft.edit(layer.home(plan.entry, "credentials.yml"), changes, private=True)
 
 
-def remarks_on_environment(uri: str, *, has_login: bool, has_proxy: bool = True) -> list[tuple[str, str, str]]:
+def warnings_of_environment(uri: str, *, has_login: bool, has_proxy: bool = True) -> list[tuple[str, str]]:
     """Return what in this shell keeps a run from the server, or sends it a foreign login.
 
     Look at its proxies only with `has_proxy`: else they are looked at elsewhere.
     """
     proxy = swallowing_proxy(uri) if has_proxy else None
-    found = [("warning", "proxy", "; ".join(proxy))] if proxy else []
+    found = [("proxy", "; ".join(proxy))] if proxy else []
     if not has_login and (names := [name for name in sorted(LOGIN) if os.environ.get(name)]):
         why = f"MLflow's client sends it to every server, and to {uri}, which it was not made for; unset it"
-        found.append(("warning", "login", f"this shell has one in {', '.join(names)}: {why}"))
+        found.append(("login", f"this shell has one in {', '.join(names)}: {why}"))
     return found

@@ -145,10 +145,11 @@ class StackContext:
 
     def announce(self, reporter: Reporter) -> None:
         """Say which stack it is, and why; and which file is not read that somebody may take for its settings."""
+        reporter.using(stack=str(self.source), runtime=self.state.runtime or "")
         reporter.note("stack", f"{self.source} ({self.reason})")
         for path in {self.source / LOOKALIKE, Path.cwd() / LOOKALIKE}:
             if path.is_file():
-                reporter.step("warning", LOOKALIKE, f"{path} is not read: the settings of a stack are in {SOURCE}")
+                reporter.warn(LOOKALIKE, f"{path} is not read: the settings of a stack are in {SOURCE}")
         if self.host.is_remote:
             reporter.note("host", self.location)
 

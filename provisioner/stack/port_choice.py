@@ -42,7 +42,7 @@ def port_to_render(context: StackContext, reporter: Reporter) -> int:
         return port
     if context.may_choose_port:
         return _next_free_port(context, port, reporter) or port
-    reporter.step("warning", "port", f"{port} is taken by {_holder(context, port)}")
+    reporter.warn("port", f"{port} is taken by {_holder(context, port)}")
     return port
 
 

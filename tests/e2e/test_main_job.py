@@ -213,7 +213,7 @@ def test_a_second_up_changes_and_restarts_nothing(case: Case) -> None:
 def test_down_keeps_everything_and_names_the_linked_project(case: Case, run: dict[str, Any]) -> None:
     answer = case.program("down")
     assert answer.code == 0
-    assert answer.data["linked"] == [str(case.project)]
+    assert answer.data["linked_projects"] == [str(case.project)]
     assert case.program("status").code == 6
     case.program.up("--no-link")
     assert _postgres(case, f"SELECT count(*) FROM runs WHERE run_uuid = '{run['id']}'") == [(1,)]

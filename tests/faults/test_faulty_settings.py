@@ -72,4 +72,4 @@ def test_a_file_that_looks_like_the_settings_is_named(fresh: Program) -> None:
         error = refused(fresh("up", "--runtime", fresh.runtime), 3, "provision.yaml is not read", "provision.yml")
         assert error["hint"] == "rename it to provision.yml"
     (fresh.stack / "provision.yml").write_text("")
-    assert ("warning", "provision.yaml") in fresh("up", "--runtime", fresh.runtime, "--dry-run").verbs
+    assert "provision.yaml" in fresh("up", "--runtime", fresh.runtime, "--dry-run").warned

@@ -92,6 +92,11 @@ class Answer:
         return [(step["verb"], step["subject"]) for step in self.data["steps"]]
 
     @property
+    def warned(self) -> list[str]:
+        """What there were warnings of."""
+        return [warning["subject"] for warning in self.data["warnings"]]
+
+    @property
     def error(self) -> dict[str, str]:
         return dict(self.document["errors"][0])
 

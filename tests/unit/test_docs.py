@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import pkgutil
 import re
@@ -10,17 +9,19 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import yaml
 
 import provisioner
+from docs import generate
 from provisioner import errors
 from provisioner.model.settings import Settings, setting_names
 from provisioner.model.settings_text import parse_settings
-from provisioner.output import Recorder, Result, result_document
+from provisioner.output import Data, Recorder, Result, result_document
 from tests.support.commands import COMMANDS, PROGRAM, named
 
 ROOT = Path(__file__).parents[2]
@@ -301,70 +302,40 @@ def test_every_dependency_has_its_reason() -> None:
 def test_the_json_page_names_the_keys_of_the_document() -> None:
     recorder = Recorder()
     recorder.step("created", "secrets", "4 generated")
-    document = yaml.safe_load(result_document(Result("up", errors=[errors.ProvisionError("x")]), recorder))
-    rows = table(text_of("docs/reference/json.md").partition("## Steps, checks, errors")[0])[1:]
+    recorder.warn("port", "it is taken")
+    document = yaml.safe_load(result_document("up", Result(errors=(errors.ProvisionError("x"),)), recorder))
+    rows = table(text_of("docs/reference/json.md").partition("## Steps, warnings, checks, errors")[0])[1:]
     assert [code_in(row[0])[0] for row in rows] == list(document)
-    objects = {
-        code_in(row[0])[0]: code_in(row[1]) for row in table(sections(text_of("docs/reference/json.md"))["Steps, checks, errors"])[1:]
-    }
+    explained = table(sections(text_of("docs/reference/json.md"))["Steps, warnings, checks, errors"])[1:]
+    objects = {code_in(row[0])[0]: code_in(row[1]) for row in explained}
     assert objects["data.steps[]"] == list(document["data"]["steps"][0])
+    assert objects["data.warnings[]"] == list(document["data"]["warnings"][0])
     assert objects["errors[]"] == list(document["errors"][0])
 
 
-def documented_data() -> dict[str, set[str]]:
-    tables = sections(text_of("docs/reference/json.md"))["Data by command"].split("\n\n| key | what it is |")
-    return {code_in(row[0])[0]: set(code_in(row[1])) - COMMON - {"--dry-run", "--follow", "--generate"} for row in table(tables[0])[1:]}
+def test_every_command_says_what_data_it_gives() -> None:
+    assert set(generate.data_classes()) == set(COMMANDS)
 
 
-def test_the_json_page_has_every_command_and_explains_every_key() -> None:
-    tables = sections(text_of("docs/reference/json.md"))["Data by command"].split("\n\n| key | what it is |")
-    explained = [code_in(row[0])[0] for row in table(tables[1])]
-    assert set(documented_data()) == set(COMMANDS)
-    assert explained == sorted(set().union(*documented_data().values()))
+@pytest.mark.parametrize("page", generate.PARTS)
+def test_the_generated_parts_of_the_reference_are_those_of_this_program(page: str) -> None:
+    assert text_of(f"docs/reference/{page}") == generate.generated(page), "`make reference` writes them anew"
 
 
-# The actions whose results have data, by command; where an action has a name of its own, its file.
-ACTIONS = {
-    **{name: name for name in ("up", "deploy", "down", "erase", "status", "logs", "psql", "schema", "demo", "open")},
-    **{name: name for name in ("init", "render", "link", "unlink", "env", "doctor")},
-    **dict.fromkeys(("credentials", "user add", "user list", "user remove", "user passwd", "user grant"), "users"),
-}
+@dataclass(frozen=True)
+class Undescribed(Data):
+    path: str
 
 
-def keys_set(function: ast.FunctionDef) -> Iterator[str]:
-    """The keys that a function gives to a result's `data`."""
-    for node in ast.walk(function):
-        if isinstance(node, ast.keyword) and node.arg == "data" and isinstance(node.value, ast.Dict):
-            yield from dict_keys(node.value)
-        if isinstance(node, ast.Assign | ast.AugAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            for target in targets:
-                if isinstance(target, ast.Attribute) and target.attr == "data" and isinstance(node.value, ast.Dict):
-                    yield from dict_keys(node.value)
-                if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Attribute) and target.value.attr == "data":
-                    assert isinstance(target.slice, ast.Constant)
-                    yield str(target.slice.value)
+@dataclass(frozen=True)
+class Described(Data):
+    path: Annotated[str, "where it is"] | None = None
 
 
-def dict_keys(node: ast.Dict) -> Iterator[str]:
-    return (str(key.value) for key in node.keys if isinstance(key, ast.Constant))
-
-
-def test_the_keys_of_data_are_those_that_the_actions_set() -> None:
-    by_file: dict[str, set[str]] = {}
-    words: dict[str, set[str]] = {}
-    for name in set(ACTIONS.values()):
-        tree = ast.parse(text_of(f"provisioner/actions/{name}.py"))
-        by_file[name] = {key for node in tree.body if isinstance(node, ast.FunctionDef) for key in keys_set(node)}
-        words[name] = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    # What is the same in both is made in one of them.
-    words["deploy"] |= words["up"]
-    assert set(ACTIONS) == set(COMMANDS)
-    for name, keys in by_file.items():
-        documented = set().union(*(documented_data()[command] for command, file in ACTIONS.items() if name == file))
-        assert keys <= documented, f"{name}.py sets keys that docs/reference/json.md lacks"
-        # Not every key is set by its name: status takes what a probe answers.
-        assert documented <= words[name], f"docs/reference/json.md names keys that {name}.py does not have"
+def test_a_key_without_a_meaning_or_with_two_is_found() -> None:
+    with pytest.raises(ValueError, match="no description"):
+        list(generate.described(Undescribed))
+    assert [(field.name, text) for field, text in generate.described(Described)] == [("path", "where it is")]
 
 
 def test_the_changelog_has_the_version_of_the_program() -> None:

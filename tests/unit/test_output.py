@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import json
 import time
+from dataclasses import dataclass
 
 import pytest
 
 from provisioner.errors import CommandFailed, PreflightError, ProvisionError, SettingsError
-from provisioner.output import CheckResult, Recorder, Reporter, Result, TerminalReporter, error_lines, result_document
+from provisioner.output import CheckResult, Data, Recorder, Reporter, Result, TerminalReporter, error_lines, result_document
 
 ERROR = PreflightError("port 5000 is taken", where="proxy", why="held by caddy", hint="stop caddy", left_as="nothing was changed")
 
@@ -27,11 +28,21 @@ def _a_terminal_with_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
 
 
+@dataclass(frozen=True)
+class Given(Data):
+    """The data of a command."""
+
+    tracking_uri: str
+    linked: tuple[str, ...] | None = None
+
+
 def work(reporter: Reporter) -> None:
     """What an action says."""
+    reporter.using(stack="/s", runtime="docker")
     reporter.note("stack", "/s (--stack)")
     reporter.step("created", "secrets", "4 generated")
     reporter.step("unchanged", "proxy")
+    reporter.warn("port", "it is taken")
     reporter.check(CheckResult("tracking server", True, "answered"))
     reporter.check(CheckResult("artifact store", False, "no such file", hint="look"))
     reporter.line("Pulling postgres")
@@ -40,8 +51,9 @@ def work(reporter: Reporter) -> None:
 def test_the_document_of_a_success_is_this() -> None:
     recorder = Recorder()
     work(recorder)
-    result = Result("up", {"tracking_uri": "http://127.0.0.1:5000"}, ["for people"], "/s", "docker")
-    assert json.loads(result_document(result, recorder)) == {
+    result = Result(Given("http://127.0.0.1:5000"), ("for people",))
+    assert json.loads(result_document("up", result, recorder)) == {
+        "version": 1,
         "command": "up",
         "ok": True,
         "exit_code": 0,
@@ -52,6 +64,7 @@ def test_the_document_of_a_success_is_this() -> None:
                 {"verb": "created", "subject": "secrets", "detail": "4 generated"},
                 {"verb": "unchanged", "subject": "proxy", "detail": ""},
             ],
+            "warnings": [{"subject": "port", "text": "it is taken"}],
             "checks": [
                 {"name": "tracking server", "ok": True, "seen": "answered"},
                 {"name": "artifact store", "ok": False, "seen": "no such file"},
@@ -63,14 +76,15 @@ def test_the_document_of_a_success_is_this() -> None:
 
 
 def test_the_document_of_an_error_is_this() -> None:
-    result = Result("up", errors=[ERROR], exit_code=4)
-    assert json.loads(result_document(result, Recorder())) == {
+    result = Result(errors=(ERROR,))
+    assert json.loads(result_document("up", result, Recorder())) == {
+        "version": 1,
         "command": "up",
         "ok": False,
         "exit_code": 4,
         "stack": "",
         "runtime": "",
-        "data": {"steps": [], "checks": []},
+        "data": {"steps": [], "warnings": [], "checks": []},
         "errors": [
             {
                 "code": "preflight",
@@ -85,14 +99,14 @@ def test_the_document_of_an_error_is_this() -> None:
 
 
 def test_the_document_has_its_keys_in_order_and_letters_as_they_are() -> None:
-    text = result_document(Result("up", {"path": "/home/ana/übung"}), Recorder())
-    assert list(json.loads(text)) == ["command", "ok", "exit_code", "stack", "runtime", "data", "errors"]
+    text = result_document("up", Result(Given("/home/ana/übung")), Recorder())
+    assert list(json.loads(text)) == ["version", "command", "ok", "exit_code", "stack", "runtime", "data", "errors"]
     assert "übung" in text
 
 
 def test_an_error_of_a_program_keeps_its_argv_out_of_the_document() -> None:
     error = CommandFailed("docker failed", argv=("docker", "x"), returncode=1, output="all of it")
-    (shown,) = json.loads(result_document(Result("up", errors=[error]), Recorder()))["errors"]
+    (shown,) = json.loads(result_document("up", Result(errors=(error,)), Recorder()))["errors"]
     assert set(shown) == {"code", "what", "where", "why", "hint", "left_as"}
 
 
@@ -103,6 +117,7 @@ def test_lines_that_are_piped_are_plain() -> None:
         "stack      /s (--stack)\n"
         "  created    secrets      4 generated\n"
         "  unchanged  proxy\n"
+        "  warning    port         it is taken\n"
         "  ok         tracking server  answered\n"
         "  failed     artifact store   no such file\n"
         "    Pulling postgres\n"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
-from provisioner.actions.status import _row_text, service_rows
+from provisioner.actions.status import ServiceUsage, usage_rows
 from provisioner.model.plan import Observed, ObservedService
 from provisioner.model.settings import Settings
 from provisioner.model.stack import build_stack
@@ -18,8 +19,8 @@ from provisioner.system.http import Rest, RestError
 def test_a_row_has_memory_limit_and_restarts() -> None:
     stack = build_stack(Settings(), "docker")
     observed = Observed({"mlflow": ObservedService("mlflow", "running", "f", "Up 3 minutes")})
-    rows = {row["name"]: row for row in service_rows(stack, observed, {"mlflow": Usage(335 << 20, 2 << 30, 2, 1)})}
-    assert rows["mlflow"] == {
+    rows = {row.name: row for row in usage_rows(stack, observed, {"mlflow": Usage(335 << 20, 2 << 30, 2, 1)})}
+    assert asdict(rows["mlflow"]) == {
         "name": "mlflow",
         "state": "running",
         "detail": "Up 3 minutes",
@@ -28,9 +29,9 @@ def test_a_row_has_memory_limit_and_restarts() -> None:
         "restarts": 2,
         "killed": 1,
     }
-    assert _row_text(rows["mlflow"]) == "Up 3 minutes, 335 of 2048 MB of memory, restarted 2 times"
-    assert rows["proxy"] == {"name": "proxy", "state": "absent", "detail": ""}
-    assert _row_text({"detail": "", "memory": 5 << 20, "limit": None, "restarts": 1}) == "5 MB of memory, restarted once"
+    assert rows["mlflow"].text == "Up 3 minutes, 335 of 2048 MB of memory, restarted 2 times"
+    assert rows["proxy"] == ServiceUsage("proxy", "absent", "")
+    assert ServiceUsage("proxy", "running", "", 5 << 20, None, 1).text == "5 MB of memory, restarted once"
 
 
 class Answering(Rest):

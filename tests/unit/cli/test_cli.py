@@ -57,8 +57,7 @@ def program(action: Callable[[Recorder], Result], output: Output = Output.text) 
 
 def raising(error: BaseException) -> Callable[[Recorder], Result]:
     def action(reporter: Recorder) -> Result:
-        reporter.note("stack", "/srv/a (b) (--stack)")
-        reporter.note("runtime", "docker (its engine answers)")
+        reporter.using(stack="/srv/a (b)", runtime="docker")
         reporter.step("created", "secrets")
         raise error
 
@@ -147,7 +146,7 @@ def test_a_result_is_on_stdout_and_all_else_on_stderr() -> None:
     def action(reporter: Recorder) -> Result:
         reporter.note("stack", "/s")
         reporter.step("created", "secrets", "4")
-        return Result("work", lines=["tracking URI  http://x"])
+        return Result(lines=("tracking URI  http://x",))
 
     answer = program(action)
     assert answer.exit_code == 0
@@ -156,7 +155,7 @@ def test_a_result_is_on_stdout_and_all_else_on_stderr() -> None:
 
 
 def test_a_result_with_a_code_of_its_own_ends_with_it() -> None:
-    assert program(lambda _: Result("logs", exit_code=3)).exit_code == 3
+    assert program(lambda _: Result(returncode=3)).exit_code == 3
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

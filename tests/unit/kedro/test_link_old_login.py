@@ -13,7 +13,7 @@ from provisioner.actions.link import LinkOptions, link_project
 from provisioner.errors import EditRefused, LinkRefused
 from provisioner.kedro.link import Credentials
 from provisioner.kedro.old_login import OldLoginFound, decided
-from provisioner.kedro.placement import remarks_on_environment
+from provisioner.kedro.placement import warnings_of_environment
 from provisioner.kedro.unlink import unlink
 from provisioner.model.secret import Secret
 from provisioner.output import Recorder
@@ -64,7 +64,7 @@ def test_a_login_that_is_kept_is_said_and_not_asked_for_again(project: Path) -> 
     recorder = Recorder()
     do_link(project, old_login="keep", recorder=recorder)
     assert loaded(project) == {"mlflow_tracking_uri": URI, "credentials": "their_login"}
-    assert any(step.verb == "warning" and "is sent to" in step.detail for step in recorder.steps)
+    assert any("is sent to" in warning.text for warning in recorder.warnings)
     assert do_link(project).changed == ()
 
 
@@ -168,10 +168,10 @@ def test_a_registry_elsewhere_would_get_this_servers_login(tmp_path: Path) -> No
 @pytest.mark.parametrize("name", ["MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_TOKEN"])
 def test_a_login_in_the_shell_is_said_where_the_server_asked_for_none(project: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "bob")
-    told = remarks_on_environment(URI, has_login=False)
-    assert [(verb, subject) for verb, subject, _ in told] == [("warning", "login")]
-    assert name in told[0][2]
-    assert remarks_on_environment(URI, has_login=True) == []
+    told = warnings_of_environment(URI, has_login=False)
+    assert [subject for subject, _ in told] == ["login"]
+    assert name in told[0][1]
+    assert warnings_of_environment(URI, has_login=True) == []
 
 
 def test_where_there_is_nobody_to_ask_the_refusal_stands(project: Path) -> None:
