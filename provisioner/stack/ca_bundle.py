@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from provisioner.errors import PreflightError, Unhealthy
@@ -11,6 +10,7 @@ from provisioner.runtimes.base import Runtime
 from provisioner.stack.context import CA_FILE, StackContext
 from provisioner.system.certificates import is_root, read_chain
 from provisioner.system.host import LocalHost
+from provisioner.system.wait import wait_for
 
 DEADLINE = 30.0
 
@@ -66,19 +66,16 @@ def _found(context: StackContext) -> bytes | None:
 
 def _own(runtime: Runtime) -> bytes:
     """Return the root of the proxy's own authority, made when it first starts; Unhealthy at the deadline."""
-    end = time.monotonic() + DEADLINE
-    while True:
-        if found := runtime.certificate_authority():
-            return found
-        if time.monotonic() > end:
-            raise Unhealthy(
-                f"the front door made no certificate authority within {DEADLINE:.0f} s",
-                where="service proxy",
-                why=runtime.logs("proxy", 10),
-                hint="`provision logs proxy` shows what it waits for",
-                left_as="the services run; no data was removed",
-            )
-        time.sleep(0.2)
+    found = wait_for(lambda: runtime.certificate_authority() or None, DEADLINE, 0.2)
+    if found is None:
+        raise Unhealthy(
+            f"the front door made no certificate authority within {DEADLINE:.0f} s",
+            where="service proxy",
+            why=runtime.logs("proxy", 10),
+            hint="`provision logs proxy` shows what it waits for",
+            left_as="the services run; no data was removed",
+        )
+    return found
 
 
 def given_certificates(path: Path) -> bytes:

@@ -14,6 +14,7 @@ from provisioner.output import Reporter
 from provisioner.runtimes.base import RenderedFile, Runtime
 from provisioner.stack.context import STATE_FILE, StackContext
 from provisioner.stack.secrets import FILE_MODE, FOLDER
+from provisioner.system.wait import wait_until
 
 LOG_LINES = 2000
 DEADLINE = 120.0
@@ -128,18 +129,19 @@ def _restore(context: StackContext, kept: Snapshot) -> None:
 
 def _wait(runtime: Runtime, one_shots: set[str]) -> None:
     """Wait until the server is ready, and what runs once has ended; raise Unhealthy at the deadline."""
-    end = time.monotonic() + DEADLINE
-    while True:
+    missing: list[str] = []
+
+    def is_ready() -> bool:
         try:
             runtime.probe("ready")
-            seen = "" if _ended(runtime, one_shots) else "its bootstrap still runs"
         except ProvisionError as error:
-            seen = error.why or error.what
-        if not seen:
-            return
-        if time.monotonic() > end:
-            raise Unhealthy("the version before does not get ready", why=seen)
-        time.sleep(0.3)
+            missing[:] = [error.why or error.what]
+            return False
+        missing[:] = [] if _ended(runtime, one_shots) else ["its bootstrap still runs"]
+        return not missing
+
+    if not wait_until(is_ready, DEADLINE, 0.3):
+        raise Unhealthy("the version before does not get ready", why="".join(missing))
 
 
 def _ended(runtime: Runtime, names: set[str]) -> bool:

@@ -16,6 +16,7 @@ from provisioner.output import CheckResult, Reporter
 from provisioner.runtimes.base import PROXY, Runtime, for_memory, see_log
 from provisioner.runtimes.caddyfile import CADDYFILE, RETRY_MS, configuration_path
 from provisioner.system.http import Rest, RestError
+from provisioner.system.wait import wait_until
 
 EXPERIMENT = "provision-checks"
 RUN_TAG = "provision.check"
@@ -53,24 +54,27 @@ def wait_until_answering(rest: Rest, runtime: Runtime, deadline: float) -> float
 
     Raise Unhealthy at the deadline, or as soon as a service gave up.
     """
-    started = time.monotonic()
-    looked = started
-    while True:
+    started = looked = time.monotonic()
+    seen: RestError | None = None
+
+    def is_answered() -> bool:
+        nonlocal looked, seen
+        seen = None
         try:
             rest.call("POST", f"{API}/experiments/search", {"max_results": 1})
-            return time.monotonic() - started
         except RestError as error:
-            # A refused login, Host or certificate does not pass with time.
-            if error.lasting or error.status in {400, 401, 403, 421}:
-                return time.monotonic() - started
-            seen, hint = str(error), error.hint
-        now = time.monotonic()
-        if now - looked > 1:
-            looked = now
+            seen = error
+        # A refused login, Host or certificate does not pass with time.
+        if seen is None or seen.lasting or seen.status in {400, 401, 403, 421}:
+            return True
+        if time.monotonic() - looked > 1:
+            looked = time.monotonic()
             _refuse_ill(runtime)
-        if now - started > deadline:
-            raise _too_late(runtime, seen, hint, deadline)
-        time.sleep(0.1)
+        return False
+
+    if not wait_until(is_answered, deadline, 0.1):
+        raise _too_late(runtime, seen, deadline)
+    return time.monotonic() - started
 
 
 def reload_front_door(rest: Rest, runtime: Runtime, deadline: float) -> None:
@@ -83,9 +87,8 @@ def reload_front_door(rest: Rest, runtime: Runtime, deadline: float) -> None:
         return
     _wait_until_ready(runtime, deadline)
     runtime.reload()
-    end = time.monotonic() + RELOAD_DEADLINE
-    while (seen := _is_answered(rest, path)) is not None and time.monotonic() < end:
-        time.sleep(0.1)
+    wait_until(lambda: _is_answered(rest, path) is None, RELOAD_DEADLINE, 0.1)
+    seen = _is_answered(rest, path)
     # What is wrong with a certificate, or a name, the checks say in their own words.
     if seen is not None and not seen.lasting:
         raise Unhealthy(
@@ -102,13 +105,15 @@ def _wait_until_ready(runtime: Runtime, deadline: float) -> None:
 
     A reload would send those away.
     """
-    end = time.monotonic() + deadline
-    while time.monotonic() < end:
+
+    def is_up() -> bool:
         if is_ready(runtime):
-            time.sleep(3 * RETRY_MS / 1000)
-            return
+            return True
         _refuse_ill(runtime)
-        time.sleep(0.3)
+        return False
+
+    if wait_until(is_up, deadline, 0.3):
+        time.sleep(3 * RETRY_MS / 1000)
 
 
 def is_ready(runtime: Runtime) -> bool:
@@ -144,15 +149,15 @@ def _refuse_ill(runtime: Runtime) -> None:
             )
 
 
-def _too_late(runtime: Runtime, seen: str, hint: str, deadline: float) -> Unhealthy:
+def _too_late(runtime: Runtime, seen: RestError | None, deadline: float) -> Unhealthy:
     """Return the error for a missed deadline: what was seen, the server's state and its last lines."""
     server = runtime.observe().services.get("mlflow")
     state = f"{server.state}, {server.detail}" if server else "absent"
     return Unhealthy(
         f"the tracking server did not answer within {deadline:.0f} s",
         where=f"service mlflow: {state}",
-        why=f"{seen}\n{runtime.logs('mlflow', LOG_LINES)}".strip(),
-        hint=hint or f"`provision logs mlflow` shows more; {DEADLINE_VARIABLE} gives a slow machine more time",
+        why=f"{seen or ''}\n{runtime.logs('mlflow', LOG_LINES)}".strip(),
+        hint=(seen and seen.hint) or f"`provision logs mlflow` shows more; {DEADLINE_VARIABLE} gives a slow machine more time",
         left_as="the services still run; no data was removed",
     )
 

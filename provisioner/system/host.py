@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 import os
 import shutil
-import socket
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from provisioner.errors import Locked, ProvisionError
-from provisioner.system import ports, process
+from provisioner.errors import ProvisionError
+from provisioner.system import locks, ports, process
 from provisioner.system.files import file_mode, write_whole
 from provisioner.system.process import Completed
+
+LOCK_FILE = ".lock"
 
 
 class Host(Protocol):
@@ -172,24 +170,14 @@ class LocalHost:
 
     @contextlib.contextmanager
     def lock(self, directory: Path, reason: str) -> Iterator[None]:
-        """Hold a lock of the operating system: it ends with its holder, however that ends."""
-        path = directory / ".lock"
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  closed below
-        except OSError as error:
-            raise _not_written(path, error) from error
-        with file:
+        path = directory / LOCK_FILE
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise _locked(directory, path) from error
-            file.truncate(0)
-            holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%H:%M:%S"), "command": reason}
-            file.write(json.dumps(holder))
-            file.flush()
+                directory.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locks.hold(path, reason, "another command works on this stack", where=str(directory)))
+            except OSError as error:
+                raise _not_written(path, error) from error
             yield
-            file.truncate(0)
 
 
 def host_memory_mb() -> int:
@@ -201,23 +189,3 @@ def _not_written(path: Path, error: OSError) -> ProvisionError:
     return ProvisionError(
         f"{path} cannot be written: {error.strerror}", where=str(path), hint="check the directory's owner, permissions and free space"
     )
-
-
-def _locked(directory: Path, path: Path) -> Locked:
-    try:
-        who = lock_holder(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        who = ""
-    return Locked("another command works on this stack", where=str(directory), why=who, hint="wait for it to end, then try again")
-
-
-def lock_holder(holder: Mapping[str, object]) -> str:
-    """Return who holds a lock, and since when.
-
-    It is "" when the lock was just taken, and its holder has not said yet who it is.
-    """
-    try:
-        what = f"provision {holder['command']}, process {holder['pid']}, since {holder['since']}"
-        return f"{what}, by {holder['user']} on {holder['host']}" if "user" in holder else what
-    except KeyError:
-        return ""

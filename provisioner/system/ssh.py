@@ -19,12 +19,13 @@ from pathlib import Path
 
 from provisioner.errors import CommandFailed, Locked, PreflightError, ProvisionError
 from provisioner.system import listeners, process, ssh_command
-from provisioner.system.host import lock_holder
+from provisioner.system.host import LOCK_FILE
+from provisioner.system.locks import lock_holder
 from provisioner.system.process import Completed, Held
+from provisioner.system.wait import wait_until
 
 _CONNECT_DEADLINE = 600.0
 """Seconds until the connection stands; a person may have to find a passphrase. ssh itself gives up on a silent host much earlier."""
-LOCK_FILE = ".lock"
 
 
 class SSHHost:
@@ -163,8 +164,13 @@ class SSHHost:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 port = probe.getsockname()[1]
-            with self._named():
-                process.run(ssh_command.forward(self.name, self._socket(), port, address))
+            try:
+                with self._named():
+                    process.run(ssh_command.forward(self.name, self._socket(), port, address))
+            except CommandFailed as failure:
+                if self._master and not self._alive():
+                    raise self._lost(("forward", address)) from failure
+                raise
             self._forwards[address] = f"127.0.0.1:{port}"
         return self._forwards[address]
 
@@ -255,10 +261,7 @@ class SSHHost:
 
     def _alive(self) -> bool:
         # ssh ends a moment after what it carried.
-        end = time.monotonic() + 1
-        while self._master and self._master.alive and time.monotonic() < end:
-            time.sleep(0.05)
-        return bool(self._master and self._master.alive)
+        return not wait_until(lambda: not (self._master and self._master.alive), 1, 0.05)
 
     def _lost(self, argv: Sequence[str]) -> CommandFailed:
         return CommandFailed(
@@ -305,8 +308,7 @@ class SSHHost:
         try:
             yield
         except CommandFailed as failure:
-            failure.where = f"{self.name}: {failure.where}"
-            raise
+            raise failure.with_(where=f"{self.name}: {failure.where}") from failure
 
     def _change(self, path: Path, done_to_it: str, command: str, argv: Sequence[str], stdin: bytes = b"", timeout: float = 60) -> None:
         """Run the shell command to its end.

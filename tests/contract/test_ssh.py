@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -134,7 +134,12 @@ def test_a_lost_connection_is_an_error_and_no_second_one_is_made_under_it(host: 
     host.run(["true"])
     (master,) = masters()
     master.kill()
-    for call in (lambda: host.run(["true"]), lambda: host.stream(["true"], print, cwd=tmp_path, env=host.environment())):
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: host.run(["true"]),
+        lambda: host.stream(["true"], print, cwd=tmp_path, env=host.environment()),
+        lambda: host.reach("127.0.0.1:1"),
+    )
+    for call in calls:
         with pytest.raises(CommandFailed, match="the connection to there was lost") as caught:
             call()
         assert caught.value.returncode == LOST

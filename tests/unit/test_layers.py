@@ -38,7 +38,7 @@ ONE_DOOR = {
     "click": {"kedro_plugin.py"},
     "pydantic": {"model/settings.py", "model/settings_text.py"},
     "urllib.request": {"system/http.py"},
-    "fcntl": {"system/host.py", "runtimes/embedded/environment.py"},
+    "fcntl": {"system/locks.py"},
 }
 LONGEST_FILE, LONGEST_FUNCTION, LONGEST_COMMAND = 400, 40, 15
 
@@ -107,6 +107,17 @@ def test_a_library_with_one_door_is_used_there_alone(library: str) -> None:
     assert users
     strangers = {user for user in users if not any(user == door or user.startswith(f"{door}/") for door in ONE_DOOR[library])}
     assert not strangers
+
+
+def test_one_loop_waits() -> None:
+    """`system/wait.py` has it; the other sleep is a pause, after which nothing is looked at."""
+    sleepers = {
+        name_of(path)
+        for path in FILES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Attribute) and node.attr == "sleep" and isinstance(node.value, ast.Name) and node.value.id == "time"
+    }
+    assert sleepers == {"system/wait.py", "stack/checks.py"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from provisioner.runtimes.docker.usage import inspect
 from provisioner.system.host import Host
 from provisioner.system.memory import MEMINFO, available_mb
 from provisioner.system.ssh import LOST
+from provisioner.system.wait import wait_for
 
 PROBE = ("/opt/venv/bin/python", "-m", "provision_server", "probe")
 READY_DEADLINE = 180.0
@@ -137,13 +137,18 @@ class Changes:
 
         Raise NotTakenOver when the server gives up, or at the deadline.
         """
-        end = time.monotonic() + READY_DEADLINE
-        while not self._is_ready(container):
-            usage = inspect(self._engine, [container])[container]
-            state = cli.state_of(self._engine.containers(), container)
-            if usage.restarts or state not in SERVES or time.monotonic() > end:
-                raise self._not_ready(container, state, usage)
-            time.sleep(0.3)
+
+        def is_ready_or_gave_up() -> bool | None:
+            if self._is_ready(container):
+                return True
+            usage, state = self._seen(container)
+            return False if usage.restarts or state not in SERVES else None
+
+        if not wait_for(is_ready_or_gave_up, READY_DEADLINE, 0.3):
+            raise self._not_ready(container)
+
+    def _seen(self, container: str) -> tuple[Usage, str]:
+        return inspect(self._engine, [container])[container], cli.state_of(self._engine.containers(), container)
 
     def _is_ready(self, container: str) -> bool:
         try:
@@ -154,7 +159,8 @@ class Changes:
             # The probe was killed, for want of memory; over SSH that looks as if `docker` had been.
             return False
 
-    def _not_ready(self, container: str, state: str, usage: Usage) -> NotTakenOver:
+    def _not_ready(self, container: str) -> NotTakenOver:
+        usage, state = self._seen(container)
         log = self._engine.docker("logs", "--tail", str(LOG_LINES), container, check=False)
         text = "\n".join([*log.text.splitlines(), *log.error_text.splitlines()])
         what, hint = for_memory(SERVER, usage) or ("the new tracking server does not get ready", MEND)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from provisioner.runtimes.embedded.supervisor import forget_starts, read_note, r
 from provisioner.runtimes.embedded.supervisor_rpc import Supervisor
 from provisioner.runtimes.embedded.supervisord_conf import LOGS, Daemon
 from provisioner.system.memory import available_here_mb
+from provisioner.system.wait import wait_for, wait_until
 
 BOOTSTRAP = "bootstrap"
 PORT_DEADLINE = 10.0
@@ -104,24 +104,27 @@ class Changes:
         """
         forget_starts(memory, name)
         self._client.signal(name, "USR2")
-        until = time.monotonic() + TAKE_OVER_DEADLINE
-        while read_note(memory, name, "ready") is None:
+
+        def told() -> tuple[bool, str] | None:
+            """Return whether the new process is ready, and if not, why; None while nobody knows."""
+            if read_note(memory, name, "ready") is not None:
+                return True, ""
             why = read_note(memory, name, "failed")
-            if why is not None or time.monotonic() > until:
-                raise NotTakenOver(
-                    f"the new process of {name} does not get ready",
-                    where=f"service {name}: {why or 'no answer of its launcher'}",
-                    why=tail(self._log(name), 20),
-                    hint=MEND,
-                    left_as="the one before serves; no data was removed",
-                    service=name,
-                    log=tail(self._log(name), 2000),
-                )
-            time.sleep(0.05)
+            return None if why is None else (False, why)
+
+        is_ready, why = wait_for(told, TAKE_OVER_DEADLINE, 0.05) or (False, "")
+        if not is_ready:
+            raise NotTakenOver(
+                f"the new process of {name} does not get ready",
+                where=f"service {name}: {why or 'no answer of its launcher'}",
+                why=tail(self._log(name), 20),
+                hint=MEND,
+                left_as="the one before serves; no data was removed",
+                service=name,
+                log=tail(self._log(name), 2000),
+            )
         # For a moment both answer, the one before by what it was started with; with a transfer under way for longer.
-        until = time.monotonic() + ALONE_DEADLINE
-        while read_note(memory, name, "alone") is None and time.monotonic() < until:
-            time.sleep(0.05)
+        wait_until(lambda: read_note(memory, name, "alone") is not None, ALONE_DEADLINE, 0.05)
         return self._kept(memory, applied={**memory.applied, name: self._wanted[name]})
 
     def _wait_for_port(self, memory: Memory) -> None:
@@ -129,11 +132,15 @@ class Changes:
 
         Raise PortTaken when another program was quicker.
         """
-        until = time.monotonic() + PORT_DEADLINE
-        while time.monotonic() < until and not read_starts(memory, PROXY):
+
+        def listens() -> bool:
+            if read_starts(memory, PROXY):
+                return True
             if taken := read_taken(memory, PROXY):
                 raise port_taken(PROXY, taken, "the other services run; no data was removed")
-            time.sleep(0.02)
+            return False
+
+        wait_until(listens, PORT_DEADLINE, 0.02)
 
     def _bootstrap(self, memory: Memory) -> Memory:
         """Run the one-shot bootstrap to its end; raise Unhealthy with its last lines when it fails."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -13,18 +11,19 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from provisioner.assets import asset_path
-from provisioner.errors import Locked, PreflightError, ProvisionError
+from provisioner.errors import PreflightError, ProvisionError
 from provisioner.output import Reporter
 from provisioner.runtimes.embedded.filesystem import free_bytes
 from provisioner.runtimes.embedded.interpreter import Interpreter, is_usable, make_interpreter
 from provisioner.runtimes.embedded.processes import Programs
 from provisioner.runtimes.embedded.service_user import Account, open_for_others
-from provisioner.system import process
+from provisioner.system import locks, process
 
 MARKER = "complete.json"
 NEEDED_BYTES = 1_500_000_000
@@ -129,7 +128,9 @@ def make_environment(environment: ServerEnvironment, account: Account, reporter:
         open_for_others(environment.data)
         open_for_others(folder)
     started = time.monotonic()
-    with _alone(folder / f".{environment.path.name}.lock", reporter):
+    busy = "another command has been making the server environment for 15 minutes"
+    waiting = partial(reporter.line, "another command makes the same server environment; waiting for it")
+    with locks.hold(folder / f".{environment.path.name}.lock", "up", busy, wait=_DEADLINE, on_wait=waiting):
         if environment.is_complete():
             return
         make_interpreter(environment.interpreter, account, reporter)
@@ -256,26 +257,3 @@ def _check_usable(made: Path, environment: ServerEnvironment, account: Account) 
             why=f"{environment.interpreter.executable} gives it another Python than us, or none",
             hint="install Python 3.10 or later for all users, or name a place that others may enter: PROVISION_DATA_DIR",
         )
-
-
-@contextlib.contextmanager
-def _alone(path: Path, reporter: Reporter) -> Iterator[None]:
-    """Hold a lock, so that one process makes an environment while the others wait for it.
-
-    Raise Locked after `_DEADLINE` seconds.
-    """
-    until = time.monotonic() + _DEADLINE
-    said = False
-    with path.open("w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > until:
-                    raise Locked("another command has been making the server environment for 15 minutes", where=str(path)) from error
-            if not said:
-                said = True
-                reporter.line("another command makes the same server environment; waiting for it")
-            time.sleep(0.2)
-        yield

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from provisioner.system.wait import wait_until
 
 _ON_LINUX = sys.platform.startswith("linux")
 _CLOCK_TOLERANCE = 3.0
@@ -61,12 +62,8 @@ def end(marks: Sequence[Mark], number: int, deadline: float) -> list[Mark]:
 
 def wait_for_end(marks: Sequence[Mark], deadline: float) -> list[Mark]:
     """Wait at most that many seconds for the processes to end; return those that still run."""
-    until = time.monotonic() + deadline
-    while True:
-        left = [mark for mark in marks if is_alive(mark)]
-        if not left or time.monotonic() > until:
-            return left
-        time.sleep(0.05)
+    wait_until(lambda: not any(is_alive(mark) for mark in marks), deadline, 0.05)
+    return [mark for mark in marks if is_alive(mark)]
 
 
 def end_for_sure(marks: Sequence[Mark], number: int, deadline: float) -> list[Mark]:

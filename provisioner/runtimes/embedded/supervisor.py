@@ -22,6 +22,7 @@ from provisioner.runtimes.embedded.supervisord_conf import LOGS, SOCKET, SUPERVI
 from provisioner.system import process
 from provisioner.system.host import LocalHost
 from provisioner.system.memory import ended_for_memory, used_by
+from provisioner.system.wait import wait_for
 
 START_DEADLINE = 30.0
 # After supervisord was killed the kernel ends its children; PostgreSQL writes a checkpoint first.
@@ -87,15 +88,16 @@ class Supervision:
         except CommandFailed as failure:
             raise self._not_started(failure.why) from failure
         client = Supervisor(run / SOCKET)
-        until = time.monotonic() + START_DEADLINE
-        while True:
+
+        def answering() -> Mark | None:
             with suppress(Unreachable):
-                mark = process_id.mark_of(client.pid())
-                if mark:
-                    return client, mark
-            if time.monotonic() > until:
-                raise self._not_started(tail(self.directory / LOGS / "supervisord.log", 20))
-            time.sleep(0.02)
+                return process_id.mark_of(client.pid())
+            return None
+
+        mark = wait_for(answering, START_DEADLINE, 0.02)
+        if mark is None:
+            raise self._not_started(tail(self.directory / LOGS / "supervisord.log", 20))
+        return client, mark
 
     def observe(self, daemon: Daemon, info: ProcessInfo | None, memory: Memory) -> ObservedService:
         """Return one service as it is now."""

@@ -1,0 +1,48 @@
+"""Locks of files: one holder, who is named, and others who wait or are refused."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from provisioner.errors import Locked
+from provisioner.system.locks import hold
+
+
+def test_one_that_waits_is_told_once_and_gets_it_when_it_is_free(tmp_path: Path) -> None:
+    path, said, order = tmp_path / "lock", [], []
+    held, released = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with hold(path, "up", "busy"):
+            held.set()
+            released.wait(60)
+            order.append("first")
+
+    def waiting() -> None:
+        said.append("waiting")
+        released.set()
+
+    holder = threading.Thread(target=first)
+    holder.start()
+    assert held.wait(60)
+    with hold(path, "down", "busy", wait=60, on_wait=waiting):
+        order.append("second")
+    holder.join()
+    assert (said, order) == (["waiting"], ["first", "second"])
+
+
+@pytest.mark.parametrize("wait", [0, 0.1])
+def test_one_that_does_not_get_it_in_time_is_told_who_has_it(tmp_path: Path, wait: float) -> None:
+    path = tmp_path / "lock"
+    with hold(path, "up", "busy"):
+        with pytest.raises(Locked) as caught, hold(path, "down", "something else works here", wait=wait):
+            raise AssertionError("it has the lock")
+        assert caught.value.what == "something else works here"
+        assert "provision up, process" in caught.value.why
+        assert caught.value.where == str(path)
+    with hold(path, "down", "busy"):
+        assert "down" in path.read_text()
+    assert path.read_text() == "", "nobody is named when nobody has it"
