@@ -1,7 +1,8 @@
-"""The server's programs: `python -m provision_server server | bootstrap | probe TOPIC | launch NAME`."""
+"""The server's programs: `python -m provision_server server | bootstrap | probe TOPIC | copy | launch NAME`."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -48,8 +49,11 @@ def _run(role: str, arguments: list[str]) -> int:
         from provision_server.jobs.probe import probe
 
         return probe(settings, arguments)
+    elif role == "copy":
+        # By which the way of a job's streams is tried.
+        shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer)
     else:
-        raise Fault(f"no such role: {role} (server, bootstrap, probe, launch)")
+        raise Fault(f"no such role: {role} (server, bootstrap, probe, copy, launch)")
     return 0
 
 

@@ -70,7 +70,7 @@ def deploy(options: DeployOptions, reporter: Reporter) -> Result:
     _refuse_data_elsewhere(source, settings, host.name)
     if before is None:
         before = _settings_there(host, settings, reporter)
-    address = Address(host.name, host.resolved().get("hostname", ""), options.domain, options.port)
+    address = Address(host.name, host.connection.resolved().get("hostname", ""), options.domain, options.port)
     content, changes = settings_for(before or b"", address)
     context = stack_with(source, reason, parse_settings(content.decode()), host)
     reporter.note("host", context.location)

@@ -22,7 +22,7 @@ def check_server(context: StackContext, host: SSHHost, domain_elsewhere: bool, r
         found = [*server_facts.findings(facts, _wanted(context)), *_forwarding(host)]
     name = public_host(context.settings.server)
     if context.settings.server.tls == "acme" and not domain_elsewhere:
-        found += _domain(name, {*server_facts.addresses(facts), *_addresses_of(host.resolved().get("hostname", ""))})
+        found += _domain(name, {*server_facts.addresses(facts), *_addresses_of(host.connection.resolved().get("hostname", ""))})
     if found:
         faults = tuple(PreflightError(one.what, where=host.name, why=one.why, hint=one.hint) for one in found)
         raise PreflightError(f"{host.name} has {len(faults)} finding(s)", faults=faults)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from provisioner.errors import PortTaken, PreflightError
 from provisioner.model.plan import Observed, Plan
@@ -138,6 +138,13 @@ class Runtime(Protocol):
 
     def probe(self, *arguments: str) -> str:
         """Return what the server's own `provision_server probe ARGUMENTS` prints, run inside the stack."""
+
+    def run_job(self, role: str, *arguments: str, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None) -> None:
+        """Run `provision_server ROLE ARGUMENTS` as a process of its own, however long that takes, with these open files as its streams.
+
+        It has the server's secrets and reaches its stores; what is in memory does not grow with what flows. Raise Unhealthy when the
+        stack is down, CommandFailed when the job fails. Interrupted, it is ended first.
+        """
 
     def certificate_authority(self) -> bytes | None:
         """Return the root certificate of the proxy's own certificate authority; None while there is none."""

@@ -14,7 +14,8 @@ from provisioner.errors import CommandFailed, ProvisionError
 from provisioner.output import Reporter
 from provisioner.stack.changeset import ChangeSet, revert, snapshot
 from provisioner.stack.context import StackContext
-from provisioner.system.ssh import LOST, SSHHost
+from provisioner.system.ssh import SSHHost
+from provisioner.system.ssh_connection import LOST
 
 AUDIT_LOG = "audit.log"
 

@@ -6,8 +6,9 @@ import contextlib
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from provisioner.errors import ProvisionError
 
@@ -57,10 +58,20 @@ def write_whole(path: Path, content: bytes, mode: int, prepare: Callable[[str], 
 
     `prepare` gets the name of what is written before it takes the file's place.
     """
+    with writing_whole(path, mode, prepare) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def writing_whole(path: Path, mode: int, prepare: Callable[[str], None] = lambda _: None) -> Iterator[IO[bytes]]:
+    """Run the block with a stream whose bytes take the file's place when it ends well; else leave it as it was.
+
+    `prepare` is that of `write_whole`.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
             os.fchmod(file.fileno(), mode)
             prepare(name)
             file.flush()

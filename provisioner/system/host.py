@@ -7,11 +7,11 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from provisioner.errors import ProvisionError
-from provisioner.system import locks, ports, process
-from provisioner.system.files import file_mode, write_whole
+from provisioner.system import locks, ports, process, streams
+from provisioner.system.files import file_mode, write_whole, writing_whole
 from provisioner.system.process import Completed
 
 LOCK_FILE = ".lock"
@@ -45,6 +45,26 @@ class Host(Protocol):
 
     def attach(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
         """Run a program that has the terminal, and return its code."""
+
+    def transfer(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: IO[bytes] | None = None,
+        stdout: IO[bytes] | None = None,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """Run a program to its end, however long that takes, with these open files of ours as its input and output.
+
+        Raise CommandFailed as `run`; nothing of any size is held in memory.
+        """
+
+    def open_read(self, path: Path) -> contextlib.AbstractContextManager[IO[bytes]]:
+        """Open the file to be read as a stream; raise ProvisionError when it cannot be."""
+
+    def open_write(self, path: Path, mode: int) -> contextlib.AbstractContextManager[IO[bytes]]:
+        """Open a stream whose bytes become the file, whole when the block ends well, or not at all; make missing directories."""
 
     def put(self, content: bytes, path: Path, mode: int) -> None:
         """Write the file whole or not at all; make missing directories."""
@@ -110,6 +130,38 @@ class LocalHost:
     def attach(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
         return process.attach(argv, cwd=cwd, env=env)
 
+    def transfer(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: IO[bytes] | None = None,
+        stdout: IO[bytes] | None = None,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        streams.transfer(argv, stdin=stdin, stdout=stdout, cwd=cwd, env=env)
+
+    @contextlib.contextmanager
+    def open_read(self, path: Path) -> Iterator[IO[bytes]]:
+        try:
+            file = open(path, "rb")  # noqa: SIM115  closed below
+        except OSError as error:
+            raise _not_read(path, error) from error
+        with file:
+            yield file
+
+    @contextlib.contextmanager
+    def open_write(self, path: Path, mode: int) -> Iterator[IO[bytes]]:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with writing_whole(path, mode) as file:
+                yield file
+        except OSError as error:
+            # What the block opened itself is named in its own error.
+            if error.filename and Path(error.filename).parent not in {path.parent, *path.parents}:
+                raise
+            raise _not_written(path, error) from error
+
     def put(self, content: bytes, path: Path, mode: int) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,9 +175,7 @@ class LocalHost:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise ProvisionError(
-                f"{path} cannot be read: {error.strerror}", where=str(path), hint="check its owner and permissions"
-            ) from error
+            raise _not_read(path, error) from error
 
     def read(self, paths: Sequence[Path]) -> dict[Path, bytes | None]:
         return {path: self.get(path) for path in paths}
@@ -183,6 +233,10 @@ class LocalHost:
 def host_memory_mb() -> int:
     """Return this machine's memory in MB."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1 << 20)
+
+
+def _not_read(path: Path, error: OSError) -> ProvisionError:
+    return ProvisionError(f"{path} cannot be read: {error.strerror}", where=str(path), hint="check its owner and permissions")
 
 
 def _not_written(path: Path, error: OSError) -> ProvisionError:

@@ -1,4 +1,4 @@
-"""Run programs: the one place that imports `subprocess`, with four clear errors."""
+"""Run programs, with four clear errors; with `streams.py`, the one door to `subprocess`."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ import os
 import shlex
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import IO, TypedDict
+from typing import TypedDict
 
 from provisioner.errors import CommandFailed
 
-_CHUNK = 1 << 20
 # How things are left by a program that was started and did not end well: nobody here knows what it did.
-_BEGUN = "what it did before that stays"
+BEGUN = "what it did before that stays"
 
 
 @dataclass(frozen=True)
@@ -74,15 +71,13 @@ def run(
             capture_output=True,
             timeout=timeout,
             check=False,
-            user=identity.uid if identity else None,
-            group=identity.gid if identity else None,
-            extra_groups=[] if identity else None,
+            **as_user(identity),
         )
     except OSError as error:
-        raise _not_started(argv, cwd, error) from error
+        raise not_started(argv, cwd, error) from error
     except subprocess.TimeoutExpired as late:
         seen = (late.stderr or late.stdout or b"").decode(errors="replace")
-        raise failed(argv, f"{argv[0]} did not end within {timeout:.0f} s", "", output=seen, left_as=_BEGUN) from late
+        raise failed(argv, f"{argv[0]} did not end within {timeout:.0f} s", "", output=seen, left_as=BEGUN) from late
     completed = Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
     if check or done.returncode < 0:
         raise_on_failure(argv, done.returncode, completed.error_text or completed.text)
@@ -109,7 +104,7 @@ def stream(
     try:
         process = subprocess.Popen(list(argv), cwd=cwd, env=env, umask=umask, **pipes)
     except OSError as error:
-        raise _not_started(argv, cwd, error) from error
+        raise not_started(argv, cwd, error) from error
     tail: list[str] = []
     with process, open(log or os.devnull, "ab") as copy, _Watchdog(silence, process.kill) as watchdog:
         try:
@@ -128,6 +123,19 @@ def stream(
             argv, f"{argv[0]} wrote nothing for {silence:.0f} s and was ended", "look at the network and the disk", "\n".join(tail)
         )
     raise_on_failure(argv, process.returncode, "\n".join(tail), log=str(log or ""))
+
+
+class _User(TypedDict):
+    user: int | None
+    group: int | None
+    extra_groups: list[int] | None
+
+
+def as_user(identity: Identity | None) -> _User:
+    """Return what `subprocess` is told so that a program runs as that user; None is ourselves."""
+    if identity is None:
+        return {"user": None, "group": None, "extra_groups": None}
+    return {"user": identity.uid, "group": identity.gid, "extra_groups": []}
 
 
 class _Pipes(TypedDict):
@@ -170,7 +178,7 @@ def attach(argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, st
     try:
         return subprocess.run(list(argv), cwd=cwd, env=env, check=False).returncode
     except OSError as error:
-        raise _not_started(argv, cwd, error) from error
+        raise not_started(argv, cwd, error) from error
 
 
 @contextlib.contextmanager
@@ -182,83 +190,6 @@ def interrupts_left_to_it() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def pipe(source: Sequence[str], target: Sequence[str], through: Callable[[Iterator[bytes]], Iterator[bytes]]) -> Completed:
-    """Run both programs, with what the source writes, changed by `through`, as the target's input.
-
-    Return the ended target; raise CommandFailed for whichever failed first.
-    """
-    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as told:
-        try:
-            giver = subprocess.Popen(list(source), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said)
-        except OSError as error:
-            raise _not_started(source, None, error) from error
-        with giver:
-            try:
-                taker = subprocess.Popen(list(target), stdin=subprocess.PIPE, stdout=told, stderr=subprocess.STDOUT)
-            except OSError as error:
-                giver.kill()
-                raise _not_started(target, None, error) from error
-            with taker:
-                try:
-                    _pump(giver, taker, through)
-                except BaseException:
-                    taker.kill()
-                    giver.kill()
-                    raise
-        said.seek(0)
-        told.seek(0)
-        output, complaint = told.read(), said.read().decode(errors="replace")
-    if taker.returncode <= 0:
-        # A taker that ended by itself is why the giver failed; one that we ended is not.
-        raise_on_failure(source, giver.returncode, complaint)
-    raise_on_failure(target, taker.returncode, output.decode(errors="replace"))
-    return Completed(tuple(target), taker.returncode, output, b"")
-
-
-@contextlib.contextmanager
-def reading(argv: Sequence[str]) -> Iterator[IO[bytes]]:
-    """Run the block with what a program writes to its standard output; raise CommandFailed when it fails.
-
-    What the block leaves is read to the end.
-    """
-    with tempfile.TemporaryFile() as said:
-        try:
-            process = subprocess.Popen(list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said)
-        except OSError as error:
-            raise _not_started(argv, None, error) from error
-        with process:
-            try:
-                if process.stdout:
-                    yield process.stdout
-                    while process.stdout.read(_CHUNK):
-                        # Who writes waits until it is read.
-                        pass
-                process.wait()
-            except Exception:
-                # Whoever reads what a program did not finish fails as well, and a moment before it has ended: why is what it says.
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(1)
-                if process.poll() in {None, 0}:
-                    raise
-            finally:
-                process.kill()
-        said.seek(0)
-        raise_on_failure(argv, process.returncode, said.read().decode(errors="replace"))
-
-
-def _pump(giver: subprocess.Popen[bytes], taker: subprocess.Popen[bytes], through: Callable[[Iterator[bytes]], Iterator[bytes]]) -> None:
-    """Hand everything over; end the taker of a giver that failed before that has the end of its input."""
-    if giver.stdout is None or taker.stdin is None:
-        return
-    chunks = iter(partial(giver.stdout.read, _CHUNK), b"")
-    with contextlib.suppress(BrokenPipeError):
-        for chunk in through(chunks):
-            taker.stdin.write(chunk)
-        if giver.wait() != 0:
-            taker.kill()
-        taker.stdin.close()
 
 
 class Held:
@@ -312,7 +243,7 @@ def hold(argv: Sequence[str]) -> Held:
     try:
         process = subprocess.Popen(list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except OSError as error:
-        raise _not_started(argv, None, error) from error
+        raise not_started(argv, None, error) from error
     return Held(argv, process)
 
 
@@ -322,7 +253,7 @@ def raise_on_failure(argv: Sequence[str], code: int, output: str, log: str = "")
         return
     what = f"{argv[0]} was killed by {_signal_name(-code)}" if code < 0 else f"{argv[0]} failed with exit code {code}"
     last = "\n".join(output.splitlines()[-20:])
-    raise CommandFailed(what, shlex.join(argv), last, left_as=_BEGUN, argv=tuple(argv), returncode=code, output=output, log=log)
+    raise CommandFailed(what, shlex.join(argv), last, left_as=BEGUN, argv=tuple(argv), returncode=code, output=output, log=log)
 
 
 def _signal_name(number: int) -> str:
@@ -332,7 +263,8 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _not_started(argv: Sequence[str], cwd: Path | None, error: OSError) -> CommandFailed:
+def not_started(argv: Sequence[str], cwd: Path | None, error: OSError) -> CommandFailed:
+    """Return the error for a program that the operating system did not start."""
     if cwd is not None and not cwd.is_dir():
         return no_directory(argv, cwd)
     if isinstance(error, FileNotFoundError | NotADirectoryError):

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import getpass
 import json
 import os
+import secrets
 import shlex
-import shutil
 import socket
 import sys
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from provisioner.errors import CommandFailed, Locked, PreflightError, ProvisionError
-from provisioner.system import listeners, process, ssh_command
+from provisioner.system import listeners, process, ssh_command, streams
 from provisioner.system.host import LOCK_FILE
 from provisioner.system.locks import lock_holder
-from provisioner.system.process import Completed, Held
-from provisioner.system.wait import wait_until
+from provisioner.system.process import Completed
+from provisioner.system.ssh_connection import Connection
 
-_CONNECT_DEADLINE = 600.0
-"""Seconds until the connection stands; a person may have to find a passphrase. ssh itself gives up on a silent host much earlier."""
+# The exit code of a shell that could not open a file.
+_NO_FILE = 66
 
 
 class SSHHost:
@@ -35,29 +33,13 @@ class SSHHost:
 
     def __init__(self, destination: str) -> None:
         self.name = destination
-        self._folder: Path | None = None
-        self._master: Held | None = None
-        self._facts: dict[str, str] = {}
+        self.connection = Connection(destination)
         self._environment: dict[str, str] | None = None
-        self._forwards: dict[str, str] = {}
-        self._opening = threading.Lock()
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """Return what the host told of itself when it was connected to.
-
-        That is `home`, `user`, `system`, `machine` (as `uname` says them) and `connection` (the addresses at
-        both ends).
-        """
-        self._socket()
-        return self._facts
-
-    def resolved(self) -> Mapping[str, str]:
-        """Return what the user's SSH configuration makes of the destination; connect to nothing.
-
-        It has `hostname`, `user`, `port` and more.
-        """
-        return ssh_command.parse_resolved(process.run(ssh_command.resolved(self.name)).text)
+        """Return what the host told of itself when it was connected to; see `Connection.facts`."""
+        return self.connection.facts
 
     def environment(self) -> dict[str, str]:
         if self._environment is None:
@@ -75,22 +57,14 @@ class SSHHost:
         timeout: float = 60,
         check: bool = True,
     ) -> Completed:
-        done = self._over(ssh_command.remote(argv, cwd, self._changes(env)), argv, stdin, timeout)
+        done = self.connection.run(ssh_command.remote(argv, cwd, self._changes(env)), argv, stdin, timeout)
         stderr, word = ssh_command.ended(done.stderr)
         code = self._code(argv, cwd, word, stderr)
         completed = Completed(tuple(argv), code, done.stdout, stderr)
         if check or code < 0:
-            with self._named():
+            with self.connection.named():
                 process.raise_on_failure(argv, code, completed.error_text or completed.text)
         return completed
-
-    def command(self, argv: Sequence[str]) -> list[str]:
-        """Return the argv that runs the program there, for a pipe that ends here."""
-        return ssh_command.over(self.name, self._socket(), ssh_command.in_sh(shlex.join(argv)))
-
-    def lost_or(self, argv: Sequence[str], error: ProvisionError) -> ProvisionError:
-        """Return the error for a connection lost while the program ran, if it was; else the error given."""
-        return error if self._alive() else self._lost(argv)
 
     def stream(self, argv: Sequence[str], on_line: Callable[[str], None], *, cwd: Path, env: Mapping[str, str]) -> None:
         command = ssh_command.remote(argv, cwd, self._changes(env), guarded=True)
@@ -106,16 +80,67 @@ class SSHHost:
                 on_line(text)
 
         with contextlib.suppress(CommandFailed):
-            process.stream(ssh_command.over(self.name, self._socket(), command), line, held=True)
+            process.stream(self.connection.argv(command), line, held=True)
         said = "\n".join(last)
-        with self._named():
+        with self.connection.named():
             process.raise_on_failure(argv, self._code(argv, cwd, word, said.encode()), said)
+
+    def transfer(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: IO[bytes] | None = None,
+        stdout: IO[bytes] | None = None,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        # One that is given nothing to read is ended with the connection.
+        command = ssh_command.remote(argv, cwd, self._changes(env), guarded=stdin is None)
+        ssh = self.connection.argv(command)
+        done = streams.transfer(ssh, stdin=stdin, stdout=stdout, held=stdin is None, check=False)
+        stderr, word = ssh_command.ended(done.stderr)
+        code = self._code(argv, cwd, word, stderr)
+        with self.connection.named():
+            process.raise_on_failure(argv, code, stderr.decode(errors="replace").strip())
+
+    @contextlib.contextmanager
+    def open_read(self, path: Path) -> Iterator[IO[bytes]]:
+        # What is opened first tells a file that is not there from a connection that is lost.
+        script = f"exec 3<{shlex.quote(str(path))} || exit {_NO_FILE}; cat <&3"
+        argv = self.connection.argv(ssh_command.in_sh(script))
+        try:
+            with streams.reading(argv) as stream:
+                yield stream
+        except CommandFailed as failure:
+            # The block may fail by a program of its own.
+            if failure.argv != tuple(argv):
+                raise
+            refused = self._refused(path, "read", failure.output)
+            raise (refused if failure.returncode == _NO_FILE else self.connection.lost_or(("cat", str(path)), refused)) from failure
+
+    @contextlib.contextmanager
+    def open_write(self, path: Path, mode: int) -> Iterator[IO[bytes]]:
+        # A lost connection looks like the end of the file: what arrived is counted before it takes the file's place.
+        new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        argv = self.connection.argv(ssh_command.receive(new))
+        try:
+            with streams.writing(argv) as sent:
+                yield sent
+            if sent.output.strip() != str(sent.count).encode():
+                raise self.connection.lost(("receive", str(path)))
+            self._change(path, "written", ssh_command.take_place(new, path, mode), ("mv", str(path)))
+        except BaseException as error:
+            with contextlib.suppress(ProvisionError):
+                self.remove(new)
+            if not isinstance(error, CommandFailed) or error.argv != tuple(argv):
+                raise
+            raise self.connection.lost_or(("receive", str(path)), self._refused(path, "written", error.output)) from error
 
     def attach(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
         terminal = sys.stdin.isatty()
         command = f"cd -- {shlex.quote(str(cwd))} && {shlex.join(argv)}"
         del env  # the host's own serves a person who looks
-        return process.attach(ssh_command.over(self.name, self._socket(), ssh_command.in_sh(command), terminal=terminal))
+        return process.attach(self.connection.argv(ssh_command.in_sh(command), terminal=terminal))
 
     def put(self, content: bytes, path: Path, mode: int) -> None:
         self._change(path, "written", ssh_command.put(path, len(content), mode), ("put", str(path)), content, 600)
@@ -126,7 +151,7 @@ class SSHHost:
     def read(self, paths: Sequence[Path]) -> dict[Path, bytes | None]:
         if not paths:
             return {}
-        done = self._over(ssh_command.read_all(paths), ("get", *map(str, paths)), b"", 600)
+        done = self.connection.run(ssh_command.read_all(paths), ("get", *map(str, paths)), b"", 600)
         found: dict[Path, bytes | None] = {}
         for path, content in zip(paths, ssh_command.parse_files(done.stdout, len(paths)), strict=True):
             if isinstance(content, str):
@@ -140,7 +165,7 @@ class SSHHost:
         self._change(path, "made", ssh_command.in_sh(script), ("mkdir", str(path)))
 
     def has_directory(self, path: Path) -> bool:
-        return self._over(ssh_command.in_sh(f"[ -d {shlex.quote(str(path))} ]"), ("test", str(path))).code == 0
+        return self.connection.run(ssh_command.in_sh(f"[ -d {shlex.quote(str(path))} ]"), ("test", str(path))).code == 0
 
     def remove(self, *paths: Path) -> None:
         files = [str(path) for path in paths]
@@ -152,27 +177,15 @@ class SSHHost:
         self._change(path, "written", ssh_command.in_sh(script), ("append", str(path)), line.encode() + b"\n")
 
     def is_free(self, address: str, port: int) -> bool:
-        tables = self._over(ssh_command.in_sh("cat /proc/net/tcp /proc/net/tcp6 2>/dev/null"), ("cat", "/proc/net/tcp")).text
+        tables = self.connection.run(ssh_command.in_sh("cat /proc/net/tcp /proc/net/tcp6 2>/dev/null"), ("cat", "/proc/net/tcp")).text
         return not listeners.listens(tables, address, port)
 
     def holder(self, port: int) -> str:
-        text = self._over(ssh_command.in_sh(listeners.HOLDER.format(port=port)), ("ss", str(port))).text
+        text = self.connection.run(ssh_command.in_sh(listeners.HOLDER.format(port=port)), ("ss", str(port))).text
         return listeners.parse_holder(text)
 
     def reach(self, address: str) -> str:
-        if address not in self._forwards:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port = probe.getsockname()[1]
-            try:
-                with self._named():
-                    process.run(ssh_command.forward(self.name, self._socket(), port, address))
-            except CommandFailed as failure:
-                if self._master and not self._alive():
-                    raise self._lost(("forward", address)) from failure
-                raise
-            self._forwards[address] = f"127.0.0.1:{port}"
-        return self._forwards[address]
+        return self.connection.forward(address)
 
     def reaches(self) -> bool:
         """Return whether the server lets connections through, as `reach` needs.
@@ -193,7 +206,7 @@ class SSHHost:
         who = {"pid": os.getpid(), "user": getpass.getuser(), "host": socket.gethostname(), "since": since, "command": reason}
         # The shell there fills in its own process, by which the lock can be broken.
         holder = json.dumps(who).replace("%", "%%").replace("\\", "\\\\")[:-1] + ', "shell": %d}'
-        held = process.hold(ssh_command.over(self.name, self._socket(), ssh_command.lock(path, holder)))
+        held = process.hold(self.connection.argv(ssh_command.lock(path, holder)))
         try:
             held.lines(ssh_command.READY, 60)
         except CommandFailed as failure:
@@ -209,69 +222,9 @@ class SSHHost:
         path = directory / LOCK_FILE
         holder = _holder(self.get(path) or b"")
         if holder:
-            done = self._over(ssh_command.break_lock(path, int(str(holder.get("shell", 0)))), ("break", str(path)))
+            done = self.connection.run(ssh_command.break_lock(path, int(str(holder.get("shell", 0)))), ("break", str(path)))
             return lock_holder(holder) if done.code == 0 else ""
         return ""
-
-    def close(self) -> None:
-        """End the connection; the next command makes a new one."""
-        if self._master:
-            self._master.end()
-            self._master = None
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
-        self._forwards.clear()
-
-    def _socket(self) -> Path:
-        """Return the socket of the shared connection; connect when there is none."""
-        with self._opening:
-            if self._folder is None:
-                # Unix socket paths are limited to 107 bytes, and TMPDIR may be long.
-                self._folder = Path(tempfile.mkdtemp(prefix="provision-ssh-", dir="/tmp"))
-                atexit.register(self.close)
-            path = self._folder / "s"
-            if self._master is None:
-                resolved = self.resolved()
-                asks = resolved.get("stricthostkeychecking") == "ask"
-                held = process.hold(ssh_command.connect(self.name, path, interactive=sys.stdin.isatty(), asks_about_keys=asks))
-                try:
-                    lines = held.lines(ssh_command.READY, _CONNECT_DEADLINE)
-                except CommandFailed as failure:
-                    held.end()
-                    raise ssh_command.explained(failure, self.name, resolved) from failure
-                self._master = held
-                facts = lines[lines.index(ssh_command.BEGIN) + 1 :] if ssh_command.BEGIN in lines else lines
-                self._facts = dict(zip(ssh_command.FACTS, facts, strict=False))
-            return path
-
-    def _over(self, command: str, argv: Sequence[str], stdin: bytes = b"", timeout: float = 60) -> Completed:
-        """Run the command over the shared connection; raise CommandFailed when that was lost.
-
-        The code 255 is ssh's own word for it.
-        """
-        try:
-            done = process.run(ssh_command.over(self.name, self._socket(), command), stdin=stdin, timeout=timeout, check=False)
-        except CommandFailed as failure:
-            what, where = failure.what.replace("ssh", argv[0], 1), f"{self.name}: {shlex.join(argv)}"
-            raise failure.with_(what=what, where=where, argv=tuple(argv)) from failure
-        if done.code == 255 and self._master and not self._alive():
-            raise self._lost(argv)
-        return done
-
-    def _alive(self) -> bool:
-        # ssh ends a moment after what it carried.
-        return not wait_until(lambda: not (self._master and self._master.alive), 1, 0.05)
-
-    def _lost(self, argv: Sequence[str]) -> CommandFailed:
-        return CommandFailed(
-            f"the connection to {self.name} was lost",
-            where=f"{self.name}: {shlex.join(argv)}",
-            hint="the same command again goes on from where this one was",
-            left_as="what was done so far stays; what ran still runs",
-            argv=tuple(argv),
-            returncode=LOST,
-        )
 
     def _code(self, argv: Sequence[str], cwd: Path | None, word: str, said: bytes) -> int:
         """Return the program's code as a local one has it.
@@ -279,8 +232,8 @@ class SSHHost:
         Raise CommandFailed when it was not started, or the connection was lost.
         """
         if not word:
-            raise self._lost(argv)
-        with self._named():
+            raise self.connection.lost(argv)
+        with self.connection.named():
             if ssh_command.no_directory(word):
                 raise process.no_directory(argv, cwd)
             code = ssh_command.code_of(word)
@@ -302,25 +255,21 @@ class SSHHost:
         unset: dict[str, str | None] = {name: None for name in have if name not in env}
         return unset | {name: value for name, value in env.items() if have.get(name) != value}
 
-    @contextlib.contextmanager
-    def _named(self) -> Iterator[None]:
-        """Run the block with errors that name the host."""
-        try:
-            yield
-        except CommandFailed as failure:
-            raise failure.with_(where=f"{self.name}: {failure.where}") from failure
-
     def _change(self, path: Path, done_to_it: str, command: str, argv: Sequence[str], stdin: bytes = b"", timeout: float = 60) -> None:
         """Run the shell command to its end.
 
         Raise ProvisionError, which says of the file what could not be done to it, and why.
         """
-        done = self._over(command, argv, stdin, timeout)
+        done = self.connection.run(command, argv, stdin, timeout)
         if done.code == 0:
             return
-        reason = done.error_text.splitlines()[-1].rpartition(": ")[2] if done.error_text else "the connection was lost"
-        hint = "check the directory's owner, permissions and free space there"
-        raise ProvisionError(f"{path} cannot be {done_to_it}: {reason}", where=f"{self.name}:{path}", hint=hint)
+        raise self._refused(path, done_to_it, done.error_text)
+
+    def _refused(self, path: Path, done_to_it: str, said: str) -> ProvisionError:
+        """Return the error for what could not be done to a file there, with the last of what a program said."""
+        reason = said.strip().splitlines()[-1].rpartition(": ")[2] if said.strip() else "the connection was lost"
+        hint = "check its owner and permissions" if done_to_it == "read" else "check the directory's owner, permissions and free space"
+        return ProvisionError(f"{path} cannot be {done_to_it}: {reason}", where=f"{self.name}:{path}", hint=f"{hint} there")
 
     def _not_locked(self, directory: Path, failure: CommandFailed) -> ProvisionError:
         lines = failure.output.splitlines()
@@ -333,18 +282,14 @@ class SSHHost:
             )
         if "flock" in failure.output and "not found" in failure.output:
             return PreflightError("the program flock is not there", where=self.name, hint="install the package util-linux there")
-        if self._master and not self._alive():
-            return self._lost(("lock", str(directory)))
+        if not self.connection.is_alive():
+            return self.connection.lost(("lock", str(directory)))
         reason = lines[-1].rpartition(": ")[2] if lines else "no reason given"
         return ProvisionError(
             f"{directory / LOCK_FILE} cannot be written: {reason}",
             where=f"{self.name}:{directory}",
             hint="check the directory's owner, permissions and free space there",
         )
-
-
-LOST = 255
-"""The code of the error of a lost connection."""
 
 
 def _holder(content: bytes) -> dict[str, object]:

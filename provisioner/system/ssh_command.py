@@ -123,6 +123,18 @@ def put(path: Path, size: int, mode: int) -> str:
     )
 
 
+def receive(new: Path) -> str:
+    """Return the shell command that keeps standard input in a new file, and prints its size in bytes."""
+    file = shlex.quote(str(new))
+    return in_sh(f"umask 077; mkdir -p -- {shlex.quote(str(new.parent))} && set -C && cat >{file} && wc -c <{file}")
+
+
+def take_place(new: Path, path: Path, mode: int) -> str:
+    """Return the shell command by which a received file takes the place of another."""
+    name = shlex.quote(str(new))
+    return in_sh(f"chmod {mode:o} {name} && {{ sync {name} 2>/dev/null; mv -fT -- {name} {shlex.quote(str(path))}; }}")
+
+
 def read_all(paths: Sequence[Path]) -> str:
     """Return the shell command that prints each file, with its size or what it is on a line before it."""
     return in_sh(

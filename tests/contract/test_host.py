@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -47,7 +48,7 @@ def host(made_by: str) -> Iterator[Host]:
     made: Host = eval(made_by, dict(NAMES))  # noqa: S307  one of the table above
     yield made
     if isinstance(made, SSHHost):
-        made.close()
+        made.connection.close()
 
 
 @contextmanager
@@ -292,3 +293,63 @@ def test_the_environment_is_what_programs_have_there(host: Host) -> None:
     found = host.environment()
     assert host.run(["/bin/sh", "-c", "echo $HOME"]).text == found["HOME"]
     assert host.run(["/bin/sh", "-c", "echo $A$B"], env={**found, "A": "1", "B": "2 3"}).text == "12 3"
+
+
+def test_a_program_of_any_length_has_our_files_as_its_streams(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(os.urandom(5 << 20))
+    with open(tmp_path / "in", "rb") as stdin, open(tmp_path / "out", "wb") as stdout:
+        host.transfer(["sh", "-c", "pwd >&2; cat"], stdin=stdin, stdout=stdout, cwd=tmp_path)
+    assert (tmp_path / "out").read_bytes() == (tmp_path / "in").read_bytes()
+    with open(tmp_path / "out", "wb") as stdout:
+        host.transfer(["sh", "-c", "cat; echo $A"], stdout=stdout, env={"A": "b", "PATH": os.environ["PATH"]})
+    assert (tmp_path / "out").read_bytes() == b"b\n", "nothing to read is an input that has ended"
+
+
+def test_one_that_fails_says_why_by_the_end_of_what_it_said(host: Host, tmp_path: Path) -> None:
+    with open(tmp_path / "out", "wb") as stdout, pytest.raises(CommandFailed) as caught:
+        host.transfer(["sh", "-c", "head -c 200000 /dev/zero | tr '\\0' x >&2; echo half; echo ' the reason' >&2; exit 4"], stdout=stdout)
+    assert (caught.value.returncode, len(caught.value.output)) == (4, pytest.approx(64 << 10, abs=200))
+    assert caught.value.output.endswith("the reason")
+    assert (tmp_path / "out").read_bytes() == b"half\n"
+    with pytest.raises(CommandFailed, match="the program nothing-of-that-name is not there"):
+        host.transfer(["nothing-of-that-name"])
+
+
+def test_a_file_is_read_as_a_stream(host: Host, tmp_path: Path) -> None:
+    path, content = tmp_path / "it's a file", os.urandom(3 << 20)
+    path.write_bytes(content)
+    with host.open_read(path) as stream:
+        assert stream.read(1 << 20) + stream.read() == content
+    with host.open_read(path) as stream:
+        assert stream.read(4) == content[:4], "the rest may be left"
+    for missing in (tmp_path / "missing", tmp_path / "missing/below"):
+        with pytest.raises(ProvisionError, match="cannot be read: No such file") as caught, host.open_read(missing) as stream:
+            stream.read()
+        assert str(missing) in caught.value.where
+
+
+def divide_by_nothing(stream: IO[bytes]) -> None:
+    stream.write(b"half of it")
+    raise ZeroDivisionError
+
+
+def test_a_stream_becomes_a_file_whole_or_not_at_all(host: Host, tmp_path: Path) -> None:
+    path, content = tmp_path / "new folder/it's a file", os.urandom(3 << 20)
+    with host.open_write(path, 0o640) as stream:
+        stream.write(content[: 1 << 20])
+        stream.write(content[1 << 20 :])
+        assert not path.exists()
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (content, 0o640)
+    with pytest.raises(ZeroDivisionError), host.open_write(path, 0o600) as stream:
+        divide_by_nothing(stream)
+    own = CommandFailed("another program failed", argv=("x",), returncode=3)
+    with pytest.raises(CommandFailed, match="another program") as caught, host.open_write(path, 0o600) as stream:
+        raise own
+    assert caught.value is own
+    with host.open_write(path, 0o600):
+        pass
+    assert path.read_bytes() == b""
+    assert [one.name for one in path.parent.iterdir()] == [path.name], "nothing is left beside it"
+    with pytest.raises(ProvisionError, match="cannot be written") as refused, host.open_write(path / "below", 0o600) as stream:
+        stream.write(content)
+    assert str(path / "below") in refused.value.where

@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from provisioner.errors import CommandFailed, Locked, PreflightError
-from provisioner.system.ssh import LOST, SSHHost
+from provisioner.system.ssh import SSHHost
+from provisioner.system.ssh_connection import LOST
 from tests.contract.test_host import HOLD, another
 from tests.support.ports import free_port
 from tests.support.sshd import SERVER, Client, local_sshd, make_key
@@ -43,7 +44,7 @@ def client(sshd: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
 def host(client: Client) -> Iterator[SSHHost]:
     made = SSHHost("there")
     yield made
-    made.close()
+    made.connection.close()
 
 
 def masters() -> list[psutil.Process]:
@@ -57,7 +58,7 @@ def test_all_commands_share_one_connection_which_ends_with_the_host(host: SSHHos
     assert connection
     assert {host.run(["/bin/sh", "-c", "echo $SSH_CONNECTION"]).text for _ in range(3)} == {connection}
     assert len(masters()) == 1
-    host.close()
+    host.connection.close()
     assert masters() == []
 
 
@@ -122,11 +123,11 @@ def test_a_host_that_does_not_answer_is_told(client: Client, where: str, said: s
     with pytest.raises(PreflightError, match=said) as caught:
         host.run(["true"])
     assert "ssh somebody@elsewhere" in caught.value.hint
-    host.close()
+    host.connection.close()
 
 
 def test_what_the_users_configuration_says_is_known_without_a_connection(client: Client, host: SSHHost) -> None:
-    assert host.resolved()["hostname"] == "127.0.0.1"
+    assert host.connection.resolved()["hostname"] == "127.0.0.1"
     assert masters() == []
 
 
@@ -143,7 +144,7 @@ def test_a_lost_connection_is_an_error_and_no_second_one_is_made_under_it(host: 
         with pytest.raises(CommandFailed, match="the connection to there was lost") as caught:
             call()
         assert caught.value.returncode == LOST
-    host.close()
+    host.connection.close()
     assert host.run(["true"]).code == 0, "a new one after it was closed"
 
 
@@ -218,7 +219,7 @@ def test_no_value_of_a_variable_that_is_there_already_is_on_a_command_line(host:
 
 
 def test_a_terminal_is_not_needed(client: Client) -> None:
-    code = "from provisioner.system.ssh import SSHHost; host = SSHHost('there'); print(host.facts['user']); host.close()"
+    code = "from provisioner.system.ssh import SSHHost; host = SSHHost('there'); print(host.facts['user']); host.connection.close()"
     argv = [sys.executable, "-c", code]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=os.environ, check=False, timeout=30)
     assert done.stdout.strip(), done.stderr

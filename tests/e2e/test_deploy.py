@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.installed import Program
+from tests.support.installed import Program, stream_through_a_job
 from tests.support.kedro_env import new_shop
 from tests.support.teamserver import Team, program_of
 from tests.support.tls_client import Client
@@ -66,6 +66,14 @@ def test_secrets_are_on_the_server_alone_and_nobody_else_there_can_read_them(tea
     assert len(secrets) > 5
     told = team.program.report() + team.server.sh(f"cat {there}/state.json {there}/audit.log {there}/docker-compose.yml")
     assert not [secret for secret in secrets if secret in told]
+
+
+def test_a_gigabyte_goes_through_a_job_on_the_server_and_none_of_it_stays_in_memory(team: Team) -> None:
+    came = stream_through_a_job(team.program, 1024)
+    print(f"over SSH: {came}")
+    assert (came["blocks"], came["same"]) == (1024, True)
+    assert came["grown_mb"] < 32
+    assert team.server.sh("docker ps -aq --filter name=-job-") == ""
 
 
 def test_the_admins_login_is_shown_when_asked(team: Team) -> None:

@@ -230,6 +230,8 @@ def test_erase_asks_and_then_leaves_nothing_of_the_data(case: Case) -> None:
     assert not (case.program.stack / "data").exists()
     if case.program.runtime == "docker":
         volumes = subprocess.run(
-            ["docker", "volume", "ls", "-q", "--filter", f"name={case.first_up['data']['project']}"], check=True, capture_output=True
+            ["docker", "volume", "ls", "-q", "--filter", f"name={case.first_up['data']['compose_project']}"],
+            check=True,
+            capture_output=True,
         )
         assert volumes.stdout == b""

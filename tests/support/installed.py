@@ -250,3 +250,14 @@ class Program:
 
 def _docker(*arguments: str) -> str:
     return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def stream_through_a_job(program: Program, megabytes: int) -> dict[str, Any]:
+    """What came of so much sent through a job and back, within $PROVISION_JOB_SECONDS: `job_stream.py` says it."""
+    seconds = os.environ.get("PROVISION_JOB_SECONDS", "20")
+    argv = [str(program.environment / "bin/python"), str(ROOT / "tests/support/job_stream.py"), str(program.stack), str(megabytes), seconds]
+    done = subprocess.run(argv, env=program.env, capture_output=True, text=True, check=False, cwd="/")
+    assert done.returncode == 0, done.stderr
+    came: dict[str, Any] = json.loads(done.stdout)
+    assert came["seconds"] >= float(seconds) * 0.9
+    return came

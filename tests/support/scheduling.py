@@ -16,6 +16,7 @@ SHARED = {
         "server/test_client",
         "server/test_greedy",
         "server/test_image",
+        "server/test_jobs",
         "server/test_page",
         "server/test_refused",
         "server/test_routes",

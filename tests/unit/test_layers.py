@@ -33,7 +33,7 @@ MAY_USE = {
 }
 # Libraries that one part alone may use, by the first part of their name.
 ONE_DOOR = {
-    "subprocess": {"system/process.py"},
+    "subprocess": {"system/process.py", "system/streams.py"},
     "typer": {"cli"},
     "click": {"kedro_plugin.py"},
     "pydantic": {"model/settings.py", "model/settings_text.py"},

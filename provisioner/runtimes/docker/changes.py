@@ -15,7 +15,7 @@ from provisioner.runtimes.docker.engine import Engine
 from provisioner.runtimes.docker.usage import inspect
 from provisioner.system.host import Host
 from provisioner.system.memory import MEMINFO, available_mb
-from provisioner.system.ssh import LOST
+from provisioner.system.ssh_connection import LOST
 from provisioner.system.wait import wait_for
 
 PROBE = ("/opt/venv/bin/python", "-m", "provision_server", "probe")

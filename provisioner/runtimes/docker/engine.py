@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from provisioner.errors import UNCHANGED, CommandFailed, ProvisionError
 from provisioner.runtimes.base import Instance
@@ -41,6 +42,14 @@ class Engine:
         """Run a long `docker compose ARGUMENTS`; hand on its progress line by line."""
         argv = cli.compose(self._instance.project, *arguments, progress="plain")
         self._host.stream(argv, on_line, cwd=self._instance.directory, env=self._environment())
+
+    def transfer(self, *arguments: str, stdin: IO[bytes] | None, stdout: IO[bytes] | None) -> None:
+        """Run `docker compose ARGUMENTS` to its end with these open files as its streams."""
+        argv = cli.compose(self._instance.project, *arguments, progress="quiet")
+        try:
+            self._host.transfer(argv, stdin=stdin, stdout=stdout, cwd=self._instance.directory, env=self._environment())
+        except CommandFailed as failure:
+            raise self.explained(failure) from failure
 
     def attach(self, *arguments: str) -> int:
         """Run `docker compose ARGUMENTS` on this terminal; return its exit code."""

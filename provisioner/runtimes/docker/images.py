@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from provisioner.errors import CommandFailed, PreflightError, ProvisionError
 from provisioner.runtimes.docker import cli
 from provisioner.runtimes.docker.image_archive import chains, read_archive, smaller_archive
-from provisioner.system import process
+from provisioner.system import streams
 from provisioner.system.host import Host
 from provisioner.system.ssh import SSHHost
 
@@ -87,7 +87,7 @@ class Load:
 def weigh(host: Host, references: Sequence[str]) -> Load:
     """Return what has to travel to the host for it to have the images that this machine's engine has."""
     try:
-        with process.reading(save(references)) as stream:
+        with streams.reading(save(references)) as stream:
             archive = read_archive(stream)
     except CommandFailed as failure:
         raise cli.explained(failure) from failure
@@ -160,8 +160,8 @@ def _send(host: SSHHost, load: Load, show: Callable[[int], None]) -> int:
 
     argv = ["docker", "load"]
     try:
-        process.pipe(save(load.references), host.command(argv), packed)
+        streams.pipe(save(load.references), host.connection.program(argv), packed)
     except CommandFailed as failure:
         explained = cli.explained(failure, "images that had arrived whole are there; nothing else was changed", remote=True)
-        raise host.lost_or(argv, explained) from failure
+        raise host.connection.lost_or(argv, explained) from failure
     return sent

@@ -6,12 +6,14 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
+from typing import IO
 
 from provisioner.assets import asgi_paths, image_files
-from provisioner.errors import INTERRUPTED, UNCHANGED, CommandFailed, PreflightError, Unhealthy
+from provisioner.errors import INTERRUPTED, UNCHANGED, CommandFailed, PreflightError, ProvisionError, Unhealthy
 from provisioner.model.plan import Observed, Plan
 from provisioner.model.proxy import redirect_port
 from provisioner.model.stack import MLFLOW_DATABASE, POSTGRES_USER, RuntimeKind, Stack
@@ -206,6 +208,18 @@ class DockerRuntime:
 
     def probe(self, *arguments: str) -> str:
         return self._engine.compose("exec", "-T", SERVER, *PROBE, *arguments).text
+
+    def run_job(self, role: str, *arguments: str, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None) -> None:
+        if SERVER not in self.observe().services:
+            raise Unhealthy("the stack is down", where=str(self._instance.directory), hint="`provision up` starts it", left_as="")
+        # A name that nothing else has: whoever ends the client of a container does not end the container.
+        name = f"{self._instance.project}-job-{token_hex(4)}"
+        try:
+            self._engine.transfer("run", "--rm", "--no-deps", "-T", "--name", name, SERVER, role, *arguments, stdin=stdin, stdout=stdout)
+        except BaseException:
+            with suppress(ProvisionError):
+                self._engine.docker("rm", "--force", name, check=False)
+            raise
 
     def certificate_authority(self) -> bytes | None:
         found = self._engine.compose("exec", "-T", PROXY, "cat", f"/data/{ROOT_CERTIFICATE}", check=False)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 from provisioner.assets import asgi_paths, server_code
 from provisioner.errors import PreflightError, Unhealthy
@@ -52,7 +53,7 @@ from provisioner.runtimes.embedded.supervisord_conf import (
     render_supervisord,
 )
 from provisioner.runtimes.tls_files import ROOT_CERTIFICATE, certificate_files
-from provisioner.system import process
+from provisioner.system import process, streams
 from provisioner.system.host import LocalHost, host_memory_mb
 from provisioner.system.paths import data_directory
 from provisioner.system.ports import first_unprivileged, listens
@@ -169,11 +170,21 @@ class EmbeddedRuntime:
             client.signal(PROXY, "USR1")
 
     def probe(self, *arguments: str) -> str:
+        argv = entrypoint_argv(self._environment.programs, "probe", *arguments)
+        return self._run(self._memory_of_a_running(), SERVER, argv).text
+
+    def run_job(self, role: str, *arguments: str, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None) -> None:
+        env = self._supervision().environment(Path(self._memory_of_a_running().run))
+        programs, identity = self._environment.programs, self._account.identity
+        argv = launcher_argv(programs, SERVER, entrypoint_argv(programs, role, *arguments))
+        streams.transfer(argv, stdin=stdin, stdout=stdout, cwd=self._directory, env=env, identity=identity)
+
+    def _memory_of_a_running(self) -> Memory:
+        """Return what is known of the stack; raise Unhealthy when it is down."""
         memory = self._memory()
         if not memory.run_exists:
             raise Unhealthy("the stack is down", where=str(self._directory), hint="`provision up` starts it", left_as="")
-        argv = entrypoint_argv(self._environment.programs, "probe", *arguments)
-        return self._run(memory, "mlflow", argv).text
+        return memory
 
     def certificate_authority(self) -> bytes | None:
         return LocalHost().get(self._directory / CADDY_HOME / ROOT_CERTIFICATE)

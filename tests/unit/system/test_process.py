@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from provisioner.errors import CommandFailed
-from provisioner.system.process import Completed, Identity, attach, pipe, reading, run, stream
+from provisioner.system.process import Completed, Identity, attach, run, stream
+from provisioner.system.streams import pipe, reading
 
 PYTHON = sys.executable
 # Linux has signals without a name; macOS has none.
