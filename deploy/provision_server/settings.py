@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 
 class Fault(Exception):
@@ -47,17 +46,6 @@ class Settings:
             raise Fault(f"secret {name} is empty ({path})")
         return value
 
-    @property
-    def bucket(self) -> tuple[str, str]:
-        """Return the bucket and the prefix inside it."""
-        parts = urlsplit(self.artifacts)
-        return parts.netloc, parts.path.strip("/")
-
-    @property
-    def on_s3(self) -> bool:
-        """Return whether artifacts are in an S3 bucket."""
-        return self.artifacts.startswith("s3://")
-
 
 def read_settings() -> Settings:
     """Return the settings of this process; raise Fault, which names the variable, when one is missing."""
@@ -83,13 +71,3 @@ def read_settings() -> Settings:
         )
     except KeyError as missing:
         raise Fault(f"the variable {missing.args[0]} is not set") from None
-
-
-def export_s3_key(settings: Settings) -> None:
-    """Put the server's key to the bucket, if artifacts are in one, where boto3 looks for it."""
-    if settings.on_s3:
-        os.environ["AWS_ACCESS_KEY_ID"] = settings.secret("s3_access_key_id")
-        os.environ["AWS_SECRET_ACCESS_KEY"] = settings.secret("s3_secret_access_key")
-        # Newer boto3 sends checksums that some S3 servers refuse.
-        os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
-        os.environ.setdefault("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required")

@@ -67,7 +67,7 @@ def erase(options: EraseOptions, ask: Ask, ask_name: AskName, reporter: Reporter
 
 def _stores(stack: Stack, runtime: Runtime) -> list[str]:
     """Return what becomes of each store, and how much is in it as far as a running stack can say."""
-    settings, usage = stack.settings, _usage(runtime)
+    usage = _usage(runtime)
     database, files = (size(usage.get(key)) for key in ("backend_store_bytes", "artifact_store_bytes"))
     if not usage:
         database = files = "how much is unknown while the stack is down"
@@ -75,8 +75,8 @@ def _stores(stack: Stack, runtime: Runtime) -> list[str]:
     objects = usage.get("artifact_objects")
     artifacts = f"erases  {'all artifacts' if objects is None else counted(objects, 'artifact')} ({files})"
     return [
-        backend if stack.own_backend else f"keeps   the backend store, which is yours: {settings.backend_store.uri}",
-        artifacts if stack.artifacts != "s3" else f"keeps   the bucket, which is yours: {settings.artifact_store.bucket}",
+        f"keeps   {stack.backend.theirs}" if stack.backend.theirs else backend,
+        f"keeps   {stack.artifacts.theirs}" if stack.artifacts.theirs else artifacts,
     ]
 
 

@@ -17,8 +17,8 @@ from provisioner.errors import UNCHANGED, PortTaken, PreflightError, ProvisionEr
 from provisioner.kedro.old_login import Ask
 from provisioner.kedro.project import find_project
 from provisioner.model.plan import Observed, make_plan
-from provisioner.model.stack import MLFLOW_VERSION, RuntimeKind, Stack
-from provisioner.model.stores import IN_CONTAINERS, artifacts_destination
+from provisioner.model.stack import MLFLOW_VERSION, Stack
+from provisioner.model.stores.base import RuntimeKind
 from provisioner.output import NOTHING_CHANGED, ComposeProject, Data, Reporter, Result, TrackingUri
 from provisioner.runtimes.base import PROXY, RuntimeChoice
 from provisioner.runtimes.choose import choose_runtime
@@ -175,7 +175,7 @@ def _remembering(target: StackContext) -> StackContext:
     return target.with_state(
         project=target.project,
         mlflow=state.mlflow or MLFLOW_VERSION,
-        artifacts=_stores(target.model),
+        artifacts=target.model.location,
         made_by=state.made_by or provisioner.__version__,
         secrets=tuple(sorted({*state.secrets, *(spec.name for spec in target.model.secrets)})),
     )
@@ -233,7 +233,7 @@ def _check(context: StackContext, change: ChangeSet, reporter: Reporter) -> Stac
 
 def _refuse_moved_stores(context: StackContext, stack: Stack, observed: Observed) -> None:
     """Raise WouldLoseData when the settings name other stores than those that hold this stack's data."""
-    before, now = context.state.artifacts, _stores(stack)
+    before, now = context.state.artifacts, stack.location
     if before and before != now and observed.has_data:
         raise WouldLoseData(
             "the settings name other stores than this stack's data is in",
@@ -241,13 +241,6 @@ def _refuse_moved_stores(context: StackContext, stack: Stack, observed: Observed
             why=f"it was made with {before}, the settings say {now}",
             hint="put the old values back, or make another stack: `provision init --stack DIR`",
         )
-
-
-def _stores(stack: Stack) -> str:
-    backend = stack.settings.backend_store.uri or "postgres"
-    endpoint = stack.settings.artifact_store.endpoint_url
-    destination = stack.artifacts if stack.artifacts == "local" else artifacts_destination(stack, IN_CONTAINERS)
-    return f"{backend} and {stack.artifacts} {destination}" + (f" at {endpoint}" if endpoint else "")
 
 
 def _show_only(change: ChangeSet, reporter: Reporter) -> None:

@@ -8,7 +8,17 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 SOURCE = "provision.yml"
 MOST_WORKERS = 64
@@ -46,7 +56,11 @@ class Group(BaseModel):
         return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
 
 
-class BackendStoreSettings(Group):
+class StoreSettings(Group):
+    """The keys of a store; a kind that has others than those below has a class of its own."""
+
+
+class BackendStoreSettings(StoreSettings):
     """Where MLflow keeps experiments, runs, metrics and models."""
 
     kind: Literal["postgres", "external"] = "postgres"
@@ -75,7 +89,7 @@ class BackendStoreSettings(Group):
         return self
 
 
-class ArtifactStoreSettings(Group):
+class ArtifactStoreSettings(StoreSettings):
     """Where MLflow keeps files and models; clients reach it through the tracking server only."""
 
     kind: Literal["minio", "s3", "local"] | None = None
@@ -280,6 +294,14 @@ class Settings(Group):
     """How the server's packages are fetched."""
     resources: ResourceSettings = ResourceSettings()
     """Limits by service."""
+
+    @field_validator("backend_store", "artifact_store", mode="wrap")
+    @classmethod
+    def _keys_of_its_kind(cls, data: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        """Check a store by the class of its kind, where the context of the validation names one."""
+        kind = data.get("kind") if isinstance(data, dict) else None
+        own: type[StoreSettings] | None = (info.context or {}).get(kind) if isinstance(kind, str) else None
+        return own.model_validate(data) if own else handler(data)
 
 
 def _split(address: str) -> SplitResult:

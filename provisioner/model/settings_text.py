@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from provisioner.errors import SettingsError
 from provisioner.model.proxy import contradictions
 from provisioner.model.settings import SOURCE, ServerSettings, Settings, setting_names
+from provisioner.model.stores.table import own_settings
 
 # No key has more parts than this; a file can lead to itself with anchors, and go down without end.
 _DEEPEST = 4
@@ -38,7 +39,7 @@ def parse_settings(text: str, source: str = SOURCE) -> Settings:
     faults = [_fault(f"{source}:{line}", f"{path}: stands twice") for path, line in _duplicates(node)]
     settings = None
     try:
-        settings = Settings.model_validate({str(key): value for key, value in data.items()})
+        settings = Settings.model_validate({str(key): value for key, value in data.items()}, context=own_settings())
     except ValidationError as invalid:
         for detail in invalid.errors():
             faults.append(_fault_of(detail, lines, source))
@@ -104,6 +105,8 @@ def _fault_of(detail: Any, lines: dict[str, int], source: str) -> SettingsError:
     if detail["type"] == "extra_forbidden":
         close = difflib.get_close_matches(path, list(setting_names()), n=1, cutoff=0.6)
         text = f"{path}: unknown key" + (f", did you mean {close[0]}?" if close else "")
+    elif detail["type"] == "missing":
+        text = f"{path}: must be given"
     elif detail["type"] == "value_error":
         text = f"{known or path}: {detail['ctx']['error']}"
     else:

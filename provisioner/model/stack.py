@@ -2,62 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from provisioner.model.proxy import has_own_certificates
 from provisioner.model.secret import SecretSpec
-from provisioner.model.settings import Limits, Settings
-
-RuntimeKind = Literal["docker", "embedded"]
-ArtifactKind = Literal["minio", "s3", "local"]
-Network = Literal["data", "web", "edge"]
+from provisioner.model.service import OUR_USER, Service, Volume, secrets_of
+from provisioner.model.settings import Settings
+from provisioner.model.stores.base import ArtifactStore, BackendStore, RuntimeKind
+from provisioner.model.stores.table import artifact_store, backend_store
 
 MLFLOW_VERSION = "3.17.2"
-POSTGRES_USER = "postgres"
-MLFLOW_ROLE = "mlflow"
-MLFLOW_DATABASE = "mlflow"
-AUTH_DATABASE = "mlflow_auth"
-MINIO_ROOT_USER = "provision"
 ADMIN_LOGIN = "admin"
-POSTGRES_MEMORY = "1g"
-VOLUME_OF = {"minio": "artifact", "caddy": "certificate"}
 TLS_KEY = "tls_key"
 _CADDY_TMPFS = "uid=10001,gid=10001,mode=0700"
-
-
-@dataclass(frozen=True)
-class Volume:
-    """A named volume and the path where a service has it; `adopt` means its owner is taken from another image."""
-
-    name: str
-    path: str
-    adopt: bool = False
-
-
-@dataclass(frozen=True)
-class Service:
-    """One service: which image, what it may use, what it waits for."""
-
-    name: str
-    image: Literal["server", "postgres", "minio", "caddy"]
-    role: str
-    user: str
-    command: tuple[str, ...] = ()
-    secrets: tuple[str, ...] = ()
-    volumes: tuple[Volume, ...] = ()
-    networks: tuple[Network, ...] = ()
-    after: dict[str, Literal["done", "started"]] = field(default_factory=dict)
-    tmpfs: tuple[str, ...] = ()
-    probe: tuple[str, ...] = ()
-    memory: str = "256m"
-    cpus: float | None = None
-    pids: int = 256
-    shm: str = ""
-    capabilities: tuple[str, ...] = ()
-    grace_seconds: int = 10
-    one_shot: bool = False
-    front_door: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +24,8 @@ class Stack:
 
     settings: Settings
     runtime: RuntimeKind
-    artifacts: ArtifactKind
+    backend: BackendStore
+    artifacts: ArtifactStore
     services: tuple[Service, ...]
     secrets: tuple[SecretSpec, ...]
 
@@ -78,12 +37,17 @@ class Stack:
     @property
     def own_backend(self) -> bool:
         """Return whether the database is a service of this stack."""
-        return self.settings.backend_store.kind == "postgres"
+        return bool(self.backend.services())
+
+    @property
+    def location(self) -> str:
+        """Return where the data of both stores is."""
+        return f"{self.backend.location} and {self.artifacts.location}"
 
     @property
     def external(self) -> bool:
         """Return whether the server needs a route out of the stack."""
-        return not self.own_backend or self.artifacts == "s3" or self.settings.server.genai
+        return self.backend.needs_route or self.artifacts.needs_route or self.settings.server.genai
 
     @property
     def login(self) -> bool:
@@ -102,44 +66,21 @@ class Stack:
 
 def build_stack(settings: Settings, runtime: RuntimeKind) -> Stack:
     """Return the stack that the settings mean on that kind of runtime."""
-    artifacts: ArtifactKind = settings.artifact_store.kind or ("minio" if runtime == "docker" else "local")
-    secrets = _secrets(settings, artifacts)
-    services: list[Service] = []
-    if settings.backend_store.kind == "postgres":
-        services.append(_postgres(settings.resources.postgres))
-    owned = _owned_volumes(settings, artifacts) if runtime == "docker" else ()
-    if owned:
+    backend, artifacts = backend_store(settings), artifact_store(settings, runtime)
+    secrets = _secrets(settings, backend, artifacts)
+    services = [*backend.services()]
+    if runtime == "docker" and (owned := _owned_volumes(settings, artifacts)):
         services.append(_volumes(owned))
-    if artifacts == "minio":
-        services.append(_minio(settings.resources.minio))
-    external = settings.backend_store.kind == "external" or artifacts == "s3"
+    services += artifacts.services()
+    external = backend.needs_route or artifacts.needs_route
     services.append(_bootstrap(secrets, external))
     services.append(_mlflow(settings, artifacts, secrets, external or settings.server.genai))
     services.append(_proxy(settings))
-    return Stack(settings, runtime, artifacts, tuple(services), secrets)
+    return Stack(settings, runtime, backend, artifacts, tuple(services), secrets)
 
 
-def _secrets(settings: Settings, artifacts: ArtifactKind) -> tuple[SecretSpec, ...]:
-    own_backend = settings.backend_store.kind == "postgres"
-    both = ("bootstrap", "mlflow")
-    specs: list[SecretSpec] = []
-    if own_backend:
-        specs.append(SecretSpec("postgres_password", "superuser of the backend store", services=("postgres", "bootstrap")))
-    specs.append(
-        SecretSpec(
-            "backend_store_password",
-            "the server's role in the backend store",
-            from_env="" if own_backend else "PGPASSWORD",
-            services=both,
-        )
-    )
-    if artifacts == "minio":
-        specs.append(SecretSpec("minio_root_password", "root of the artifact store", services=("minio", "bootstrap")))
-    if artifacts != "local":
-        user = artifacts == "s3"
-        purpose = "the server's key to the bucket"
-        specs.append(SecretSpec("s3_access_key_id", purpose, "AWS_ACCESS_KEY_ID" if user else "", both))
-        specs.append(SecretSpec("s3_secret_access_key", purpose, "AWS_SECRET_ACCESS_KEY" if user else "", both))
+def _secrets(settings: Settings, backend: BackendStore, artifacts: ArtifactStore) -> tuple[SecretSpec, ...]:
+    specs = [*backend.secrets(), *artifacts.secrets()]
     if settings.server.auth == "basic":
         specs.append(SecretSpec("mlflow_admin_password", f"the login {ADMIN_LOGIN}", services=("bootstrap",)))
     specs.append(SecretSpec("flask_secret_key", "signs the server's forms", services=("mlflow",)))
@@ -151,60 +92,13 @@ def _secrets(settings: Settings, artifacts: ArtifactKind) -> tuple[SecretSpec, .
     return tuple(specs)
 
 
-def _names(secrets: tuple[SecretSpec, ...], service: str) -> tuple[str, ...]:
-    return tuple(spec.name for spec in secrets if service in spec.services)
-
-
-def _postgres(limits: Limits) -> Service:
-    return Service(
-        name="postgres",
-        image="postgres",
-        role="backend store",
-        user="999:999",
-        command=("postgres", *postgres_options(megabytes(limits.memory or POSTGRES_MEMORY))),
-        secrets=("postgres_password",),
-        # From version 18 on the image wants the parent of the data directory.
-        volumes=(Volume("postgres", "/var/lib/postgresql"),),
-        networks=("data",),
-        tmpfs=("/tmp:mode=1777", "/run/postgresql:uid=999,gid=999,mode=0700"),
-        # Without -h the probe meets the server that only initialises.
-        probe=("pg_isready", "-q", "-h", "127.0.0.1", "-U", POSTGRES_USER),
-        memory=limits.memory or POSTGRES_MEMORY,
-        cpus=limits.cpus,
-        shm="256m",
-        grace_seconds=60,
-    )
-
-
-def megabytes(memory: str) -> int:
-    """Return `2g` or `512m` of the settings as MB."""
-    return int(memory[:-1]) * (1024 if memory.endswith("g") else 1)
-
-
-def postgres_options(memory_mb: int, **more: str) -> tuple[str, ...]:
-    """Return PostgreSQL's command line options for that much memory, in MB.
-
-    An eighth is for its own buffers (64 MB to 4096 MB), half is expected in the system's.
-    """
-    settings = {
-        "jit": "off",
-        # For two servers, while one takes the other's place.
-        "max_connections": "400",
-        "shared_buffers": f"{max(64, min(4096, memory_mb // 8))}MB",
-        "effective_cache_size": f"{memory_mb // 2}MB",
-        **more,
-    }
-    return tuple(part for name, value in settings.items() for part in ("-c", f"{name}={value}"))
-
-
-def _owned_volumes(settings: Settings, artifacts: ArtifactKind) -> tuple[Volume, ...]:
+def _owned_volumes(settings: Settings, artifacts: ArtifactStore) -> tuple[Volume, ...]:
     """Return the volumes of services from others' images.
 
     Each is where our image has a directory with their owner.
     """
-    artifact_store = (Volume("minio", "/var/lib/minio"),) if artifacts == "minio" else ()
-    certificates = (Volume("caddy", "/var/lib/caddy"),) if has_own_certificates(settings.server) else ()
-    return artifact_store + certificates
+    certificates = (Volume("caddy", "/var/lib/caddy", holds="certificate"),) if has_own_certificates(settings.server) else ()
+    return artifacts.owned_volumes() + certificates
 
 
 def _volumes(volumes: tuple[Volume, ...]) -> Service:
@@ -216,31 +110,12 @@ def _volumes(volumes: tuple[Volume, ...]) -> Service:
     return Service(
         name="volumes",
         image="server",
-        role=f"owner of the {VOLUME_OF[volumes[0].name]} volume" if len(volumes) == 1 else "owner of the volumes",
-        user="10001:10001",
+        role=f"owner of the {volumes[0].holds} volume" if len(volumes) == 1 else "owner of the volumes",
+        user=OUR_USER,
         command=("volumes",),
         volumes=volumes,
         memory="64m",
         one_shot=True,
-    )
-
-
-def _minio(limits: Limits) -> Service:
-    return Service(
-        name="minio",
-        image="minio",
-        role="artifact store",
-        user="10001:10001",
-        command=("minio", "server", "/data", "--address", ":9000", "--certs-dir", "/tmp/certs"),
-        secrets=("minio_root_password",),
-        volumes=(Volume("minio", "/data", adopt=True),),
-        networks=("data",),
-        after={"volumes": "done"},
-        tmpfs=("/tmp:mode=1777",),
-        memory=limits.memory or "1g",
-        cpus=limits.cpus,
-        pids=1024,
-        grace_seconds=30,
     )
 
 
@@ -249,9 +124,9 @@ def _bootstrap(secrets: tuple[SecretSpec, ...], external: bool) -> Service:
         name="bootstrap",
         image="server",
         role="makes roles, databases, bucket and schema",
-        user="10001:10001",
+        user=OUR_USER,
         command=("bootstrap",),
-        secrets=_names(secrets, "bootstrap"),
+        secrets=secrets_of(secrets, "bootstrap"),
         networks=("data", "edge") if external else ("data",),
         tmpfs=("/tmp:mode=1777",),
         memory="1g",
@@ -259,18 +134,17 @@ def _bootstrap(secrets: tuple[SecretSpec, ...], external: bool) -> Service:
     )
 
 
-def _mlflow(settings: Settings, artifacts: ArtifactKind, secrets: tuple[SecretSpec, ...], route_out: bool) -> Service:
+def _mlflow(settings: Settings, artifacts: ArtifactStore, secrets: tuple[SecretSpec, ...], route_out: bool) -> Service:
     limits = settings.resources.mlflow
-    local = (Volume("artifacts", "/var/lib/mlflow/artifacts"),) if artifacts == "local" else ()
     return Service(
         name="mlflow",
         image="server",
         role="tracking server",
-        user="10001:10001",
+        user=OUR_USER,
         command=("server",),
-        secrets=_names(secrets, "mlflow"),
+        secrets=secrets_of(secrets, "mlflow"),
         # Whole artifacts pass through /tmp: on disk, since memory would count against the limit.
-        volumes=(Volume("scratch", "/tmp"), *local),
+        volumes=(Volume("scratch", "/tmp"), *artifacts.server_volumes()),
         networks=("data", "web", "edge") if route_out else ("data", "web"),
         probe=("/opt/venv/bin/python", "-m", "provision_server", "probe", "ready"),
         memory=limits.memory or "2g",
@@ -288,7 +162,7 @@ def _proxy(settings: Settings) -> Service:
         name="proxy",
         image="caddy",
         role="front door",
-        user="10001:10001",
+        user=OUR_USER,
         command=("caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"),
         secrets=(TLS_KEY,) if settings.server.tls == "files" else (),
         # A certificate authority that clients trust must outlive the container; so must what ACME's rate limits count.

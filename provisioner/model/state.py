@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 
 from provisioner.errors import ProvisionError
-from provisioner.model.stack import RuntimeKind
+from provisioner.model.stores.base import RuntimeKind
 
 FORMAT = 1
 

@@ -9,7 +9,9 @@ from typing import IO, Protocol
 
 from provisioner.errors import PortTaken, PreflightError
 from provisioner.model.plan import Observed, Plan
-from provisioner.model.stack import MLFLOW_ROLE, RuntimeKind, Stack
+from provisioner.model.stack import Stack
+from provisioner.model.stores.base import RuntimeKind
+from provisioner.model.stores.postgres import MLFLOW_ROLE
 from provisioner.output import Reporter
 from provisioner.system.host import Host
 from provisioner.system.processor import CPUINFO, lacks_for_v2

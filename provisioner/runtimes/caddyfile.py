@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from provisioner.mlflow_api import IDENTITY_PATH
+from provisioner.model.addresses import Addresses
 from provisioner.model.proxy import ends_tls, in_url, is_address, is_public_name, public_host, public_origin, public_path
 from provisioner.model.settings import ServerSettings
 from provisioner.model.stack import Stack
-from provisioner.model.stores import Addresses
 from provisioner.runtimes.digest import digest_of
 
 CADDYFILE = "deploy/caddy/Caddyfile"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from provisioner.errors import WouldLoseData
-from provisioner.model.stack import RuntimeKind, Stack
+from provisioner.model.stack import Stack
+from provisioner.model.stores.base import RuntimeKind
 from provisioner.runtimes.base import Instance, Runtime, RuntimeChoice
 from provisioner.system.host import Host
 

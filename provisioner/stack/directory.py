@@ -7,7 +7,7 @@ from pathlib import Path
 
 from provisioner.errors import WouldLoseData
 from provisioner.model.settings import SOURCE
-from provisioner.model.stack import RuntimeKind
+from provisioner.model.stores.base import RuntimeKind
 from provisioner.runtimes.base import RenderedFile
 from provisioner.stack.context import StackContext
 from provisioner.system.files import file_mode

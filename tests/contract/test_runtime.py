@@ -15,7 +15,8 @@ import pytest
 from provisioner.errors import CommandFailed, PreflightError
 from provisioner.model.plan import Observed, Plan, make_plan
 from provisioner.model.settings_text import parse_settings
-from provisioner.model.stack import MLFLOW_VERSION, RuntimeKind, Stack, build_stack
+from provisioner.model.stack import MLFLOW_VERSION, Stack, build_stack
+from provisioner.model.stores.base import RuntimeKind
 from provisioner.output import Recorder
 from provisioner.runtimes.base import Instance, Runtime
 from provisioner.runtimes.docker.runtime import DockerRuntime

@@ -35,7 +35,7 @@ def reference(deployed: Deployed) -> Iterator[Peer]:
 
 
 def _variables(deployed: Deployed) -> dict[str, str]:
-    from provisioner.model.stores import ANY_LOCAL_HOST
+    from provisioner.model.environment import ANY_LOCAL_HOST
 
     return {
         "PGPASSWORD": deployed.program.secret("backend_store_password"),

@@ -10,7 +10,7 @@ from psycopg2 import sql
 
 from provision_server.settings import Settings
 from provision_server.stores import postgres, schema
-from provision_server.stores.artifacts_s3 import prepare_bucket
+from provision_server.stores.artifacts import artifact_store
 from provision_server.stores.postgres import libpq_arguments
 
 
@@ -26,8 +26,7 @@ def bootstrap(settings: Settings) -> None:
         _make_role_and_databases(settings, password)
     # From here on libpq takes the password from the environment of this process, and no URI holds it.
     os.environ["PGPASSWORD"] = password
-    if settings.on_s3:
-        prepare_bucket(settings, say)
+    artifact_store(settings).prepare(say)
     _prepare_tracking(settings, password)
     if settings.login:
         _prepare_login(settings, password)

@@ -2,17 +2,65 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from provision_server.settings import Fault, Settings
+from provision_server.stores.artifacts import ArtifactStore, Say
 
 ROOT_USER = "provision"
 POLICY = "provision-mlflow"
 # MinIO answers before it has read its users and policies, and forgets what it was given until then.
 _PASSING = ("NoSuchPolicy", "NoSuchUser", "NotInitialized")
-Say = Callable[[str, str], None]
+
+
+class Store(ArtifactStore):
+    """A bucket, and a prefix inside of it."""
+
+    def prepare(self, say: Say) -> None:
+        prepare_bucket(self.settings, say)
+
+    def export(self) -> None:
+        os.environ["AWS_ACCESS_KEY_ID"] = self.settings.secret("s3_access_key_id")
+        os.environ["AWS_SECRET_ACCESS_KEY"] = self.settings.secret("s3_secret_access_key")
+        # Newer boto3 sends checksums that some S3 servers refuse.
+        os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+        os.environ.setdefault("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required")
+
+    def register(self) -> None:
+        _never_send_clients_to_the_store()
+
+    def size(self, path: str) -> int | None:
+        from botocore.exceptions import ClientError
+
+        bucket, prefix = bucket_of(self.settings)
+        try:
+            found = self._client().head_object(Bucket=bucket, Key=f"{prefix}/{path}".lstrip("/"))
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                return None
+            raise Fault(f"the artifact store refused: {error}") from error
+        return int(found["ContentLength"])
+
+    def usage(self) -> tuple[int, int]:
+        bucket, prefix = bucket_of(self.settings)
+        objects = size = 0
+        for page in self._client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for item in page.get("Contents", []):
+                objects, size = objects + 1, size + item["Size"]
+        return objects, size
+
+    def _client(self) -> Any:
+        os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
+        return s3_client(self.settings, self.settings.secret("s3_access_key_id"), self.settings.secret("s3_secret_access_key"))
+
+
+def bucket_of(settings: Settings) -> tuple[str, str]:
+    """Return the bucket and the prefix inside it."""
+    parts = urlsplit(settings.artifacts)
+    return parts.netloc, parts.path.strip("/")
 
 
 def s3_client(settings: Settings, key: str, secret: str) -> Any:
@@ -32,7 +80,7 @@ def prepare_bucket(settings: Settings, say: Say) -> None:
     key, secret = settings.secret("s3_access_key_id"), settings.secret("s3_secret_access_key")
     if settings.minio_admin:
         _make_bucket_and_key(settings, key, secret, say)
-    bucket, _ = settings.bucket
+    bucket, _ = bucket_of(settings)
     problem = _problem(s3_client(settings, key, secret), bucket, 0 if settings.minio_admin else settings.deadline)
     if problem:
         raise Fault(f"bucket {bucket} at {settings.s3_endpoint or 'AWS'}: {problem}")
@@ -43,7 +91,7 @@ def _make_bucket_and_key(settings: Settings, key: str, secret: str, say: Say) ->
     from minio import MinioAdmin
     from minio.credentials.providers import StaticProvider
 
-    bucket, _ = settings.bucket
+    bucket, _ = bucket_of(settings)
     root = settings.secret("minio_root_password")
     client = s3_client(settings, ROOT_USER, root)
     problem = _problem(client, bucket, settings.deadline)
@@ -124,3 +172,37 @@ def _problem(client: Any, bucket: str, deadline: float) -> str:
         if time.monotonic() >= end:
             return seen
         time.sleep(0.1)
+
+
+def _never_send_clients_to_the_store() -> None:
+    """Register an S3 repository without MLflow's presigning parts: it would hand clients URLs of the internal store."""
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
+    from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
+    from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
+
+    class ProxiedS3ArtifactRepository(ArtifactRepository):  # type: ignore[misc, unused-ignore]
+        """MLflow's S3 repository, offering only what goes through the server."""
+
+        def __init__(self, artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None) -> None:
+            super().__init__(artifact_uri, tracking_uri, registry_uri)
+            self._s3 = S3ArtifactRepository(artifact_uri, tracking_uri=tracking_uri, registry_uri=registry_uri)
+
+        def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
+            self._s3.log_artifact(local_file, artifact_path)
+
+        def log_artifacts(self, local_dir: str, artifact_path: str | None = None) -> None:
+            self._s3.log_artifacts(local_dir, artifact_path)
+
+        def list_artifacts(self, path: str | None = None) -> Any:
+            return self._s3.list_artifacts(path)
+
+        def _download_file(self, remote_file_path: str, local_path: str) -> None:
+            self._s3._download_file(remote_file_path, local_path)
+
+        def delete_artifacts(self, artifact_path: str | None = None) -> None:
+            self._s3.delete_artifacts(artifact_path)
+
+        def upload_archived_trace_data_bytes(self, data: bytes) -> None:
+            self._s3.upload_archived_trace_data_bytes(data)
+
+    _artifact_repository_registry.register("s3", ProxiedS3ArtifactRepository)

@@ -18,6 +18,7 @@ from provision_server.auth.middleware import heed_changes, refuse_strangers, tel
 from provision_server.auth.permissions import ask_for_all_permissions
 from provision_server.settings import Fault, Settings
 from provision_server.stores import postgres
+from provision_server.stores.artifacts import artifact_store
 from provision_server.stores.locations import Root, refuse_locations_outside
 from provision_server.stores.statements import bounded_pages, bounded_statements
 from provision_server.web.artifact_paths import refuse_wide_paths
@@ -35,8 +36,7 @@ def applications(settings: Settings, threads: int) -> tuple[Any, Any]:
 
     In each process so many threads do Flask's work.
     """
-    if settings.on_s3:
-        _never_send_clients_to_the_store()
+    artifact_store(settings).register()
     refuse_locations_outside(Root(settings.artifacts, settings.login))
     if settings.login:
         from provision_server.stores.own_traces import use_own_traces
@@ -88,40 +88,6 @@ def _close_connections() -> None:
 
     for engine in [found for found in gc.get_objects() if isinstance(found, Engine)]:
         engine.dispose()
-
-
-def _never_send_clients_to_the_store() -> None:
-    """Register an S3 repository without MLflow's presigning parts: it would hand clients URLs of the internal store."""
-    from mlflow.store.artifact.artifact_repo import ArtifactRepository
-    from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
-    from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
-
-    class ProxiedS3ArtifactRepository(ArtifactRepository):  # type: ignore[misc, unused-ignore]
-        """MLflow's S3 repository, offering only what goes through the server."""
-
-        def __init__(self, artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None) -> None:
-            super().__init__(artifact_uri, tracking_uri, registry_uri)
-            self._s3 = S3ArtifactRepository(artifact_uri, tracking_uri=tracking_uri, registry_uri=registry_uri)
-
-        def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
-            self._s3.log_artifact(local_file, artifact_path)
-
-        def log_artifacts(self, local_dir: str, artifact_path: str | None = None) -> None:
-            self._s3.log_artifacts(local_dir, artifact_path)
-
-        def list_artifacts(self, path: str | None = None) -> Any:
-            return self._s3.list_artifacts(path)
-
-        def _download_file(self, remote_file_path: str, local_path: str) -> None:
-            self._s3._download_file(remote_file_path, local_path)
-
-        def delete_artifacts(self, artifact_path: str | None = None) -> None:
-            self._s3.delete_artifacts(artifact_path)
-
-        def upload_archived_trace_data_bytes(self, data: bytes) -> None:
-            self._s3.upload_archived_trace_data_bytes(data)
-
-    _artifact_repository_registry.register("s3", ProxiedS3ArtifactRepository)
 
 
 def wait_for_bootstrap(settings: Settings) -> None:

@@ -12,7 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from provision_server.settings import Fault, Settings, export_s3_key
+from provision_server.settings import Settings
+from provision_server.stores.artifacts import artifact_store
 from provision_server.stores.statements import OPTIONS
 from provision_server.web.sizing import Sizing, cores_here, memory_here_mb, sizing
 
@@ -27,8 +28,7 @@ def serve(settings: Settings) -> None:
     """Run the server until it is told to end; raise Fault when it cannot start."""
     own = own_directory(Path(os.environ.get("PROVISION_TMP") or tempfile.gettempdir()))
     tempfile.tempdir = os.environ["TMPDIR"] = str(own)
-    if not settings.on_s3:
-        _check_directory(settings.artifacts)
+    artifact_store(settings).check()
     allow_files()
     export_environment(settings)
     # Importing MLflow takes seconds: bootstrap works meanwhile.
@@ -119,7 +119,7 @@ def export_environment(settings: Settings) -> None:
             "_MLFLOW_AUTH_ADMIN_BOOTSTRAPPED": "true",
         }
     )
-    export_s3_key(settings)
+    artifact_store(settings).export()
     if settings.login:
         os.environ["MLFLOW_AUTH_CONFIG_PATH"] = _auth_file(settings)
     if settings.genai:
@@ -147,11 +147,6 @@ def allow_files() -> None:
     wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _check_directory(path: str) -> None:
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise Fault(f"the artifact directory {path} cannot be written by uid {os.getuid()}")
 
 
 def _auth_file(settings: Settings) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from provisioner.errors import CommandFailed, NotTakenOver, ProvisionError
 from provisioner.model.plan import SERVES, Plan
-from provisioner.model.stack import Service, Stack, megabytes
+from provisioner.model.service import Service, megabytes
+from provisioner.model.stack import Stack
 from provisioner.output import Reporter
 from provisioner.runtimes.base import MEND, NEW_SERVER_MB, PROXY, SERVER, Usage, for_memory, may_run_twice, tell_held, tell_held_for_stores
 from provisioner.runtimes.docker import cli

@@ -9,10 +9,12 @@ from typing import Any
 
 import yaml
 
+from provisioner.model.addresses import IN_CONTAINERS
+from provisioner.model.environment import service_environment
 from provisioner.model.proxy import default_port, in_url, redirect_port
+from provisioner.model.service import Service, Volume
 from provisioner.model.settings import ImageSettings, Settings
-from provisioner.model.stack import MLFLOW_VERSION, Service, Stack, Volume
-from provisioner.model.stores import IN_CONTAINERS, service_environment
+from provisioner.model.stack import MLFLOW_VERSION, Stack
 from provisioner.runtimes.digest import digest_of
 
 DEFAULT_IMAGES = {

@@ -14,10 +14,12 @@ from typing import IO
 
 from provisioner.assets import asgi_paths, image_files
 from provisioner.errors import INTERRUPTED, UNCHANGED, CommandFailed, PreflightError, ProvisionError, Unhealthy
+from provisioner.model.addresses import IN_CONTAINERS, Addresses
 from provisioner.model.plan import Observed, Plan
 from provisioner.model.proxy import redirect_port
-from provisioner.model.stack import MLFLOW_DATABASE, POSTGRES_USER, RuntimeKind, Stack
-from provisioner.model.stores import IN_CONTAINERS, Addresses
+from provisioner.model.stack import Stack
+from provisioner.model.stores.base import RuntimeKind
+from provisioner.model.stores.postgres import MLFLOW_DATABASE, POSTGRES_USER
 from provisioner.output import Reporter
 from provisioner.runtimes.base import (
     MEND,

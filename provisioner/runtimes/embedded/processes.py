@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provisioner.assets import SERVER_CODE
+from provisioner.model.addresses import Addresses
+from provisioner.model.environment import service_environment
 from provisioner.model.proxy import in_url, local_address, redirect_port
-from provisioner.model.stack import POSTGRES_USER, TLS_KEY, Stack, megabytes, postgres_options
-from provisioner.model.stores import Addresses, service_environment
+from provisioner.model.service import megabytes
+from provisioner.model.stack import TLS_KEY, Stack
+from provisioner.model.stores.postgres import POSTGRES_USER, postgres_options
 from provisioner.runtimes.base import Instance
 from provisioner.runtimes.caddyfile import CADDYFILE
 from provisioner.runtimes.embedded.supervisord_conf import LOGS, Daemon

@@ -16,7 +16,9 @@ from provisioner.assets import asgi_paths, server_code
 from provisioner.errors import PreflightError, Unhealthy
 from provisioner.model.plan import Observed, ObservedService, Plan
 from provisioner.model.proxy import ends_tls, redirect_port
-from provisioner.model.stack import MLFLOW_DATABASE, POSTGRES_USER, RuntimeKind, Stack
+from provisioner.model.stack import Stack
+from provisioner.model.stores.base import RuntimeKind
+from provisioner.model.stores.postgres import MLFLOW_DATABASE, POSTGRES_USER
 from provisioner.output import Reporter
 from provisioner.runtimes.base import PROXY, SERVER, Instance, RenderedFile, Usage, check_processor, psql_options, report_done
 from provisioner.runtimes.caddyfile import CADDYFILE, identity_files, render_caddyfile
@@ -89,12 +91,9 @@ class EmbeddedRuntime:
         self._lasting = tuple(daemon for daemon in self._services if daemon.lasting)
 
     def preflight(self) -> None:
-        if self._stack.artifacts == "minio":
-            raise PreflightError(
-                "the MinIO artifact store needs Docker",
-                where="artifact_store.kind in provision.yml",
-                hint="use kind: local, or kind: s3 with the endpoint_url of an S3 server that you have; or `--runtime docker`",
-            )
+        for store in (self._stack.backend, self._stack.artifacts):
+            if unavailable := store.unavailable(self.kind):
+                raise unavailable
         self._check_front_door()
         check_processor(LocalHost())
         if not sys.platform.startswith(("linux", "darwin")):

@@ -9,8 +9,8 @@ import pytest
 
 from provisioner.actions.erase import EraseOptions, erase
 from provisioner.errors import Declined
-from provisioner.model.stack import RuntimeKind
 from provisioner.model.state import State
+from provisioner.model.stores.base import RuntimeKind
 from provisioner.output import TerminalReporter
 
 UNKNOWN = "(how much is unknown while the stack is down)"

@@ -9,10 +9,13 @@ from fnmatch import fnmatch
 
 import pytest
 
+from provisioner.model.addresses import IN_CONTAINERS
+from provisioner.model.environment import service_environment
 from provisioner.model.secret import Secret
 from provisioner.model.settings_text import parse_settings
-from provisioner.model.stack import RuntimeKind, Stack, build_stack
-from provisioner.model.stores import IN_CONTAINERS, artifacts_destination, postgres_uri, service_environment
+from provisioner.model.stack import Stack, build_stack
+from provisioner.model.stores.base import RuntimeKind
+from provisioner.model.stores.postgres import postgres_uri
 
 EXTERNAL = "backend_store: {kind: external, uri: 'postgresql+psycopg2://team@db.example.com:5433/ml?sslmode=require'}\n"
 S3 = "artifact_store: {kind: s3, bucket: team, prefix: ml/flow, endpoint_url: 'https://s3.example.com', region: eu-west-1}\n"
@@ -85,7 +88,7 @@ def test_a_stack_has_these_services_in_this_order(case: str) -> None:
     _, kind, services, secrets, artifacts = STACKS[case]
     assert [service.name for service in stack.services] == services
     assert {spec.name for spec in stack.secrets} == secrets
-    assert (stack.runtime, stack.artifacts) == (kind, artifacts)
+    assert (stack.runtime, stack.artifacts.kind) == (kind, artifacts)
     assert [service.name for service in stack.lasting] == [name for name in services if name not in {"volumes", "bootstrap"}]
 
 
@@ -271,7 +274,7 @@ def test_a_database_behind_a_socket_is_addressed_by_its_directory() -> None:
 
 def test_artifacts_of_an_embedded_stack_are_in_its_own_folder() -> None:
     addresses = replace(IN_CONTAINERS, artifacts="/stack/data/artifacts", secrets="/stack/secrets")
-    assert artifacts_destination(stack_of("the embedded default"), addresses) == "/stack/data/artifacts"
+    assert stack_of("the embedded default").artifacts.destination(addresses) == "/stack/data/artifacts"
     environment = service_environment(stack_of("the embedded default"), "mlflow", addresses)
     assert environment["PROVISION_SECRETS"] == "/stack/secrets"
     assert not any(key.startswith("AWS_") or "S3" in key for key in environment)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.model.addresses import IN_CONTAINERS
 from provisioner.model.plan import ObservedService
 from provisioner.model.settings import Settings
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import build_stack
-from provisioner.model.stores import IN_CONTAINERS
 from provisioner.runtimes.base import Instance
 from provisioner.runtimes.caddyfile import IDENTITY_PATH, configuration_path, render_caddyfile
 from provisioner.runtimes.docker import cli

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from provisioner.errors import WouldLoseData
-from provisioner.model.stack import RuntimeKind
+from provisioner.model.stores.base import RuntimeKind
 from provisioner.runtimes.choose import choose_runtime
 
 ANSWERS, GONE = "", "the Docker engine is not running"

@@ -9,7 +9,8 @@ import pytest
 
 from provisioner.model.proxy import default_port
 from provisioner.model.settings_text import parse_settings
-from provisioner.model.stack import RuntimeKind, build_stack
+from provisioner.model.stack import build_stack
+from provisioner.model.stores.base import RuntimeKind
 from provisioner.runtimes.base import Instance
 from provisioner.runtimes.docker.runtime import DockerRuntime
 from provisioner.system.host import LocalHost

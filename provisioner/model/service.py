@@ -1,0 +1,59 @@
+"""A service of a stack: what it runs, what it may use, what it waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from provisioner.model.secret import SecretSpec
+
+Network = Literal["data", "web", "edge"]
+# Whom the services run as in containers, where an image asks for no other user.
+OUR_USER = "10001:10001"
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A named volume and the path where a service has it; `adopt` means its owner is taken from another image."""
+
+    name: str
+    path: str
+    adopt: bool = False
+    holds: str = ""
+    """What is in it, as a person calls it."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service: which image, what it may use, what it waits for."""
+
+    name: str
+    image: Literal["server", "postgres", "minio", "caddy"]
+    role: str
+    user: str
+    command: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    networks: tuple[Network, ...] = ()
+    after: dict[str, Literal["done", "started"]] = field(default_factory=dict)
+    tmpfs: tuple[str, ...] = ()
+    probe: tuple[str, ...] = ()
+    memory: str = "256m"
+    cpus: float | None = None
+    pids: int = 256
+    shm: str = ""
+    capabilities: tuple[str, ...] = ()
+    grace_seconds: int = 10
+    one_shot: bool = False
+    front_door: bool = False
+
+
+def secrets_of(specs: Iterable[SecretSpec], service: str) -> tuple[str, ...]:
+    """Return the names of the secrets that the service has."""
+    return tuple(spec.name for spec in specs if service in spec.services)
+
+
+def megabytes(memory: str) -> int:
+    """Return `2g` or `512m` of the settings as MB."""
+    return int(memory[:-1]) * (1024 if memory.endswith("g") else 1)

@@ -1,0 +1,1 @@
+"""The kinds of stores: one file for each, and a table."""
