@@ -75,7 +75,7 @@ class PreflightError(Faults):
 
 @dataclass(eq=False)
 class PortTaken(PreflightError):
-    """Another program has the front door's port."""
+    """Another program has the proxy's port."""
 
     code: ClassVar[str] = "port_taken"
 
@@ -94,7 +94,7 @@ class CommandFailed(ProvisionError):
 
 
 class Unhealthy(ProvisionError):
-    """The stack is down, ill, or did not get healthy within its deadline."""
+    """The stack is down, unhealthy, or did not get healthy within its deadline."""
 
     exit_code: ClassVar[int] = 6
     code: ClassVar[str] = "unhealthy"

@@ -13,7 +13,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 # Who asks: a scope's key that the guard sets where a login is asked for, "" for a stranger.
 USER = "provision.user"
-# Set by the front door, over whatever a client claims.
+# Set by the proxy, over whatever a client claims.
 ADDRESS = "X-Provision-Address"
 _CHALLENGE = ("WWW-Authenticate", 'Basic realm="mlflow"')
 
@@ -58,7 +58,7 @@ def mlflow_error(status: int, code: str, message: str, *headers: tuple[str, str]
     return Refusal(status, json.dumps({"error_code": code, "message": message}), headers, "application/json")
 
 
-# The front door, which would wait for the rest of the body, knows it by the header: a provider behind the gateway may answer 408 too.
+# The proxy, which would wait for the rest of the body, knows it by the header: a provider behind the gateway may answer 408 too.
 LATE = Refusal(408, "The body did not come in time.", (("X-Provision-Late", "body"),))
 
 

@@ -155,5 +155,5 @@ def _what_now(context: StackContext, reporter: Reporter) -> tuple[str, ...]:
         f"settings      {context.source / SOURCE}: keep it, with it every `provision` command acts on {context.host.name}",
     ]
     if ca:
-        lines.append(f"certificates  {ca}: what clients believe the server by; `provision link` hands them on")
+        lines.append(f"certificates  {ca}: what clients trust the server by; `provision link` hands them on")
     return (*lines, "next          provision user add NAME", "next          provision link PROJECT")

@@ -22,7 +22,7 @@ from provisioner.stack.find import DEFAULT_REASON, open_stack, stack_here
 from provisioner.system.certificates import ends_at, names_of, shown_certificate
 from provisioner.system.http import RestError
 
-LOGS_HINT = "`provision logs proxy` shows what the front door says"
+LOGS_HINT = "`provision logs proxy` shows what the proxy says"
 SOON = timedelta(days=20)
 
 
@@ -105,10 +105,10 @@ def _diagnose_stack(context: StackContext, reporter: Reporter) -> ProvisionError
         problem = error
     seen = problem.what if problem else f"runs at {context.tracking_uri}"
     reporter.check(CheckResult("stack", problem is None, seen))
-    return problem or _diagnose_front_door(context, reporter)
+    return problem or _diagnose_proxy(context, reporter)
 
 
-def _diagnose_front_door(context: StackContext, reporter: Reporter) -> ProvisionError | None:
+def _diagnose_proxy(context: StackContext, reporter: Reporter) -> ProvisionError | None:
     """Return the error when clients do not reach this stack by its proxy or trust its certificate, else None.
 
     Where the proxy terminates TLS, report its certificate and how long that is valid.
@@ -117,8 +117,8 @@ def _diagnose_front_door(context: StackContext, reporter: Reporter) -> Provision
     try:
         context.client().get_bytes("/health")
     except RestError as error:
-        reporter.check(CheckResult("certificate" if door.tls else "front door", False, str(error), error.hint))
-        what = "clients do not reach the front door" + (" by TLS" if door.tls else "")
+        reporter.check(CheckResult("certificate" if door.tls else "proxy", False, str(error), error.hint))
+        what = "clients do not reach the proxy" + (" by TLS" if door.tls else "")
         return Unhealthy(what, where=uri, why=str(error), hint=error.hint or LOGS_HINT, left_as="")
     if not door.tls:
         return None
@@ -156,7 +156,7 @@ def _next_step(environment: EnvironmentReport) -> str:
 
 def _show_environment(environment: EnvironmentReport, reporter: Reporter) -> list[str]:
     name = f"env {environment.env}" + (" (default)" if environment.default else "")
-    # Of the default environment the error says what mends it.
+    # Of the default environment the error says what fixes it.
     hint = "" if environment.ok or environment.default else _next_step(environment)
     reporter.check(CheckResult(name, environment.ok, "; ".join(filter(None, (_seen(environment), hint)))))
     lines = [f"env {environment.env}: {remark}" for remark in environment.remarks]

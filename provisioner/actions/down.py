@@ -34,7 +34,7 @@ def down(option: Path | None, host: str | None, ask_name: AskName, reporter: Rep
     confirm_host(context, host, ask_name, "ends the team's server")
     with context.host.lock(context.directory, "down"):
         context.runtime.stop(reporter)
-        audit(context, "down", "done")
+        audit(context, "down", "completed")
     projects, linked = linked_to(context)
     return Result(DownData(projects), ("all data is kept; `provision up` starts the stack again", *linked))
 

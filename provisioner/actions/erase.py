@@ -58,7 +58,7 @@ def erase(options: EraseOptions, ask: Ask, ask_name: AskName, reporter: Reporter
     with context.host.lock(context.directory, "erase"):
         runtime.erase(reporter)
         context.host.remove(*(context.directory / name for name in (FOLDER, *OWN_FILES)))
-        audit(context, "erase", "done")
+        audit(context, "erase", "completed")
     if context.here:
         LocalHost().remove(context.here / CA_FILE)
     reporter.step("removed", "secrets")

@@ -20,7 +20,7 @@ from provisioner.stack.context import StackContext
 from provisioner.stack.find import open_made_stack
 from provisioner.stack.secrets import read_secret
 
-GOOD = SERVES | {"done"}
+GOOD = SERVES | {"completed"}
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class ServiceUsage(ServiceRow):
 
 Services = Annotated[
     tuple[ServiceRow, ...],
-    "of each service `name`, `state` (`running`, `starting`, `ill`, `stopped`, `done`, `failed`, `absent`), `detail`; of `status` also "
-    "`memory` and `limit` in bytes, `restarts`, and `killed`: how often the kernel ended a process of it for want of memory, "
-    "each null where nobody knows",
+    "of each service `name`, `state` (`running`, `starting`, `unhealthy`, `stopped`, `completed`, `failed`, `missing`), `detail`; "
+    "of `status` also `memory` and `limit` in bytes, `restarts`, and `killed`: how often the kernel ended a process of it for want of "
+    "memory, each null where nobody knows",
 ]
 
 
@@ -86,7 +86,7 @@ def service_rows(stack: Stack, observed: Observed) -> tuple[ServiceRow, ...]:
     rows = []
     for service in stack.services:
         seen = observed.services.get(service.name)
-        rows.append(ServiceRow(service.name, seen.state, seen.detail) if seen else ServiceRow(service.name, "absent", ""))
+        rows.append(ServiceRow(service.name, seen.state, seen.detail) if seen else ServiceRow(service.name, "missing", ""))
     return tuple(rows)
 
 
@@ -135,7 +135,7 @@ def service_problem(rows: Collection[ServiceRow]) -> Unhealthy | None:
     bad = [row.name for row in rows if row.state not in GOOD]
     if not bad:
         return None
-    all_down = all(row.state in {"absent", "stopped"} for row in rows)
+    all_down = all(row.state in {"missing", "stopped"} for row in rows)
     what = "the stack is down" if all_down else f"not running: {', '.join(bad)}"
     return Unhealthy(what, hint="`provision up` starts it; `provision logs` shows what was said", left_as="")
 
@@ -178,7 +178,7 @@ def _facts_lines(stack: Stack, facts: Mapping[str, Any]) -> list[str]:
         if usage.get("artifact_free_bytes") is not None:
             used.append(f"free {size(usage['artifact_free_bytes'])}")
         lines.append(f"disk          {', '.join(used)}")
-    lines.append(f"reachable     front door: {_who(stack)}; stores: only from inside the stack")
+    lines.append(f"reachable     proxy: {_who(stack)}; stores: only from inside the stack")
     return lines
 
 

@@ -22,7 +22,7 @@ from provisioner.model.stores.base import RuntimeKind
 from provisioner.output import NOTHING_CHANGED, ComposeProject, Data, Reporter, Result, TrackingUri
 from provisioner.runtimes.base import PROXY, RuntimeChoice
 from provisioner.runtimes.choose import choose_runtime
-from provisioner.runtimes.tls_files import front_door_files
+from provisioner.runtimes.tls_files import proxy_files
 from provisioner.stack.audit import changing
 from provisioner.stack.ca_bundle import keep_clients_ca
 from provisioner.stack.changeset import ChangeSet
@@ -30,7 +30,7 @@ from provisioner.stack.checks import (
     WAIT_TIMEOUT,
     full_checks,
     light_checks,
-    reload_front_door,
+    reload_proxy,
     report,
     start_deadline,
     wait_until_answering,
@@ -159,7 +159,7 @@ def _decide(context: StackContext, kind: RuntimeKind, reporter: Reporter, taken:
     wanted, rendered = target.runtime.wanted(), target.runtime.files()
     files = changed_files(context, rendered) | closed_files(context, rendered)
     one_shots = [service.name for service in stack.services if service.one_shot]
-    plan = make_plan(wanted, one_shots, observed, reload=PROXY if front_door_files(files) else "")
+    plan = make_plan(wanted, one_shots, observed, reload=PROXY if proxy_files(files) else "")
     refuse_others_files(context, files, kind)
     return ChangeSet(_remembering(target), observed, wanted, plan, files, missing, start_deadline(os.environ))
 
@@ -196,7 +196,7 @@ def _carry_out(context: StackContext, change: ChangeSet, reporter: Reporter) -> 
     runtime.preflight()
     context.save(target.state)
     # What runs reads it anew: after all else is as it says.
-    late = front_door_files(change.files) if change.plan.reloads else {}
+    late = proxy_files(change.files) if change.plan.reloads else {}
     write_files(context, {path: file for path, file in change.files.items() if path not in late})
     if change.missing:
         make_secrets(context, change.missing, os.environ, reporter)
@@ -219,8 +219,8 @@ def _check(context: StackContext, change: ChangeSet, reporter: Reporter) -> Stac
     keep_clients_ca(context, bool(change.plan or change.files), reporter)
     with reporter.working("waiting for the tracking server"):
         if PROXY not in {step.subject for step in change.plan.steps if step.verb != "reload"}:
-            reload_front_door(context.client(timeout=WAIT_TIMEOUT), runtime, change.deadline)
-        # The front door holds a call for a server that is not there yet; meanwhile that could have given up.
+            reload_proxy(context.client(timeout=WAIT_TIMEOUT), runtime, change.deadline)
+        # The proxy holds a call for a server that is not there yet; meanwhile that could have given up.
         wait_until_answering(context.client(password, WAIT_TIMEOUT), runtime, change.deadline)
     wanted = dict(change.wanted)
     if not change.plan and context.state.checked == wanted:

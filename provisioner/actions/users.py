@@ -136,7 +136,7 @@ def add_user(option: Path | None, name: str, admin: bool, ask: Ask, reporter: Re
     if admin:
         server.call("PATCH", f"{API}/users/update-admin", {"username": name, "is_admin": True})
     reporter.step("added", name, "admin: may do everything" if admin else f"may {_default_words(server)}")
-    audit(server.context, "user add", "done", name)
+    audit(server.context, "user add", "completed", name)
     uri = server.context.tracking_uri
     certificates = " --ca-file ca.crt (the stack's, which you send along)" if server.context.clients_ca() else ""
     lines = [f"password      {password.reveal()}"] if shown else []
@@ -172,7 +172,7 @@ def remove_user(option: Path | None, name: str, reporter: Reporter) -> Result:
     server.user(name)
     server.call("DELETE", f"{API}/users/delete", {"username": name})
     reporter.step("removed", name, "counts at once; experiments, runs and models stay")
-    audit(server.context, "user remove", "done", name)
+    audit(server.context, "user remove", "completed", name)
     return Result(UserRemoveData(name))
 
 
@@ -192,7 +192,7 @@ def change_password(option: Path | None, name: str, ask: Ask, reporter: Reporter
     reporter.step("changed", name, "the old password is refused at once")
     if name == ADMIN_LOGIN:
         reporter.note("link", "projects linked on this machine have the old password: `provision link PROJECT` gives them the new one")
-    audit(server.context, "user passwd", "done", name)
+    audit(server.context, "user passwd", "completed", name)
     lines = (f"password      {password.reveal()}",) if shown else ()
     return Result(UserPasswdData(name, password.reveal() if shown else None), lines)
 
@@ -209,7 +209,7 @@ def grant_permission(
     address = f"{API_3}/users/permissions/get?username={quote(name, safe='')}&resource_type={kind}&resource_id={quote(key, safe='')}"
     effective = _our_word(str(server.call("GET", address)["permission"]))
     reporter.step("granted", name, f"{effective} on {shown}")
-    audit(server.context, "user grant", "done", name)
+    audit(server.context, "user grant", "completed", name)
     return Result(UserGrantData(name, kind, key, effective))
 
 

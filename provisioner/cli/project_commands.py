@@ -44,7 +44,7 @@ def link(
     env: Annotated[str | None, typer.Option(metavar="NAME", help="The Kedro environment to write to.", show_default=False)] = None,
     python: PythonOption = None,
     ca_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Private certificates to believe the server by, as PEM.", show_default=False)
+        Path | None, typer.Option(metavar="FILE", help="Private certificates to trust the server by, as PEM.", show_default=False)
     ] = None,
     user: Annotated[
         str | None, typer.Option(metavar="NAME", help="Your login on the server; the password is asked for.", show_default=False)
@@ -87,7 +87,7 @@ def env(
         str | None, typer.Option(metavar="NAME", help="Your login; the shell asks for the password.", show_default=False)
     ] = None,
     ca_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Private certificates to believe the server by, as PEM.", show_default=False)
+        Path | None, typer.Option(metavar="FILE", help="Private certificates to trust the server by, as PEM.", show_default=False)
     ] = None,
     stack: StackOption = None,
     output: OutputOption = Output.text,

@@ -48,7 +48,7 @@ def deploy(
         typer.Argument(metavar="HOST", help="[USER@]HOST, as for ssh; the one of provision.yml when absent.", show_default=False),
     ] = None,
     domain: Annotated[str | None, typer.Option(metavar="NAME", help="The name that people type; a public one gets a certificate.")] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="The front door's port; 443 when absent.", show_default=False)] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="The proxy's port; 443 when absent.", show_default=False)] = None,
     domain_elsewhere: Annotated[
         bool, typer.Option("--domain-elsewhere", help="The domain leads to something that forwards to the server.")
     ] = False,

@@ -81,7 +81,7 @@ class EnvironmentReport:
     server: ServerReport | None = None
     problem: str = ""
     hint: str = ""
-    """What mends the problem."""
+    """What fixes the problem."""
     remarks: tuple[str, ...] = ()
     """What keeps no run from the server, and is not as its user may think."""
 
@@ -121,7 +121,7 @@ def project_report(
     found = certain_project(found, interpreter)
     names = environments(found)
     answer = ask(found, interpreter, names)
-    mend = what_helps(linked) if linked else ""
+    fix = what_helps(linked) if linked else ""
     servers: dict[tuple[str, RunExperiment, str, str, str], ServerReport] = {}
     reports = []
     for env in names:
@@ -129,8 +129,8 @@ def project_report(
         if report.uri.startswith(("http://", "https://")):
             key = (report.uri, loaded.experiment, *_login(found, env, loaded.credentials))
             if key not in servers:
-                identity, help_there = (linked.identity, mend) if linked and linked.uri == report.uri else ("", "")
-                servers[key] = server_report(*key, identity=identity, mend=help_there, timeout=timeout)
+                identity, help_there = (linked.identity, fix) if linked and linked.uri == report.uri else ("", "")
+                servers[key] = server_report(*key, identity=identity, fix=help_there, timeout=timeout)
             report = _with_server(report, servers[key], loaded, answer.mlflow)
         reports.append(report)
     asked = f"{interpreter.path} ({interpreter.reason})" if interpreter.path else interpreter.reason
@@ -153,33 +153,33 @@ def server_report(
     ca_file: str = "",
     *,
     identity: str = "",
-    mend: str = "",
+    fix: str = "",
     timeout: float = _TIMEOUT,
 ) -> ServerReport:
     """Report on the server at the URI, reached directly; name a proxy that would keep clients from it.
 
     Its certificate is trusted as MLflow trusts it. `identity` is that of the stack which answered there when
-    the project was linked: another one gets no login. `mend` is what helps where it does not answer.
+    the project was linked: another one gets no login. `fix` is what helps where it does not answer.
     """
-    mend = mend or "start it (`provision up`), or link to another address (`provision link`)"
+    fix = fix or "start it (`provision up`), or link to another address (`provision link`)"
     proxy, fix = swallowing_proxy(uri, ca_file) or ("", "")
     login = {"username": username, "password": password}
-    rest = StackRest(uri, identity=identity, hint=mend, timeout=timeout, trusted=clients_ca_file(ca_file), **login)
+    rest = StackRest(uri, identity=identity, hint=fix, timeout=timeout, trusted=clients_ca_file(ca_file), **login)
     started = time.monotonic()
     try:
         rest.get_bytes("/health")
     except RestError as error:
-        return ServerReport(uri, False, False, str(error), error.hint or mend, proxy)
+        return ServerReport(uri, False, False, str(error), error.hint or fix, proxy)
     took = (time.monotonic() - started) * 1000
     try:
         count, bypassing = _experiments(rest)
-        problem, mend = experiment_problem(rest, experiment)
+        problem, fix = experiment_problem(rest, experiment)
         release = _release(rest)
     except RestError as error:
         return ServerReport(uri, True, False, f"/health answers, the API does not: {error}", _api_hint(error.status), proxy)
     seen = f"/health answered in {took:.0f} ms, {counted(count, 'experiment')}"
     hint = "new experiments go through the server; move runs of the old ones, or give them a new name" if bypassing else ""
-    return ServerReport(uri, True, True, seen, fix or mend or hint, proxy, count, tuple(bypassing), release, problem)
+    return ServerReport(uri, True, True, seen, fix or fix or hint, proxy, count, tuple(bypassing), release, problem)
 
 
 def _environment(project: KedroProject, env: str, answer: Answer) -> tuple[EnvironmentReport, Loaded]:
@@ -191,10 +191,10 @@ def _environment(project: KedroProject, env: str, answer: Answer) -> tuple[Envir
     default = env == project.default_env()
     loaded = answer.environments.get(env)
     if loaded is None or loaded.uncertain:
-        said, mend = refusal(project, loaded, read_file) if loaded else (answer.error, PYTHON)
+        said, fix = refusal(project, loaded, read_file) if loaded else (answer.error, PYTHON)
         problem, hint = _problem(told.uri, told.origin, told.why, "" if default else env)
         if told.uri is None and not problem:
-            problem, hint = f"only Kedro itself can tell the value: {said}", mend
+            problem, hint = f"only Kedro itself can tell the value: {said}", fix
         remarks = (f"not proved: {said}",) if loaded else ()
         report = EnvironmentReport(env, default, told.uri or "", told.origin, told.why, False, problem=problem, hint=hint, remarks=remarks)
         return report, Loaded(env, credentials=told.credentials)

@@ -129,7 +129,7 @@ def _tracking(settings: Any, conf: dict[str, Any]) -> tuple[str, str, str | None
         return "kedro-mlflow is not installed there, so no run is tracked", "install it in the environment that runs Kedro", None, True
     model = _config_model()
     if isinstance(model, ImportError):
-        hint = "mend the environment that runs Kedro: `pip check` says what does not fit"
+        hint = "fix the environment that runs Kedro: `pip check` says what does not fit"
         return f"kedro-mlflow cannot be imported there: {model}", hint, None, True
     config = (model.model_validate if hasattr(model, "model_validate") else model.parse_obj)({**conf})
     experiment = _part(config, "tracking", "experiment", default=None)

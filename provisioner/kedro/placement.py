@@ -39,7 +39,7 @@ class Credentials:
 
 @dataclass(frozen=True)
 class ClientEntry:
-    """What an entry of credentials.yml tells MLflow's client: a login, and the certificates that it believes the server by."""
+    """What an entry of credentials.yml tells MLflow's client: a login, and the certificates that it trusts the server by."""
 
     credentials: Credentials | None = None
     ca_file: Path | None = None

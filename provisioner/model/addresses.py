@@ -18,11 +18,11 @@ class Addresses:
     listen_asgi: str
     """What its FastAPI application listens on."""
     upstream: str
-    """What the front door dials for the first, in Caddy's words: HOST:PORT or unix/PATH."""
+    """What the proxy dials for the first, in Caddy's words: HOST:PORT or unix/PATH."""
     upstream_asgi: str
     """What it dials for the second."""
     front: str
-    """What the front door listens on, in Caddy's words."""
+    """What the proxy listens on, in Caddy's words."""
     front_http: str
     """What it listens on for plain HTTP when it speaks TLS; "" for nothing."""
     front_files: str
@@ -36,7 +36,7 @@ class Addresses:
     secrets: str
     """The directory of secret files."""
     front_sockets: tuple[str, ...] = ()
-    """What the front door binds in place of `front` and `front_http`, in Caddy's words: sockets that it is given."""
+    """What the proxy binds in place of `front` and `front_http`, in Caddy's words: sockets that it is given."""
 
 
 IN_CONTAINERS = Addresses(

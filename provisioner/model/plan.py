@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Verb = Literal["create", "start", "change", "reload", "remove"]
-State = Literal["running", "starting", "ill", "stopped", "done", "failed", "absent"]
+State = Literal["running", "starting", "unhealthy", "stopped", "completed", "failed", "missing"]
 SERVES = frozenset({"running", "starting"})
 
 
@@ -78,7 +78,7 @@ def make_plan(wanted: Mapping[str, str], one_shots: Iterable[str], observed: Obs
     steps = []
     failed = ""
     for name, fingerprint in wanted.items():
-        seen = observed.services.get(name, ObservedService(name, "absent"))
+        seen = observed.services.get(name, ObservedService(name, "missing"))
         step = _step(name, fingerprint, seen, name in done_once)
         if step is None and failed and name not in done_once:
             # It would wait on with what it read at its start, such as a secret that was put right since.
@@ -96,11 +96,11 @@ def make_plan(wanted: Mapping[str, str], one_shots: Iterable[str], observed: Obs
 
 
 def _step(name: str, fingerprint: str, seen: ObservedService, one_shot: bool) -> PlannedStep | None:
-    if seen.state == "absent":
+    if seen.state == "missing":
         return PlannedStep("create", name, "not there yet")
     if seen.fingerprint != fingerprint:
         return PlannedStep("change", name, "its configuration changed")
-    if seen.state in ({"done"} if one_shot else SERVES):
+    if seen.state in ({"completed"} if one_shot else SERVES):
         return None
     if one_shot and seen.state in {"failed", "running"}:
         return PlannedStep("start", name, f"has not ended well ({seen.detail or seen.state})")

@@ -1,4 +1,4 @@
-"""What the front door listens on and who ends TLS, as the settings mean it, and what in them contradicts itself; pure."""
+"""What the proxy listens on and where TLS is terminated, as the settings mean it, and what in them contradicts itself; pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Fault = tuple[str, str]
 """The key below `server`, and what is wrong with it."""
 
 
-def ends_tls(server: ServerSettings) -> bool:
+def terminates_tls(server: ServerSettings) -> bool:
     """Return whether the proxy itself speaks TLS."""
     return server.tls in {"acme", "internal", "files"}
 
@@ -65,7 +65,7 @@ def public_path(server: ServerSettings) -> str:
 
 def default_port(server: ServerSettings) -> int:
     """Return the port that the proxy listens on when `server.port` names none."""
-    if ends_tls(server):
+    if terminates_tls(server):
         return urlsplit(server.public_url or "").port or HTTPS_PORT
     return DEFAULT_PORT
 
@@ -75,7 +75,7 @@ def redirect_port(server: ServerSettings, port: int) -> int | None:
 
     It only redirects and answers ACME's challenges.
     """
-    if not ends_tls(server):
+    if not terminates_tls(server):
         return None
     return server.http_port or (HTTP_PORT if port == HTTPS_PORT else None)
 
@@ -115,7 +115,7 @@ def is_public_name(host: str) -> bool:
     return "." in host and not is_address(host) and not host.endswith(_PRIVATE_SUFFIXES)
 
 
-def contradictions(server: ServerSettings) -> Iterator[Fault]:
+def conflicts(server: ServerSettings) -> Iterator[Fault]:
     """Yield everything that the keys below `server`, each right by itself, do wrong together."""
     yield from _openness(server)
     if server.tls:
@@ -131,7 +131,7 @@ def _openness(server: ServerSettings) -> Iterator[Fault]:
             yield (
                 "bind",
                 "opens the server to the network, where plain HTTP would show logins and data: set tls to acme, internal or files, "
-                "or to external where something else ends TLS",
+                "or to external where something else terminates TLS",
             )
     if server.public_url and not is_loopback_url(server.public_url):
         if server.auth == "none":
@@ -151,12 +151,12 @@ def _tls(server: ServerSettings) -> Iterator[Fault]:
     elif server.tls == "acme" and (urlsplit(server.public_url).port or HTTPS_PORT) != HTTPS_PORT and not server.http_port:
         yield "tls", "acme needs port 443 in public_url, or http_port: the ACME server asks at the outer ports 80 and 443 only"
     if server.tls == "external" and not server.trusted_proxies:
-        yield "tls", "external needs trusted_proxies: the addresses of what ends TLS"
+        yield "tls", "external needs trusted_proxies: the addresses of what terminates TLS"
     if server.tls == "files":
         for key in ("tls_certificate", "tls_key"):
             if not getattr(server, key):
                 yield "tls", f"files needs {key}"
-    if ends_tls(server) and server.http_port == (server.port or default_port(server)):
+    if terminates_tls(server) and server.http_port == (server.port or default_port(server)):
         yield "http_port", "is the port of TLS too"
 
 
@@ -169,8 +169,8 @@ def _belongings(server: ServerSettings) -> Iterator[Fault]:
         "acme_ca": server.tls == "acme",
         "acme_ca_file": server.tls == "acme" and server.acme_ca is not None,
         "acme_email": server.tls == "acme",
-        "http_port": ends_tls(server),
-        "allowed_hosts": not ends_tls(server),
+        "http_port": terminates_tls(server),
+        "allowed_hosts": not terminates_tls(server),
     }
     companions = {
         "trusted_proxies": "tls: external",
@@ -180,7 +180,7 @@ def _belongings(server: ServerSettings) -> Iterator[Fault]:
         "acme_ca_file": "tls: acme and acme_ca",
         "acme_email": "tls: acme",
         "http_port": "tls: acme, internal or files",
-        "allowed_hosts": "a front door without TLS: one with it has the name of its certificate alone",
+        "allowed_hosts": "a proxy without TLS: one with it has the name of its certificate alone",
     }
     for key, right in belongs.items():
         if getattr(server, key) and not right:

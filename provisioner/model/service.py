@@ -36,7 +36,7 @@ class Service:
     secrets: tuple[str, ...] = ()
     volumes: tuple[Volume, ...] = ()
     networks: tuple[Network, ...] = ()
-    after: dict[str, Literal["done", "started"]] = field(default_factory=dict)
+    after: dict[str, Literal["completed", "started"]] = field(default_factory=dict)
     tmpfs: tuple[str, ...] = ()
     probe: tuple[str, ...] = ()
     memory: str = "256m"
@@ -46,7 +46,7 @@ class Service:
     capabilities: tuple[str, ...] = ()
     grace_seconds: int = 10
     one_shot: bool = False
-    front_door: bool = False
+    is_proxy: bool = False
 
 
 def secrets_of(specs: Iterable[SecretSpec], service: str) -> tuple[str, ...]:

@@ -118,19 +118,19 @@ class ArtifactStoreSettings(StoreSettings):
 
 
 class ServerSettings(Group):
-    """The tracking server and its front door."""
+    """The tracking server and its proxy."""
 
     bind: str = "127.0.0.1"
-    """The address that the front door listens on; any but a loopback address needs `auth: basic` and `tls`."""
+    """The address that the proxy listens on; any but a loopback address needs `auth: basic` and `tls`."""
     port: Port | None = None
-    """The front door's port; absent: with TLS the port of `public_url`, else 5000, or the next free one, which is then kept."""
+    """The proxy's port; absent: with TLS the port of `public_url`, else 5000, or the next free one, which is then kept."""
     public_url: str | None = None
     """The address that people type, such as https://mlflow.example.com or https://example.com/mlflow; `tls` needs it."""
     tls: Literal["acme", "internal", "files", "external"] | None = None
-    """Who ends TLS. `acme`: certificates of Let's Encrypt. `internal`: a certificate authority of this stack. `files`: a certificate
-    of yours. `external`: something of yours before the front door. Absent: plain HTTP, on this machine alone."""
+    """Where TLS is terminated. `acme`: certificates of Let's Encrypt. `internal`: a certificate authority of this stack. `files`: a
+    certificate of yours. `external`: something of yours before the proxy. Absent: plain HTTP, on this machine alone."""
     http_port: Port | None = None
-    """Where plain HTTP is redirected, and ACME's challenge answered; absent: 80 when the front door's port is 443, else nowhere."""
+    """Where plain HTTP is redirected, and ACME's challenge answered; absent: 80 when the proxy's port is 443, else nowhere."""
     tls_certificate: str | None = None
     """With `files`: PEM file of the certificate and its chain, relative to the stack directory; a private root at its end is handed
     to clients."""
@@ -143,9 +143,9 @@ class ServerSettings(Group):
     acme_email: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+$")] | None = None
     """With `acme`: whom the certificate authority may write to."""
     allowed_hosts: tuple[str, ...] = ()
-    """Other names that clients use for it, such as a container's for this machine; not where the front door ends TLS itself."""
+    """Other names that clients use for it, such as a container's for this machine; not where the proxy terminates TLS itself."""
     trusted_proxies: tuple[str, ...] = ()
-    """With `external`: addresses or networks (192.0.2.0/24) whose X-Forwarded-For is believed."""
+    """With `external`: addresses or networks (192.0.2.0/24) whose X-Forwarded-For is trusted."""
     auth: Literal["none", "basic"] = "none"
     """`basic`: everybody logs in; the login `admin` is generated."""
     default_permission: Literal["READ", "EDIT", "MANAGE", "NO_PERMISSIONS"] = "EDIT"
@@ -233,7 +233,7 @@ class ImageSettings(Group):
     minio: ImageReference | None = None
     """The artifact store."""
     caddy: ImageReference | None = None
-    """The front door."""
+    """The proxy."""
 
 
 class BuildSettings(Group):
@@ -271,7 +271,7 @@ class ResourceSettings(Group):
     mlflow: Limits = Limits()
     """The tracking server."""
     proxy: Limits = Limits()
-    """The front door."""
+    """The proxy."""
 
 
 class Settings(Group):
@@ -287,7 +287,7 @@ class Settings(Group):
     artifact_store: ArtifactStoreSettings = ArtifactStoreSettings()
     """Where files are kept."""
     server: ServerSettings = ServerSettings()
-    """The tracking server and its front door."""
+    """The tracking server and its proxy."""
     images: ImageSettings = ImageSettings()
     """Container images."""
     build: BuildSettings = BuildSettings()

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from provisioner.errors import SettingsError
-from provisioner.model.proxy import contradictions
+from provisioner.model.proxy import conflicts
 from provisioner.model.settings import SOURCE, ServerSettings, Settings, setting_names
 from provisioner.model.stores.table import own_settings
 
@@ -72,7 +72,7 @@ def _contradictions(server: object) -> Iterator[tuple[str, str]]:
         known = ServerSettings.model_validate({key: value for key, value in keys.items() if key in ServerSettings.model_fields})
     except ValidationError:
         return
-    yield from contradictions(known)
+    yield from conflicts(known)
 
 
 def _lines(node: yaml.Node, path: str = "", depth: int = _DEEPEST) -> Iterator[tuple[str, int]]:
@@ -127,7 +127,7 @@ def _plain(detail: Any) -> str:
 
 
 def _fault(place: str, text: str) -> SettingsError:
-    return SettingsError(f"{place} {text}", where=place, hint="mend the line; `provision schema` prints what is allowed")
+    return SettingsError(f"{place} {text}", where=place, hint="fix the line; `provision schema` prints what is allowed")
 
 
 def _gathered(source: str, faults: list[SettingsError]) -> SettingsError:

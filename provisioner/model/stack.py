@@ -87,7 +87,7 @@ def _secrets(settings: Settings, backend: BackendStore, artifacts: ArtifactStore
     specs.append(SecretSpec("crypto_kek_passphrase", "encrypts the secrets of the AI gateway", services=("mlflow",)))
     if settings.server.tls == "files":
         specs.append(
-            SecretSpec(TLS_KEY, "the key of the front door's certificate", services=("proxy",), from_file=settings.server.tls_key or "")
+            SecretSpec(TLS_KEY, "the key of the proxy's certificate", services=("proxy",), from_file=settings.server.tls_key or "")
         )
     return tuple(specs)
 
@@ -157,23 +157,23 @@ def _mlflow(settings: Settings, artifacts: ArtifactStore, secrets: tuple[SecretS
 def _proxy(settings: Settings) -> Service:
     limits = settings.resources.proxy
     keeps = has_own_certificates(settings.server)
-    waits: dict[str, Literal["done", "started"]] = {"volumes": "done"} if keeps else {}
+    waits: dict[str, Literal["completed", "started"]] = {"volumes": "completed"} if keeps else {}
     return Service(
         name="proxy",
         image="caddy",
-        role="front door",
+        role="reverse proxy",
         user=OUR_USER,
         command=("caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"),
         secrets=(TLS_KEY,) if settings.server.tls == "files" else (),
         # A certificate authority that clients trust must outlive the container; so must what ACME's rate limits count.
         volumes=(Volume("caddy", "/data", adopt=True),) if keeps else (),
         networks=("web", "edge"),
-        after={**waits, "bootstrap": "done", "mlflow": "started"},
+        after={**waits, "bootstrap": "completed", "mlflow": "started"},
         tmpfs=(f"/config:{_CADDY_TMPFS}",) if keeps else (f"/config:{_CADDY_TMPFS}", f"/data:{_CADDY_TMPFS}"),
         memory=limits.memory or "256m",
         cpus=limits.cpus,
         # The official binary carries this file capability and cannot start without it.
         capabilities=("NET_BIND_SERVICE",),
         grace_seconds=60,
-        front_door=True,
+        is_proxy=True,
     )

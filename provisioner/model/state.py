@@ -23,7 +23,7 @@ class State:
     secrets: tuple[str, ...] = ()
     made_by: str = ""
     identity: str = ""
-    """What the stack's front door tells who asks which stack it is; no secret."""
+    """What the stack's proxy tells who asks which stack it is; no secret."""
     checked: dict[str, str] = field(default_factory=dict)
     """The fingerprints with which the full checks passed."""
     worked: tuple[str, ...] = ()

@@ -39,7 +39,7 @@ _MARK = "=== provision "
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that keeps the stack from running, and what mends it."""
+    """One thing that keeps the stack from running, and what fixes it."""
 
     what: str
     why: str = ""

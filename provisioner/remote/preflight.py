@@ -45,7 +45,7 @@ def _forwarding(host: SSHHost) -> list[Finding]:
     if host.reaches():
         return []
     hint = "let it: `AllowTcpForwarding local` in the server's sshd_config, and no `no-port-forwarding` at the account's key"
-    return [Finding("its SSH server lets no connection through", "its front door is asked over the SSH connection", hint)]
+    return [Finding("its SSH server lets no connection through", "its proxy is asked over the SSH connection", hint)]
 
 
 def _domain(name: str, own: set[str]) -> list[Finding]:

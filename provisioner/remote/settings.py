@@ -44,7 +44,7 @@ def _server(server: ServerSettings, address: Address) -> Iterator[tuple[str, obj
     if server.auth == "none":
         yield "auth", "basic"
     if server.tls != "external" and ipaddress.ip_address(server.bind).is_loopback:
-        yield "bind", "0.0.0.0"  # noqa: S104  the front door of a team
+        yield "bind", "0.0.0.0"  # noqa: S104  the proxy of a team
     name = address.domain or public_host(server) or address.hostname
     tls = "acme" if address.domain and is_public_name(address.domain) else "internal"
     if server.tls is None or (server.tls in {"acme", "internal"} and address.domain and server.tls != tls):

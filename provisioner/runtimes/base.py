@@ -19,12 +19,12 @@ from provisioner.system.processor import CPUINFO, lacks_for_v2
 TOO_OLD_PROCESSOR = "the processor is older than x86-64-v2, which the services need"
 NEWER_PROCESSOR = "in a virtual machine, set its processor type to that of the host (`host` or x86-64-v2, in place of kvm64 or qemu64)"
 SERVER, PROXY = "mlflow", "proxy"
-MEND = "mend what the last lines say, then run `provision up` again"
+FIX = "fix what the last lines say, then run `provision up` again"
 
 
 @dataclass(frozen=True)
 class Instance:
-    """One stack on one host: its directory, the unique name of its services, and its front door's port."""
+    """One stack on one host: its directory, the unique name of its services, and its proxy's port."""
 
     directory: Path
     project: str
@@ -32,7 +32,7 @@ class Instance:
     here: Path | None = None
     """The directory of this machine that has the settings of a stack on another."""
     identity: str = ""
-    """Which stack it is, for who asks its front door; "" for one that was never brought up."""
+    """Which stack it is, for who asks its proxy; "" for one that was never brought up."""
     is_new: bool = False
     """Whether no start of the stack has ended well yet: what is unfinished of its data holds nothing."""
 
@@ -64,7 +64,7 @@ class Usage:
 
 def see_log(name: str) -> str:
     """Return the next step for a service whose last lines are shown."""
-    return f"{MEND}; `provision logs {name}` shows more"
+    return f"{FIX}; `provision logs {name}` shows more"
 
 
 def for_memory(name: str, usage: Usage | None) -> tuple[str, str] | None:
@@ -136,7 +136,7 @@ class Runtime(Protocol):
         """
 
     def reload(self) -> None:
-        """Tell the front door to read its configuration anew, while it serves; when it cannot use that, it goes on with the one before."""
+        """Tell the proxy to read its configuration anew, while it serves; when it cannot use that, it goes on with the one before."""
 
     def probe(self, *arguments: str) -> str:
         """Return what the server's own `provision_server probe ARGUMENTS` prints, run inside the stack."""
@@ -178,7 +178,7 @@ class RuntimeChoice:
 def port_taken(where: str, why: str, left_as: str) -> PortTaken:
     """Return the error for a proxy whose port another program has."""
     hint = "stop what holds the port, or set another server.port in provision.yml"
-    return PortTaken("the front door's port is taken", where=where, why=why, hint=hint, left_as=left_as)
+    return PortTaken("the proxy's port is taken", where=where, why=why, hint=hint, left_as=left_as)
 
 
 # What a server takes that has just started; it grows to what the one before it takes.

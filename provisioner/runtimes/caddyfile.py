@@ -1,4 +1,4 @@
-"""Stack to Caddyfile: the front door."""
+"""Stack to Caddyfile: the proxy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from provisioner.mlflow_api import IDENTITY_PATH
 from provisioner.model.addresses import Addresses
-from provisioner.model.proxy import ends_tls, in_url, is_address, is_public_name, public_host, public_origin, public_path
+from provisioner.model.proxy import in_url, is_address, is_public_name, public_host, public_origin, public_path, terminates_tls
 from provisioner.model.settings import ServerSettings
 from provisioner.model.stack import Stack
 from provisioner.runtimes.digest import digest_of
@@ -16,7 +16,7 @@ from provisioner.runtimes.digest import digest_of
 CADDYFILE = "deploy/caddy/Caddyfile"
 IDENTITY_FILE = "deploy/caddy/identity.json"
 CERTIFICATE = "tls.crt"
-# As the tracking server has it, which is asked beside this front door too (`deploy/provision_server/web/body_limits.py`).
+# As the tracking server has it, which is asked beside this proxy too (`deploy/provision_server/web/body_limits.py`).
 MOST_OF_A_BODY = 20_000_000
 TOO_LARGE = "The body is larger than 20 MB; send it in several requests, or as an artifact, which has any size."
 # In whole seconds: so long a call waits for a tracking server that starts anew, and so long a client shall wait after that.
@@ -43,7 +43,7 @@ _SERVERS = """\
 	}}
 """
 
-# What the front door says for itself names requests too.
+# What the proxy says for itself names requests too.
 _OWN_LOG = """\
 	log {
 		format filter {
@@ -79,7 +79,7 @@ _ACCESS_LOG = """\
 
 """
 
-# The tracking server counts failed logins by the client's address, and believes no other word for it.
+# The tracking server counts failed logins by the client's address, and trusts no other word for it.
 # Uploads and downloads have no size limit, and the store may be silent before the first byte. A call that meets a restart
 # of the tracking server waits for it. Each call has a connection of its own: one that is kept could be closed by the server
 # just as it is used again. Who is told that a request did not come in time still has the rest of it to send: that connection
@@ -237,7 +237,7 @@ def _text(stack: Stack, addresses: Addresses, asgi_paths: Sequence[str], configu
     server = stack.settings.server
     bind, bind_http = addresses.front_sockets or (_host(addresses.front), _host(addresses.front_http))
     port = _port(addresses.front)
-    secure = ends_tls(server)
+    secure = terminates_tls(server)
     name = in_url(public_host(server))
     site = _SITE.format(
         address=f"https://{name}:{port}" if secure else f"http://:{port}",
@@ -277,11 +277,16 @@ def identity_files(identity: str) -> dict[str, bytes]:
 
 def _options(stack: Stack, addresses: Addresses) -> str:
     server = stack.settings.server
-    lines = ["admin off", f"auto_https {'disable_redirects' if ends_tls(server) else 'off'}", "persist_config off", "grace_period 30s"]
+    lines = [
+        "admin off",
+        f"auto_https {'disable_redirects' if terminates_tls(server) else 'off'}",
+        "persist_config off",
+        "grace_period 30s",
+    ]
     if public_path(server):
         # The path goes before anything looks at it.
         lines.append("order route first")
-    if ends_tls(server):
+    if terminates_tls(server):
         lines.append(f"https_port {_port(addresses.front)}")
         # Without a listener of ours the one for ACME's challenge is opened when it is needed.
         lines.append(f"http_port {_port(addresses.front_http) if addresses.front_http else 80}")
@@ -300,7 +305,7 @@ def _options(stack: Stack, addresses: Addresses) -> str:
 def _tls(server: ServerSettings, addresses: Addresses) -> str:
     """Return the lines of the site for its certificate, its TLS versions and Strict-Transport-Security."""
     text = ""
-    if ends_tls(server):
+    if terminates_tls(server):
         source = f" {addresses.front_files}/{CERTIFICATE} {addresses.front_key}" if server.tls == "files" else ""
         text += f"\ttls{source} {{\n\t\tprotocols tls1.2 tls1.3\n{_issuer(server, addresses)}\t}}\n"
     # A browser keeps to it for a year: nothing for a name that another network or another server may use too, or for a private

@@ -1,4 +1,4 @@
-"""The certificate files of a front door: read from where the user has them, and looked at before anything is started."""
+"""The certificate files of a proxy: read from where the user has them, and looked at before anything is started."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def certificate_files(stack: Stack, directory: Path) -> dict[str, bytes]:
     return files
 
 
-def front_door_files(files: Mapping[str, RenderedFile]) -> dict[str, RenderedFile]:
+def proxy_files(files: Mapping[str, RenderedFile]) -> dict[str, RenderedFile]:
     """Return those of the files that a proxy reads anew while it runs, the Caddyfile last."""
     return {path: files[path] for path in (f"{_FOLDER}/{CERTIFICATE}", f"{_FOLDER}/{ACME_CA}", CADDYFILE) if path in files}
 

@@ -43,7 +43,7 @@ def changing(context: StackContext, command: str, change: ChangeSet, reporter: R
         if reverted is None:
             raise
         raise error.with_(left_as=reverted.left_as) from error
-    audit(context, command, "done", what)
+    audit(context, command, "completed", what)
 
 
 def audit(context: StackContext, command: str, outcome: str, what: str = "") -> None:

@@ -1,4 +1,4 @@
-"""The private certificates that clients need to believe a front door: found once it runs, kept in the stack's directory."""
+"""The private certificates that clients need to trust a proxy: found once it runs, kept in the stack's directory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def keep_clients_ca(context: StackContext, changed: bool, reporter: Reporter) ->
         return
     context.host.put(wanted, path, 0o644)
     reporter.step(
-        "created" if now is None else "changed", CA_FILE, "what clients need to believe the certificate; `provision link` hands it on"
+        "created" if now is None else "changed", CA_FILE, "what clients need to trust the certificate; `provision link` hands it on"
     )
 
 
@@ -69,7 +69,7 @@ def _own(runtime: Runtime) -> bytes:
     found = wait_for(lambda: runtime.certificate_authority() or None, DEADLINE, 0.2)
     if found is None:
         raise Unhealthy(
-            f"the front door made no certificate authority within {DEADLINE:.0f} s",
+            f"the proxy made no certificate authority within {DEADLINE:.0f} s",
             where="service proxy",
             why=runtime.logs("proxy", 10),
             hint="`provision logs proxy` shows what it waits for",

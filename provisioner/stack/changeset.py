@@ -111,8 +111,8 @@ def _keep_logs(change: ChangeSet, error: ProvisionError) -> str:
     context.host.make_directory(context.directory / LOGS, 0o700)
     touched = [step.subject for step in change.plan.steps if step.subject in observed]
     # What runs well says nothing of a failure, and every second counts for those who wait.
-    ill = [name for name in touched if observed[name].state not in {"running", "done"}]
-    logs = {error.service: error.log} if isinstance(error, NotTakenOver) else dict.fromkeys(ill or touched, "")
+    failing = [name for name in touched if observed[name].state not in {"running", "completed"}]
+    logs = {error.service: error.log} if isinstance(error, NotTakenOver) else dict.fromkeys(failing or touched, "")
     for name, log in logs.items():
         text = log or runtime.logs(name, LOG_LINES)
         context.host.put(text.encode(), context.directory / folder / f"{name}.log", 0o600)

@@ -1,4 +1,4 @@
-"""End-to-end checks through the front door: what a client would meet, with the public Host and Origin."""
+"""End-to-end checks through the proxy: what a client would meet, with the public Host and Origin."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DEADLINE_VARIABLE = "PROVISION_START_DEADLINE"
 LOG_LINES = 20
 WAIT_TIMEOUT = 2.0
 RELOAD_DEADLINE = 30.0
-# No answer, or the front door's own that nobody is there.
+# No answer, or the proxy's own that nobody is there.
 _NOBODY = {0, 502, 503, 504}
 
 
@@ -69,7 +69,7 @@ def wait_until_answering(rest: Rest, runtime: Runtime, deadline: float) -> float
             return True
         if time.monotonic() - looked > 1:
             looked = time.monotonic()
-            _refuse_ill(runtime)
+            _refuse_unhealthy(runtime)
         return False
 
     if not wait_until(is_answered, deadline, 0.1):
@@ -77,7 +77,7 @@ def wait_until_answering(rest: Rest, runtime: Runtime, deadline: float) -> float
     return time.monotonic() - started
 
 
-def reload_front_door(rest: Rest, runtime: Runtime, deadline: float) -> None:
+def reload_proxy(rest: Rest, runtime: Runtime, deadline: float) -> None:
     """Make the proxy use the configuration in its file; raise Unhealthy when it keeps the one before.
 
     Ask it first, so that a change which was interrupted before the reload is finished by the next `up`.
@@ -92,7 +92,7 @@ def reload_front_door(rest: Rest, runtime: Runtime, deadline: float) -> None:
     # What is wrong with a certificate, or a name, the checks say in their own words.
     if seen is not None and not seen.lasting:
         raise Unhealthy(
-            "the front door does not take its new configuration",
+            "the proxy does not take its new configuration",
             where=f"service {PROXY}",
             why=runtime.logs(PROXY, LOG_LINES),
             hint=see_log(PROXY),
@@ -109,7 +109,7 @@ def _wait_until_ready(runtime: Runtime, deadline: float) -> None:
     def is_up() -> bool:
         if is_ready(runtime):
             return True
-        _refuse_ill(runtime)
+        _refuse_unhealthy(runtime)
         return False
 
     if wait_until(is_up, deadline, 0.3):
@@ -134,12 +134,12 @@ def _is_answered(rest: Rest, path: str) -> RestError | None:
     return None
 
 
-def _refuse_ill(runtime: Runtime) -> None:
+def _refuse_unhealthy(runtime: Runtime) -> None:
     """Raise Unhealthy for a service that ended or restarts over and over; do nothing while there is hope."""
     for service in runtime.observe().services.values():
-        if service.state in {"failed", "ill"}:
-            ill = (f"{service.name} does not get healthy", see_log(service.name))
-            what, hint = for_memory(service.name, runtime.usage().get(service.name)) or ill
+        if service.state in {"failed", "unhealthy"}:
+            known = (f"{service.name} does not get healthy", see_log(service.name))
+            what, hint = for_memory(service.name, runtime.usage().get(service.name)) or known
             raise Unhealthy(
                 what,
                 where=f"service {service.name}: {service.detail}",
@@ -152,7 +152,7 @@ def _refuse_ill(runtime: Runtime) -> None:
 def _too_late(runtime: Runtime, seen: RestError | None, deadline: float) -> Unhealthy:
     """Return the error for a missed deadline: what was seen, the server's state and its last lines."""
     server = runtime.observe().services.get("mlflow")
-    state = f"{server.state}, {server.detail}" if server else "absent"
+    state = f"{server.state}, {server.detail}" if server else "missing"
     return Unhealthy(
         f"the tracking server did not answer within {deadline:.0f} s",
         where=f"service mlflow: {state}",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from provisioner.errors import Unhealthy
 from provisioner.mlflow_api import StackRest
-from provisioner.model.proxy import default_port, ends_tls, in_url, local_address
+from provisioner.model.proxy import default_port, in_url, local_address, terminates_tls
 from provisioner.model.secret import Secret
 from provisioner.model.settings import SOURCE, Settings
 from provisioner.model.stack import Stack, build_stack
@@ -77,7 +77,7 @@ class StackContext:
         It is the user's (with TLS that of the public URL), the one found before, or the default.
         """
         server = self.settings.server
-        if server.port or ends_tls(server):
+        if server.port or terminates_tls(server):
             return server.port or default_port(server)
         # `render` chooses one for who starts the stack without us.
         return self.state.port or self.rendered_port or default_port(server)
@@ -95,7 +95,7 @@ class StackContext:
         """
         server = self.settings.server
         unknown = self.state.port is None or not self.state.checked
-        return server.port is None and unknown and not ends_tls(server) and not self.host.is_remote
+        return server.port is None and unknown and not terminates_tls(server) and not self.host.is_remote
 
     @property
     def tracking_uri(self) -> str:
@@ -126,7 +126,7 @@ class StackContext:
         """Return where this machine reaches the proxy, and how."""
         server = self.settings.server
         address = self.host.reach(f"{local_address(server.bind)}:{self.port}")
-        return ProxyAddress(address, ends_tls(server), self.clients_ca(), self.state.identity)
+        return ProxyAddress(address, terminates_tls(server), self.clients_ca(), self.state.identity)
 
     def client(self, password: Secret | None = None, timeout: float = 10) -> StackRest:
         """Return a client of the stack's server, as its admin when there is a password; `timeout` is in seconds."""

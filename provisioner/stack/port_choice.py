@@ -21,7 +21,7 @@ def decide_port(context: StackContext, observed: Observed, taken: Container[int]
     proxy = observed.services.get("proxy")
     port, server = context.port, context.settings.server
     # Started by hand from the rendered files, it listens where those say, and nothing was remembered yet.
-    ours = proxy is not None and proxy.state in {"running", "starting", "ill"} and context.state.port in {port, None}
+    ours = proxy is not None and proxy.state in {"running", "starting", "unhealthy"} and context.state.port in {port, None}
     bind, redirect = server.bind, redirect_port(server, port)
     if ours and port not in taken:
         return port

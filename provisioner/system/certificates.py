@@ -23,7 +23,7 @@ _TIMEOUT = 5.0
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a client refuses a server's certificate, and what mends it."""
+    """Why a client refuses a server's certificate, and what fixes it."""
 
     why: str
     hint: str

@@ -30,7 +30,7 @@ class RestError(Exception):
         self.status = status
         self.message = message
         self.hint = hint
-        """What mends it, where that is known."""
+        """What fixes it, where that is known."""
         self.lasting = lasting
         """Whether it does not pass with time: the server's certificate was refused."""
 

@@ -145,7 +145,7 @@ class Fuzz:
         return [self.user("POST", search, {"max_results": 1}), self.user("GET", info)]
 
     def memory(self) -> dict[str, int]:
-        """Return the resident bytes of each process that the server's processes and the front door have, by name and number."""
+        """Return the resident bytes of each process that the server's processes and the proxy have, by name and number."""
         found = {}
         for process in processes_in(self.deployed.program.stack):
             with contextlib.suppress(psutil.Error):

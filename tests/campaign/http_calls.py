@@ -199,7 +199,7 @@ def _headers(draw: Draw, operation: Operation, values: Values) -> Iterator[tuple
         # The type of the body is drawn with it.
         if parameter["in"] == "header" and not parameter["name"].lower().startswith(("content-", "authorization")) and not chance(draw, 20):
             name = parameter["name"].replace("-", "_")
-            # The front door refuses a control character in the request's head, and may close before the answer has arrived.
+            # The proxy refuses a control character in the request's head, and may close before the answer has arrived.
             drawn = _plain(values.value(draw, parameter.get("schema", {}), name))
             yield parameter["name"], re.sub(r"[\x00-\x1f\x7f]", " ", drawn).encode("latin-1", "replace").decode("latin-1")[:3000]
 

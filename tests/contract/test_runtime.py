@@ -164,7 +164,7 @@ def test_what_was_applied_is_what_is_observed(running: Subject) -> None:
     observed = running.runtime.observe()
     assert {name: service.fingerprint for name, service in observed.services.items()} == running.runtime.wanted()
     for service in running.stack.services:
-        good = {"done"} if service.one_shot else {"running", "starting"}
+        good = {"completed"} if service.one_shot else {"running", "starting"}
         assert observed.services[service.name].state in good, service.name
     assert observed.has_data
     done = {(step.verb, step.subject) for step in running.recorder.steps}
@@ -223,7 +223,7 @@ def test_a_probe_that_is_none_is_an_error(running: Subject) -> None:
     assert "probe" in caught.value.output
 
 
-def test_the_front_door_answers_where_it_should(running: Subject) -> None:
+def test_the_proxy_answers_where_it_should(running: Subject) -> None:
     rest = Rest(f"http://127.0.0.1:{running.instance.port}")
     assert eventually(lambda: rest.get_bytes("/health").decode()) == "OK"
 
@@ -263,7 +263,7 @@ def test_stop_ends_every_service_and_keeps_the_data(running: Subject) -> None:
     recorder = Recorder()
     running.runtime.stop(recorder)
     observed = running.runtime.observe()
-    assert {service.state for service in observed.services.values()} <= {"stopped", "done"}
+    assert {service.state for service in observed.services.values()} <= {"stopped", "completed"}
     assert observed.has_data
     assert {step.subject for step in recorder.steps if step.verb == "stopped"} >= {service.name for service in running.stack.lasting}
     with pytest.raises(RestError):

@@ -106,7 +106,7 @@ def test_env_is_all_that_a_client_of_the_admins_machine_needs(team: Team) -> Non
 
 def test_each_change_has_an_audit_line(team: Team) -> None:
     lines = [json.loads(line) for line in team.server.get(f"{team.server.stack()}/audit.log").splitlines()]
-    assert [(line["command"], line["outcome"], line["account"]) for line in lines[:1]] == [("deploy", "done", "ana")]
+    assert [(line["command"], line["outcome"], line["account"]) for line in lines[:1]] == [("deploy", "completed", "ana")]
     assert "@" in lines[0]["who"]
     assert lines[0]["from"]
     count = len(lines)

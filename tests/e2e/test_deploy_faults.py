@@ -131,7 +131,7 @@ def test_an_image_that_is_no_server_never_takes_the_place_of_one(team: Team, set
     assert [name for name in ("mlflow", "proxy", "postgres") if after[name] != before[name]] == []
 
 
-def test_a_front_door_that_cannot_start_is_taken_back(team: Team, settings: Path) -> None:
+def test_a_proxy_that_cannot_start_is_taken_back(team: Team, settings: Path) -> None:
     change(team, lambda found: found["images"].update(caddy=NO_SERVER))  # type: ignore[attr-defined]
     with asking(team) as seen:
         answer = team.program("deploy")

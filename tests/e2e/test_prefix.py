@@ -66,7 +66,7 @@ pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed: a
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the stack's front door listens, and nginx: handing the path on, taking it away, and handing it on over TLS."""
+    """Where the stack's proxy listens, and nginx: handing the path on, taking it away, and handing it on over TLS."""
 
     port: int
     keeps: int

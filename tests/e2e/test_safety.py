@@ -1,4 +1,4 @@
-"""No secret where it does not belong, nothing that listens but the front door, nothing more allowed than needed."""
+"""No secret where it does not belong, nothing that listens but the proxy, nothing more allowed than needed."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_no_secret_in_docker_inspect_or_container_logs(program: Program) -> None
         refuse_secrets(program, logs.stdout + logs.stderr, f"docker logs {service}")
 
 
-def test_only_the_front_door_listens_and_only_on_loopback(program: Program) -> None:
+def test_only_the_proxy_listens_and_only_on_loopback(program: Program) -> None:
     port = int(program("status").data["tracking_uri"].rpartition(":")[2])
     if program.runtime == "docker":
         for service in program.services():

@@ -172,7 +172,7 @@ def runs_are_there(desk: Desk) -> None:
 
 
 def containers_are_narrow(desk: Desk) -> None:
-    """On the engine of the server: no right that is not needed, no port but the front door's, no route out of the data network."""
+    """On the engine of the server: no right that is not needed, no port but the proxy's, no route out of the data network."""
     inspected = json.loads(desk.server.sh(f"docker inspect $(docker ps -q --filter label=com.docker.compose.project={desk.project})"))
     services = {facts["Config"]["Labels"]["com.docker.compose.service"]: facts for facts in inspected}
     assert {"proxy", "mlflow", "postgres", "minio"} <= set(services)

@@ -1,4 +1,4 @@
-"""TLS at the front door, met by clients that verify: every way to get a certificate, on both runtimes."""
+"""TLS at the proxy, met by clients that verify: every way to get a certificate, on both runtimes."""
 
 from __future__ import annotations
 
@@ -304,7 +304,7 @@ def test_doctor_explains_a_name_without_certificate_and_one_of_somebody_unknown(
     write_pair(front.program.stack / "certs", certificate, key)
     front.settings(files(front).replace(PUBLIC, "localhost"))
     front.serving = ""
-    assert front.program("up", "--no-link").code == 6, "its own check does not believe it either"
+    assert front.program("up", "--no-link").code == 6, "its own check does not trust it either"
     for uri, said in (
         (f"https://127.0.0.1:{front.port}", "has no certificate for this name"),
         (f"https://localhost:{front.port}", "signed by CN=Company CA, is not trusted here"),
@@ -385,7 +385,7 @@ def test_a_taken_port_for_redirects_is_named(front: Front) -> None:
     front.program("down")
     front.serving = ""
     with socket.socket() as held:
-        # Connections that the front door has closed may still linger.
+        # Connections that the proxy has closed may still linger.
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind(("127.0.0.1", front.http_port))
         held.listen()

@@ -1,4 +1,4 @@
-"""Another server where a stack's front door should be."""
+"""Another server where a stack's proxy should be."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def write(path: Path, content: bytes) -> None:
     path.chmod(0o444)
 
 
-def front_door(program: Program) -> Peer:
+def proxy(program: Program) -> Peer:
     return Peer(urlsplit(program("status").data["tracking_uri"]).netloc)
 
 
@@ -55,10 +55,10 @@ def first_refusal(door: Peer) -> Reply:
     return answer
 
 
-# One runtime: half a minute is the front door's, whatever runs it.
+# One runtime: half a minute is the proxy's, whatever runs it.
 @pytest.mark.only("embedded")
 def test_a_call_that_no_server_takes_is_told_so_after_a_while(program: Program) -> None:
-    door = front_door(program)
+    door = proxy(program)
     memory = json.loads((program.stack / "data/runtime.json").read_text())
     # As an operator ends it, so that nothing starts it again.
     control = [f"{memory['environment']}/bin/supervisorctl", "-s", f"unix://{memory['run']}/supervisor.sock"]

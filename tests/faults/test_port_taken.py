@@ -61,7 +61,7 @@ def test_a_port_that_the_user_named_is_not_replaced_and_nothing_is_started(fresh
 
 
 def test_a_port_that_is_taken_after_it_was_chosen_is_chosen_anew(fresh: Program) -> None:
-    """While an image is built and the stores start, minutes may pass before the front door listens."""
+    """While an image is built and the stores start, minutes may pass before the proxy listens."""
     process = fresh.start("up", "--runtime", fresh.runtime, "--no-link")
     state = fresh.stack / "state.json"
     chosen = eventually(lambda: state.exists() and json.loads(state.read_text())["port"], 60, "a port", 0.01)

@@ -1,4 +1,4 @@
-"""A running stack as the server's tests see it: through the front door, behind it, and at its processes."""
+"""A running stack as the server's tests see it: through the proxy, behind it, and at its processes."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Deployed:
 
     @cached_property
     def front(self) -> Peer:
-        """The front door."""
+        """The proxy."""
         return Peer(urlsplit(self.uri).netloc)
 
     @property
@@ -198,7 +198,7 @@ class Deployed:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def ready(self) -> None:
-        """Returns once both applications answer through the front door."""
+        """Returns once both applications answer through the proxy."""
 
         def answers() -> bool:
             try:

@@ -29,7 +29,7 @@ OTHERS = 8
 
 @dataclass(frozen=True)
 class Door:
-    """The front door of such a stack."""
+    """The proxy of such a stack."""
 
     deployed: Deployed
 

@@ -39,7 +39,7 @@ def stalled(deployed: Deployed, count: int, request: bytes) -> Iterator[None]:
 
 
 def proxy_pid(deployed: Deployed) -> int:
-    """The front door's process, as this machine numbers it."""
+    """The proxy's process, as this machine numbers it."""
     if not deployed.embedded:
         argv = ["docker", "inspect", "--format", "{{.State.Pid}}", deployed.program.container("proxy")]
         return int(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)

@@ -28,7 +28,7 @@ def family(path: str) -> str:
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody at the front door."""
+    """Somebody at the proxy."""
 
     name: str
     front: Peer

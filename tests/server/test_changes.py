@@ -23,7 +23,7 @@ from tests.support.checks import eventually, has_ended, running, service_not_res
 from tests.support.installed import Answer
 from tests.support.outage import Outage, raw_client
 
-# What a release changes that touches neither database nor interface: the server's code, and the front door's settings.
+# What a release changes that touches neither database nor interface: the server's code, and the proxy's settings.
 RELEASE = {
     "_assets/deploy/provision_server/web/gunicorn_app.py": ('"timeout": 60', '"timeout": 61'),
     "runtimes/caddyfile.py": ("idle 2m", "idle 3m"),
@@ -108,7 +108,7 @@ def test_another_store_under_the_server_fails_no_call(changing: Deployed) -> Non
     assert (seen.refused, seen.failed) == ([], [])
 
 
-def test_without_memory_for_two_servers_the_front_door_holds_the_calls(changing: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_memory_for_two_servers_the_proxy_holds_the_calls(changing: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docker_changes, "available_mb", lambda _: 100)
     monkeypatch.setattr(embedded_changes, "available_here_mb", lambda: 100)
     for name, value in changing.program.env.items():

@@ -1,4 +1,4 @@
-"""MLflow's own client, through the front door: logged models, the registry and prompts."""
+"""MLflow's own client, through the proxy: logged models, the registry and prompts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MLflow's own client, through the front door: what a project may do to track, store and find its work."""
+"""MLflow's own client, through the proxy: what a project may do to track, store and find its work."""
 
 from __future__ import annotations
 

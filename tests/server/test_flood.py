@@ -23,7 +23,7 @@ CONNECTIONS, SECONDS, ROUNDS = 32, 3.0, 2
 LEAST_KEPT = 0.3
 
 
-# One runtime: who is let in is decided in the server, whatever runs it. Which addresses are believed, test_tls.py asks of both.
+# One runtime: who is let in is decided in the server, whatever runs it. Which addresses are trusted, test_tls.py asks of both.
 @pytest.fixture(scope="module", params=["embedded"])
 def door(request: pytest.FixtureRequest, installed: Path, stacks: Path) -> Iterator[Door]:
     program = Program(installed, stacks / f"flood-{request.param}" / "stack", request.param)

@@ -1,4 +1,4 @@
-"""One client does not take what belongs to all: the front door's memory, a worker's, the threads, others' artifacts."""
+"""One client does not take what belongs to all: the proxy's memory, a worker's, the threads, others' artifacts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def script(deployed: Deployed) -> str:
 
 
 @pytest.mark.parametrize("coding", ["zstd", "gzip", "identity"])
-def test_many_browsers_at_once_leave_the_front_door_its_memory(deployed: Deployed, script: str, coding: str) -> None:
+def test_many_browsers_at_once_leave_the_proxy_its_memory(deployed: Deployed, script: str, coding: str) -> None:
     pid = proxy_pid(deployed)
 
     def fetch(_: int) -> tuple[int, int]:
@@ -51,7 +51,7 @@ def test_many_browsers_at_once_leave_the_front_door_its_memory(deployed: Deploye
     peak = peak_here_mb(pid)
     assert proxy_pid(deployed) == pid
     assert peak < FRONT_DOOR_MB
-    print(f"\n{deployed.runtime}: {4 * BROWSERS} times {size:,} bytes ({coding}); the front door had {peak:.0f} MB at most")
+    print(f"\n{deployed.runtime}: {4 * BROWSERS} times {size:,} bytes ({coding}); the proxy had {peak:.0f} MB at most")
 
 
 def begun(method: str, path: str, sent: int = 0, told: int = 0) -> bytes:
@@ -102,7 +102,7 @@ def test_a_thousand_who_stall_leave_the_memory_to_others(deployed: Deployed) -> 
         peaks = [peak_mb(deployed, pid) for pid in before.workers]
     assert (deployed.processes(), proxy_pid(deployed)) == (before, door)
     assert peak_here_mb(door) < FRONT_DOOR_MB_OF_MANY
-    print(f"\n{deployed.runtime}: the workers' peaks {peaks} MB, the front door's {peak_here_mb(door):.0f}")
+    print(f"\n{deployed.runtime}: the workers' peaks {peaks} MB, the proxy's {peak_here_mb(door):.0f}")
 
 
 def packed(size: int) -> bytes:

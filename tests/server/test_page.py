@@ -1,4 +1,4 @@
-"""MLflow's page in a real browser, through the front door: it works, and comes small and cached."""
+"""MLflow's page in a real browser, through the proxy: it works, and comes small and cached."""
 
 from __future__ import annotations
 

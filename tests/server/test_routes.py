@@ -1,4 +1,4 @@
-"""Every route of MLflow's two applications reaches, through the front door, a process that implements it."""
+"""Every route of MLflow's two applications reaches, through the proxy, a process that implements it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILES = ("/static-files/", "/build/")
 
 @dataclass(frozen=True)
 class Compared:
-    """One method and path, answered by all of MLflow in one process, and through the front door."""
+    """One method and path, answered by all of MLflow in one process, and through the proxy."""
 
     route: Route
     whole: Reply
@@ -79,7 +79,7 @@ def test_the_split_is_what_the_installed_mlflow_says(deployed: Deployed) -> None
     assert asgi_paths() == derived
 
 
-def test_every_route_answers_through_the_front_door_as_mlflow_itself_does(deployed: Deployed, compared: list[Compared]) -> None:
+def test_every_route_answers_through_the_proxy_as_mlflow_itself_does(deployed: Deployed, compared: list[Compared]) -> None:
     assert len(compared) >= 900
     other = [pair for pair in compared if comparable(pair.whole) != comparable(pair.front)]
     assert other == [], told(other)

@@ -47,7 +47,7 @@ def recorded(untouched: Deployed) -> tuple[Recorder, Recorder]:
     return ours, theirs
 
 
-def clients_stay_at_the_front_door(ours: Reply, theirs: Reply) -> bool:
+def clients_stay_at_the_proxy(ours: Reply, theirs: Reply) -> bool:
     """The stack says that clients are not sent to the S3 store, which they could not reach."""
     direct = {"multipart_uploads_enabled", "multipart_downloads_enabled"}
     same = {key: value for key, value in ours.document.items() if key not in direct} == {
@@ -86,8 +86,8 @@ def says_what_state_it_is_in(ours: Reply, theirs: Reply) -> bool:
 
 # What differs, and why that is right: by the beginning of the call.
 KNOWN: dict[str, Callable[[Reply, Reply], bool]] = {
-    "GET /ajax-api/3.0/mlflow/server-info": clients_stay_at_the_front_door,
-    "GET /api/3.0/mlflow/server-info": clients_stay_at_the_front_door,
+    "GET /ajax-api/3.0/mlflow/server-info": clients_stay_at_the_proxy,
+    "GET /api/3.0/mlflow/server-info": clients_stay_at_the_proxy,
     "POST /api/2.0/mlflow-artifacts/mpu/create/": lambda ours, theirs: (ours.status, theirs.status) == (501, 200),
     # No answer allows the foreign origin, which is what a browser looks for.
     "OPTIONS /api/2.0/mlflow/experiments/create  {'Origin'": lambda ours, theirs: (
@@ -99,7 +99,7 @@ KNOWN: dict[str, Callable[[Reply, Reply], bool]] = {
 
 
 def is_known(asked: str, ours: Reply, theirs: Reply) -> bool:
-    # MLflow hands a NUL in an address to the database, or drops it; the front door refuses it.
+    # MLflow hands a NUL in an address to the database, or drops it; the proxy refuses it.
     if "%00" in asked and ours.status == 400:
         return True
     if "'max_results': 50001" in asked:

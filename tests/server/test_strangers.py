@@ -1,4 +1,4 @@
-"""What a stranger meets at the front door: every route of the pinned MLflow refuses, and no trick gets an answer or costs a worker."""
+"""What a stranger meets at the proxy: every route of the pinned MLflow refuses, and no trick gets an answer or costs a worker."""
 
 from __future__ import annotations
 
@@ -309,7 +309,7 @@ def test_a_long_query_of_mlflows_page_is_answered(door: Door) -> None:
 @pytest.mark.parametrize("size", [2000, 200_000, 5_000_000])
 def test_a_body_that_nobody_wants_is_still_answered(door: Door, size: int) -> None:
     pairs = [("PUT", f"{ARTIFACTS}/x"), ("POST", "/v1/traces")]
-    # Of a larger body than the front door keeps, Flask's workers wait for nothing: the answer may get lost.
+    # Of a larger body than the proxy keeps, Flask's workers wait for nothing: the answer may get lost.
     pairs += [("POST", SEARCH), ("POST", "/graphql")] if size < 256_000 else []
     for method, path in pairs:
         for headers in ({}, {"Authorization": "Bearer token"}):

@@ -1,4 +1,4 @@
-"""Traces, their assessments and evaluation data sets, from MLflow's own client and OpenTelemetry's, through the front door."""
+"""Traces, their assessments and evaluation data sets, from MLflow's own client and OpenTelemetry's, through the proxy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Large files through the front door: several at once under the default memory limit, and a full temporary volume."""
+"""Large files through the proxy: several at once under the default memory limit, and a full temporary volume."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Visit:
         return [request for request in self.requests.values() if request.url.startswith(uri)]
 
     def size(self, uri: str) -> int:
-        """Bytes over the wire from the front door."""
+        """Bytes over the wire from the proxy."""
         return sum(request.size for request in self.ours(uri))
 
     def complained(self, uri: str) -> list[str]:

@@ -209,7 +209,7 @@ class Program:
         end = time.monotonic() + within
         while True:
             rows: list[dict[str, str]] = self("status").data["services"]
-            if all(row["state"] in {"running", "done"} for row in rows):
+            if all(row["state"] in {"running", "completed"} for row in rows):
                 return rows
             assert time.monotonic() < end, f"not within {within:.0f} s: every service runs; last seen: {rows}"
             time.sleep(0.3)

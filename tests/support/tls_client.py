@@ -1,4 +1,4 @@
-"""A client that verifies, reaches a front door at this machine, and names it as it likes."""
+"""A client that verifies, reaches a proxy at this machine, and names it as it likes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Client:
     timeout: float = 30
 
     def __call__(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
-        """The answer; ssl.SSLError where the certificate is not believed."""
+        """The answer; ssl.SSLError where the certificate is not trusted."""
         sent = {**self.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
         sent.setdefault("Host", f"{self.name}:{self.port}")
         if self.login:

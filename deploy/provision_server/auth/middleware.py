@@ -97,7 +97,7 @@ class _Guard:
         return await _judged(login, values, self._judge)
 
 
-def tell_front_door(flask: Any, asgi: Any) -> Any:
+def tell_proxy(flask: Any, asgi: Any) -> Any:
     """Return a FastAPI application that names the user in its answers; have the Flask one do so too."""
     flask.after_request(_named)
     return _Naming(asgi)

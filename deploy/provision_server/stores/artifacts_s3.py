@@ -143,7 +143,7 @@ def _policy(bucket: str) -> dict[str, Any]:
     }
 
 
-_MISSING = "there is no such bucket; make it first, or mend artifact_store.bucket"
+_MISSING = "there is no such bucket; make it first, or fix artifact_store.bucket"
 _DENIED = (
     "access is denied: check what the key may do; the right one goes into secrets/s3_access_key_id and secrets/s3_secret_access_key, "
     "or, if none has worked yet, into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for `provision up`"

@@ -14,7 +14,7 @@ from mlflow.server.fastapi_app import app as fastapi_app
 from mlflow.server.handlers import initialize_backend_stores
 
 from provision_server.auth.login_guard import Judge
-from provision_server.auth.middleware import heed_changes, refuse_strangers, tell_front_door
+from provision_server.auth.middleware import heed_changes, refuse_strangers, tell_proxy
 from provision_server.auth.permissions import ask_for_all_permissions
 from provision_server.settings import Fault, Settings
 from provision_server.stores import postgres
@@ -73,7 +73,7 @@ def guarded(flask_app: Any, asgi: Any, threads: int, judge: Judge | None) -> tup
         heed_changes(flask_app, judge)
         refuse_two_readings(flask_app)
         asgi = ask_for_all_permissions(flask_app, asgi)
-        asgi = tell_front_door(flask_app, asgi)
+        asgi = tell_proxy(flask_app, asgi)
     asgi = refuse_wide_paths(flask_app, asgi, login=bool(judge))
     return _strict(bounded(flask), judge, gateway=False), _strict(bounded(asgi), judge, gateway=True)
 

@@ -80,10 +80,10 @@ def _options(settings: Settings, size: Sizing) -> dict[str, Any]:
         # Of the worker's heartbeat, not of a request.
         "timeout": 60,
         "graceful_timeout": 45,
-        # The front door opens a connection for each request: one that is kept could be closed just as it is used again.
+        # The proxy opens a connection for each request: one that is kept could be closed just as it is used again.
         "keepalive": 0,
         "backlog": 512,
-        # The front door has limits for both; gunicorn's own refuse what MLflow's page asks for a hundred runs.
+        # The proxy has limits for both; gunicorn's own refuse what MLflow's page asks for a hundred runs.
         "limit_request_line": 0,
         "limit_request_field_size": 0,
         # Heartbeats are files: in memory where there is such a place.

@@ -2,7 +2,7 @@
 
 Caddy listens with SO_REUSEPORT, so that two of them share a port in silence. A socket made here has the port for itself, by the
 kernel; the program finds it as file descriptor 3, the next one as 4. Calls that come while the program starts wait in the socket.
-A Unix socket listens when its program does: who calls before that is refused, as the front door wants it, which asks again.
+A Unix socket listens when its program does: who calls before that is refused, as the proxy wants it, which asks again.
 """
 
 from __future__ import annotations

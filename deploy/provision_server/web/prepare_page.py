@@ -1,6 +1,6 @@
 """Prepare the files of MLflow's page, once: what a new browser sees first, and each compressed beside itself.
 
-Needs `zstandard`, which the server does not. Compressing for every answer takes tens of megabytes of the front door's memory
+Needs `zstandard`, which the server does not. Compressing for every answer takes tens of megabytes of the proxy's memory
 each time, and anybody may ask.
 """
 

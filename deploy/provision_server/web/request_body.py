@@ -1,7 +1,7 @@
 """A request's body is waited for within limits, and its rest is read before the answer goes out, so that a refused upload is told why.
 
 MLflow refuses some requests before it has read their body (no login, a foreign origin, a feature that is off). The server
-would then close the connection while the front door still sends, which takes that for a broken server: 502 in place of 403.
+would then close the connection while the proxy still sends, which takes that for a broken server: 502 in place of 403.
 """
 
 from __future__ import annotations

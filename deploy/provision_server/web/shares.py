@@ -17,7 +17,7 @@ from provision_server.messages import ADDRESS, LATE, USER, Message, Refused, hea
 MB = 1_000_000
 MOST = 100 * MB
 MOST_OF_ONE = 50 * MB
-# Each is a connection, which costs the front door memory too.
+# Each is a connection, which costs the proxy memory too.
 MOST_TO_COME = 200
 # Of each request: what is small is always taken, also where many share an address.
 NOT_COUNTED = 64_000

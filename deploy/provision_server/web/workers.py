@@ -22,7 +22,7 @@ from uvicorn_worker import UvicornWorker
 from provision_server.web.launcher import end_with_parent
 from provision_server.web.request_body import drained
 
-# So many seconds an ending worker waits for the request of who has connected: the front door sends it at once.
+# So many seconds an ending worker waits for the request of who has connected: the proxy sends it at once.
 FIRST_BYTES = 1.0
 
 

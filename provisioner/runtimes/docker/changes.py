@@ -1,4 +1,4 @@
-"""A plan carried out with Docker Compose while the front door serves: it holds calls, or another server takes them."""
+"""A plan carried out with Docker Compose while the proxy serves: it holds calls, or another server takes them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from provisioner.model.plan import SERVES, Plan
 from provisioner.model.service import Service, megabytes
 from provisioner.model.stack import Stack
 from provisioner.output import Reporter
-from provisioner.runtimes.base import MEND, NEW_SERVER_MB, PROXY, SERVER, Usage, for_memory, may_run_twice, tell_held, tell_held_for_stores
+from provisioner.runtimes.base import FIX, NEW_SERVER_MB, PROXY, SERVER, Usage, for_memory, may_run_twice, tell_held, tell_held_for_stores
 from provisioner.runtimes.docker import cli
 from provisioner.runtimes.docker.engine import Engine
 from provisioner.runtimes.docker.usage import inspect
@@ -164,7 +164,7 @@ class Changes:
         usage, state = self._seen(container)
         log = self._engine.docker("logs", "--tail", str(LOG_LINES), container, check=False)
         text = "\n".join([*log.text.splitlines(), *log.error_text.splitlines()])
-        what, hint = for_memory(SERVER, usage) or ("the new tracking server does not get ready", MEND)
+        what, hint = for_memory(SERVER, usage) or ("the new tracking server does not get ready", FIX)
         return NotTakenOver(
             what,
             where=f"service {SERVER}: {state}",

@@ -92,9 +92,9 @@ def containers_of(text: str, service: str) -> list[str]:
 
 
 def state_of(text: str, container: str) -> State:
-    """Return the state of one container, from the rows of `list_containers`; "absent" where it has none."""
+    """Return the state of one container, from the rows of `list_containers`; "missing" where it has none."""
     found = [_state(state, status) for identifier, state, status, *_ in _services(text) if identifier == container]
-    return found[0] if found else "absent"
+    return found[0] if found else "missing"
 
 
 def half_made(text: str, project: str, stack: Stack) -> dict[str, str]:
@@ -184,7 +184,7 @@ _KNOWN = (
     ),
     (
         r"cannot assign requested address",
-        "the front door's address is none of this machine",
+        "the proxy's address is none of this machine",
         "set another server.bind in provision.yml, such as 127.0.0.1",
     ),
     (
@@ -280,10 +280,10 @@ def current_context(config: bytes | None) -> str:
 def _state(state: str, status: str) -> State:
     if state == "running":
         if "(unhealthy)" in status:
-            return "ill"
+            return "unhealthy"
         return "starting" if "(health: starting)" in status else "running"
     if state == "restarting":
-        return "ill"
+        return "unhealthy"
     if state == "exited":
-        return "done" if status.startswith("Exited (0)") else "failed"
+        return "completed" if status.startswith("Exited (0)") else "failed"
     return "stopped"

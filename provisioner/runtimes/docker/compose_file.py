@@ -94,7 +94,7 @@ def _service(stack: Stack, service: Service, images: Mapping[str, str], mounted:
         body["command"] = list(service.command)
     body |= _isolation(service) | _limits(service)
     if service.after:
-        conditions = {"done": "service_completed_successfully", "started": "service_started"}
+        conditions = {"completed": "service_completed_successfully", "started": "service_started"}
         body["depends_on"] = {name: {"condition": conditions[when]} for name, when in service.after.items()}
     environment = service_environment(stack, service.name, IN_CONTAINERS)
     if environment:
@@ -102,7 +102,7 @@ def _service(stack: Stack, service: Service, images: Mapping[str, str], mounted:
     if service.secrets:
         body["secrets"] = list(service.secrets)
     body |= _storage(service)
-    if service.front_door:
+    if service.is_proxy:
         body["ports"] = _ports(stack.settings)
         if mounted:
             body["labels"] = {"provision.files": digest_of(mounted)}
@@ -165,7 +165,7 @@ def _limits(service: Service) -> dict[str, Any]:
 
 def _storage(service: Service) -> dict[str, Any]:
     mounts: list[Any] = [_mount(volume) for volume in service.volumes]
-    if service.front_door:
+    if service.is_proxy:
         mounts.append({"type": "bind", "source": "./deploy/caddy", "target": "/etc/caddy", "read_only": True})
     body: dict[str, Any] = {}
     if mounts:

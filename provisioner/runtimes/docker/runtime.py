@@ -22,7 +22,7 @@ from provisioner.model.stores.base import RuntimeKind
 from provisioner.model.stores.postgres import MLFLOW_DATABASE, POSTGRES_USER
 from provisioner.output import Reporter
 from provisioner.runtimes.base import (
-    MEND,
+    FIX,
     PROXY,
     SERVER,
     Instance,
@@ -85,9 +85,9 @@ class DockerRuntime:
         texts = {
             COMPOSE_FILE: render_compose(self._stack, built_from, kept).encode(),
             ".env": render_env(self._instance.project, self._instance.port).encode(),
-            CADDYFILE: render_caddyfile(self._stack, _front_door(self._stack, self._instance.port), asgi_paths(), certificates).encode(),
+            CADDYFILE: render_caddyfile(self._stack, _addresses(self._stack, self._instance.port), asgi_paths(), certificates).encode(),
             **certificates,
-            # It is read when somebody asks: the front door runs on.
+            # It is read when somebody asks: the proxy runs on.
             **identity_files(self._instance.identity),
             **built_from,
         }
@@ -110,11 +110,11 @@ class DockerRuntime:
             text = containers.result()
             services = cli.parse_containers(text)
             for name, network in self._half_made(text).items():
-                services[name] = replace(services[name], state="ill", detail=f"is not in the network {network}")
+                services[name] = replace(services[name], state="unhealthy", detail=f"is not in the network {network}")
             proxy = services.get("proxy")
             if proxy and proxy.state == "running" and self._host.get(self._instance.directory / CADDYFILE) is None:
                 # Its mount is the directory that was there: what is written in its place it sees when it is started anew.
-                services["proxy"] = replace(proxy, state="ill", detail=f"{CADDYFILE} was removed")
+                services["proxy"] = replace(proxy, state="unhealthy", detail=f"{CADDYFILE} was removed")
             return Observed(services, bool(volumes.result().text))
 
     def _half_made(self, containers: str) -> dict[str, str]:
@@ -143,7 +143,7 @@ class DockerRuntime:
             with reporter.working(f"building the server image {image}"):
                 self._engine.stream(_steps(reporter), "build", self._builder())
         except CommandFailed as failure:
-            raise self._engine.explained(failure.with_(hint=MEND, left_as=UNCHANGED)) from failure
+            raise self._engine.explained(failure.with_(hint=FIX, left_as=UNCHANGED)) from failure
         reporter.step("built", "image", image)
 
     def _fetch(self, reporter: Reporter) -> None:
@@ -293,9 +293,9 @@ class DockerRuntime:
         observed = self.observe().services
         seen = [observed[service.name] for service in self._stack.services if service.name in observed]
         # In start order: what waits for a service that failed is not the one to name.
-        bad = next((service for service in seen if service.state not in {"running", "starting", "done"}), None)
+        bad = next((service for service in seen if service.state not in {"running", "starting", "completed"}), None)
         if bad is None:
-            return failure.with_(hint=MEND)
+            return failure.with_(hint=FIX)
         why = self.logs(bad.name, 20) or failure.why
         failed = (f"{bad.name} failed while starting", see_log(bad.name))
         if refuses_threads(self._engine.docker("version", "--format", "{{.Server.Version}}", check=False).text, why):
@@ -304,7 +304,7 @@ class DockerRuntime:
         return Unhealthy(what, where=f"service {bad.name}: {bad.detail}", why=why, hint=hint, left_as=_STARTED)
 
 
-def _front_door(stack: Stack, port: int) -> Addresses:
+def _addresses(stack: Stack, port: int) -> Addresses:
     """Return the addresses in containers, with the one for redirects only where its port is published."""
     return IN_CONTAINERS if redirect_port(stack.settings.server, port) else replace(IN_CONTAINERS, front_http="")
 

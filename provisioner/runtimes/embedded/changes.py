@@ -1,4 +1,4 @@
-"""A plan carried out with supervisord while the front door serves: it holds calls, or another process takes them."""
+"""A plan carried out with supervisord while the proxy serves: it holds calls, or another process takes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from provisioner.errors import CommandFailed, NotTakenOver, Unhealthy
 from provisioner.model.plan import Plan
 from provisioner.model.stack import Stack
 from provisioner.output import Reporter
-from provisioner.runtimes.base import MEND, PROXY, SERVER, may_run_twice, port_taken, tell_held_for_stores
+from provisioner.runtimes.base import FIX, PROXY, SERVER, may_run_twice, port_taken, tell_held_for_stores
 from provisioner.runtimes.embedded.state import Memory, write_memory
 from provisioner.runtimes.embedded.supervisor import forget_starts, read_note, read_starts, read_taken, tail
 from provisioner.runtimes.embedded.supervisor_rpc import Supervisor
@@ -77,7 +77,7 @@ class Changes:
     def _start_anew(self, names: set[str], memory: Memory) -> Memory:
         """Stop first what ends, proxy first; then start what starts, all at once; return the new memory."""
         if names & self._stores and SERVER in self._running():
-            # It would answer calls with its store's absence; without it the front door holds them.
+            # It would answer calls with its store's absence; without it the proxy holds them.
             tell_held_for_stores(names & self._stores, self._reporter)
             names = names | {SERVER}
         self._client.reread()
@@ -118,7 +118,7 @@ class Changes:
                 f"the new process of {name} does not get ready",
                 where=f"service {name}: {why or 'no answer of its launcher'}",
                 why=tail(self._log(name), 20),
-                hint=MEND,
+                hint=FIX,
                 left_as="the one before serves; no data was removed",
                 service=name,
                 log=tail(self._log(name), 2000),
@@ -154,7 +154,7 @@ class Changes:
                 "bootstrap failed: the stores could not be made ready",
                 where=str(self._log(BOOTSTRAP)),
                 why=tail(self._log(BOOTSTRAP), 20) or failure.what,
-                hint="mend what the last line says, then run `provision up` again",
+                hint="fix what the last line says, then run `provision up` again",
                 left_as="the other services run; no data was removed",
             ) from failure
         return self._kept(memory, bootstrap="done")

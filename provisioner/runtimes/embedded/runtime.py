@@ -15,7 +15,7 @@ from typing import IO
 from provisioner.assets import asgi_paths, server_code
 from provisioner.errors import PreflightError, Unhealthy
 from provisioner.model.plan import Observed, ObservedService, Plan
-from provisioner.model.proxy import ends_tls, redirect_port
+from provisioner.model.proxy import redirect_port, terminates_tls
 from provisioner.model.stack import Stack
 from provisioner.model.stores.base import RuntimeKind
 from provisioner.model.stores.postgres import MLFLOW_DATABASE, POSTGRES_USER
@@ -94,7 +94,7 @@ class EmbeddedRuntime:
         for store in (self._stack.backend, self._stack.artifacts):
             if unavailable := store.unavailable(self.kind):
                 raise unavailable
-        self._check_front_door()
+        self._check_proxy()
         check_processor(LocalHost())
         if not sys.platform.startswith(("linux", "darwin")):
             raise PreflightError("the embedded runtime needs Linux or macOS", why=sys.platform, hint="use Docker")
@@ -138,7 +138,7 @@ class EmbeddedRuntime:
             services[SERVER] = replace(services[SERVER], state="starting", detail=f"{services[SERVER].detail}, does not answer yet")
         if BOOTSTRAP in memory.applied:
             services[BOOTSTRAP] = _observed_bootstrap(memory, running=client is not None)
-        return Observed({name: seen for name, seen in services.items() if seen.state != "absent"}, self._has_data())
+        return Observed({name: seen for name, seen in services.items() if seen.state != "missing"}, self._has_data())
 
     def usage(self) -> Mapping[str, Usage]:
         memory = self._memory()
@@ -207,7 +207,7 @@ class EmbeddedRuntime:
 
     def stop(self, reporter: Reporter) -> None:
         memory = self._memory()
-        running = [name for name, seen in self.observe().services.items() if seen.state in {"running", "starting", "ill"}]
+        running = [name for name, seen in self.observe().services.items() if seen.state in {"running", "starting", "unhealthy"}]
         with reporter.working("stopping services"):
             client = self._connected(memory)
             self._end(client, memory)
@@ -248,9 +248,9 @@ class EmbeddedRuntime:
                 hint="free some space, or choose another directory: `provision up --stack DIR`",
             )
 
-    def _check_front_door(self) -> None:
+    def _check_proxy(self) -> None:
         server = self._stack.settings.server
-        if server.genai and ends_tls(server):
+        if server.genai and terminates_tls(server):
             raise PreflightError(
                 "server.genai with TLS needs Docker",
                 where="server.genai in provision.yml",
@@ -260,7 +260,7 @@ class EmbeddedRuntime:
         for port in (self._instance.port, redirect_port(server, self._instance.port)):
             if port is not None and port < first_unprivileged():
                 raise PreflightError(
-                    f"the front door may not listen on port {port}: the services run as {self._account.name}, not as root",
+                    f"the proxy may not listen on port {port}: the services run as {self._account.name}, not as root",
                     where="server.port, server.http_port or server.public_url in provision.yml",
                     why=f"ports below {first_unprivileged()} are for root on this machine",
                     hint=f"`sysctl -w net.ipv4.ip_unprivileged_port_start={port}` as root; or a higher port, forwarded to",
@@ -375,7 +375,7 @@ def _observed_bootstrap(memory: Memory, *, running: bool) -> ObservedService:
     fingerprint = memory.applied[BOOTSTRAP]
     if memory.bootstrap != "done":
         return ObservedService(BOOTSTRAP, "failed", fingerprint, memory.bootstrap)
-    return ObservedService(BOOTSTRAP, "done", fingerprint) if running else ObservedService(BOOTSTRAP, "stopped", fingerprint)
+    return ObservedService(BOOTSTRAP, "completed", fingerprint) if running else ObservedService(BOOTSTRAP, "stopped", fingerprint)
 
 
 def _fingerprint(daemon: Daemon, files: Mapping[str, RenderedFile]) -> str:

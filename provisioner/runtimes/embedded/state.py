@@ -39,7 +39,7 @@ class Memory:
     applied: Mapping[str, str] = field(default_factory=dict)
     """The fingerprint of each service as it was last started."""
     bootstrap: str = ""
-    """"" before it ran, `done`, or what went wrong."""
+    """"" before it ran, `completed`, or what went wrong."""
 
     @property
     def run_exists(self) -> bool:

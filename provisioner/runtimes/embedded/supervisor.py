@@ -33,7 +33,7 @@ _STATES: dict[str, State] = {
     "STOPPED": "stopped",
     "STARTING": "starting",
     "RUNNING": "running",
-    "BACKOFF": "ill",
+    "BACKOFF": "unhealthy",
     "STOPPING": "stopped",
     "EXITED": "failed",
     "FATAL": "failed",
@@ -103,17 +103,17 @@ class Supervision:
         """Return one service as it is now."""
         fingerprint = memory.applied.get(daemon.name, "")
         if not fingerprint:
-            return ObservedService(daemon.name, "absent")
+            return ObservedService(daemon.name, "missing")
         starts = read_starts(memory, daemon.name)
         if info is not None:
             state, detail = _state(info, starts)
-            if state in {"ill", "failed"}:
+            if state in {"unhealthy", "failed"}:
                 detail = read_taken(memory, daemon.name) or detail
             return ObservedService(daemon.name, state, fingerprint, detail, str(info.pid or ""))
         if starts and process_id.is_alive(starts[-1].mark):
-            return ObservedService(daemon.name, "ill", fingerprint, "it runs, but supervisord, which keeps it alive, is gone")
+            return ObservedService(daemon.name, "unhealthy", fingerprint, "it runs, but supervisord, which keeps it alive, is gone")
         if memory.supervisor and not memory.run_exists and process_id.is_alive(memory.supervisor):
-            return ObservedService(daemon.name, "ill", fingerprint, f"its directory of sockets {memory.run} was removed")
+            return ObservedService(daemon.name, "unhealthy", fingerprint, f"its directory of sockets {memory.run} was removed")
         return ObservedService(daemon.name, "stopped", fingerprint, "")
 
     def usage(self, daemon: Daemon, info: ProcessInfo | None, memory: Memory) -> Usage:
@@ -167,7 +167,7 @@ class Supervision:
             "supervisord, which keeps the services alive, does not start",
             where=str(self.directory / LOGS / "supervisord.log"),
             why=why,
-            hint="mend what it says, then run `provision up` again",
+            hint="fix what it says, then run `provision up` again",
             left_as="no service was started; no data was removed",
         )
 
@@ -236,7 +236,7 @@ def _state(info: ProcessInfo, starts: Sequence[Start]) -> tuple[State, str]:
     state = _STATES.get(info.state, "failed")
     recent = [start for start in starts if time.time() - start.at < FLAPPING_SECONDS]
     if state in {"running", "starting"} and len(recent) >= FLAPPING_STARTS:
-        return "ill", f"started {len(recent)} times within {FLAPPING_SECONDS:.0f} s"
+        return "unhealthy", f"started {len(recent)} times within {FLAPPING_SECONDS:.0f} s"
     if state == "running":
         return state, f"pid {info.pid}, up {info.up_seconds} s"
     return state, info.detail

@@ -30,7 +30,7 @@ def test_a_row_has_memory_limit_and_restarts() -> None:
         "killed": 1,
     }
     assert rows["mlflow"].text == "Up 3 minutes, 335 of 2048 MB of memory, restarted 2 times"
-    assert rows["proxy"] == ServiceUsage("proxy", "absent", "")
+    assert rows["proxy"] == ServiceUsage("proxy", "missing", "")
     assert ServiceUsage("proxy", "running", "", 5 << 20, None, 1).text == "5 MB of memory, restarted once"
 
 

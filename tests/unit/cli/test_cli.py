@@ -66,12 +66,12 @@ def raising(error: BaseException) -> Callable[[Recorder], Result]:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_each_kind_of_error_has_its_exit_code_in_both_forms(kind: type[ProvisionError]) -> None:
-    error = kind("it failed", where="there", hint="mend it")
+    error = kind("it failed", where="there", hint="fix it")
     text, document = program(raising(error)), program(raising(error), Output.json)
     assert (text.exit_code, document.exit_code) == (kind.exit_code, kind.exit_code)
     assert text.stdout == ""
     assert "error: it failed" in text.stderr
-    assert "next: mend it" in text.stderr
+    assert "next: fix it" in text.stderr
     read = json.loads(document.stdout)
     assert (read["ok"], read["exit_code"], read["command"]) == (False, kind.exit_code, "work")
     assert (read["stack"], read["runtime"]) == ("/srv/a (b)", "docker")

@@ -1,4 +1,4 @@
-"""Who may reach the front door and who ends TLS: every contradiction is said, at once, with its line."""
+"""Who may reach the proxy and where TLS is terminated: every contradiction is said, at once, with its line."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_all_faults_are_said_at_once_with_those_of_other_groups() -> None:
         ("  tls: acme\n  auth: basic\n  public_url: https://mlflow.example.com:8443\n", "tls: acme needs port 443 in public_url"),
         (f"  tls: files\n  tls_key: key.pem\n{PUBLIC}", "tls: files needs tls_certificate"),
         (f"  tls: external\n{PUBLIC}", "tls: external needs trusted_proxies"),
-        (f"  tls: internal\n  allowed_hosts: [a.lan]\n{PUBLIC}", "allowed_hosts: goes with a front door without TLS"),
+        (f"  tls: internal\n  allowed_hosts: [a.lan]\n{PUBLIC}", "allowed_hosts: goes with a proxy without TLS"),
         ("  allowed_hosts: ['*.lan']\n", "allowed_hosts: must be names or addresses without a port"),
         ("  allowed_hosts: ['a.lan:5000']\n", "allowed_hosts: must be names or addresses without a port"),
         (f"  tls: internal\n  trusted_proxies: [192.0.2.1]\n{PUBLIC}", "trusted_proxies: goes with tls: external"),

@@ -108,7 +108,7 @@ FAULTS = {
         [
             "2 server.bind: opens the server to the network: set auth: basic",
             "2 server.bind: opens the server to the network, where plain HTTP would show logins and data: "
-            "set tls to acme, internal or files, or to external where something else ends TLS",
+            "set tls to acme, internal or files, or to external where something else terminates TLS",
         ],
     ),
     "a host name to bind to": ("server:\n  bind: localhost\n", ["2 server.bind: must be an IP address such as 127.0.0.1 or 0.0.0.0"]),
@@ -130,7 +130,7 @@ FAULTS = {
         LOGIN + "https://ml.example.com/team/../mlflow\n",
         ["3 server.public_url: must have a path of letters, digits and ._~@+- alone, such as /mlflow"],
     ),
-    "a public address whose path the front door would read otherwise": (
+    "a public address whose path the proxy would read otherwise": (
         LOGIN + "https://ml.example.com/{env.HOME}\n",
         ["3 server.public_url: must have a path of letters, digits and ._~@+- alone, such as /mlflow"],
     ),

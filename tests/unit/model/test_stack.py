@@ -101,9 +101,9 @@ def test_whom_a_service_waits_for_stands_before_it(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", STACKS)
-def test_only_the_front_door_is_published_and_only_it_has_no_secret(case: str) -> None:
+def test_only_the_proxy_is_published_and_only_it_has_no_secret(case: str) -> None:
     stack = stack_of(case)
-    assert [service.name for service in stack.services if service.front_door] == ["proxy"]
+    assert [service.name for service in stack.services if service.is_proxy] == ["proxy"]
     assert stack.service("proxy").secrets == ()
     for service in stack.services:
         assert not service.user.startswith(("0:", "root"))

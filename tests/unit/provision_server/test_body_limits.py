@@ -37,7 +37,7 @@ JSON = {"content-type": "application/json"}
 PROTOBUF = {"content-type": "application/x-protobuf"}
 
 
-def test_the_front_door_has_the_same_limit_and_the_same_words() -> None:
+def test_the_proxy_has_the_same_limit_and_the_same_words() -> None:
     with pytest.raises(Refused) as refusal:
         unpacked(gzip.compress(b"x" * (MOST + 1)), "gzip")
     assert (MOST, json.loads(refusal.value.answer.body)["message"]) == (MOST_OF_A_BODY, TOO_LARGE)

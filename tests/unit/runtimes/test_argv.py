@@ -65,11 +65,11 @@ def test_containers_are_services_in_our_words() -> None:
     assert {name: service.state for name, service in found.items()} == {
         "postgres": "running",
         "mlflow": "starting",
-        "minio": "ill",
+        "minio": "unhealthy",
         "proxy": "running",
-        "bootstrap": "done",
+        "bootstrap": "completed",
         "volumes": "failed",
-        "mine": "ill",
+        "mine": "unhealthy",
         "other": "stopped",
     }
     assert found["postgres"] == ObservedService("postgres", "running", "h1", "Up 2 hours (healthy)", "1")
@@ -101,7 +101,7 @@ def test_two_containers_of_a_service_serve_and_are_not_as_wanted(order: int) -> 
     seen = cli.parse_containers(text)["mlflow"]
     assert (seen.state, seen.fingerprint, seen.id) == ("running", "", "1")
     assert sorted(cli.containers_of(text, "mlflow")) == ["1", "2"]
-    assert (cli.state_of(text, "2"), cli.state_of(text, "4")) == ("failed", "absent")
+    assert (cli.state_of(text, "2"), cli.state_of(text, "4")) == ("failed", "missing")
 
 
 def test_hashes_are_by_service() -> None:
@@ -128,7 +128,7 @@ def test_the_processes_of_an_embedded_stack_are_these() -> None:
     assert list(embedded(external)) == ["bootstrap", "mlflow", "proxy"]
 
 
-def test_a_front_door_says_which_configuration_it_has() -> None:
+def test_a_proxy_says_which_configuration_it_has() -> None:
     stack = build_stack(Settings(), "docker")
     first, same, other = (render_caddyfile(stack, IN_CONTAINERS, ["/x"], {"tls.crt": one}) for one in (b"1", b"1", b"2"))
     assert first == same
@@ -184,7 +184,7 @@ def test_supervisord_and_the_launcher_are_started_by_the_environments_own_python
     assert launcher_argv(PROGRAMS, "mlflow", ("a", "b")) == ["/env/bin/python", "deploy/provision_server", "launch", "mlflow", "a", "b"]
 
 
-def test_only_the_front_door_is_on_tcp() -> None:
+def test_only_the_proxy_is_on_tcp() -> None:
     stack = build_stack(parse_settings('server: {bind: "::1"}\n'), "embedded")
     addresses = embedded_addresses(stack, INSTANCE)
     assert addresses.front == "[::1]:5001"
@@ -192,7 +192,7 @@ def test_only_the_front_door_is_on_tcp() -> None:
     assert (addresses.postgres, addresses.listen, addresses.minio) == ("/@RUN@", "unix:/@RUN@/mlflow.sock", "")
 
 
-def test_the_front_door_is_given_sockets_that_have_their_ports_for_themselves() -> None:
+def test_the_proxy_is_given_sockets_that_have_their_ports_for_themselves() -> None:
     secure = "server: {tls: internal, auth: basic, public_url: 'https://mlflow.test:8443', http_port: 8080}\n"
     stack, instance = build_stack(parse_settings(secure), "embedded"), replace(INSTANCE, port=8443)
     server, proxy = [daemon for daemon in daemons(stack, instance, PROGRAMS, 8000) if daemon.listen]

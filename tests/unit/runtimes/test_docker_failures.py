@@ -12,7 +12,7 @@ from provisioner.runtimes.docker import cli
 MISSING = "Docker's Compose plugin is missing"
 STOPPED = "the Docker engine is not running"
 FORBIDDEN = "this user may not use the Docker engine"
-PORT = "the front door's port is taken"
+PORT = "the proxy's port is taken"
 DISK = "the disk of the Docker engine is full"
 PULL = "an image could not be fetched"
 
@@ -74,7 +74,7 @@ MESSAGES = {
     "an address that is not there": (
         "Error response from daemon: driver failed programming external connectivity on endpoint p-proxy-1 (8f3c): "
         "Error starting userland proxy: listen tcp6 [::1]:5000: bind: cannot assign requested address",
-        "the front door's address is none of this machine",
+        "the proxy's address is none of this machine",
     ),
     "a build's own image": (
         "ERROR: failed to solve: python:3.13: failed to resolve source metadata for docker.io/library/python:3.13: dial tcp: i/o timeout",

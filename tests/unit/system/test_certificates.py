@@ -1,4 +1,4 @@
-"""A certificate that a client refuses is explained; one that is believed is found at another address than its name's."""
+"""A certificate that a client refuses is explained; one that is trusted is found at another address than its name's."""
 
 from __future__ import annotations
 
