@@ -242,7 +242,7 @@ def test_kedro_has_the_commands_in_a_project_where_the_program_is_installed(serv
     doctor = fran.run("kedro", "provision", "doctor", "--output", "json")
     assert doctor.returncode == 0, doctor.stdout
     # Kedro's own log goes to stdout too.
-    document = json.loads(doctor.stdout[doctor.stdout.index('{\n  "command"') :])
+    document = json.loads(doctor.stdout[doctor.stdout.index('{\n  "version"') :])
     default = next(environment for environment in document["data"]["environments"] if environment["default"])
     assert (default["uri"], default["proved"], default["server"]["api"]) == (server.uri, True, True)
     # This machine has no stack, and `up` would make one.
