@@ -8,12 +8,17 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import MISSING, Field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import typer
+
 import provisioner.actions
+import provisioner.cli.app
+from provisioner.model.settings import settings_schema
 from provisioner.output import Data
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -62,11 +67,81 @@ def keys_of_data() -> str:
     return "\n".join(["| key | what it is |", "| --- | --- |", *(f"| `{name}` | {text} |" for name, text in sorted(meanings.items()))])
 
 
+def _commands(group: Any = None, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every command that people see, by its words."""
+    group = group or typer.main.get_command(provisioner.cli.app.app)
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{before}{name} ")
+        elif not command.hidden:
+            yield before + name, command
+
+
+def options(command: Any) -> str:
+    """Return the table of what a command takes beside the options that all have; "" when there is nothing."""
+    context = command.make_context(command.name, [], resilient_parsing=True)
+    rows = []
+    for option in command.params:
+        if option.param_type_name != "option" or COMMON & set(option.opts):
+            continue
+        spelled, text = option.get_help_record(context)
+        default = re.search(r"\[(?:default: )?([^\]]*?)(?:; x>=1)?\]$", text)
+        known = default[1] if default and "default" in text else ""
+        rows.append(f"| {_spelling(option, spelled)} | {option.help.rstrip('.')}{f'; by default {known}' if known else ''} |")
+    return "\n".join(["| option | what it does |", "| --- | --- |", *rows]) if rows else ""
+
+
+def _spelling(option: Any, spelled: str) -> str:
+    """Return how the option is typed: `--lines INTEGER`, or `--runtime docker` or `embedded`."""
+    long, *others = sorted(option.opts, key=len, reverse=True)
+    value = spelled.partition(long)[2].strip()
+    if value.startswith("<int"):
+        value = "INTEGER"
+    first, *more = value.strip("<>").split("|")
+    *middle, last = [f"`{choice}`" for choice in more] or [""]
+    choices = "".join(f", {choice}" for choice in middle) + (f" or {last}" if last else "")
+    return f"`{f'{long} {first}'.strip()}`{choices}" + "".join(f", `{other}`" for other in others)
+
+
+def settings() -> str:
+    """Return the table of every key of `provision.yml`."""
+    document = settings_schema()
+    return "\n".join(["| key | value | default | what it is |", "| --- | --- | --- | --- |", *_rows(document, document["$defs"])])
+
+
+def _rows(group: dict[str, Any], groups: dict[str, Any], before: str = "") -> Iterator[str]:
+    for key, schema in group["properties"].items():
+        if "$ref" in schema:
+            yield from _rows(groups[schema["$ref"].rpartition("/")[2]], groups, f"{before}{key}.")
+            continue
+        default = schema.get("default")
+        shown = "" if default in (None, [], {}) else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+        text = schema.get("description", "").replace("\n", " ").replace("|", "\\|").rstrip(".")
+        yield f"| `{before}{key}` | {_values(schema)} | {shown or '-'} | {text} |"
+
+
+def _values(schema: dict[str, Any]) -> str:
+    """Return what may stand there, in a few words."""
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_values(part) for part in schema["anyOf"] if part.get("type") != "null"))
+    words = {"string": "text", "integer": "a number", "number": "a number", "boolean": "`true` or `false`", "array": "a list"}
+    return words[schema["type"]]
+
+
 def _names(names: list[str]) -> str:
     return ", ".join(f"`{name}`" for name in names) or "-"
 
 
-PARTS = {"json.md": {"data by command": data_by_command, "keys of data": keys_of_data}}
+COMMON = {"--stack", "--output", "--help"}
+PARTS: dict[str, dict[str, Callable[[], str]]] = {
+    "json.md": {"data by command": data_by_command, "keys of data": keys_of_data},
+    "settings.md": {"settings": settings},
+    "commands.md": {f"options of {name}": partial(options, command) for name, command in _commands() if options(command)},
+}
 
 
 def generated(page: str) -> str:

@@ -34,31 +34,59 @@ ProjectArgument = Annotated[
 
 PythonOption = Annotated[
     Path | None,
-    typer.Option(metavar="PATH", exists=True, help="The project's own interpreter, which is asked what Kedro uses.", show_default=False),
+    typer.Option(
+        metavar="PATH",
+        exists=True,
+        help="The project's own interpreter, or its environment's directory, which is asked what Kedro uses; absent: the one of an "
+        "earlier link, of the active environment, or the project's .venv.",
+        show_default=False,
+    ),
+]
+
+UriOption = Annotated[
+    str | None,
+    typer.Option(metavar="URI", help="A tracking URI in place of this stack's; no stack is needed then.", show_default=False),
+]
+
+CaFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Private certificates (PEM) to trust the server by; absent: those of this stack.", show_default=False
+    ),
+]
+
+LoginOption = Annotated[
+    LoginPlace,
+    typer.Option(
+        help="Where the login goes: the project's `credentials.yml`; your shell, for which lines are printed that ask for the "
+        "password; or `~/.mlflow/credentials`, which has room for one login for all servers."
+    ),
+]
+
+OldLoginOption = Annotated[
+    OldLogin | None,
+    typer.Option(
+        help="What becomes of a login that `mlflow.yml` names and that was made for another server: it is sent to this one, or taken "
+        "out of `mlflow.yml` until `unlink`. Absent: you are asked, or, where nobody can be, nothing is changed.",
+        show_default=False,
+    ),
 ]
 
 
 def link(
     project: ProjectArgument = None,
-    uri: Annotated[str | None, typer.Option(metavar="URI", help="A tracking URI in place of this stack's.", show_default=False)] = None,
+    uri: UriOption = None,
     env: Annotated[str | None, typer.Option(metavar="NAME", help="The Kedro environment to write to.", show_default=False)] = None,
     python: PythonOption = None,
-    ca_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Private certificates to trust the server by, as PEM.", show_default=False)
-    ] = None,
+    ca_file: CaFileOption = None,
     user: Annotated[
         str | None, typer.Option(metavar="NAME", help="Your login on the server; the password is asked for.", show_default=False)
     ] = None,
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Take the password from the first line of standard input.")
     ] = False,
-    login: Annotated[
-        LoginPlace, typer.Option(help="Where it goes: credentials.yml, your shell, ~/.mlflow/credentials.")
-    ] = LoginPlace.credentials,
-    old_login: Annotated[
-        OldLogin | None,
-        typer.Option(help="A login that the project has for another server: send it to this one, or not.", show_default=False),
-    ] = None,
+    login: LoginOption = LoginPlace.credentials,
+    old_login: OldLoginOption = None,
     no_check: Annotated[bool, typer.Option("--no-check", help="Do not ask the server first.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the change; write nothing.")] = False,
     stack: StackOption = None,
@@ -82,13 +110,14 @@ def unlink(project: ProjectArgument = None, stack: StackOption = None, output: O
 
 
 def env(
-    uri: Annotated[str | None, typer.Option(metavar="URI", help="A tracking URI in place of this stack's.", show_default=False)] = None,
+    uri: UriOption = None,
     user: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Your login; the shell asks for the password.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Your login, in place of the admin's of this stack; the shell asks for the password.", show_default=False
+        ),
     ] = None,
-    ca_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Private certificates to trust the server by, as PEM.", show_default=False)
-    ] = None,
+    ca_file: CaFileOption = None,
     stack: StackOption = None,
     output: OutputOption = Output.text,
 ) -> None:

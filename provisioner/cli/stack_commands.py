@@ -27,7 +27,10 @@ def up(
     stack: StackOption = None,
     runtime: Annotated[RuntimeName | None, typer.Option(help="What runs the stack; fixed at the first `up`.", show_default=False)] = None,
     project: Annotated[
-        list[Path] | None, typer.Option(metavar="PATH", help="A Kedro project to link; may be given again.", show_default=False)
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH", help="A Kedro project to link in place of the one you are in; may be given again.", show_default=False
+        ),
     ] = None,
     no_link: Annotated[bool, typer.Option("--no-link", help="Link no Kedro project.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")] = False,
@@ -47,15 +50,22 @@ def deploy(
         str | None,
         typer.Argument(metavar="HOST", help="[USER@]HOST, as for ssh; the one of provision.yml when absent.", show_default=False),
     ] = None,
-    domain: Annotated[str | None, typer.Option(metavar="NAME", help="The name that people type; a public one gets a certificate.")] = None,
+    domain: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The name that people type; a public one gets `server.tls: acme`, others `internal`.")
+    ] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="The proxy's port; 443 when absent.", show_default=False)] = None,
     domain_elsewhere: Annotated[
-        bool, typer.Option("--domain-elsewhere", help="The domain leads to something that forwards to the server.")
+        bool, typer.Option("--domain-elsewhere", help="The domain leads to something that forwards ports 80 and 443 to the server.")
     ] = False,
     ship_images: Annotated[
-        bool, typer.Option("--ship-images", help="Send images from this machine's Docker, for a server without a registry.")
+        bool,
+        typer.Option(
+            "--ship-images", help="Send what the server lacks of its images from this machine's Docker, for a server without a registry."
+        ),
     ] = False,
-    break_lock: Annotated[bool, typer.Option("--break-lock", help="End a command of another admin that holds the stack.")] = False,
+    break_lock: Annotated[
+        bool, typer.Option("--break-lock", help="End a command of another admin that holds the stack; it says whose.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")] = False,
     stack: StackOption = None,
     output: OutputOption = Output.text,
@@ -91,7 +101,9 @@ def open_(stack: StackOption = None, output: OutputOption = Output.text) -> None
 
 def logs(
     service: Annotated[str | None, typer.Argument(metavar="SERVICE", help="One service; all when absent.", show_default=False)] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until interrupted; the exit code is that of `docker compose logs` or `tail`.")
+    ] = False,
     lines: Annotated[int, typer.Option(min=1, help="How many of the last lines.")] = 100,
     stack: StackOption = None,
     output: OutputOption = Output.text,
@@ -126,7 +138,10 @@ def init(stack: StackOption = None, output: OutputOption = Output.text) -> None:
 
 def render(
     directory: Annotated[Path | None, typer.Argument(metavar="DIR", help="The stack's directory.", show_default=False)] = None,
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 11 when a file differs.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Write nothing; exit 11 when a file differs from what the settings give (`.env` is not compared)."),
+    ] = False,
     stack: StackOption = None,
     output: OutputOption = Output.text,
 ) -> None:
@@ -137,7 +152,7 @@ def render(
 
 
 def erase(
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; for a stack on a server it needs `--host`, too.")] = False,
     host: HostOption = None,
     stack: StackOption = None,
     output: OutputOption = Output.text,
