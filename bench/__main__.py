@@ -20,6 +20,7 @@ RESULTS = Path(__file__).parent / "results.json"
 PARTS: dict[str, Callable[[Field], None]] = {
     "size": sizes.measure_size,
     "stack": commands.measure_stack,
+    "commands": commands.measure_commands,
     "start": starting.measure_start,
     "memory": starting.measure_memory,
     "log-metric": rates.measure_log_metric,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from bench.field import OURS, REFERENCE, Field
 from bench.memory import pss_mb
 from bench.ours import Ours
 from bench.rows import Goal, Row
+from tests.support.kedro_env import kedro_environment, kedro_variables, new_project
 
 TIMES = 10
 FIRST_UP = Row("first `provision up`, environment there, own stores: first good answer", "s")
@@ -17,7 +20,9 @@ STACK_FRESH = Row("whole stack with its own stores, right after start (PSS)", "M
 STACK = Row("whole stack with its own stores, after a minute (PSS)", "MB", Goal("at most", 500, "ours"))
 STACK_DOCKER = Row("whole stack with its own stores, after a minute (PSS)", "MB", Goal("at most", 700, "ours"))
 NO_OP = Row("no-op `provision up`", "s", Goal("at most", 1, "ours"))
-HELP = Row("`provision --help`, beside `import typer`", "s")
+STATUS = Row("`provision status`", "s", Goal("at most", 1, "ours"))
+HELP = Row("`provision --help`, beside `import typer`", "s", Goal("at most", 2))
+LINK = Row("`provision link` with its proof, beside `import kedro_mlflow` of the project's interpreter", "s", Goal("at most", 4, "ours"))
 
 
 def measure_stack(field: Field) -> None:
@@ -29,7 +34,6 @@ def measure_stack(field: Field) -> None:
         field.add(FIRST_UP, OURS, stack.start())
         started = time.monotonic()
         field.add(STACK_FRESH, OURS, pss_mb(stack.processes()))
-        _measure_commands(field, stack)
         # A minute after the start, as for the servers.
         time.sleep(max(0.0, started + 60 - time.monotonic()))
         field.add(STACK if field.runtime == "embedded" else STACK_DOCKER, OURS, pss_mb(stack.processes()))
@@ -37,17 +41,52 @@ def measure_stack(field: Field) -> None:
         stack.remove()
 
 
+def measure_commands(field: Field) -> None:
+    """Measure the commands that people type often, in turns, on a stack of their own and with a project made by `kedro new`."""
+    field.only()
+    stack = Ours("commands", field.stores, field.installed, field.runtime, own_stores=True)
+    try:
+        stack.prepare()
+        stack.start()
+        _measure_commands(field, stack)
+        _measure_link(field, stack)
+    finally:
+        stack.remove()
+
+
 def _measure_commands(field: Field, stack: Ours) -> None:
     bin_directory, env = field.installed / "bin", stack.program.env
-
-    def run(*argv: str) -> Callable[[], object]:
-        return lambda: subprocess.run(argv, env=env, check=True, capture_output=True, cwd="/")
-
-    up = run(str(bin_directory / "provision"), "up", "--stack", str(stack.program.stack), "--no-link")
-    show_help = run(str(bin_directory / "provision"), "--help")
-    import_typer = run(str(bin_directory / "python"), "-c", "import typer")
+    program, of_stack = str(bin_directory / "provision"), ("--stack", str(stack.program.stack))
+    actions = (
+        (NO_OP, OURS, _running(env, program, "up", *of_stack, "--no-link")),
+        (STATUS, OURS, _running(env, program, "status", *of_stack)),
+        (HELP, OURS, _running(env, program, "--help")),
+        (HELP, REFERENCE, _running(env, str(bin_directory / "python"), "-c", "import typer")),
+    )
     for _ in range(TIMES):
-        for row, name, action in ((NO_OP, OURS, up), (HELP, OURS, show_help), (HELP, REFERENCE, import_typer)):
-            started = time.monotonic()
-            action()
-            field.samples.add(row, name, time.monotonic() - started)
+        for row, name, action in actions:
+            field.samples.add(row, name, _seconds(action))
+
+
+def _measure_link(field: Field, stack: Ours) -> None:
+    """Link and unlink in turns, so that each link asks the project's interpreter anew."""
+    python = str(kedro_environment() / "bin/python")
+    with tempfile.TemporaryDirectory() as folder:
+        project, env = str(new_project(Path(folder))), {**kedro_variables(), **stack.program.env}
+        program = str(field.installed / "bin/provision")
+        link = _running(env, program, "link", project, "--stack", str(stack.program.stack), "--python", python)
+        unlink, reference = _running(env, program, "unlink", project), _running(env, python, "-c", "import kedro_mlflow")
+        for _ in range(TIMES):
+            field.samples.add(LINK, OURS, _seconds(link))
+            field.samples.add(LINK, REFERENCE, _seconds(reference))
+            unlink()
+
+
+def _running(env: Mapping[str, str], *argv: str) -> Callable[[], object]:
+    return lambda: subprocess.run(argv, env=env, check=True, capture_output=True, cwd="/")
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    started = time.monotonic()
+    action()
+    return time.monotonic() - started
