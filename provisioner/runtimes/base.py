@@ -89,6 +89,13 @@ def check_processor(host: Host) -> None:
         raise PreflightError(TOO_OLD_PROCESSOR, where=host.name, why=f"it lacks {', '.join(lacking)}", hint=NEWER_PROCESSOR)
 
 
+def check_stores(stack: Stack) -> None:
+    """Raise PreflightError for a store that cannot be had on the stack's runtime."""
+    for store in (stack.backend, stack.artifacts):
+        if unavailable := store.unavailable(stack.runtime):
+            raise unavailable
+
+
 def psql_options(write: bool) -> str:
     """Return what PGOPTIONS is for a session as the tracking server's role; without `write` its statements change nothing."""
     return f"-c role={MLFLOW_ROLE} -c default_transaction_read_only={'off' if write else 'on'}"

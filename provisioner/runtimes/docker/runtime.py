@@ -29,6 +29,7 @@ from provisioner.runtimes.base import (
     RenderedFile,
     Usage,
     check_processor,
+    check_stores,
     for_memory,
     psql_options,
     report_done,
@@ -62,6 +63,7 @@ class DockerRuntime:
         self._engine = Engine(instance, host)
 
     def preflight(self) -> None:
+        check_stores(self._stack)
         if not self._host.is_remote:
             cli.refuse_snap(_docker_path(), self._instance.directory)
             cli.refuse_remote(self._engine.endpoint())

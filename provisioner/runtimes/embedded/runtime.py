@@ -20,7 +20,7 @@ from provisioner.model.stack import Stack
 from provisioner.model.stores.base import RuntimeKind
 from provisioner.model.stores.postgres import MLFLOW_DATABASE, POSTGRES_USER
 from provisioner.output import Reporter
-from provisioner.runtimes.base import PROXY, SERVER, Instance, RenderedFile, Usage, check_processor, psql_options, report_done
+from provisioner.runtimes.base import PROXY, SERVER, Instance, RenderedFile, Usage, check_processor, check_stores, psql_options, report_done
 from provisioner.runtimes.caddyfile import CADDYFILE, identity_files, render_caddyfile
 from provisioner.runtimes.embedded import directories, filesystem
 from provisioner.runtimes.embedded.changes import BOOTSTRAP, Changes
@@ -91,9 +91,7 @@ class EmbeddedRuntime:
         self._lasting = tuple(daemon for daemon in self._services if daemon.lasting)
 
     def preflight(self) -> None:
-        for store in (self._stack.backend, self._stack.artifacts):
-            if unavailable := store.unavailable(self.kind):
-                raise unavailable
+        check_stores(self._stack)
         self._check_proxy()
         check_processor(LocalHost())
         if not sys.platform.startswith(("linux", "darwin")):

@@ -22,7 +22,7 @@ from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import Stack, build_stack
 from provisioner.model.stores import table
 from provisioner.model.stores.base import SERVERS, ArtifactStore, RuntimeKind
-from provisioner.runtimes.base import Instance
+from provisioner.runtimes.base import Instance, check_stores
 from provisioner.runtimes.docker.runtime import DockerRuntime
 from provisioner.system.host import LocalHost
 
@@ -96,9 +96,9 @@ def test_its_files_are_rendered(tmp_path: Path) -> None:
 
 
 def test_a_runtime_that_cannot_have_it_is_told() -> None:
-    unavailable = build_stack(parse_settings(TEXT), "embedded").artifacts.unavailable("embedded")
-    assert unavailable is not None
-    assert unavailable.what == "the dummy store needs Docker"
+    with pytest.raises(PreflightError, match="the dummy store needs Docker"):
+        check_stores(build_stack(parse_settings(TEXT), "embedded"))
+    check_stores(stack())
 
 
 @pytest.mark.parametrize(
