@@ -130,7 +130,7 @@ def project_report(
             key = (report.uri, loaded.experiment, *_login(found, env, loaded.credentials))
             if key not in servers:
                 identity, help_there = (linked.identity, fix) if linked and linked.uri == report.uri else ("", "")
-                servers[key] = server_report(*key, identity=identity, fix=help_there, timeout=timeout)
+                servers[key] = server_report(*key, identity=identity, remedy=help_there, timeout=timeout)
             report = _with_server(report, servers[key], loaded, answer.mlflow)
         reports.append(report)
     asked = f"{interpreter.path} ({interpreter.reason})" if interpreter.path else interpreter.reason
@@ -153,33 +153,33 @@ def server_report(
     ca_file: str = "",
     *,
     identity: str = "",
-    fix: str = "",
+    remedy: str = "",
     timeout: float = _TIMEOUT,
 ) -> ServerReport:
     """Report on the server at the URI, reached directly; name a proxy that would keep clients from it.
 
     Its certificate is trusted as MLflow trusts it. `identity` is that of the stack which answered there when
-    the project was linked: another one gets no login. `fix` is what helps where it does not answer.
+    the project was linked: another one gets no login. `remedy` is what helps where it does not answer.
     """
-    fix = fix or "start it (`provision up`), or link to another address (`provision link`)"
+    remedy = remedy or "start it (`provision up`), or link to another address (`provision link`)"
     proxy, fix = swallowing_proxy(uri, ca_file) or ("", "")
     login = {"username": username, "password": password}
-    rest = StackRest(uri, identity=identity, hint=fix, timeout=timeout, trusted=clients_ca_file(ca_file), **login)
+    rest = StackRest(uri, identity=identity, hint=remedy, timeout=timeout, trusted=clients_ca_file(ca_file), **login)
     started = time.monotonic()
     try:
         rest.get_bytes("/health")
     except RestError as error:
-        return ServerReport(uri, False, False, str(error), error.hint or fix, proxy)
+        return ServerReport(uri, False, False, str(error), error.hint or remedy, proxy)
     took = (time.monotonic() - started) * 1000
     try:
         count, bypassing = _experiments(rest)
-        problem, fix = experiment_problem(rest, experiment)
+        problem, remedy = experiment_problem(rest, experiment)
         release = _release(rest)
     except RestError as error:
         return ServerReport(uri, True, False, f"/health answers, the API does not: {error}", _api_hint(error.status), proxy)
     seen = f"/health answered in {took:.0f} ms, {counted(count, 'experiment')}"
     hint = "new experiments go through the server; move runs of the old ones, or give them a new name" if bypassing else ""
-    return ServerReport(uri, True, True, seen, fix or fix or hint, proxy, count, tuple(bypassing), release, problem)
+    return ServerReport(uri, True, True, seen, fix or remedy or hint, proxy, count, tuple(bypassing), release, problem)
 
 
 def _environment(project: KedroProject, env: str, answer: Answer) -> tuple[EnvironmentReport, Loaded]:
