@@ -44,9 +44,10 @@ def changing(made: Deployed) -> Deployed:
 
 
 @contextmanager
-def clients(deployed: Deployed, what: str) -> Iterator[Outage]:
-    """Every kind of client at work meanwhile; none of MLflow's own sees a failure."""
-    with logging_metrics(deployed, 2) as load, moving_artifacts(deployed, 1) as files, raw_client(deployed.uri) as seen:
+def clients(deployed: Deployed, what: str, *, killed: bool = False) -> Iterator[Outage]:
+    """Every kind of client at work meanwhile; none of MLflow's own sees a failure, but `killed` a download that had begun."""
+    files_moved = moving_artifacts(deployed, 1, killed=killed)
+    with logging_metrics(deployed, 2) as load, files_moved as files, raw_client(deployed.uri) as seen:
         yield seen
         load.goes_on()
         files.goes_on(2)
@@ -123,7 +124,7 @@ def test_without_memory_for_two_servers_the_proxy_holds_the_calls(changing: Depl
 
 def test_a_killed_server_refuses_nobody(changing: Deployed) -> None:
     process = running(changing.program)["mlflow"]
-    with clients(changing, "a killed server") as seen:
+    with clients(changing, "a killed server", killed=True) as seen:
         process.kill()
         eventually(lambda: has_ended(process), 10, "its end")
     # What it had under way is lost, and nobody but the client may repeat that.
