@@ -18,6 +18,7 @@ from provisioner.kedro.old_login import Ask
 from provisioner.kedro.project import find_project
 from provisioner.model.plan import Observed, make_plan
 from provisioner.model.stack import MLFLOW_VERSION, Stack
+from provisioner.model.state import State
 from provisioner.model.stores.base import RuntimeKind
 from provisioner.output import NOTHING_CHANGED, ComposeProject, Data, Reporter, Result, TrackingUri
 from provisioner.runtimes.base import PROXY, RuntimeChoice
@@ -132,7 +133,9 @@ def _make(context: StackContext, kind: RuntimeKind, reporter: Reporter, command:
         change = _decide(context, kind, reporter, taken)
         try:
             with changing(context, command, change, reporter):
-                return _check(_carry_out(context, change, reporter), change, reporter)
+                _carry_out(context, change, reporter)
+                _check(change, reporter)
+                return change.context
         except PortTaken:
             port = change.context.port
             if port in taken or not context.may_choose_port:
@@ -161,7 +164,7 @@ def _decide(context: StackContext, kind: RuntimeKind, reporter: Reporter, taken:
     one_shots = [service.name for service in stack.services if service.one_shot]
     plan = make_plan(wanted, one_shots, observed, reload=PROXY if proxy_files(files) else "")
     refuse_others_files(context, files, kind)
-    return ChangeSet(_remembering(target), observed, wanted, plan, files, missing, start_deadline(os.environ))
+    return ChangeSet(target, _remembered(target), observed, wanted, plan, files, missing, start_deadline(os.environ))
 
 
 def new_identity() -> str:
@@ -169,10 +172,10 @@ def new_identity() -> str:
     return token_hex(8)
 
 
-def _remembering(target: StackContext) -> StackContext:
-    """Return the stack with all that its state has of how it was made."""
+def _remembered(target: StackContext) -> State:
+    """Return the state with all that it has of how the stack was made."""
     state = target.state
-    return target.with_state(
+    return state.with_(
         project=target.project,
         mlflow=state.mlflow or MLFLOW_VERSION,
         artifacts=target.model.location,
@@ -181,20 +184,20 @@ def _remembering(target: StackContext) -> StackContext:
     )
 
 
-def _carry_out(context: StackContext, change: ChangeSet, reporter: Reporter) -> StackContext:
+def _carry_out(context: StackContext, change: ChangeSet, reporter: Reporter) -> None:
     """Carry out the plan; save the state first, so that an interrupted `up` is finished by the next."""
     target, runtime = change.context, change.context.runtime
     if not change:
         reporter.step("unchanged", "services", _names(change))
         # A stack that was started by hand is remembered from here on.
-        context.save(target.state)
-        return target
+        context.save(change.state)
+        return
     if context.state.checked and context.state.port not in {None, target.port}:
         reporter.step("moved", "port", f"{target.port}, was {context.state.port}: whoever has the old address needs the new one")
     if change.plan:
         reporter.note("plan", change.plan.summary)
     runtime.preflight()
-    context.save(target.state)
+    context.save(change.state)
     # What runs reads it anew: after all else is as it says.
     late = proxy_files(change.files) if change.plan.reloads else {}
     write_files(context, {path: file for path, file in change.files.items() if path not in late})
@@ -209,11 +212,11 @@ def _carry_out(context: StackContext, change: ChangeSet, reporter: Reporter) -> 
                 raise
             raise error.with_(left_as="files and secrets are written, what had started runs on; no data was removed") from error
     write_files(context, late)
-    return target
 
 
-def _check(context: StackContext, change: ChangeSet, reporter: Reporter) -> StackContext:
-    """Wait for the server and check it, and return the stack with what was found in its state; raise Unhealthy, with what failed."""
+def _check(change: ChangeSet, reporter: Reporter) -> None:
+    """Wait for the server and check it, and remember with what it passed; raise Unhealthy, with what failed."""
+    context = change.context
     login, runtime = context.model.login, context.runtime
     password = read_secret(context, "mlflow_admin_password") if login else None
     keep_clients_ca(context, bool(change.plan or change.files), reporter)
@@ -225,10 +228,10 @@ def _check(context: StackContext, change: ChangeSet, reporter: Reporter) -> Stac
     wanted = dict(change.wanted)
     if not change.plan and context.state.checked == wanted:
         report(light_checks(context.client(password), login), reporter)
-        return context
+        return
     report(full_checks(context.client(password), runtime, login), reporter)
     worked = tuple(sorted(spec.name for spec in context.model.secrets if spec.from_env))
-    return context.save(context.state.with_(checked=wanted, worked=worked))
+    context.save(change.state.with_(checked=wanted, worked=worked))
 
 
 def _refuse_moved_stores(context: StackContext, stack: Stack, observed: Observed) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from provisioner.errors import NotTakenOver, ProvisionError, Unhealthy
 from provisioner.model.plan import SERVES, Observed, Plan, PlannedStep, Verb
 from provisioner.model.secret import SecretSpec
+from provisioner.model.state import State
 from provisioner.output import Reporter
 from provisioner.runtimes.base import RenderedFile, Runtime
 from provisioner.stack.context import STATE_FILE, StackContext
@@ -26,7 +27,9 @@ class ChangeSet:
     """Everything that was decided; `bool()` says whether there is anything to do."""
 
     context: StackContext
-    """The stack as it is to be; its state is not saved yet."""
+    """The stack as it is to be."""
+    state: State
+    """What is remembered of it once it is made."""
     observed: Observed
     wanted: Mapping[str, str]
     plan: Plan

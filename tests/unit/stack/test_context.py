@@ -18,7 +18,9 @@ from provisioner.actions.logs import logs
 from provisioner.actions.open import open_page
 from provisioner.actions.render import render
 from provisioner.actions.status import status
+from provisioner.actions.up import _decide
 from provisioner.errors import ProvisionError, Unhealthy
+from provisioner.model.stack import MLFLOW_VERSION
 from provisioner.model.state import State
 from provisioner.output import Recorder
 from provisioner.stack import context as context_module
@@ -75,6 +77,13 @@ def test_a_command_makes_the_model_and_the_runtime_once(tmp_path: Path, made_her
     assert set(made_here.values()) <= {1}, made_here
     if name not in {"env", "open"}:
         assert made_here["build_stack"] == 1
+
+
+def test_what_an_up_decided_with_is_what_it_makes_the_stack_with(tmp_path: Path, made_here: Counter[str]) -> None:
+    change = _decide(read_stack(made_stack(tmp_path), "", LocalHost()), "embedded", Recorder())
+    assert change.context.runtime.kind == "embedded"
+    assert (change.context.state.mlflow, change.state.mlflow) == ("", MLFLOW_VERSION), "it is remembered once it is made"
+    assert made_here == {"build_stack": 1, "make_runtime": 1}
 
 
 def test_a_context_keeps_what_it_found_and_one_with_another_state_finds_anew(tmp_path: Path) -> None:
