@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from provisioner.errors import CommandFailed
 
@@ -71,10 +71,10 @@ def run(
             capture_output=True,
             timeout=timeout,
             check=False,
-            **as_user(identity),
+            **_as_user(identity),
         )
     except OSError as error:
-        raise not_started(argv, cwd, error) from error
+        raise _not_started(argv, cwd, error) from error
     except subprocess.TimeoutExpired as late:
         seen = (late.stderr or late.stdout or b"").decode(errors="replace")
         raise failed(argv, f"{argv[0]} did not end within {timeout:.0f} s", "", output=seen, left_as=BEGUN) from late
@@ -100,11 +100,7 @@ def stream(
     A program that writes nothing for `silence` seconds is ended: it hangs. `held` leaves its standard input open until we end.
     """
     stdin = subprocess.PIPE if held else subprocess.DEVNULL
-    pipes: _Pipes = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    try:
-        process = subprocess.Popen(list(argv), cwd=cwd, env=env, umask=umask, **pipes)
-    except OSError as error:
-        raise not_started(argv, cwd, error) from error
+    process = start(argv, cwd=cwd, env=env, umask=umask, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     tail: list[str] = []
     with process, open(log or os.devnull, "ab") as copy, _Watchdog(silence, process.kill) as watchdog:
         try:
@@ -125,23 +121,32 @@ def stream(
     raise_on_failure(argv, process.returncode, "\n".join(tail), log=str(log or ""))
 
 
+def start(
+    argv: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    identity: Identity | None = None,
+    **options: Any,
+) -> subprocess.Popen[bytes]:
+    """Start a program, and return it at work; the options are those of `subprocess`. Raise CommandFailed when it cannot be started."""
+    try:
+        return subprocess.Popen(list(argv), cwd=cwd, env=env, **_as_user(identity), **options)
+    except OSError as error:
+        raise _not_started(argv, cwd, error) from error
+
+
 class _User(TypedDict):
     user: int | None
     group: int | None
     extra_groups: list[int] | None
 
 
-def as_user(identity: Identity | None) -> _User:
+def _as_user(identity: Identity | None) -> _User:
     """Return what `subprocess` is told so that a program runs as that user; None is ourselves."""
     if identity is None:
         return {"user": None, "group": None, "extra_groups": None}
     return {"user": identity.uid, "group": identity.gid, "extra_groups": []}
-
-
-class _Pipes(TypedDict):
-    stdin: int
-    stdout: int
-    stderr: int
 
 
 class _Watchdog:
@@ -178,7 +183,7 @@ def attach(argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, st
     try:
         return subprocess.run(list(argv), cwd=cwd, env=env, check=False).returncode
     except OSError as error:
-        raise not_started(argv, cwd, error) from error
+        raise _not_started(argv, cwd, error) from error
 
 
 @contextlib.contextmanager
@@ -240,11 +245,7 @@ class Held:
 
 def hold(argv: Sequence[str]) -> Held:
     """Start a program to be held; it writes both streams into one."""
-    try:
-        process = subprocess.Popen(list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    except OSError as error:
-        raise not_started(argv, None, error) from error
-    return Held(argv, process)
+    return Held(argv, start(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
 
 
 def raise_on_failure(argv: Sequence[str], code: int, output: str, log: str = "") -> None:
@@ -263,8 +264,7 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def not_started(argv: Sequence[str], cwd: Path | None, error: OSError) -> CommandFailed:
-    """Return the error for a program that the operating system did not start."""
+def _not_started(argv: Sequence[str], cwd: Path | None, error: OSError) -> CommandFailed:
     if cwd is not None and not cwd.is_dir():
         return no_directory(argv, cwd)
     if isinstance(error, FileNotFoundError | NotADirectoryError):

@@ -10,19 +10,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, TypedDict
+from typing import IO
 
-from provisioner.system.process import Completed, Identity, as_user, not_started, raise_on_failure
+from provisioner.errors import CommandFailed
+from provisioner.system.process import Completed, Identity, raise_on_failure, start
 
 CHUNK = 1 << 20
 # Of what a long program says beside its output, the end tells why it failed.
 _SAID = 64 << 10
-
-
-class _Files(TypedDict):
-    stdin: IO[bytes] | int
-    stdout: IO[bytes] | int
-    stderr: IO[bytes]
 
 
 def transfer(
@@ -43,11 +38,8 @@ def transfer(
     """
     given = subprocess.PIPE if held else stdin or subprocess.DEVNULL
     with tempfile.TemporaryFile() as said:
-        try:
-            files: _Files = {"stdin": given, "stdout": stdout or subprocess.DEVNULL, "stderr": said}
-            process = subprocess.Popen(list(argv), cwd=cwd, env=env, **files, **as_user(identity))
-        except OSError as error:
-            raise not_started(argv, cwd, error) from error
+        files = {"stdin": given, "stdout": stdout or subprocess.DEVNULL, "stderr": said}
+        process = start(argv, cwd=cwd, env=env, identity=identity, **files)
         with process:
             try:
                 code = process.wait()
@@ -80,10 +72,7 @@ def writing(argv: Sequence[str]) -> Iterator[Sent]:
     Of a block that fails the program is killed.
     """
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as told:
-        try:
-            process = subprocess.Popen(list(argv), stdin=subprocess.PIPE, stdout=told, stderr=said, bufsize=0)
-        except OSError as error:
-            raise not_started(argv, None, error) from error
+        process = start(argv, stdin=subprocess.PIPE, stdout=told, stderr=said, bufsize=0)
         with process:
             try:
                 if process.stdin:
@@ -118,16 +107,13 @@ def pipe(source: Sequence[str], target: Sequence[str], through: Callable[[Iterat
     Return the ended target; raise CommandFailed for whichever failed first.
     """
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as told:
-        try:
-            giver = subprocess.Popen(list(source), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said)
-        except OSError as error:
-            raise not_started(source, None, error) from error
+        giver = start(source, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said)
         with giver:
             try:
-                taker = subprocess.Popen(list(target), stdin=subprocess.PIPE, stdout=told, stderr=subprocess.STDOUT)
-            except OSError as error:
+                taker = start(target, stdin=subprocess.PIPE, stdout=told, stderr=subprocess.STDOUT)
+            except CommandFailed:
                 giver.kill()
-                raise not_started(target, None, error) from error
+                raise
             with taker:
                 try:
                     _pump(giver, taker, through)
@@ -152,10 +138,7 @@ def reading(argv: Sequence[str]) -> Iterator[IO[bytes]]:
     What the block leaves is read to the end.
     """
     with tempfile.TemporaryFile() as said:
-        try:
-            process = subprocess.Popen(list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said)
-        except OSError as error:
-            raise not_started(argv, None, error) from error
+        process = start(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said)
         with process:
             try:
                 if process.stdout:
