@@ -53,7 +53,7 @@ lock: $(VENV)/.dev ## resolve the server's requirements anew
 	UV=$(abspath $(UV)) deploy/lock.sh
 
 reference: $(VENV)/.dev ## write the generated parts of docs/reference anew; read the diff
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 
 docs: $(VENV)/.dev ## build the docs as a site in dist/docs; a link that leads nowhere fails
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs dist/docs

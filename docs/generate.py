@@ -1,6 +1,6 @@
 """Write the generated parts of the reference anew, each between its two marks; a test fails while one is stale.
 
-python docs/generate.py
+python -m docs.generate
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import typer
-
 import provisioner.actions
-import provisioner.cli.app
 from provisioner.model.settings import settings_schema
 from provisioner.output import Data
+from tests.support.commands import COMMANDS
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -65,16 +63,6 @@ def keys_of_data() -> str:
             if meanings.setdefault(field.name, text) != text:
                 raise ValueError(f"{field.name} means two things: {meanings[field.name]!r}, and in {kind.__name__} {text!r}")
     return "\n".join(["| key | what it is |", "| --- | --- |", *(f"| `{name}` | {text} |" for name, text in sorted(meanings.items()))])
-
-
-def _commands(group: Any = None, before: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every command that people see, by its words."""
-    group = group or typer.main.get_command(provisioner.cli.app.app)
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from _commands(command, f"{before}{name} ")
-        elif not command.hidden:
-            yield before + name, command
 
 
 def options(command: Any) -> str:
@@ -140,7 +128,7 @@ COMMON = {"--stack", "--output", "--help"}
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "json.md": {"data by command": data_by_command, "keys of data": keys_of_data},
     "settings.md": {"settings": settings},
-    "commands.md": {f"options of {name}": partial(options, command) for name, command in _commands() if options(command)},
+    "commands.md": {f"options of {name}": partial(options, command) for name, command in COMMANDS.items() if options(command)},
 }
 
 
