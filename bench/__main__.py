@@ -62,11 +62,21 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--only", action="append", choices=PARTS, metavar="NAME", help=f"one part; may be repeated: {', '.join(PARTS)}")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=PARTS,
+        metavar="NAME",
+        help=f"one part; may be repeated: {', '.join(PARTS)}",
+    )
     parser.add_argument("--rounds", type=int, default=3, help="how often everybody has a turn")
     parser.add_argument("--seconds", type=float, default=3, help="of load in each turn")
     parser.add_argument("--runtime", choices=("embedded", "docker"), default="embedded", help="of ours")
-    parser.add_argument("--installed", type=Path, help="an environment that has `provision`, in place of one with this tree's wheel")
+    parser.add_argument(
+        "--installed",
+        type=Path,
+        help="an environment that has `provision`, in place of one with this tree's wheel",
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="where a whole run is written")
     return parser.parse_args()
 

@@ -18,11 +18,17 @@ TIMES = 10
 FIRST_UP = Row("first `provision up`, environment there, own stores: first good answer", "s")
 STACK_FRESH = Row("whole stack with its own stores, right after start (PSS)", "MB")
 STACK = Row("whole stack with its own stores, after a minute (PSS)", "MB", Goal("at most", 500, "ours"))
-STACK_DOCKER = Row("whole stack with its own stores, after a minute (PSS)", "MB", Goal("at most", 700, "ours"))
+STACK_DOCKER = Row(
+    "whole stack with its own stores, after a minute (PSS)", "MB", Goal("at most", 700, "ours")
+)
 NO_OP = Row("no-op `provision up`", "s", Goal("at most", 1, "ours"))
 STATUS = Row("`provision status`", "s", Goal("at most", 1, "ours"))
 HELP = Row("`provision --help`, beside `import typer`", "s", Goal("at most", 2))
-LINK = Row("`provision link` with its proof, beside `import kedro_mlflow` of the project's interpreter", "s", Goal("at most", 4, "ours"))
+LINK = Row(
+    "`provision link` with its proof, beside `import kedro_mlflow` of the project's interpreter",
+    "s",
+    Goal("at most", 4, "ours"),
+)
 
 
 def measure_stack(field: Field) -> None:
@@ -42,7 +48,10 @@ def measure_stack(field: Field) -> None:
 
 
 def measure_commands(field: Field) -> None:
-    """Measure the commands that people type often, in turns, on a stack of their own and with a project made by `kedro new`."""
+    """Measure the commands that people type often, in turns, on a stack of their own.
+
+    The project is made by `kedro new`.
+    """
     field.only()
     stack = Ours("commands", field.stores, field.installed, field.runtime, own_stores=True)
     try:
@@ -74,8 +83,13 @@ def _measure_link(field: Field, stack: Ours) -> None:
     with tempfile.TemporaryDirectory() as folder:
         project, env = str(new_project(Path(folder))), {**kedro_variables(), **stack.program.env}
         program = str(field.installed / "bin/provision")
-        link = _running(env, program, "link", project, "--stack", str(stack.program.stack), "--python", python)
-        unlink, reference = _running(env, program, "unlink", project), _running(env, python, "-c", "import kedro_mlflow")
+        link = _running(
+            env, program, "link", project, "--stack", str(stack.program.stack), "--python", python
+        )
+        unlink, reference = (
+            _running(env, program, "unlink", project),
+            _running(env, python, "-c", "import kedro_mlflow"),
+        )
         for _ in range(TIMES):
             field.samples.add(LINK, OURS, _seconds(link))
             field.samples.add(LINK, REFERENCE, _seconds(reference))

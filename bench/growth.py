@@ -1,4 +1,4 @@
-"""`python -m bench.growth`: rates with 10 to 100,000 runs in the database, reference beside ours, as a picture."""
+"""`python -m bench.growth`: rates with 10 to 100,000 runs stored, reference beside ours, as a picture."""
 
 from __future__ import annotations
 

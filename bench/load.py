@@ -36,7 +36,13 @@ class Load:
 
 
 def run_wrk(
-    api: Api, script: str, arguments: list[str], seconds: float, *, connections: int = CONNECTIONS, may_be_silent: bool = False
+    api: Api,
+    script: str,
+    arguments: list[str],
+    seconds: float,
+    *,
+    connections: int = CONNECTIONS,
+    may_be_silent: bool = False,
 ) -> Load:
     """Run wrk and return what it saw.
 

@@ -14,7 +14,10 @@ METRICS = ("loss", "accuracy", "f1", "precision", "recall")
 PARAMS = ("learning_rate", "batch_size", "epochs", "optimizer", "seed")
 BLOCK = 10_000
 FIRST_TIME = 1_700_000_000_000
-RUN_COLUMNS = "run_uuid, name, source_type, source_name, entry_point_name, user_id, status, start_time, end_time, source_version"
+RUN_COLUMNS = (
+    "run_uuid, name, source_type, source_name, entry_point_name, user_id, status, start_time, "
+    "end_time, source_version"
+)
 COPIES = {
     "runs": f"COPY runs ({RUN_COLUMNS}, lifecycle_stage, artifact_uri, experiment_id) FROM STDIN",
     "metrics": "COPY metrics (key, value, timestamp, run_uuid, step, is_nan) FROM STDIN",
@@ -30,8 +33,15 @@ def load(postgres: Postgres, competitor: Ours | Reference, count: int) -> str:
     Check through the API that they are found; raise RuntimeError when they are not.
     """
     experiment, location = _experiment(competitor)
-    present = int(postgres.query(competitor.database, f"SELECT count(*) FROM runs WHERE experiment_id = {experiment}")[0][0])
-    with contextlib.closing(postgres.connect(competitor.database)) as connection, connection.cursor() as cursor:
+    present = int(
+        postgres.query(competitor.database, f"SELECT count(*) FROM runs WHERE experiment_id = {experiment}")[
+            0
+        ][0]
+    )
+    with (
+        contextlib.closing(postgres.connect(competitor.database)) as connection,
+        connection.cursor() as cursor,
+    ):
         for start in range(present, count, BLOCK):
             for table, text in _block(range(start, min(start + BLOCK, count)), experiment, location).items():
                 cursor.copy_expert(COPIES[table], io.StringIO(text))
@@ -56,7 +66,9 @@ def _block(numbers: range, experiment: str, location: str) -> dict[str, str]:
     for number in numbers:
         run, start = f"{number:032x}", FIRST_TIME + 60_000 * number
         source = ("UNKNOWN", "", "", "ana", "FINISHED", start, start + 45_000, "")
-        lines["runs"].append(_line(run, f"run-{number}", *source, "active", f"{location}/{run}/artifacts", experiment))
+        lines["runs"].append(
+            _line(run, f"run-{number}", *source, "active", f"{location}/{run}/artifacts", experiment)
+        )
         for place, key in enumerate(METRICS):
             row = _line(key, (number * 7919 + place) % 1000 / 1000, start + 30_000, run, 9, "f")
             lines["metrics"].append(row)
@@ -86,4 +98,6 @@ def _check(competitor: Ours | Reference, experiment: str, count: int) -> None:
     seen = (run["info"]["run_id"], len(data["metrics"]), len(data["params"]), len(data["tags"]))
     wanted = (f"{count - 1:032x}", len(METRICS), len(PARAMS), 5)
     if seen != wanted:
-        raise RuntimeError(f"{competitor.name} answers {seen} for the newest of {count} loaded runs, not {wanted}")
+        raise RuntimeError(
+            f"{competitor.name} answers {seen} for the newest of {count} loaded runs, not {wanted}"
+        )

@@ -51,7 +51,11 @@ class Ours:
     def program(self) -> Program:
         variables = {}
         if not self.own_stores:
-            variables = {"PGPASSWORD": self.stores.postgres.password, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+            variables = {
+                "PGPASSWORD": self.stores.postgres.password,
+                "AWS_ACCESS_KEY_ID": KEY,
+                "AWS_SECRET_ACCESS_KEY": SECRET,
+            }
         return Program(self.installed, self.stores.folder / self.name / "stack", self.runtime, variables)
 
     def prepare(self) -> None:
@@ -66,7 +70,11 @@ class Ours:
         with ThreadPoolExecutor(1) as pool:
             command = pool.submit(self.program.up)
             # The first `up` makes the login.
-            while self.login and not command.done() and not (self.program.stack / "secrets/mlflow_admin_password").exists():
+            while (
+                self.login
+                and not command.done()
+                and not (self.program.stack / "secrets/mlflow_admin_password").exists()
+            ):
                 time.sleep(0.02)
             self.api.wait(started + START_SECONDS, lambda: command.done() and command.result())
             first_answer = time.monotonic() - started
@@ -79,7 +87,10 @@ class Ours:
 
     def log(self) -> str:
         """Return the last lines of its services' logs."""
-        return "".join(f"{path.name}\n{path.read_text()[-1500:]}\n" for path in sorted((self.program.stack / "logs").glob("*.log")))
+        return "".join(
+            f"{path.name}\n{path.read_text()[-1500:]}\n"
+            for path in sorted((self.program.stack / "logs").glob("*.log"))
+        )
 
     def remove(self) -> None:
         """Remove everything of the stack."""
@@ -87,7 +98,9 @@ class Ours:
 
     def processes(self) -> list[psutil.Process]:
         if self.runtime == "docker":
-            return [process for container in self.program.services() for process in self._processes_of(container)]
+            return [
+                process for container in self.program.services() for process in self._processes_of(container)
+            ]
         memory = json.loads((self.program.stack / "data/runtime.json").read_text())
         supervisor = psutil.Process(memory["supervisor"]["pid"])
         return [supervisor, *supervisor.children(recursive=True)]

@@ -58,8 +58,16 @@ def _addresses(api: Api) -> list[tuple[str, str]]:
     name = f"pages-{time.time_ns()}"
     experiment = api.post("experiments/create", {"name": name})["experiment_id"]
     now = time.time_ns() // 1_000_000
-    run = api.post("runs/create", {"experiment_id": experiment, "run_name": "with-metrics", "start_time": now})["run"]["info"]["run_id"]
+    run = api.post(
+        "runs/create", {"experiment_id": experiment, "run_name": "with-metrics", "start_time": now}
+    )["run"]["info"]["run_id"]
     for step in range(STEPS):
-        metrics = [{"key": f"metric-{i}", "value": i / (step + 1), "timestamp": now + step, "step": step} for i in range(METRICS)]
+        metrics = [
+            {"key": f"metric-{i}", "value": i / (step + 1), "timestamp": now + step, "step": step}
+            for i in range(METRICS)
+        ]
         api.post("runs/log-batch", {"run_id": run, "metrics": metrics})
-    return [(f"{api.url}/#/experiments", name), (f"{api.url}/#/experiments/{experiment}/runs/{run}", "with-metrics")]
+    return [
+        (f"{api.url}/#/experiments", name),
+        (f"{api.url}/#/experiments/{experiment}/runs/{run}", "with-metrics"),
+    ]

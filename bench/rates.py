@@ -19,15 +19,29 @@ LOG_BATCH = Row("log-batch of 100 metrics", "requests/s", Goal("at least", 1.6),
 SEARCH = Row("search of 10,000 runs, first page of 100", "requests/s", Goal("at least", 2))
 GET_RUN = Row("get run, of 10,000", "requests/s", Goal("at least", 2))
 LOGIN = Row("log-metric, with login", "requests/s", Goal("at least", 70), REFERENCE_AUTH, OURS_AUTH)
-LOGIN_COST = Row("ours: log-metric with login against without", "requests/s", Goal("at least", 0.7), OURS, OURS_AUTH)
+LOGIN_COST = Row(
+    "ours: log-metric with login against without", "requests/s", Goal("at least", 0.7), OURS, OURS_AUTH
+)
 TLS_COST = Row("ours: log-metric with TLS and login against neither", "requests/s", None, OURS, OURS_TLS)
-LATENCY_LOGIN = Row("ours: log-metric by one client, with login against without, half are answered in", "ms", None, OURS, OURS_AUTH)
-LATENCY_TLS = Row("ours: log-metric by one client, with TLS and login against neither, half are answered in", "ms", None, OURS, OURS_TLS)
+LATENCY_LOGIN = Row(
+    "ours: log-metric by one client, with login against without, half are answered in",
+    "ms",
+    None,
+    OURS,
+    OURS_AUTH,
+)
+LATENCY_TLS = Row(
+    "ours: log-metric by one client, with TLS and login against neither, half are answered in",
+    "ms",
+    None,
+    OURS,
+    OURS_TLS,
+)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What wrk asks of one competitor: the script, its arguments, and how many metrics each good answer has stored."""
+    """What wrk asks of a competitor: script, arguments, and how many metrics each good answer has stored."""
 
     script: str
     arguments: Callable[[], list[str]]
@@ -36,12 +50,19 @@ class Asked:
 
 def measure_log_metric(field: Field) -> None:
     """Measure log-metric to many runs."""
-    _compare(field, LOG_METRIC, (REFERENCE, OURS, TUNED), lambda name: logging(field, name, "log_metric.lua", 1))
+    _compare(
+        field, LOG_METRIC, (REFERENCE, OURS, TUNED), lambda name: logging(field, name, "log_metric.lua", 1)
+    )
 
 
 def measure_log_batch(field: Field) -> None:
     """Measure log-batch of 100 metrics to many runs."""
-    _compare(field, LOG_BATCH, (REFERENCE, OURS, TUNED), lambda name: logging(field, name, "log_batch.lua", METRICS_IN_BATCH))
+    _compare(
+        field,
+        LOG_BATCH,
+        (REFERENCE, OURS, TUNED),
+        lambda name: logging(field, name, "log_batch.lua", METRICS_IN_BATCH),
+    )
 
 
 def measure_search(field: Field) -> None:
@@ -105,7 +126,15 @@ def _compare(field: Field, row: Row, names: tuple[str, ...], ask: Callable[[str]
             field.add(row, name, ask_for(field, name, asked[name], field.seconds).rate)
 
 
-def ask_for(field: Field, name: str, asked: Asked, seconds: float, *, connections: int = CONNECTIONS, may_be_silent: bool = False) -> Load:
+def ask_for(
+    field: Field,
+    name: str,
+    asked: Asked,
+    seconds: float,
+    *,
+    connections: int = CONNECTIONS,
+    may_be_silent: bool = False,
+) -> Load:
     """Send the requests with wrk; return what it saw.
 
     Raise RuntimeError unless the database has what was answered for, and at most one request more of each
@@ -119,8 +148,17 @@ def ask_for(field: Field, name: str, asked: Asked, seconds: float, *, connection
         return int(postgres.query(competitor.database, "SELECT count(*) FROM metrics")[0][0])
 
     before = stored()
-    load = run_wrk(competitor.api, asked.script, asked.arguments(), seconds, connections=connections, may_be_silent=may_be_silent)
+    load = run_wrk(
+        competitor.api,
+        asked.script,
+        asked.arguments(),
+        seconds,
+        connections=connections,
+        may_be_silent=may_be_silent,
+    )
     found = stored() - before
     if not load.requests * asked.metrics <= found <= (load.requests + connections) * asked.metrics:
-        raise RuntimeError(f"{name}: {load.requests} requests of {asked.metrics} metrics were answered, {found} are stored")
+        raise RuntimeError(
+            f"{name}: {load.requests} requests of {asked.metrics} metrics were answered, {found} are stored"
+        )
     return load

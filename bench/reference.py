@@ -43,8 +43,18 @@ def reference_environment(ours: ServerEnvironment) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (directory / ".complete").exists():
             uv = find_uv_bin()
-            subprocess.run([uv, "venv", "--quiet", "--clear", "--python", str(interpreter), str(directory)], check=True)
-            install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(directory / "bin/python")]
+            subprocess.run(
+                [uv, "venv", "--quiet", "--clear", "--python", str(interpreter), str(directory)], check=True
+            )
+            install = [
+                uv,
+                "pip",
+                "install",
+                "--quiet",
+                "--compile-bytecode",
+                "--python",
+                str(directory / "bin/python"),
+            ]
             subprocess.run([*install, *PACKAGES], check=True)
             (directory / ".complete").touch()
     return directory
@@ -70,7 +80,9 @@ class Reference:
 
     @property
     def api(self) -> Api:
-        return Api(f"http://127.0.0.1:{self.port}", basic_authorization("admin", self.password) if self.login else "")
+        return Api(
+            f"http://127.0.0.1:{self.port}", basic_authorization("admin", self.password) if self.login else ""
+        )
 
     def prepare(self) -> None:
         users = [f"{self.database}_users"] if self.login else []
@@ -81,7 +93,9 @@ class Reference:
     def start(self) -> float:
         started = time.monotonic()
         with open(self._folder / "log", "ab") as log:
-            self._process = subprocess.Popen(self._argv(), env=self._environ(), cwd=self._folder, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                self._argv(), env=self._environ(), cwd=self._folder, stdout=log, stderr=log
+            )
         self.api.wait(started + START_SECONDS, self._check)
         return time.monotonic() - started
 
@@ -122,16 +136,35 @@ class Reference:
 
     def _uri(self, database: str) -> str:
         postgres = self.stores.postgres
-        return f"postgresql+psycopg2://{self.database}:{postgres.password}@127.0.0.1:{postgres.port}/{database}"
+        return (
+            f"postgresql+psycopg2://{self.database}:{postgres.password}@127.0.0.1:{postgres.port}/{database}"
+        )
 
     def _argv(self) -> list[str]:
-        argv = [str(self.environment / "bin/mlflow"), "server", "--backend-store-uri", self._uri(self.database)]
-        argv += ["--artifacts-destination", f"s3://{self.name}", "--serve-artifacts", "--host", "127.0.0.1", "--port", str(self.port)]
+        argv = [
+            str(self.environment / "bin/mlflow"),
+            "server",
+            "--backend-store-uri",
+            self._uri(self.database),
+        ]
+        argv += [
+            "--artifacts-destination",
+            f"s3://{self.name}",
+            "--serve-artifacts",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+        ]
         argv += ["--app-name", "basic-auth"] if self.login else []
         return argv + (["--workers", str(self.workers)] if self.workers else [])
 
     def _environ(self) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "AWS_", "PYTHON", "VIRTUAL_ENV"))}
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("MLFLOW_", "AWS_", "PYTHON", "VIRTUAL_ENV"))
+        }
         own = {
             MARK: self._mark,
             "PATH": f"{self.environment / 'bin'}:{kept['PATH']}",

@@ -23,13 +23,18 @@ def table(summaries: Iterable[Summary]) -> str:
     """Return a Markdown table with columns of even width."""
     lines = [HEAD, *(_cells(summary) for summary in summaries)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
-    text = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines]
+    text = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    ]
     return "\n".join([text[0], "| " + " | ".join("-" * width for width in widths) + " |", *text[1:]])
 
 
 def _cells(summary: Summary) -> tuple[str, ...]:
     row = summary.row
-    beside = ", ".join(f"{name} {_with_spread(summary, name)}" for name in row.beside if name in summary.medians)
+    beside = ", ".join(
+        f"{name} {_with_spread(summary, name)}" for name in row.beside if name in summary.medians
+    )
     return (
         row.name,
         row.unit,
@@ -70,7 +75,13 @@ def versions(field: Field) -> dict[str, str]:
     """Return the versions of what was measured, and the runtime."""
     postgres = field.stores.postgres.query("postgres", "SHOW server_version")[0][0]
     python = field.stores.environment.interpreter.version
-    return {"provision": __version__, "mlflow": MLFLOW_VERSION, "python": python, "postgres": str(postgres), "runtime": field.runtime}
+    return {
+        "provision": __version__,
+        "mlflow": MLFLOW_VERSION,
+        "python": python,
+        "postgres": str(postgres),
+        "runtime": field.runtime,
+    }
 
 
 def _processor() -> str:
@@ -83,5 +94,9 @@ def _processor() -> str:
 
 def write_results(path: Path, facts: dict[str, Any], summaries: Iterable[Summary]) -> None:
     """Write the whole run to the path as JSON."""
-    document = {**facts, "measured": time.strftime("%Y-%m-%d"), "rows": [summary.document() for summary in summaries]}
+    document = {
+        **facts,
+        "measured": time.strftime("%Y-%m-%d"),
+        "rows": [summary.document() for summary in summaries],
+    }
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -25,7 +25,7 @@ def basic_authorization(user: str, password: str) -> str:
 
 @dataclass(frozen=True)
 class Api:
-    """A server's API; `authorization` is the header's value, or empty; `ca` the root of a private certificate."""
+    """A server's API; `authorization` is the header's value, or empty; `ca` a private certificate's root."""
 
     url: str
     authorization: str = ""
@@ -62,7 +62,9 @@ class Api:
         return json.loads(answer)
 
     def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        headers = {"Content-Type": "application/json"} | ({"Authorization": self.authorization} if self.authorization else {})
+        headers = {"Content-Type": "application/json"} | (
+            {"Authorization": self.authorization} if self.authorization else {}
+        )
         with contextlib.closing(self._connection()) as connection:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
@@ -72,4 +74,6 @@ class Api:
         place = urlsplit(self.url)
         if place.scheme == "http":
             return http.client.HTTPConnection(place.netloc, timeout=60)
-        return http.client.HTTPSConnection(place.netloc, timeout=60, context=ssl.create_default_context(cafile=self.ca))
+        return http.client.HTTPSConnection(
+            place.netloc, timeout=60, context=ssl.create_default_context(cafile=self.ca)
+        )

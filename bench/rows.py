@@ -25,12 +25,14 @@ class Goal:
         return value <= self.bound if self.kind == "at most" else value >= self.bound
 
     def __str__(self) -> str:
-        return f"{'<=' if self.kind == 'at most' else '>='} {self.bound:g}" + (" (ours)" if self.of == "ours" else "")
+        return f"{'<=' if self.kind == 'at most' else '>='} {self.bound:g}" + (
+            " (ours)" if self.of == "ours" else ""
+        )
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: which competitors stand for the reference and for ours, and which stand beside them."""
+    """A line of the table: which competitors stand for the reference and for ours, and which beside them."""
 
     name: str
     unit: str
@@ -42,7 +44,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """A row with its figures; the ratio is the median of the rounds' ratios, for only those compare the same minute."""
+    """A row with its figures; the ratio is the median of the rounds' ratios.
+
+    Only those compare the same minute.
+    """
 
     row: Row
     medians: dict[str, float]
@@ -75,7 +80,9 @@ class Samples:
     """All figures of a run, by row and competitor, in the order of the rounds."""
 
     rows: dict[str, Row] = field(default_factory=dict)
-    values: dict[str, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
+    values: dict[str, dict[str, list[float]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(list))
+    )
 
     def add(self, row: Row, competitor: str, value: float) -> None:
         """Add one figure."""
@@ -93,8 +100,12 @@ class Samples:
         for name, row in self.rows.items():
             values = self.values[name]
             if values[row.ours]:
-                medians = {competitor: statistics.median(found) for competitor, found in values.items() if found}
-                spread = {competitor: (min(found), max(found)) for competitor, found in values.items() if found}
+                medians = {
+                    competitor: statistics.median(found) for competitor, found in values.items() if found
+                }
+                spread = {
+                    competitor: (min(found), max(found)) for competitor, found in values.items() if found
+                }
                 yield Summary(row, medians, spread, _ratio(values[row.ours], values[row.reference]))
 
 

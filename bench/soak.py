@@ -1,4 +1,7 @@
-"""`python -m bench.soak`: 64 clients of MLflow's own kind for minutes; no call may fail, memory and connections stay bounded."""
+"""`python -m bench.soak`: 64 clients of MLflow's own kind for minutes.
+
+No call may fail, memory and connections stay bounded.
+"""
 
 from __future__ import annotations
 
@@ -65,11 +68,17 @@ def soak(server: Ours, seconds: float) -> tuple[Counts, Watched]:
     end = time.time() + seconds
     # A forked client would have the parent's threads' locks.
     with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
-        parts = [pool.submit(work, server.api.url, end, CLIENTS // PROCESSES, number) for number in range(PROCESSES)]
+        parts = [
+            pool.submit(work, server.api.url, end, CLIENTS // PROCESSES, number)
+            for number in range(PROCESSES)
+        ]
         while not all(part.done() for part in parts):
             time.sleep(WATCH_SECONDS)
             _watch(server, watched)
-            say(f"{watched.memory_mb[-1]:.0f} MB, {watched.connections[-1]} connections, {max(0, end - time.time()):.0f} s left")
+            say(
+                f"{watched.memory_mb[-1]:.0f} MB, {watched.connections[-1]} connections, "
+                f"{max(0, end - time.time()):.0f} s left"
+            )
         total = Counts()
         for part in parts:
             total.add(part.result())
@@ -93,9 +102,18 @@ def summary(counts: Counts, watched: Watched, minutes: float) -> dict[str, objec
         "clients": CLIENTS,
         "minutes": minutes,
         **asdict(counts),
-        "memory_mb": {"start": round(memory[0]), "warm": round(warm), "most": round(max(memory)), "end": round(memory[-1])},
+        "memory_mb": {
+            "start": round(memory[0]),
+            "warm": round(warm),
+            "most": round(max(memory)),
+            "end": round(memory[-1]),
+        },
         "memory_flat": flat,
-        "connections": {"start": watched.connections[0], "most": max(watched.connections), "end": watched.connections[-1]},
+        "connections": {
+            "start": watched.connections[0],
+            "most": max(watched.connections),
+            "end": watched.connections[-1],
+        },
         "ok": flat and not counts.failed and counts.runs > 0,
     }
 

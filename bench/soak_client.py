@@ -1,4 +1,4 @@
-"""What one client of the soak does, over and over, with MLflow's own client: run, metrics, batch, artifact, search."""
+"""What a soak client does, over and over, with MLflow's own client: run, metrics, batch, artifact, search."""
 
 from __future__ import annotations
 

@@ -11,7 +11,9 @@ START = Row("start to first good answer, stores up", "s", Goal("at most", 0.3), 
 FIRST_START = Row("first start ever, which makes the schema", "s", beside=(TUNED,))
 FRESH_RATE = Row("log-metric right after the first answer", "requests/s", beside=(TUNED,))
 FRESH_MEMORY = Row("memory of all server processes right after start (PSS)", "MB", beside=(TUNED,))
-MEMORY = Row("memory of all server processes after a minute (PSS)", "MB", Goal("at most", 0.2), beside=(TUNED,))
+MEMORY = Row(
+    "memory of all server processes after a minute (PSS)", "MB", Goal("at most", 0.2), beside=(TUNED,)
+)
 
 
 def measure_start(field: Field) -> None:
@@ -27,7 +29,13 @@ def measure_start(field: Field) -> None:
         for name in field.order(names, turn):
             field.only()
             field.add(START, name, field.start(name))
-            load = run_wrk(field.get(name).api, "log_metric.lua", [str(first_step()), *runs[name]], field.seconds, may_be_silent=True)
+            load = run_wrk(
+                field.get(name).api,
+                "log_metric.lua",
+                [str(first_step()), *runs[name]],
+                field.seconds,
+                may_be_silent=True,
+            )
             field.add(FRESH_RATE, name, load.rate)
 
 

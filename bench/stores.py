@@ -1,4 +1,4 @@
-"""The one real PostgreSQL and the one real S3 server that all competitors use; a database and a bucket for each."""
+"""The one real PostgreSQL and S3 server that all competitors use; a database and a bucket for each."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ class Postgres:
 
     def connect(self, database: str = "postgres") -> Any:
         """Open a connection that commits each statement."""
-        connection = psycopg2.connect(host="127.0.0.1", port=self.port, user=SUPERUSER, password=self.password, dbname=database)
+        connection = psycopg2.connect(
+            host="127.0.0.1", port=self.port, user=SUPERUSER, password=self.password, dbname=database
+        )
         connection.autocommit = True
         return connection
 
@@ -54,7 +56,10 @@ class Postgres:
 
         Raise RuntimeError after a minute.
         """
-        text = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND pid <> pg_backend_pid() AND state <> 'idle'"
+        text = (
+            f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND pid <> pg_backend_pid() "
+            "AND state <> 'idle'"
+        )
         end, quiet = time.monotonic() + 60, 0
         while quiet < IDLE_LOOKS:
             if time.monotonic() > end:
@@ -71,7 +76,10 @@ class Postgres:
 
 @dataclass(frozen=True)
 class Stores:
-    """Both stores at that address, the environment that ours runs from, and a folder that the account of its services can reach."""
+    """Both stores at that address, the environment that ours runs from, and a folder.
+
+    The account of its services can reach the folder.
+    """
 
     postgres: Postgres
     s3: S3Server
@@ -105,7 +113,9 @@ def _bridge() -> str:
 
 
 @contextlib.contextmanager
-def _start_postgres(environment: ServerEnvironment, account: Account, folder: Path, address: str) -> Iterator[Postgres]:
+def _start_postgres(
+    environment: ServerEnvironment, account: Account, folder: Path, address: str
+) -> Iterator[Postgres]:
     folder.mkdir(mode=0o700)
     password_file = folder / "password"
     postgres = Postgres(free_port(), secrets.token_hex(16))
@@ -113,9 +123,16 @@ def _start_postgres(environment: ServerEnvironment, account: Account, folder: Pa
     if account.dropped:
         for path in (folder, password_file):
             shutil.chown(path, account.uid, account.gid)
-    identity: dict[str, Any] = {"user": account.uid, "group": account.gid, "extra_groups": []} if account.dropped else {}
+    identity: dict[str, Any] = (
+        {"user": account.uid, "group": account.gid, "extra_groups": []} if account.dropped else {}
+    )
     data = folder / "data"
-    initdb = [environment.programs.path("initdb"), f"--pgdata={data}", f"--username={SUPERUSER}", f"--pwfile={password_file}"]
+    initdb = [
+        environment.programs.path("initdb"),
+        f"--pgdata={data}",
+        f"--username={SUPERUSER}",
+        f"--pwfile={password_file}",
+    ]
     initdb += ["--auth=scram-sha-256", "--locale-provider=builtin", "--locale=C.UTF-8", "--encoding=UTF8"]
     subprocess.run(initdb, check=True, capture_output=True, cwd=folder, **identity)
     with open(data / "pg_hba.conf", "a", encoding="utf-8") as rules:
@@ -129,7 +146,10 @@ def _start_postgres(environment: ServerEnvironment, account: Account, folder: Pa
     argv = [environment.programs.path("postgres"), "-D", str(data)]
     for key, value in settings.items():
         argv += ["-c", f"{key}={value}"]
-    with open(folder / "log", "wb") as log, subprocess.Popen(argv, stdout=log, stderr=log, cwd=folder, **identity) as process:
+    with (
+        open(folder / "log", "wb") as log,
+        subprocess.Popen(argv, stdout=log, stderr=log, cwd=folder, **identity) as process,
+    ):
         try:
             _wait(postgres, process)
             yield postgres

@@ -62,7 +62,9 @@ def _through(field: Field, name: str) -> Transfer:
         client.log_artifact(run, str(source))
 
     def down(back: Path) -> object:
-        return download_artifacts(run_id=run, artifact_path="payload.bin", dst_path=str(back), tracking_uri=uri)
+        return download_artifacts(
+            run_id=run, artifact_path="payload.bin", dst_path=str(back), tracking_uri=uri
+        )
 
     return up, down
 

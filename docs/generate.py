@@ -1,4 +1,4 @@
-"""Write the generated parts of the reference anew, each between its two marks; a test fails while one is stale.
+"""Write the generated parts of the reference anew, each between its marks; a test fails while one is stale.
 
 python -m docs.generate
 """
@@ -26,7 +26,9 @@ def data_classes() -> dict[str, type[Data]]:
     """Return the class of every command's data, by command."""
     for module in pkgutil.iter_modules(provisioner.actions.__path__, "provisioner.actions."):
         importlib.import_module(module.name)
-    return {kind.command: kind for kind in Data.__subclasses__() if kind.__module__.startswith("provisioner.")}
+    return {
+        kind.command: kind for kind in Data.__subclasses__() if kind.__module__.startswith("provisioner.")
+    }
 
 
 def described(kind: type[Data]) -> Iterator[tuple[Field[Any], str]]:
@@ -61,8 +63,17 @@ def keys_of_data() -> str:
     for kind in data_classes().values():
         for field, text in described(kind):
             if meanings.setdefault(field.name, text) != text:
-                raise ValueError(f"{field.name} means two things: {meanings[field.name]!r}, and in {kind.__name__} {text!r}")
-    return "\n".join(["| key | what it is |", "| --- | --- |", *(f"| `{name}` | {text} |" for name, text in sorted(meanings.items()))])
+                raise ValueError(
+                    f"{field.name} means two things: {meanings[field.name]!r}, "
+                    f"and in {kind.__name__} {text!r}"
+                )
+    return "\n".join(
+        [
+            "| key | what it is |",
+            "| --- | --- |",
+            *(f"| `{name}` | {text} |" for name, text in sorted(meanings.items())),
+        ]
+    )
 
 
 def options(command: Any) -> str:
@@ -75,7 +86,10 @@ def options(command: Any) -> str:
         spelled, text = option.get_help_record(context)
         default = re.search(r"\[(?:default: )?([^\]]*?)(?:; x>=1)?\]$", text)
         known = default[1] if default and "default" in text else ""
-        rows.append(f"| {_spelling(option, spelled)} | {option.help.rstrip('.')}{f'; by default {known}' if known else ''} |")
+        rows.append(
+            f"| {_spelling(option, spelled)} | {option.help.rstrip('.')}"
+            f"{f'; by default {known}' if known else ''} |"
+        )
     return "\n".join(["| option | what it does |", "| --- | --- |", *rows]) if rows else ""
 
 
@@ -94,7 +108,13 @@ def _spelling(option: Any, spelled: str) -> str:
 def settings() -> str:
     """Return the table of every key of `provision.yml`."""
     document = settings_schema()
-    return "\n".join(["| key | value | default | what it is |", "| --- | --- | --- | --- |", *_rows(document, document["$defs"])])
+    return "\n".join(
+        [
+            "| key | value | default | what it is |",
+            "| --- | --- | --- | --- |",
+            *_rows(document, document["$defs"]),
+        ]
+    )
 
 
 def _rows(group: dict[str, Any], groups: dict[str, Any], before: str = "") -> Iterator[str]:
@@ -103,7 +123,11 @@ def _rows(group: dict[str, Any], groups: dict[str, Any], before: str = "") -> It
             yield from _rows(groups[schema["$ref"].rpartition("/")[2]], groups, f"{before}{key}.")
             continue
         default = schema.get("default")
-        shown = "" if default in (None, [], {}) else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+        shown = (
+            ""
+            if default in (None, [], {})
+            else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+        )
         text = schema.get("description", "").replace("\n", " ").replace("|", "\\|").rstrip(".")
         yield f"| `{before}{key}` | {_values(schema)} | {shown or '-'} | {text} |"
 
@@ -115,8 +139,16 @@ def _values(schema: dict[str, Any]) -> str:
     if "const" in schema:
         return f"`{schema['const']}`"
     if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_values(part) for part in schema["anyOf"] if part.get("type") != "null"))
-    words = {"string": "text", "integer": "a number", "number": "a number", "boolean": "`true` or `false`", "array": "a list"}
+        return " or ".join(
+            dict.fromkeys(_values(part) for part in schema["anyOf"] if part.get("type") != "null")
+        )
+    words = {
+        "string": "text",
+        "integer": "a number",
+        "number": "a number",
+        "boolean": "`true` or `false`",
+        "array": "a list",
+    }
     return words[schema["type"]]
 
 
@@ -128,7 +160,11 @@ COMMON = {"--stack", "--output", "--help"}
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "json.md": {"data by command": data_by_command, "keys of data": keys_of_data},
     "settings.md": {"settings": settings},
-    "commands.md": {f"options of {name}": partial(options, command) for name, command in COMMANDS.items() if options(command)},
+    "commands.md": {
+        f"options of {name}": partial(options, command)
+        for name, command in COMMANDS.items()
+        if options(command)
+    },
 }
 
 

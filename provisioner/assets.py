@@ -24,7 +24,10 @@ def asset_path(relative: str) -> Path:
 def server_code() -> dict[str, bytes]:
     """Return the server's own Python files by their path in a stack directory."""
     folder = asset_path(SERVER_CODE)
-    return {f"{SERVER_CODE}/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in sorted(folder.rglob("*.py"))}
+    return {
+        f"{SERVER_CODE}/{path.relative_to(folder).as_posix()}": path.read_bytes()
+        for path in sorted(folder.rglob("*.py"))
+    }
 
 
 def image_files() -> dict[str, bytes]:

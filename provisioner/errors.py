@@ -16,7 +16,8 @@ Error = TypeVar("Error", bound="ProvisionError")
 class ProvisionError(Exception):
     """What failed, where, what was seen, how things were left, and one next step.
 
-    Its fields are set once: whoever knows more raises `with_` that, from this one. `code` names the kind of error for programs.
+    Its fields are set once: whoever knows more raises `with_` that, from this one. `code` names the kind of
+    error for programs.
     """
 
     what: str
@@ -32,7 +33,8 @@ class ProvisionError(Exception):
         return self.what
 
     def __setattr__(self, name: str, value: object) -> None:
-        # Python itself sets what an exception has beside its fields, so that a frozen dataclass cannot be raised everywhere.
+        # Python itself sets what an exception has beside its fields, so that a frozen dataclass cannot be
+        # raised everywhere.
         if name in self.__dataclass_fields__ and name in self.__dict__:
             raise FrozenInstanceError(f"{name} of an error is set once")
         super().__setattr__(name, value)
@@ -82,7 +84,10 @@ class PortTaken(PreflightError):
 
 @dataclass(eq=False)
 class CommandFailed(ProvisionError):
-    """A program was missing, failed, was killed or took too long; `returncode` is None for one that did not end by itself."""
+    """A program was missing, failed, was killed or took too long.
+
+    `returncode` is None for one that did not end by itself.
+    """
 
     argv: tuple[str, ...] = ()
     returncode: int | None = None
@@ -102,7 +107,10 @@ class Unhealthy(ProvisionError):
 
 @dataclass(eq=False)
 class NotTakenOver(Unhealthy):
-    """A new version of a service did not get ready, and was ended; the one before serves. `log` has what it wrote."""
+    """A new version of a service did not get ready, and was ended; the one before serves.
+
+    `log` has what it wrote.
+    """
 
     service: str = ""
     log: str = ""

@@ -1,4 +1,4 @@
-"""`kedro provision COMMAND` in a project where this package is installed: the same commands, by Kedro's plugin entry point."""
+"""`kedro provision COMMAND` in a project that has this package: the same commands, as a plugin of Kedro."""
 
 from __future__ import annotations
 

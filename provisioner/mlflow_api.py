@@ -1,4 +1,4 @@
-"""MLflow's REST API as this program uses it, and a client that sees which server answers before it sends a login."""
+"""MLflow's REST API as this program uses it, and a client that sees who answers before it sends a login."""
 
 from __future__ import annotations
 
@@ -22,9 +22,18 @@ class OtherServer(RestError):
 
 
 class StackRest(Rest):
-    """A client that asks who answers before its first call: a login goes to the stack that it is for, and to no other server."""
+    """A client that asks who answers before its first call: a login goes to its own stack alone."""
 
-    def __init__(self, uri: str, *, identity: str, hint: str = _HINT, username: str = "", password: str = "", **options: Any) -> None:
+    def __init__(
+        self,
+        uri: str,
+        *,
+        identity: str,
+        hint: str = _HINT,
+        username: str = "",
+        password: str = "",
+        **options: Any,
+    ) -> None:
         """Prepare a client of the stack with that `identity`; "" where none is known.
 
         `hint` says what to do about another server.
@@ -44,7 +53,11 @@ class StackRest(Rest):
         """Raise OtherServer when another server answers; as permanent when that is another stack."""
         found = identity_of(self._stranger)
         if found != self._identity:
-            who = "another stack answers" if found else "a server answers that does not say it is the one it should be"
+            who = (
+                "another stack answers"
+                if found
+                else "a server answers that does not say it is the one it should be"
+            )
             raise OtherServer(f"{self.uri}: {who}", self._hint, lasting=bool(found))
 
 

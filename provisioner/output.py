@@ -1,4 +1,4 @@
-"""What a command did, and its two forms: lines for people on stderr and stdout, one JSON document on stdout."""
+"""What a command did, in two forms: lines for people on stderr and stdout, one JSON document on stdout."""
 
 from __future__ import annotations
 
@@ -22,9 +22,14 @@ NOTHING_CHANGED = "nothing was changed (--dry-run)"
 # Keys that several commands give; each means one thing.
 TrackingUri = Annotated[str, "the address that clients use"]
 ComposeProject = Annotated[str, "the name of the stack's services, which Compose calls its project"]
-LinkedProjects = Annotated[tuple[str, ...] | None, "directories of all Kedro projects that are linked to this stack"]
+LinkedProjects = Annotated[
+    tuple[str, ...] | None, "directories of all Kedro projects that are linked to this stack"
+]
 KedroProjectPath = Annotated[str, "the Kedro project's directory"]
-ChangedFiles = Annotated[tuple[str, ...], "relative paths of the files that were (or, with `--check` or `--dry-run`, would be) written"]
+ChangedFiles = Annotated[
+    tuple[str, ...],
+    "relative paths of the files that were (or, with `--check` or `--dry-run`, would be) written",
+]
 Username = Annotated[str, "the login"]
 
 
@@ -49,7 +54,10 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Data:
-    """What a command gives to programs: its fields are the keys of `data` in JSON, each with what it is; one that is None is left out."""
+    """What a command gives to programs: its fields are the keys of `data` in JSON, each with what it is.
+
+    One that is None is left out.
+    """
 
     command: ClassVar[str] = ""
 
@@ -107,7 +115,10 @@ class Reporter(Protocol):
 
 
 class Recorder:
-    """A reporter that keeps everything and shows nothing; the base of the others. `completed` is asked for the final form of a text."""
+    """A reporter that keeps everything and shows nothing; the base of the others.
+
+    `completed` is asked for the final form of a text.
+    """
 
     def __init__(self, completed: Callable[[str], str] = str) -> None:
         self._completed = completed
@@ -172,7 +183,9 @@ class TerminalReporter(Recorder):
     def check(self, result: CheckResult) -> None:
         super().check(result)
         verb = "ok" if result.ok else "failed"
-        self._write(f"  {self._colour(verb, f'{verb:<10}')} {result.name:<16} {self.checks[-1].seen}".rstrip())
+        self._write(
+            f"  {self._colour(verb, f'{verb:<10}')} {result.name:<16} {self.checks[-1].seen}".rstrip()
+        )
 
     def line(self, text: str) -> None:
         if self._live:
@@ -214,7 +227,9 @@ class TerminalReporter(Recorder):
     def _colour(self, verb: str, text: str) -> str:
         if not self._coloured:
             return text
-        code = {"failed": 31, "warning": 33, "changed": 33, "stopped": 33, "removed": 33, "unchanged": 2}.get(verb, 32)
+        code = {"failed": 31, "warning": 33, "changed": 33, "stopped": 33, "removed": 33, "unchanged": 2}.get(
+            verb, 32
+        )
         return f"\x1b[{code}m{text}\x1b[0m"
 
 
@@ -263,7 +278,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def result_document(command: str, result: Result, recorder: Recorder) -> str:
-    """Return the one JSON document of a command; `data` has its steps, warnings and checks beside its own keys."""
+    """Return a command's one JSON document; `data` has its steps, warnings and checks beside its own keys."""
     own = asdict(result.data) if result.data else {}
     data = {
         "steps": [asdict(step) for step in recorder.steps],

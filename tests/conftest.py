@@ -28,7 +28,7 @@ from tests.support.scheduling import RUNTIMES, in_order, processes, runtime_of, 
 from tests.support.summary import Summary
 
 # Their assertions show values too.
-pytest.register_assert_rewrite("tests.support.checks", "tests.campaign.actions")
+pytest.register_assert_rewrite("tests.support.checks", "tests.campaign.actions", "tests.server.strangers")
 
 
 def _seconds(text: str) -> int:
@@ -46,11 +46,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=RUNTIMES,
         help="fail where a test of this runtime, or of none, would be skipped",
     )
-    parser.addoption("--rerun-failed", action="store_true", help="run failed tests once more by themselves, at the end")
-    parser.addoption("--no-rerun-failed", action="store_false", dest="rerun_failed", help="do not, whatever was said before")
-    parser.addoption("--failures", metavar="DIR", help="what failed tests leave goes there; a folder of this run's own in .failures")
-    parser.addoption("--campaign", type=_seconds, metavar="SECONDS", help="run the long random part too, for so long on each runtime")
-    parser.addoption("--seed", default=secrets.token_hex(4), help="what the campaign does, and in which order; without it, something new")
+    parser.addoption(
+        "--rerun-failed", action="store_true", help="run failed tests once more by themselves, at the end"
+    )
+    parser.addoption(
+        "--no-rerun-failed",
+        action="store_false",
+        dest="rerun_failed",
+        help="do not, whatever was said before",
+    )
+    parser.addoption(
+        "--failures",
+        metavar="DIR",
+        help="what failed tests leave goes there; a folder of this run's own in .failures",
+    )
+    parser.addoption(
+        "--campaign",
+        type=_seconds,
+        metavar="SECONDS",
+        help="run the long random part too, for so long on each runtime",
+    )
+    parser.addoption(
+        "--seed",
+        default=secrets.token_hex(4),
+        help="what the campaign does, and in which order; without it, something new",
+    )
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files; read the diff")
 
 
@@ -106,12 +126,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """With `--require-runtime` a skip is a failure, but for the other runtime's tests; what a failure leaves is kept."""
+    """With `--require-runtime` a skip is a failure, but for the other runtime's tests.
+
+    What a failure leaves is kept.
+    """
     report = yield
     required = item.config.getoption("--require-runtime")
     skipped = report.skipped and isinstance(report.longrepr, tuple)
     if skipped and required and runtime_of(item.nodeid) in {"", *required}:
-        report.outcome, report.longrepr = "failed", f"skipped, which --require-runtime does not allow: {report.longrepr[2]}"
+        report.outcome, report.longrepr = (
+            "failed",
+            f"skipped, which --require-runtime does not allow: {report.longrepr[2]}",
+        )
     if report.failed:
         try:
             keep_report(report, getattr(item, "funcargs", {}).get("tmp_path"))
@@ -124,7 +150,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def docker_problem() -> str:
-    """Why the Docker runtime cannot be tested here; "" when it can, once images that are being built are there."""
+    """Why the Docker runtime cannot be tested here; "" when it can, once images being built are there."""
     for argv in (["docker", "version"], ["docker", "compose", "version"]):
         try:
             subprocess.run(argv, check=True, capture_output=True, text=True, timeout=20)
@@ -134,7 +160,14 @@ def docker_problem() -> str:
             return f"the Docker runtime: {error}"
     with alone(BUILDING):
         missing = missing_images()
-    return f"the Docker runtime: {', '.join(missing)} not built (python -m tests.images.build, as root on Debian)" if missing else ""
+    return (
+        (
+            f"the Docker runtime: {', '.join(missing)} not built "
+            "(python -m tests.images.build, as root on Debian)"
+        )
+        if missing
+        else ""
+    )
 
 
 def _last_line(text: str) -> str:
@@ -163,9 +196,7 @@ def installed() -> Path:
     return installed_environment()
 
 
-@pytest.fixture(scope="module")
-def stacks() -> Iterator[Path]:
-    """A folder for stacks that every account can reach, as root's services run as another."""
+def stacks_folder() -> Iterator[Path]:
     from tests.support.installed import DATA
 
     DATA.mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -173,6 +204,12 @@ def stacks() -> Iterator[Path]:
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def stacks() -> Iterator[Path]:
+    """A folder for stacks that every account can reach, as root's services run as another."""
+    yield from stacks_folder()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The server's programs: `python -m provision_server server | bootstrap | probe TOPIC | copy | launch NAME`."""
+"""The programs: `python -m provision_server server | bootstrap | probe TOPIC | copy | launch NAME`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 if not __package__:
-    # Run by the directory's own path, which Python then takes for where modules are. A stack's directory may hold others' files, and
-    # with `-m` these would be imported first.
+    # Run by the directory's own path, which Python then takes for where modules are. A stack's directory may
+    # hold others' files, and with `-m` these would be imported first.
     sys.path[0] = str(Path(__file__).absolute().parents[1])
 
 

@@ -30,7 +30,11 @@ class Refusal:
     @property
     def all_headers(self) -> list[tuple[str, str]]:
         """Return the headers of its own, and those of its body."""
-        return [*self.headers, ("Content-Type", self.content_type), ("Content-Length", str(len(self.body.encode())))]
+        return [
+            *self.headers,
+            ("Content-Type", self.content_type),
+            ("Content-Length", str(len(self.body.encode()))),
+        ]
 
     async def by_asgi(self, send: Send) -> None:
         """Send the whole answer."""
@@ -58,7 +62,8 @@ def mlflow_error(status: int, code: str, message: str, *headers: tuple[str, str]
     return Refusal(status, json.dumps({"error_code": code, "message": message}), headers, "application/json")
 
 
-# The proxy, which would wait for the rest of the body, knows it by the header: a provider behind the gateway may answer 408 too.
+# The proxy, which would wait for the rest of the body, knows it by the header:
+# a provider behind the gateway may answer 408 too.
 LATE = Refusal(408, "The body did not come in time.", (("X-Provision-Late", "body"),))
 
 
@@ -85,8 +90,12 @@ def header_values(scope: Message, name: str) -> list[str]:
     return [value.decode("latin-1") for known, value in scope["headers"] if known.lower() == wanted]
 
 
-def with_headers(headers: Iterable[tuple[bytes, bytes]], changes: Mapping[str, str | None]) -> list[tuple[bytes, bytes]]:
+def with_headers(
+    headers: Iterable[tuple[bytes, bytes]], changes: Mapping[str, str | None]
+) -> list[tuple[bytes, bytes]]:
     """Return the headers with these values in place of their own; None removes a header."""
     names = {name.lower().encode() for name in changes}
     kept = [(name, value) for name, value in headers if name.lower() not in names]
-    return kept + [(name.lower().encode(), value.encode()) for name, value in changes.items() if value is not None]
+    return kept + [
+        (name.lower().encode(), value.encode()) for name, value in changes.items() if value is not None
+    ]

@@ -1,4 +1,4 @@
-"""What the environment says of a stack's server, and its secret files; stdlib only, so that a probe stays fast."""
+"""What the environment says of a stack's server, and its secret files; stdlib only, so a probe stays fast."""
 
 from __future__ import annotations
 

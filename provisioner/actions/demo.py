@@ -57,7 +57,11 @@ def demo(directory: Path, option: Path | None, reporter: Reporter) -> Result:
     accuracy = next(m["value"] for m in best["data"]["metrics"] if m["key"] == METRIC)
     page = f"{uri}/#/experiments/{experiment}/runs"
     run = f"{page}/{best['info']['run_id']}"
-    lines = (f"experiment    {page}", f"best run      {run} (accuracy {accuracy:.3f})", f"project       {project}")
+    lines = (
+        f"experiment    {page}",
+        f"best run      {run} (accuracy {accuracy:.3f})",
+        f"project       {project}",
+    )
     return Result(DemoData(uri, str(project), page, run, accuracy), lines)
 
 
@@ -77,7 +81,10 @@ def _running_server(context: StackContext) -> Rest:
         rest.call("POST", f"{API}/experiments/search", {"max_results": 1})
     except RestError as error:
         raise Unhealthy(
-            "the tracking server does not answer", where=context.tracking_uri, why=str(error), hint="`provision up` starts it"
+            "the tracking server does not answer",
+            where=context.tracking_uri,
+            why=str(error),
+            hint="`provision up` starts it",
         ) from error
     return rest
 
@@ -95,7 +102,9 @@ def _make_project(project: Path, reporter: Reporter) -> None:
     in_a_file = any(parent.is_file() for parent in project.parents)
     if in_a_file or (project.exists() and (not project.is_dir() or any(project.iterdir()))):
         raise WouldLoseData(
-            f"{project} is there and is no demo project", where=str(project), hint="name another directory: `provision demo DIR`"
+            f"{project} is there and is no demo project",
+            where=str(project),
+            hint="name another directory: `provision demo DIR`",
         )
     shutil.copytree(source, project, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     reporter.step("created", "project", str(project))
@@ -117,5 +126,9 @@ def _best_run(rest: Rest, project: Path) -> tuple[str, dict[str, Any]]:
     query = {"experiment_ids": [experiment], "order_by": [f"metrics.{METRIC} DESC"], "max_results": 1}
     runs = rest.call("POST", f"{API}/runs/search", query).get("runs", [])
     if not runs:
-        raise ProvisionError("the demo's runs are not on the server", where=EXPERIMENT, hint=f"`provision doctor {project}` says why")
+        raise ProvisionError(
+            "the demo's runs are not on the server",
+            where=EXPERIMENT,
+            hint=f"`provision doctor {project}` says why",
+        )
     return experiment, runs[0]

@@ -88,7 +88,9 @@ def deploy(options: DeployOptions, reporter: Reporter) -> Result:
     return Result(DeployData(context.tracking_uri, context.project, host.name, rows), lines)
 
 
-def _begin(context: StackContext, host: SSHHost, content: bytes, break_lock: bool, reporter: Reporter) -> None:
+def _begin(
+    context: StackContext, host: SSHHost, content: bytes, break_lock: bool, reporter: Reporter
+) -> None:
     """Write the settings on this machine; with `break_lock` also break a lock held on the server."""
     if content != LocalHost().get(context.source / SOURCE):
         LocalHost().put(content, context.source / SOURCE, 0o644)
@@ -105,7 +107,11 @@ def _which(option: Path | None) -> tuple[Path, str]:
     default = data_directory() / "stacks" / "default"
     if directory == default:
         if option is not None or reason != DEFAULT_REASON:
-            raise _refused(directory, f"{DEFAULT_REASON} stays on this machine", "leave --stack out in an empty directory")
+            raise _refused(
+                directory,
+                f"{DEFAULT_REASON} stays on this machine",
+                "leave --stack out in an empty directory",
+            )
         return Path.cwd(), "a new one in the current directory"
     return directory, reason
 
@@ -113,7 +119,9 @@ def _which(option: Path | None) -> tuple[Path, str]:
 def _destination(given: str | None, settings: Settings) -> str:
     if given is None:
         if settings.ssh is None:
-            raise PreflightError("no server is named", where=f"{SOURCE} has no `ssh`", hint="`provision deploy USER@HOST`")
+            raise PreflightError(
+                "no server is named", where=f"{SOURCE} has no `ssh`", hint="`provision deploy USER@HOST`"
+            )
         return settings.ssh
     # The same rule as in the file, with its words.
     return parse_settings(f"ssh: {given!r}", "the command line").ssh or given
@@ -123,10 +131,14 @@ def _refuse_data_elsewhere(source: Path, settings: Settings, destination: str) -
     """Raise WouldLoseData for a stack of this machine, or of another server."""
     state = parse_state(LocalHost().get(source / STATE_FILE), str(source / STATE_FILE))
     if settings.ssh is None and state.runtime:
-        raise _refused(source, "this stack was made on this machine; its data is here", f"{_ANOTHER} makes a new one")
+        raise _refused(
+            source, "this stack was made on this machine; its data is here", f"{_ANOTHER} makes a new one"
+        )
     if settings.ssh and settings.ssh != destination:
         what = f"this stack is on {settings.ssh}; its data is there"
-        raise _refused(source, what, f"`provision deploy {settings.ssh}` changes it; {_ANOTHER} makes a new one")
+        raise _refused(
+            source, what, f"`provision deploy {settings.ssh}` changes it; {_ANOTHER} makes a new one"
+        )
 
 
 def _refused(directory: Path, what: str, hint: str) -> WouldLoseData:
@@ -148,11 +160,16 @@ def _what_now(context: StackContext, reporter: Reporter) -> tuple[str, ...]:
         Rest(uri, timeout=5, trusted=ca).get_bytes("/health")
         reporter.step("reached", "from here", f"{uri} answers this machine")
     except RestError as error:
-        reporter.warn("from here", f"{error}; is the port open in the firewall between, and the name known here?")
+        reporter.warn(
+            "from here", f"{error}; is the port open in the firewall between, and the name known here?"
+        )
     lines = [
         f"tracking URI  {uri}",
         f"login         {ADMIN_LOGIN}: `provision credentials` shows the password",
-        f"settings      {context.source / SOURCE}: keep it, with it every `provision` command acts on {context.host.name}",
+        (
+            f"settings      {context.source / SOURCE}: keep it, "
+            f"with it every `provision` command acts on {context.host.name}"
+        ),
     ]
     if ca:
         lines.append(f"certificates  {ca}: what clients trust the server by; `provision link` hands them on")

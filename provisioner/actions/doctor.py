@@ -35,15 +35,16 @@ class DoctorData(Data):
     project: KedroProjectPath | None = None
     environments: Annotated[
         tuple[EnvironmentReport, ...] | None,
-        "for each Kedro environment `env`, `default`, `uri`, `origin`, `why`, `proved`, `problem`, `hint`, `remarks` (sentences on what "
-        "keeps no run away), and `server`: null, or `uri`, `answers`, `api`, `seen`, `hint`, `proxy`, `experiments` (a number), "
-        "`bypassing` (experiments whose artifacts do not go through the server: `experiment_id`, `name`, `artifact_location`), "
-        "`mlflow` (its release), `problem` (why it does not take the project's runs)",
+        "for each Kedro environment `env`, `default`, `uri`, `origin`, `why`, `proved`, `problem`, `hint`, "
+        "`remarks` (sentences on what keeps no run away), and `server`: null, or `uri`, `answers`, `api`, "
+        "`seen`, `hint`, `proxy`, `experiments` (a number), `bypassing` (experiments whose artifacts do not "
+        "go through the server: `experiment_id`, `name`, `artifact_location`), `mlflow` (its release), "
+        "`problem` (why it does not take the project's runs)",
     ] = None
     local_runs: Annotated[
         tuple[LocalRuns, ...] | None,
-        "stores in the project's folder that have runs, which stay there: `path`, `runs` (at most 10,000 are counted), and `command`, "
-        "which shows them",
+        "stores in the project's folder that have runs, which stay there: `path`, `runs` (at most 10,000 "
+        "are counted), and `command`, which shows them",
     ] = None
 
 
@@ -57,7 +58,8 @@ def diagnose(project: Path | None, python: Path | None, option: Path | None, rep
     try:
         context = open_stack(option, reporter)
     except PreflightError as error:
-        # A colleague may have the settings of a team's server, and no SSH to it; the project can be looked at all the same.
+        # A colleague may have the settings of a team's server, and no SSH to it; the project can be looked at
+        # all the same.
         reporter.check(CheckResult("stack", False, error.what))
         errors.append(error)
     else:
@@ -68,11 +70,15 @@ def diagnose(project: Path | None, python: Path | None, option: Path | None, rep
     if problem and not (is_default and report and report.ok):
         errors.append(problem)
     if report is None:
-        return Result(DoctorData(), ("no Kedro project here; `provision doctor PROJECT` looks at one",), tuple(errors))
+        return Result(
+            DoctorData(), ("no Kedro project here; `provision doctor PROJECT` looks at one",), tuple(errors)
+        )
     lines = _show_project(report, reporter)
     if not report.ok:
         errors.append(_untracked(report))
-    return Result(DoctorData(str(report.project), report.environments, report.local_runs), lines, tuple(errors))
+    return Result(
+        DoctorData(str(report.project), report.environments, report.local_runs), lines, tuple(errors)
+    )
 
 
 def _project(project: Path | None, python: Path | None) -> ProjectReport | None:
@@ -85,7 +91,7 @@ def _project(project: Path | None, python: Path | None) -> ProjectReport | None:
 
 
 def what_helps(linked: LinkRecord) -> str:
-    """Return what helps where the server that a project was linked to does not answer; "" where nobody knows which stack that is."""
+    """Return what helps where a linked project's server does not answer; "" where nobody knows its stack."""
     if not linked.stack:
         return ""
     stack, project = shlex.quote(linked.stack), shlex.quote(linked.project)
@@ -100,7 +106,9 @@ def _diagnose_stack(context: StackContext, reporter: Reporter) -> ProvisionError
     """Return what keeps the stack from being used; None when nothing does."""
     try:
         context.runtime.preflight()
-        problem: ProvisionError | None = service_problem(service_rows(context.model, context.runtime.observe()))
+        problem: ProvisionError | None = service_problem(
+            service_rows(context.model, context.runtime.observe())
+        )
     except ProvisionError as error:
         problem = error
     seen = problem.what if problem else f"runs at {context.tracking_uri}"
@@ -123,11 +131,19 @@ def _diagnose_proxy(context: StackContext, reporter: Reporter) -> ProvisionError
     if not door.tls:
         return None
     address = urlsplit(f"//{door.address}")
-    shown = shown_certificate(public_host(context.settings.server), (address.hostname or "", address.port or 0))
+    shown = shown_certificate(
+        public_host(context.settings.server), (address.hostname or "", address.port or 0)
+    )
     if shown:
         seen = f"for {', '.join(names_of(shown))}, until {ends_at(shown):%Y-%m-%d %H:%M} UTC"
         late = context.settings.server.tls == "files" and ends_at(shown) - datetime.now(timezone.utc) < SOON
-        reporter.check(CheckResult("certificate", True, f"{seen}; renew it soon: replace the files, then `provision up`" if late else seen))
+        reporter.check(
+            CheckResult(
+                "certificate",
+                True,
+                f"{seen}; renew it soon: replace the files, then `provision up`" if late else seen,
+            )
+        )
     return None
 
 
@@ -163,8 +179,8 @@ def _show_environment(environment: EnvironmentReport, reporter: Reporter) -> lis
     server = environment.server
     for experiment in server.bypassing if server else ():
         lines.append(
-            f"experiment {experiment.name!r} keeps its artifacts at {experiment.artifact_location}, not through the server: "
-            "new files there need a key on every client; log to a new experiment instead"
+            f"experiment {experiment.name!r} keeps its artifacts at {experiment.artifact_location}, not "
+            "through the server: new files there need a key on every client; log to a new experiment instead"
         )
     return lines
 

@@ -47,10 +47,21 @@ def confirm_host(context: StackContext, given: str | None, ask_name: AskName, wh
     said = given if given is not None else ask_name(f"This {what}. Type the host's name ({name}) to go on")
     if said.strip() not in {name, name.rpartition("@")[2]}:
         seen = f"--host is {given}" if given is not None else "it was not typed"
-        raise Declined(f"{name} was not named", where=context.location, why=seen, hint=f"scripts say it with `--host {name}`")
+        raise Declined(
+            f"{name} was not named",
+            where=context.location,
+            why=seen,
+            hint=f"scripts say it with `--host {name}`",
+        )
 
 
 def linked_to(context: StackContext) -> tuple[tuple[str, ...], list[str]]:
-    """Return the linked projects, and a line for each, since its next `kedro run` would wait minutes for the server that is gone."""
+    """Return the linked projects, and a line for each.
+
+    The next `kedro run` of each would wait minutes for the server that is gone.
+    """
     projects = tuple(str(project) for project in linked_projects(str(context.source)))
-    return projects, [f"still linked  {one} (its runs fail until the server is back; `provision unlink {one}`)" for one in projects]
+    return projects, [
+        f"still linked  {one} (its runs fail until the server is back; `provision unlink {one}`)"
+        for one in projects
+    ]

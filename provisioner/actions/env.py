@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
+from provisioner.kedro.address import checked_uri, warnings_of_environment
 from provisioner.kedro.login import shell_login
-from provisioner.kedro.placement import checked_uri, warnings_of_environment
 from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import Data, Reporter, Result, TrackingUri, Username
 from provisioner.stack.ca_bundle import ca_path, given_certificates
@@ -19,7 +19,10 @@ from provisioner.system.certificates import CERT_PATH
 
 @dataclass(frozen=True)
 class EnvData(Data):
-    """What `env` gives: with a login its name, of this stack's admin its file, and the certificates where clients need some."""
+    """What `env` gives: with a login its name, of this stack's admin its file.
+
+    Also the certificates where clients need some.
+    """
 
     command: ClassVar[str] = "env"
 
@@ -62,7 +65,11 @@ def shell_lines(option: Path | None, options: ShellOptions, reporter: Reporter) 
         lines += shell_login(options.user)
     elif context and has_login:
         path = shlex.quote(str(context.directory / FOLDER / "mlflow_admin_password"))
-        read = f"ssh {shlex.quote(context.host.name)} {shlex.quote(f'cat {path}')}" if context.host.is_remote else f"cat {path}"
+        read = (
+            f"ssh {shlex.quote(context.host.name)} {shlex.quote(f'cat {path}')}"
+            if context.host.is_remote
+            else f"cat {path}"
+        )
         username, password_file = ADMIN_LOGIN, f"{context.location}/{FOLDER}/mlflow_admin_password"
         lines.append(f"export MLFLOW_TRACKING_USERNAME={ADMIN_LOGIN}")
         lines.append(f'export MLFLOW_TRACKING_PASSWORD="$({read})"')

@@ -48,7 +48,11 @@ def erase(options: EraseOptions, ask: Ask, ask_name: AskName, reporter: Reporter
         return Result(EraseData(), ("this stack was never brought up; there is nothing to erase",))
     runtime = context.runtime
     projects, linked = linked_to(context)
-    for line in [*_stores(context.model, runtime), f"erases  secrets in {context.location}/{FOLDER}", *linked]:
+    for line in [
+        *_stores(context.model, runtime),
+        f"erases  secrets in {context.location}/{FOLDER}",
+        *linked,
+    ]:
         reporter.note("", line)
     confirm_host(context, options.host, ask_name, "deletes the team's data")
     # Whoever typed the host's name just now has been asked.

@@ -47,7 +47,9 @@ def init(option: Path | None, reporter: Reporter) -> Result:
     reporter.note("stack", f"{directory} ({'the current directory' if option is None else context.reason})")
     path = directory / SOURCE
     if context.host.get(path) is not None:
-        raise WouldLoseData(f"{SOURCE} is there already", where=str(path), hint="edit it, then `provision up`")
+        raise WouldLoseData(
+            f"{SOURCE} is there already", where=str(path), hint="edit it, then `provision up`"
+        )
     context.host.put(_TEMPLATE.encode(), path, 0o644)
     reporter.step("created", SOURCE, str(path))
     return Result(InitData(str(path)), ("next          provision up",))

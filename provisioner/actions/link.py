@@ -10,18 +10,26 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from provisioner.errors import ProvisionError, Unhealthy
+from provisioner.kedro.address import checked_uri
 from provisioner.kedro.experiment import experiment_problem
 from provisioner.kedro.link import Credentials, LinkReport, Proof, link
 from provisioner.kedro.login import check_server, rest_of, shell_login
 from provisioner.kedro.old_login import Ask, OldLoginFound, decided
-from provisioner.kedro.placement import checked_uri
 from provisioner.kedro.project import NotAProject, find_project
 from provisioner.kedro.record import OldLogin
 from provisioner.mlflow_api import OtherServer, identity_of
 from provisioner.model.proxy import is_loopback_url
 from provisioner.model.secret import Secret
 from provisioner.model.stack import ADMIN_LOGIN
-from provisioner.output import NOTHING_CHANGED, ChangedFiles, Data, KedroProjectPath, Reporter, Result, TrackingUri
+from provisioner.output import (
+    NOTHING_CHANGED,
+    ChangedFiles,
+    Data,
+    KedroProjectPath,
+    Reporter,
+    Result,
+    TrackingUri,
+)
 from provisioner.stack.ca_bundle import given_certificates
 from provisioner.stack.context import StackContext
 from provisioner.stack.find import open_made_stack
@@ -50,12 +58,17 @@ class LinkData(Data):
     project: KedroProjectPath
     env: Annotated[str, "the Kedro environment that was written to"]
     changed: ChangedFiles
-    diff: Annotated[str, "the change as a unified diff, with `--dry-run` alone; of a file with secrets only its name"]
+    diff: Annotated[
+        str, "the change as a unified diff, with `--dry-run` alone; of a file with secrets only its name"
+    ]
     proof: Annotated[
         ProofData,
-        "`state` (`ok`, `not made`, or `not tracked`: Kedro uses the address, and a plain `kedro run` leaves no run there) and `detail`",
+        "`state` (`ok`, `not made`, or `not tracked`: Kedro uses the address, "
+        "and a plain `kedro run` leaves no run there) and `detail`",
     ]
-    environment: Annotated[tuple[str, ...] | None, "lines for a shell that ask for the login's password"] = None
+    environment: Annotated[tuple[str, ...] | None, "lines for a shell that ask for the login's password"] = (
+        None
+    )
 
 
 @dataclass(frozen=True)
@@ -88,7 +101,11 @@ def link_project(option: Path | None, options: LinkOptions, reporter: Reporter) 
     if asked:
         uri = checked_uri(server.uri)
         if credentials and uri.startswith("http://") and not is_loopback_url(uri):
-            reporter.warn("login", "the password travels in clear: whoever is on the way can read it; ask for an https:// address")
+            reporter.warn(
+                "login",
+                "the password travels in clear: whoever is on the way can read it; "
+                "ask for an https:// address",
+            )
         reporter.check(check_server(uri, credentials, server.ca))
     make = partial(
         link,
@@ -111,7 +128,9 @@ def link_project(option: Path | None, options: LinkOptions, reporter: Reporter) 
     return _link_result(options, report, credentials)
 
 
-def _proof_of_server(report: LinkReport, credentials: Credentials | None, ca: bytes | None, *, asked: bool) -> Proof:
+def _proof_of_server(
+    report: LinkReport, credentials: Credentials | None, ca: bytes | None, *, asked: bool
+) -> Proof:
     """Return the link's proof if the server would take a run now, else one that says why not.
 
     Check the server first unless it was `asked` before; a stack that is down may be linked to.
@@ -124,11 +143,16 @@ def _proof_of_server(report: LinkReport, credentials: Credentials | None, ca: by
         problem = f"the server takes no run now: {error.why or error.what}"
         hint = "start the stack: `provision up`" if isinstance(error, Unhealthy) else error.hint
     except RestError as error:
-        problem, hint = f"the server takes no run now: {error}", error.hint or "`provision logs mlflow` shows what it says"
+        problem, hint = (
+            f"the server takes no run now: {error}",
+            error.hint or "`provision logs mlflow` shows what it says",
+        )
     return Proof("not tracked", problem, hint) if problem else report.proof
 
 
-def _with_decision(make: Callable[..., LinkReport], old_login: OldLogin | None, confirm: Ask | None) -> LinkReport:
+def _with_decision(
+    make: Callable[..., LinkReport], old_login: OldLogin | None, confirm: Ask | None
+) -> LinkReport:
     """Make the link, after the user's decision where the project has a login for another server."""
     try:
         return make(old_login=old_login)
@@ -139,7 +163,9 @@ def _with_decision(make: Callable[..., LinkReport], old_login: OldLogin | None, 
 def _link_result(options: LinkOptions, report: LinkReport, credentials: Credentials | None) -> Result:
     shell = shell_login(credentials.username) if credentials and options.login == "environment" else ()
     proof = ProofData(report.proof.state, report.proof.detail)
-    data = LinkData(report.uri, str(report.project), report.env, report.changed, report.diff, proof, tuple(shell) or None)
+    data = LinkData(
+        report.uri, str(report.project), report.env, report.changed, report.diff, proof, tuple(shell) or None
+    )
     lines = [*report.diff.splitlines(), f"tracking URI  {report.uri}"]
     if shell:
         lines += ["", "# before `kedro run`, in the shell or its start file:", *shell, ""]
@@ -149,7 +175,13 @@ def _link_result(options: LinkOptions, report: LinkReport, credentials: Credenti
     if report.proof.state == "not tracked":
         why, hint = report.proof.detail, report.proof.hint
         left_as = "the project is linked, and waits for that"
-        error = Unhealthy("a plain `kedro run` would not be tracked", where=str(report.project), why=why, hint=hint, left_as=left_as)
+        error = Unhealthy(
+            "a plain `kedro run` would not be tracked",
+            where=str(report.project),
+            why=why,
+            hint=hint,
+            left_as=left_as,
+        )
         return Result(data, tuple(lines), (error,))
     if report.unchanged:
         lines.append("nothing was changed: the project was linked like this")
@@ -172,11 +204,19 @@ def _server(option: Path | None, options: LinkOptions, reporter: Reporter) -> _S
     """Return the server that the user names, else this stack's, with its admin's login."""
     ca = given_certificates(options.ca_file) if options.ca_file else None
     if options.uri is not None:
-        return _Server(options.uri, ca=ca, identity=_identity_there(checked_uri(options.uri), ca) if options.check else "")
+        return _Server(
+            options.uri,
+            ca=ca,
+            identity=_identity_there(checked_uri(options.uri), ca) if options.check else "",
+        )
     context = open_made_stack(option, reporter)
     _refuse_other_server(context)
     return _Server(
-        context.tracking_uri, stack_credentials(context), ca or context.clients_ca(), context.state.identity, str(context.source)
+        context.tracking_uri,
+        stack_credentials(context),
+        ca or context.clients_ca(),
+        context.state.identity,
+        str(context.source),
     )
 
 
@@ -193,7 +233,12 @@ def _refuse_other_server(context: StackContext) -> None:
     try:
         context.client(timeout=5).get_bytes("/health")
     except OtherServer as error:
-        raise Unhealthy("this stack's address is another server's", where=context.tracking_uri, why=str(error), hint=error.hint) from error
+        raise Unhealthy(
+            "this stack's address is another server's",
+            where=context.tracking_uri,
+            why=str(error),
+            hint=error.hint,
+        ) from error
     except RestError:
         return
 
@@ -205,12 +250,19 @@ def _colleagues(options: LinkOptions, report: LinkReport, credentials: Credentia
     lines = [f"team          commit {', '.join(report.shared)}: the address is there for everybody"]
     if credentials:
         certificates = " --ca-file FILE" if options.ca_file else ""
-        lines.append(f"colleagues    provision link --uri {report.uri} --user THEIR_NAME{certificates}, each in their own copy")
+        lines.append(
+            f"colleagues    provision link --uri {report.uri} --user THEIR_NAME{certificates}, "
+            "each in their own copy"
+        )
     return lines
 
 
 def link_projects(
-    context: StackContext, named: tuple[Path, ...], wanted: bool, reporter: Reporter, confirm: Ask | None = None
+    context: StackContext,
+    named: tuple[Path, ...],
+    wanted: bool,
+    reporter: Reporter,
+    confirm: Ask | None = None,
 ) -> list[Path]:
     """Link the projects named, else the one that the user stands in, where `wanted`; return those linked."""
     if not wanted:

@@ -26,14 +26,19 @@ class OpenData(Data):
 
 
 def open_page(option: Path | None, reporter: Reporter) -> Result:
-    """Open the page, or give its address where there is no browser with a screen; Unhealthy when the stack does not answer."""
+    """Open the page, or give its address where there is no browser with a screen.
+
+    Raise Unhealthy when the stack does not answer.
+    """
     context = open_made_stack(option, reporter)
     uri = context.tracking_uri
     try:
         context.client().get_bytes("/health")
     except RestError as error:
         hint = error.hint or "`provision up` starts the stack"
-        raise Unhealthy("the page does not answer", where=uri, why=str(error), hint=hint, left_as="") from error
+        raise Unhealthy(
+            "the page does not answer", where=uri, why=str(error), hint=hint, left_as=""
+        ) from error
     opened = _has_screen() and webbrowser.open(f"{uri}/")
     return Result(OpenData(uri, opened), (f"{'opened' if opened else 'open':<13} {uri}/",))
 

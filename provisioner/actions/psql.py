@@ -33,7 +33,9 @@ def psql(option: Path | None, arguments: Sequence[str], write: bool, reporter: R
         )
     seen = runtime.observe().services.get("postgres")
     if seen is None or seen.state not in {"running", "starting"}:
-        raise Unhealthy("PostgreSQL does not run", where=context.location, hint="`provision up` starts it", left_as="")
+        raise Unhealthy(
+            "PostgreSQL does not run", where=context.location, hint="`provision up` starts it", left_as=""
+        )
     needed_secret(context, "postgres_password")
     with interrupts_left_to_it():
         code = runtime.psql(arguments, write)

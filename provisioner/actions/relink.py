@@ -16,12 +16,23 @@ from provisioner.output import Reporter
 from provisioner.stack.context import StackContext
 
 
-def relink(context: StackContext, linked: Collection[Path], ask: Ask | None, reporter: Reporter) -> list[Path]:
-    """Name the projects whose link has another address than this, but for those linked just now; with the user's yes link them anew."""
+def relink(
+    context: StackContext, linked: Collection[Path], ask: Ask | None, reporter: Reporter
+) -> list[Path]:
+    """Name the projects whose link has another address than this; with the user's yes link them anew.
+
+    Those linked just now are left out.
+    """
     uri = context.tracking_uri
-    stale = [record for record in records_of(str(context.source)) if record.uri != uri and Path(record.project) not in linked]
+    stale = [
+        record
+        for record in records_of(str(context.source))
+        if record.uri != uri and Path(record.project) not in linked
+    ]
     for record in stale:
-        reporter.warn(record.project, f"it is linked to {record.uri}, where this stack was before: {_command(record)}")
+        reporter.warn(
+            record.project, f"it is linked to {record.uri}, where this stack was before: {_command(record)}"
+        )
     by_us = [record for record in stale if not _has_anothers_login(record)]
     if not by_us or ask is None or not ask(f"Link {', '.join(record.project for record in by_us)} to {uri}?"):
         return []

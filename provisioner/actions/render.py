@@ -43,14 +43,20 @@ def render(directory: Path | None, option: Path | None, check: bool, reporter: R
             raise Drift(
                 f"differs from what the settings give: {', '.join(drifted)}",
                 where=context.location,
-                hint="`provision render` writes them anew; changes of your own belong into compose.override.yml",
+                hint="`provision render` writes them anew; changes of your own belong into "
+                "compose.override.yml",
             )
         return Result(RenderData(tuple(changed)), ("every rendered file is as the settings give it",))
     with context.host.lock(context.directory, "render"):
         written = _write(context, rendered, reporter)
     compose = "docker compose up -d --wait"
-    compose = compose if context.source == Path.cwd() else f"cd {shlex.quote(str(context.source))} && {compose}"
-    return Result(RenderData(tuple(written)), (f"next          {compose if runtime.kind == 'docker' else 'provision up'}",))
+    compose = (
+        compose if context.source == Path.cwd() else f"cd {shlex.quote(str(context.source))} && {compose}"
+    )
+    return Result(
+        RenderData(tuple(written)),
+        (f"next          {compose if runtime.kind == 'docker' else 'provision up'}",),
+    )
 
 
 def _write(context: StackContext, rendered: StackContext, reporter: Reporter) -> list[str]:

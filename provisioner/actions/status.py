@@ -59,9 +59,9 @@ class ServiceUsage(ServiceRow):
 
 Services = Annotated[
     tuple[ServiceRow, ...],
-    "of each service `name`, `state` (`running`, `starting`, `unhealthy`, `stopped`, `completed`, `failed`, `missing`), `detail`; "
-    "of `status` also `memory` and `limit` in bytes, `restarts`, and `killed`: how often the kernel ended a process of it for want of "
-    "memory, each null where nobody knows",
+    "of each service `name`, `state` (`running`, `starting`, `unhealthy`, `stopped`, `completed`, `failed`, "
+    "`missing`), `detail`; of `status` also `memory` and `limit` in bytes, `restarts`, and `killed`: how "
+    "often the kernel ended a process of it for want of memory, each null where nobody knows",
 ]
 
 
@@ -77,7 +77,8 @@ class StatusData(Data):
     versions: Annotated[dict[str, str | None] | None, "`mlflow`, `python`, `postgres`, `schema`"] = None
     usage: Annotated[
         dict[str, int | None] | None,
-        "`backend_store_bytes`, `artifact_store_bytes`, `artifact_objects`, `artifact_free_bytes` (null for a bucket)",
+        "`backend_store_bytes`, `artifact_store_bytes`, `artifact_objects`, "
+        "`artifact_free_bytes` (null for a bucket)",
     ] = None
 
 
@@ -86,14 +87,19 @@ def service_rows(stack: Stack, observed: Observed) -> tuple[ServiceRow, ...]:
     rows = []
     for service in stack.services:
         seen = observed.services.get(service.name)
-        rows.append(ServiceRow(service.name, seen.state, seen.detail) if seen else ServiceRow(service.name, "missing", ""))
+        rows.append(
+            ServiceRow(service.name, seen.state, seen.detail)
+            if seen
+            else ServiceRow(service.name, "missing", "")
+        )
     return tuple(rows)
 
 
 def usage_rows(stack: Stack, observed: Observed, usage: Mapping[str, Usage]) -> tuple[ServiceUsage, ...]:
     """Return every service as it is now, with what it uses where that is known."""
     return tuple(
-        ServiceUsage(**asdict(row), **(asdict(usage[row.name]) if row.name in usage else {})) for row in service_rows(stack, observed)
+        ServiceUsage(**asdict(row), **(asdict(usage[row.name]) if row.name in usage else {}))
+        for row in service_rows(stack, observed)
     )
 
 
@@ -114,11 +120,19 @@ def status(option: Path | None, reporter: Reporter) -> Result:
     if problem is None:
         inside = _look_inside(context, reporter)
         # It may have been started anew since it was looked at.
-        problem = inside.problem and (_starting(service_rows(context.model, runtime.observe()), runtime) or inside.problem)
+        problem = inside.problem and (
+            _starting(service_rows(context.model, runtime.observe()), runtime) or inside.problem
+        )
     linked = tuple(str(project) for project in linked_projects(str(context.source)))
     lines = [f"memory        {'; '.join(said)}" for name in usage if (said := for_memory(name, usage[name]))]
-    lines += [*inside.lines, f"tracking URI  {context.tracking_uri}", *(f"linked        {project}" for project in linked)]
-    data = StatusData(context.tracking_uri, rows, linked, inside.facts.get("versions"), inside.facts.get("usage"))
+    lines += [
+        *inside.lines,
+        f"tracking URI  {context.tracking_uri}",
+        *(f"linked        {project}" for project in linked),
+    ]
+    data = StatusData(
+        context.tracking_uri, rows, linked, inside.facts.get("versions"), inside.facts.get("usage")
+    )
     return Result(data, tuple(lines), (problem,) if problem else ())
 
 
@@ -175,9 +189,14 @@ def _look_inside(context: StackContext, reporter: Reporter) -> _Inside:
 def _facts_lines(stack: Stack, facts: Mapping[str, Any]) -> list[str]:
     lines = []
     if versions := facts.get("versions"):
-        lines.append(f"versions      {', '.join(f'{name} {value}' for name, value in versions.items() if value)}")
+        lines.append(
+            f"versions      {', '.join(f'{name} {value}' for name, value in versions.items() if value)}"
+        )
     if usage := facts.get("usage"):
-        used = [f"backend store {size(usage.get('backend_store_bytes'))}", f"artifacts {size(usage.get('artifact_store_bytes'))}"]
+        used = [
+            f"backend store {size(usage.get('backend_store_bytes'))}",
+            f"artifacts {size(usage.get('artifact_store_bytes'))}",
+        ]
         if usage.get("artifact_free_bytes") is not None:
             used.append(f"free {size(usage['artifact_free_bytes'])}")
         lines.append(f"disk          {', '.join(used)}")
@@ -189,7 +208,10 @@ def _who(stack: Stack) -> str:
     if stack.settings.ssh and stack.settings.server.public_url:
         return f"whoever {stack.settings.server.public_url} is open to, with a login"
     if stack.settings.server.public_url:
-        return f"this machine, and whoever {stack.settings.server.public_url} is open to (login {stack.settings.server.auth})"
+        return (
+            f"this machine, and whoever {stack.settings.server.public_url} is open to (login "
+            f"{stack.settings.server.auth})"
+        )
     if stack.login:
         return "this machine, with a login"
     return "everyone with an account on this machine (server.auth: basic asks for a login)"

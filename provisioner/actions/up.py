@@ -81,7 +81,9 @@ def up(options: UpOptions, reporter: Reporter) -> Result:
         # Before anything is started for it.
         find_project(project)
     if context.state.project and not context.state.project.startswith(f"{context.settings.name}-"):
-        reporter.warn("name", f"it is fixed when a stack is made: this one's services stay {context.state.project}-...")
+        reporter.warn(
+            "name", f"it is fixed when a stack is made: this one's services stay {context.state.project}-..."
+        )
     context, rows = bring_up(context, options, reporter, "up")
     if options.dry_run:
         return Result(UpData(context.tracking_uri, context.project), (NOTHING_CHANGED,))
@@ -91,10 +93,12 @@ def up(options: UpOptions, reporter: Reporter) -> Result:
     return Result(data, (f"tracking URI  {context.tracking_uri}", f"next          {next_step(linked)}"))
 
 
-def bring_up(context: StackContext, options: UpOptions, reporter: Reporter, command: str) -> tuple[StackContext, Services | None]:
-    """Bring the stack up and check it; return it as it is now, and its services. Only show the plan in a dry run.
+def bring_up(
+    context: StackContext, options: UpOptions, reporter: Reporter, command: str
+) -> tuple[StackContext, Services | None]:
+    """Bring the stack up and check it; return it as it is now, and its services.
 
-    On a server the version before stays when this one does not get healthy.
+    Only show the plan in a dry run. On a server the version before stays when this one does not get healthy.
     """
     choice = _choose_runtime(context, options.runtime)
     reporter.note("runtime", f"{choice.kind} ({choice.reason})")
@@ -113,7 +117,9 @@ def _choose_runtime(context: StackContext, option: RuntimeKind | None) -> Runtim
     """Return the runtime that a first or later `up` of this stack takes, and why."""
     if context.host.is_remote:
         if option == "embedded":
-            raise PreflightError("a stack on another machine runs on Docker", where="--runtime", hint="leave --runtime out")
+            raise PreflightError(
+                "a stack on another machine runs on Docker", where="--runtime", hint="leave --runtime out"
+            )
         return RuntimeChoice("docker", "a stack on another machine runs on it")
 
     def why_not_docker() -> str:
@@ -144,9 +150,13 @@ def _make(context: StackContext, kind: RuntimeKind, reporter: Reporter, command:
             context = reread(context)
 
 
-def _decide(context: StackContext, kind: RuntimeKind, reporter: Reporter, taken: Container[int] = ()) -> ChangeSet:
+def _decide(
+    context: StackContext, kind: RuntimeKind, reporter: Reporter, taken: Container[int] = ()
+) -> ChangeSet:
     """Observe and plan; changes nothing. `taken` has ports of which it is known."""
-    target = context.with_state(runtime=kind, port=context.port, identity=context.state.identity or new_identity())
+    target = context.with_state(
+        runtime=kind, port=context.port, identity=context.state.identity or new_identity()
+    )
     stack, runtime = target.model, target.runtime
     if not context.is_made:
         runtime.preflight()
@@ -164,7 +174,9 @@ def _decide(context: StackContext, kind: RuntimeKind, reporter: Reporter, taken:
     one_shots = [service.name for service in stack.services if service.one_shot]
     plan = make_plan(wanted, one_shots, observed, reload=PROXY if proxy_files(files) else "")
     refuse_others_files(context, files, kind)
-    return ChangeSet(target, _remembered(target), observed, wanted, plan, files, missing, start_deadline(os.environ))
+    return ChangeSet(
+        target, _remembered(target), observed, wanted, plan, files, missing, start_deadline(os.environ)
+    )
 
 
 def new_identity() -> str:
@@ -193,7 +205,11 @@ def _carry_out(context: StackContext, change: ChangeSet, reporter: Reporter) -> 
         context.save(change.state)
         return
     if context.state.checked and context.state.port not in {None, target.port}:
-        reporter.step("moved", "port", f"{target.port}, was {context.state.port}: whoever has the old address needs the new one")
+        reporter.step(
+            "moved",
+            "port",
+            f"{target.port}, was {context.state.port}: whoever has the old address needs the new one",
+        )
     if change.plan:
         reporter.note("plan", change.plan.summary)
     runtime.preflight()
@@ -210,12 +226,14 @@ def _carry_out(context: StackContext, change: ChangeSet, reporter: Reporter) -> 
         except ProvisionError as error:
             if error.left_as != UNCHANGED:
                 raise
-            raise error.with_(left_as="files and secrets are written, what had started runs on; no data was removed") from error
+            raise error.with_(
+                left_as="files and secrets are written, what had started runs on; no data was removed"
+            ) from error
     write_files(context, late)
 
 
 def _check(change: ChangeSet, reporter: Reporter) -> None:
-    """Wait for the server and check it, and remember with what it passed; raise Unhealthy, with what failed."""
+    """Wait for the server, check it, remember with what it passed; raise Unhealthy, with what failed."""
     context = change.context
     login, runtime = context.model.login, context.runtime
     password = read_secret(context, "mlflow_admin_password") if login else None

@@ -72,7 +72,8 @@ class UserListData(Data):
     command: ClassVar[str] = "user list"
 
     users: Annotated[
-        tuple[UserRow, ...], "of each user `username`, `admin`, and `granted`: rows of `resource_type`, `resource`, `permission`"
+        tuple[UserRow, ...],
+        "of each user `username`, `admin`, and `granted`: rows of `resource_type`, `resource`, `permission`",
     ]
 
 
@@ -138,7 +139,9 @@ def add_user(option: Path | None, name: str, admin: bool, ask: Ask, reporter: Re
     reporter.step("added", name, "admin: may do everything" if admin else f"may {_default_words(server)}")
     audit(server.context, "user add", "completed", name)
     uri = server.context.tracking_uri
-    certificates = " --ca-file ca.crt (the stack's, which you send along)" if server.context.clients_ca() else ""
+    certificates = (
+        " --ca-file ca.crt (the stack's, which you send along)" if server.context.clients_ca() else ""
+    )
     lines = [f"password      {password.reveal()}"] if shown else []
     lines.append(f"next          {name} types: provision link --uri {uri} --user {name}{certificates}")
     return Result(UserAddData(name, admin, password.reveal() if shown else None), tuple(lines))
@@ -149,7 +152,9 @@ def list_users(option: Path | None, reporter: Reporter) -> Result:
     server = open_users(option, reporter)
     rows = []
     lines = [f"{'USER':<20} {'MAY':<14} GRANTED"]
-    for user in sorted(server.call("GET", f"{API}/users/list")["users"], key=lambda row: str(row["username"])):
+    for user in sorted(
+        server.call("GET", f"{API}/users/list")["users"], key=lambda row: str(row["username"])
+    ):
         granted = tuple(
             Grant(row["resource_type"], row["resource_pattern"], _our_word(row["permission"]))
             for role in user["roles"]
@@ -188,25 +193,41 @@ def change_password(option: Path | None, name: str, ask: Ask, reporter: Reporter
                 raise PreflightError("this is the password that it has", hint="choose another one")
             server.change_admin(old, password)
         else:
-            server.call("PATCH", f"{API}/users/update-password", {"username": name, "password": password.reveal()})
+            server.call(
+                "PATCH", f"{API}/users/update-password", {"username": name, "password": password.reveal()}
+            )
     reporter.step("changed", name, "the old password is refused at once")
     if name == ADMIN_LOGIN:
-        reporter.note("link", "projects linked on this machine have the old password: `provision link PROJECT` gives them the new one")
+        reporter.note(
+            "link",
+            "projects linked on this machine have the old password: "
+            "`provision link PROJECT` gives them the new one",
+        )
     audit(server.context, "user passwd", "completed", name)
     lines = (f"password      {password.reveal()}",) if shown else ()
     return Result(UserPasswdData(name, password.reveal() if shown else None), lines)
 
 
 def grant_permission(
-    option: Path | None, name: str, permission: str, experiment: str | None, model: str | None, reporter: Reporter
+    option: Path | None,
+    name: str,
+    permission: str,
+    experiment: str | None,
+    model: str | None,
+    reporter: Reporter,
 ) -> Result:
     """Set what the user may do with that experiment or model from now on."""
     server = open_users(option, reporter)
     server.user(name)
-    kind, key, shown = _experiment(server, experiment) if experiment is not None else _model(server, model or "")
+    kind, key, shown = (
+        _experiment(server, experiment) if experiment is not None else _model(server, model or "")
+    )
     _refuse_less_than_default(server, permission)
     _write_grant(server, name, kind, key, permission)
-    address = f"{API_3}/users/permissions/get?username={quote(name, safe='')}&resource_type={kind}&resource_id={quote(key, safe='')}"
+    address = (
+        f"{API_3}/users/permissions/get?username={quote(name, safe='')}&resource_type={kind}"
+        f"&resource_id={quote(key, safe='')}"
+    )
     effective = _our_word(str(server.call("GET", address)["permission"]))
     reporter.step("granted", name, f"{effective} on {shown}")
     audit(server.context, "user grant", "completed", name)
@@ -246,7 +267,12 @@ def _refuse_odd_name(name: str) -> None:
 
 def _default_words(server: UserServer) -> str:
     permission = server.context.settings.server.default_permission
-    words = {"READ": "read", "EDIT": "read and change", "MANAGE": "read, change and delete", "NO_PERMISSIONS": "see nothing of"}
+    words = {
+        "READ": "read",
+        "EDIT": "read and change",
+        "MANAGE": "read, change and delete",
+        "NO_PERMISSIONS": "see nothing of",
+    }
     return f"{words[permission]} what others logged (server.default_permission: {permission})"
 
 
@@ -260,7 +286,10 @@ def _summary(granted: tuple[Grant, ...]) -> str:
     Whoever makes an experiment may manage it, so there are many.
     """
     counts = Counter((row.permission, _KINDS.get(row.resource_type, row.resource_type)) for row in granted)
-    return ", ".join(f"{permission} on {count} {kind}{'s' * (count > 1)}" for (permission, kind), count in sorted(counts.items()))
+    return ", ".join(
+        f"{permission} on {count} {kind}{'s' * (count > 1)}"
+        for (permission, kind), count in sorted(counts.items())
+    )
 
 
 def _experiment(server: UserServer, given: str) -> tuple[str, str, str]:
@@ -268,7 +297,11 @@ def _experiment(server: UserServer, given: str) -> tuple[str, str, str]:
     if found is None and given.isdigit():
         found = server.find(f"{API}/experiments/get?experiment_id={given}")
     if found is None:
-        raise PreflightError(f"there is no experiment {given}", where=server.context.location, hint="give its name or its number")
+        raise PreflightError(
+            f"there is no experiment {given}",
+            where=server.context.location,
+            hint="give its name or its number",
+        )
     key = str(found["experiment"]["experiment_id"])
     return "experiment", key, f"experiment {found['experiment']['name']} ({key})"
 
@@ -300,7 +333,14 @@ def _refuse_less_than_default(server: UserServer, permission: str) -> None:
 
 def _write_grant(server: UserServer, name: str, kind: str, key: str, permission: str) -> None:
     """Set the user's one grant on this resource, in one step where there is another; DEFAULT revokes it."""
-    own = next((row for row in _own_grants(server, name) if (row["resource_type"], row["resource_pattern"]) == (kind, key)), None)
+    own = next(
+        (
+            row
+            for row in _own_grants(server, name)
+            if (row["resource_type"], row["resource_pattern"]) == (kind, key)
+        ),
+        None,
+    )
     payload = {"username": name, "resource_type": kind, "resource_id": key}
     wanted = _AS_MLFLOW.get(permission, permission)
     if permission == "DEFAULT":
@@ -309,10 +349,16 @@ def _write_grant(server: UserServer, name: str, kind: str, key: str, permission:
     elif own is None:
         server.call("POST", f"{API_3}/users/permissions/grant", {**payload, "permission": wanted})
     elif own["permission"] != wanted:
-        server.call("PATCH", f"{API_3}/roles/permissions/update", {"role_permission_id": own["id"], "permission": wanted})
+        server.call(
+            "PATCH",
+            f"{API_3}/roles/permissions/update",
+            {"role_permission_id": own["id"], "permission": wanted},
+        )
 
 
 def _own_grants(server: UserServer, name: str) -> list[dict[str, Any]]:
     """Return what was granted to this user alone: MLflow keeps it in a role of a name of its own."""
     roles = server.call("GET", f"{API_3}/users/roles/list?username={quote(name, safe='')}")["roles"]
-    return [row for role in roles if re.fullmatch(r"__user_\d+__", role["name"]) for row in role["permissions"]]
+    return [
+        row for role in roles if re.fullmatch(r"__user_\d+__", role["name"]) for row in role["permissions"]
+    ]

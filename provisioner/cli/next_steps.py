@@ -1,4 +1,7 @@
-"""Next steps as this user types them: a command that is named in an error or in a last line gets what was typed for this one."""
+"""Next steps as this user types them.
+
+A command that is named in an error or in a last line gets what was typed for this one.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,21 @@ from typer.core import TyperCommand, TyperGroup
 
 # What another command takes in the same sense, by parameter.
 _SHARED = ("stack", "project", "uri", "user", "ca_file", "python")
-# What the same command needs once more. Neither what says how to show or to ask, nor what a next step does in place of it (`--dry-run`).
-_REPEATED = (*_SHARED, "host", "env", "runtime", "domain", "port", "domain_elsewhere", "ship_images", "no_link", "login", "old_login")
+# What the same command needs once more. Neither what says how to show or to ask, nor what a next step does in
+# place of it (`--dry-run`).
+_REPEATED = (
+    *_SHARED,
+    "host",
+    "env",
+    "runtime",
+    "domain",
+    "port",
+    "domain_elsewhere",
+    "ship_images",
+    "no_link",
+    "login",
+    "old_login",
+)
 # Commands for a directory that has no stack yet.
 _MAKING = ("up", "init", "render", "deploy")
 # Ways of naming the stack's directory.
@@ -38,10 +54,11 @@ class Command(TyperCommand):
 
 
 def as_typed() -> Callable[[str], str]:
-    """Return what completes each `provision COMMAND` that a text names, in backticks or as a last line's next step.
+    """Return what completes each `provision COMMAND` in a text, in backticks or as a last line's next step.
 
-    It gets the directory of the stack, the project, the address, the login's name and the host that were typed for this command, where
-    that command takes them and the text names none. Nothing is added to a text that names no command of ours.
+    It gets the directory of the stack, the project, the address, the login's name and the host that were
+    typed for this command, where that command takes them and the text names none. Nothing is added to a text
+    that names no command of ours.
     """
     context = _typed.get()
     if context is None:
@@ -51,7 +68,9 @@ def as_typed() -> Callable[[str], str]:
         # An address in place of the stack's: what is to be done there is not done to a stack here.
         given.pop("stack", None)
     root = context.find_root().command
-    return lambda text: _NAMED.sub(lambda found: _completed(found[0], root, context.info_name or "", given), text)
+    return lambda text: _NAMED.sub(
+        lambda found: _completed(found[0], root, context.info_name or "", given), text
+    )
 
 
 def typed_again(command: str) -> str:
@@ -60,13 +79,19 @@ def typed_again(command: str) -> str:
     if context is None:
         return f"provision {command}"
     given = _given(context)
-    words = [word for parameter in context.command.params for word in _words(parameter, given.get(parameter.name))]
+    words = [
+        word for parameter in context.command.params for word in _words(parameter, given.get(parameter.name))
+    ]
     return " ".join([context.command_path, *words])
 
 
 def _given(context: typer.Context) -> dict[str, Any]:
     """Return what was typed, by parameter."""
-    typed = {name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"}
+    typed = {
+        name
+        for name in context.params
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
     return {_ALIASES.get((context.info_name or "", name), name): context.params[name] for name in typed}
 
 
@@ -87,10 +112,22 @@ def _completed(text: str, root: Any, current: str, given: dict[str, Any]) -> str
         return text
     again = command.name == current
     # Another command may do more with several than this one was asked to do with one.
-    taken = {parameter.name: parameter for parameter in command.params if again or not getattr(parameter, "multiple", False)}
+    taken = {
+        parameter.name: parameter
+        for parameter in command.params
+        if again or not getattr(parameter, "multiple", False)
+    }
     # What is to be done where no stack is, such as an admin's part, is done to another one.
-    elsewhere = {"stack"} if not again and command.name not in _MAKING and not Path(given.get("stack", ".")).is_dir() else set()
-    wanted = [name for name in (_REPEATED if again else _SHARED) if name in given and name in taken and name not in named | elsewhere]
+    elsewhere = (
+        {"stack"}
+        if not again and command.name not in _MAKING and not Path(given.get("stack", ".")).is_dir()
+        else set()
+    )
+    wanted = [
+        name
+        for name in (_REPEATED if again else _SHARED)
+        if name in given and name in taken and name not in named | elsewhere
+    ]
     return " ".join([text, *(word for name in wanted for word in _words(taken[name], given[name]))])
 
 

@@ -29,7 +29,10 @@ class OldLogin(str, Enum):
 
 
 ProjectArgument = Annotated[
-    Path | None, typer.Argument(metavar="PROJECT", help="The Kedro project; the one you are in when absent.", show_default=False)
+    Path | None,
+    typer.Argument(
+        metavar="PROJECT", help="The Kedro project; the one you are in when absent.", show_default=False
+    ),
 ]
 
 PythonOption = Annotated[
@@ -37,37 +40,44 @@ PythonOption = Annotated[
     typer.Option(
         metavar="PATH",
         exists=True,
-        help="The project's own interpreter, or its environment's directory, which is asked what Kedro uses; absent: the one of an "
-        "earlier link, of the active environment, or the project's .venv.",
+        help="The project's own interpreter, or its environment's directory, which is asked what Kedro "
+        "uses; absent: the one of an earlier link, of the active environment, or the project's .venv.",
         show_default=False,
     ),
 ]
 
 UriOption = Annotated[
     str | None,
-    typer.Option(metavar="URI", help="A tracking URI in place of this stack's; no stack is needed then.", show_default=False),
+    typer.Option(
+        metavar="URI",
+        help="A tracking URI in place of this stack's; no stack is needed then.",
+        show_default=False,
+    ),
 ]
 
 CaFileOption = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="Private certificates (PEM) to trust the server by; absent: those of this stack.", show_default=False
+        metavar="FILE",
+        help="Private certificates (PEM) to trust the server by; absent: those of this stack.",
+        show_default=False,
     ),
 ]
 
 LoginOption = Annotated[
     LoginPlace,
     typer.Option(
-        help="Where the login goes: the project's `credentials.yml`; your shell, for which lines are printed that ask for the "
-        "password; or `~/.mlflow/credentials`, which has room for one login for all servers."
+        help="Where the login goes: the project's `credentials.yml`; your shell, for which lines are printed "
+        "that ask for the password; or `~/.mlflow/credentials`, which has room for one login for all servers."
     ),
 ]
 
 OldLoginOption = Annotated[
     OldLogin | None,
     typer.Option(
-        help="What becomes of a login that `mlflow.yml` names and that was made for another server: it is sent to this one, or taken "
-        "out of `mlflow.yml` until `unlink`. Absent: you are asked, or, where nobody can be, nothing is changed.",
+        help="What becomes of a login that `mlflow.yml` names and that was made for another server: it is "
+        "sent to this one, or taken out of `mlflow.yml` until `unlink`. Absent: you are asked, or, "
+        "where nobody can be, nothing is changed.",
         show_default=False,
     ),
 ]
@@ -76,14 +86,21 @@ OldLoginOption = Annotated[
 def link(
     project: ProjectArgument = None,
     uri: UriOption = None,
-    env: Annotated[str | None, typer.Option(metavar="NAME", help="The Kedro environment to write to.", show_default=False)] = None,
+    env: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The Kedro environment to write to.", show_default=False),
+    ] = None,
     python: PythonOption = None,
     ca_file: CaFileOption = None,
     user: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Your login on the server; the password is asked for.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Your login on the server; the password is asked for.", show_default=False
+        ),
     ] = None,
     password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Take the password from the first line of standard input.")
+        bool,
+        typer.Option("--password-stdin", help="Take the password from the first line of standard input."),
     ] = False,
     login: LoginOption = LoginPlace.credentials,
     old_login: OldLoginOption = None,
@@ -96,13 +113,17 @@ def link(
     from provisioner.actions.link import LinkOptions, link_project
 
     ask = known_password(password_stdin)
-    options = LinkOptions(project or Path.cwd(), uri, env, python, ca_file, dry_run, user, login.value, ask, not no_check)
+    options = LinkOptions(
+        project or Path.cwd(), uri, env, python, ca_file, dry_run, user, login.value, ask, not no_check
+    )
     decision = old_login.value if old_login else None
     options = replace(options, old_login=decision, confirm=confirming(output))  # type: ignore[arg-type]
     run("link", output, lambda reporter: link_project(stack, options, reporter))
 
 
-def unlink(project: ProjectArgument = None, stack: StackOption = None, output: OutputOption = Output.text) -> None:
+def unlink(
+    project: ProjectArgument = None, stack: StackOption = None, output: OutputOption = Output.text
+) -> None:
     """Give a Kedro project's files back as they were before link."""
     from provisioner.actions.unlink import unlink_project
 
@@ -114,7 +135,9 @@ def env(
     user: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Your login, in place of the admin's of this stack; the shell asks for the password.", show_default=False
+            metavar="NAME",
+            help="Your login, in place of the admin's of this stack; the shell asks for the password.",
+            show_default=False,
         ),
     ] = None,
     ca_file: CaFileOption = None,
@@ -129,7 +152,10 @@ def env(
 
 
 def doctor(
-    project: ProjectArgument = None, python: PythonOption = None, stack: StackOption = None, output: OutputOption = Output.text
+    project: ProjectArgument = None,
+    python: PythonOption = None,
+    stack: StackOption = None,
+    output: OutputOption = Output.text,
 ) -> None:
     """Say what a `kedro run` would use, and whether it works. Each environment is looked at."""
     from provisioner.actions.doctor import diagnose
@@ -138,7 +164,9 @@ def doctor(
 
 
 def demo(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the demo project is made.")] = Path("mlflow-demo"),
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the demo project is made.")] = Path(
+        "mlflow-demo"
+    ),
     stack: StackOption = None,
     output: OutputOption = Output.text,
 ) -> None:

@@ -25,12 +25,16 @@ class Output(str, Enum):
     json = "json"
 
 
-StackOption = Annotated[Path | None, typer.Option("--stack", metavar="DIR", help="The stack's directory.", show_default=False)]
-OutputOption = Annotated[Output, typer.Option("--output", help="text for people, json: one document on stdout.")]
+StackOption = Annotated[
+    Path | None, typer.Option("--stack", metavar="DIR", help="The stack's directory.", show_default=False)
+]
+OutputOption = Annotated[
+    Output, typer.Option("--output", help="text for people, json: one document on stdout.")
+]
 
 
 def run(command: str, output: Output, action: Callable[[Recorder], Result]) -> None:
-    """Call the action, show what it gives, and end with its exit code; no error gets past it as a traceback."""
+    """Call the action, show what it gives, and end with its exit code; no error leaves it as a traceback."""
     completed = as_typed()
     reporter = Recorder(completed) if output is Output.json else TerminalReporter(completed=completed)
     try:
@@ -39,13 +43,18 @@ def run(command: str, output: Output, action: Callable[[Recorder], Result]) -> N
         result = Result(errors=error.all())
     except KeyboardInterrupt:
         again = f"`{typed_again(command)}` again goes on from here"
-        result = Result(errors=(Interrupted("interrupted", hint=again, left_as="what was done so far stays"),))
+        result = Result(
+            errors=(Interrupted("interrupted", hint=again, left_as="what was done so far stays"),)
+        )
     except Exception as error:
         result = Result(errors=(_bug(error),))
     result = replace(
         result,
         lines=tuple(completed(line) for line in result.lines),
-        errors=tuple(error.with_(hint=completed(error.hint), left_as=completed(error.left_as)) for error in result.errors),
+        errors=tuple(
+            error.with_(hint=completed(error.hint), left_as=completed(error.left_as))
+            for error in result.errors
+        ),
     )
     _show(command, result, output, reporter)
     sys.stdout.flush()

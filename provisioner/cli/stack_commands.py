@@ -19,21 +19,79 @@ class RuntimeName(str, Enum):
 
 
 HostOption = Annotated[
-    str | None, typer.Option("--host", metavar="NAME", help="The name of the stack's server, in place of typing it.", show_default=False)
+    str | None,
+    typer.Option(
+        "--host",
+        metavar="NAME",
+        help="The name of the stack's server, in place of typing it.",
+        show_default=False,
+    ),
+]
+
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")]
+
+# What `deploy` takes.
+HostArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="HOST",
+        help="[USER@]HOST, as for ssh; the one of provision.yml when absent.",
+        show_default=False,
+    ),
+]
+
+DomainOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The name that people type; a public one gets `server.tls: acme`, others `internal`.",
+    ),
+]
+
+PortOption = Annotated[
+    int | None,
+    typer.Option(min=1, max=65535, help="The proxy's port; 443 when absent.", show_default=False),
+]
+
+DomainElsewhereOption = Annotated[
+    bool,
+    typer.Option(
+        "--domain-elsewhere",
+        help="The domain leads to something that forwards ports 80 and 443 to the server.",
+    ),
+]
+
+ShipImagesOption = Annotated[
+    bool,
+    typer.Option(
+        "--ship-images",
+        help="Send what the server lacks of its images from this machine's Docker, "
+        "for a server without a registry.",
+    ),
+]
+
+BreakLockOption = Annotated[
+    bool,
+    typer.Option("--break-lock", help="End a command of another admin that holds the stack; it says whose."),
 ]
 
 
 def up(
     stack: StackOption = None,
-    runtime: Annotated[RuntimeName | None, typer.Option(help="What runs the stack; fixed at the first `up`.", show_default=False)] = None,
+    runtime: Annotated[
+        RuntimeName | None,
+        typer.Option(help="What runs the stack; fixed at the first `up`.", show_default=False),
+    ] = None,
     project: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="PATH", help="A Kedro project to link in place of the one you are in; may be given again.", show_default=False
+            metavar="PATH",
+            help="A Kedro project to link in place of the one you are in; may be given again.",
+            show_default=False,
         ),
     ] = None,
     no_link: Annotated[bool, typer.Option("--no-link", help="Link no Kedro project.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")] = False,
+    dry_run: DryRunOption = False,
     output: OutputOption = Output.text,
 ) -> None:
     """Bring the stack up, check it, link the project you are in."""
@@ -46,27 +104,13 @@ def up(
 
 
 def deploy(
-    host: Annotated[
-        str | None,
-        typer.Argument(metavar="HOST", help="[USER@]HOST, as for ssh; the one of provision.yml when absent.", show_default=False),
-    ] = None,
-    domain: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The name that people type; a public one gets `server.tls: acme`, others `internal`.")
-    ] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="The proxy's port; 443 when absent.", show_default=False)] = None,
-    domain_elsewhere: Annotated[
-        bool, typer.Option("--domain-elsewhere", help="The domain leads to something that forwards ports 80 and 443 to the server.")
-    ] = False,
-    ship_images: Annotated[
-        bool,
-        typer.Option(
-            "--ship-images", help="Send what the server lacks of its images from this machine's Docker, for a server without a registry."
-        ),
-    ] = False,
-    break_lock: Annotated[
-        bool, typer.Option("--break-lock", help="End a command of another admin that holds the stack; it says whose.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")] = False,
+    host: HostArgument = None,
+    domain: DomainOption = None,
+    port: PortOption = None,
+    domain_elsewhere: DomainElsewhereOption = False,
+    ship_images: ShipImagesOption = False,
+    break_lock: BreakLockOption = False,
+    dry_run: DryRunOption = False,
     stack: StackOption = None,
     output: OutputOption = Output.text,
 ) -> None:
@@ -100,9 +144,17 @@ def open_(stack: StackOption = None, output: OutputOption = Output.text) -> None
 
 
 def logs(
-    service: Annotated[str | None, typer.Argument(metavar="SERVICE", help="One service; all when absent.", show_default=False)] = None,
+    service: Annotated[
+        str | None,
+        typer.Argument(metavar="SERVICE", help="One service; all when absent.", show_default=False),
+    ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on until interrupted; the exit code is that of `docker compose logs` or `tail`.")
+        bool,
+        typer.Option(
+            "--follow",
+            "-f",
+            help="Go on until interrupted; the exit code is that of `docker compose logs` or `tail`.",
+        ),
     ] = False,
     lines: Annotated[int, typer.Option(min=1, help="How many of the last lines.")] = 100,
     stack: StackOption = None,
@@ -117,7 +169,9 @@ def logs(
 def psql(
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ARGUMENT", help="What psql takes, such as -c 'SELECT 1'.", show_default=False),
+        typer.Argument(
+            metavar="ARGUMENT", help="What psql takes, such as -c 'SELECT 1'.", show_default=False
+        ),
     ] = None,
     write: Annotated[bool, typer.Option("--write", help="Let transactions change data.")] = False,
     stack: StackOption = None,
@@ -137,10 +191,16 @@ def init(stack: StackOption = None, output: OutputOption = Output.text) -> None:
 
 
 def render(
-    directory: Annotated[Path | None, typer.Argument(metavar="DIR", help="The stack's directory.", show_default=False)] = None,
+    directory: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="The stack's directory.", show_default=False)
+    ] = None,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Write nothing; exit 11 when a file differs from what the settings give (`.env` is not compared)."),
+        typer.Option(
+            "--check",
+            help="Write nothing; exit 11 when a file differs from what the settings give (`.env` is not "
+            "compared).",
+        ),
     ] = False,
     stack: StackOption = None,
     output: OutputOption = Output.text,
@@ -152,7 +212,9 @@ def render(
 
 
 def erase(
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; for a stack on a server it needs `--host`, too.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask; for a stack on a server it needs `--host`, too.")
+    ] = False,
     host: HostOption = None,
     stack: StackOption = None,
     output: OutputOption = Output.text,
@@ -161,7 +223,9 @@ def erase(
     from provisioner.actions.erase import EraseOptions
     from provisioner.actions.erase import erase as action
 
-    run("erase", output, lambda reporter: action(EraseOptions(stack, yes, host), confirm, _ask_name, reporter))
+    run(
+        "erase", output, lambda reporter: action(EraseOptions(stack, yes, host), confirm, _ask_name, reporter)
+    )
 
 
 def schema(stack: StackOption = None, output: OutputOption = Output.text) -> None:

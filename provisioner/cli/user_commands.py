@@ -11,10 +11,14 @@ from provisioner.cli.next_steps import Command
 from provisioner.cli.prompts import new_password
 from provisioner.cli.run import Output, OutputOption, StackOption, run
 
-users = typer.Typer(help="Users of a stack with a login, and what they may do.", no_args_is_help=True, rich_markup_mode=None)
+users = typer.Typer(
+    help="Users of a stack with a login, and what they may do.", no_args_is_help=True, rich_markup_mode=None
+)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.", show_default=False)]
-StdinOption = Annotated[bool, typer.Option("--password-stdin", help="Take the password from the first line of standard input.")]
+StdinOption = Annotated[
+    bool, typer.Option("--password-stdin", help="Take the password from the first line of standard input.")
+]
 GenerateOption = Annotated[bool, typer.Option("--generate", help="Make a password, and show it this once.")]
 
 
@@ -78,9 +82,15 @@ def passwd(
 @users.command(cls=Command)
 def grant(
     name: NameArgument,
-    permission: Annotated[PermissionName, typer.Option(help="What the user may do; DEFAULT takes back what was granted.")],
-    experiment: Annotated[str | None, typer.Option(metavar="NAME_OR_ID", help="On this experiment.", show_default=False)] = None,
-    model: Annotated[str | None, typer.Option(metavar="NAME", help="On this registered model.", show_default=False)] = None,
+    permission: Annotated[
+        PermissionName, typer.Option(help="What the user may do; DEFAULT takes back what was granted.")
+    ],
+    experiment: Annotated[
+        str | None, typer.Option(metavar="NAME_OR_ID", help="On this experiment.", show_default=False)
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="On this registered model.", show_default=False)
+    ] = None,
     stack: StackOption = None,
     output: OutputOption = Output.text,
 ) -> None:
@@ -89,7 +99,11 @@ def grant(
 
     if (experiment is None) == (model is None):
         raise typer.BadParameter("give one of --experiment and --model")
-    run("user grant", output, lambda reporter: grant_permission(stack, name, permission.value, experiment, model, reporter))
+    run(
+        "user grant",
+        output,
+        lambda reporter: grant_permission(stack, name, permission.value, experiment, model, reporter),
+    )
 
 
 def credentials(stack: StackOption = None, output: OutputOption = Output.text) -> None:

@@ -33,7 +33,11 @@ class Layer:
         if key in self.homes:
             return self.homes[key]
         stem = default_name.partition(".")[0]
-        named = [path for path in self.files if path.stem == stem and path.parent == self.folder and path.suffix != ".json"]
+        named = [
+            path
+            for path in self.files
+            if path.stem == stem and path.parent == self.folder and path.suffix != ".json"
+        ]
         return named[0] if named else self.folder / default_name
 
 
@@ -81,7 +85,9 @@ def server_block(layer: Layer) -> dict[str, Any] | None:
     return block if isinstance(block, dict) else {}
 
 
-def effective(project: KedroProject, env: str, reader: Reader, environ: Mapping[str, str] | None = None) -> Effective:
+def effective(
+    project: KedroProject, env: str, reader: Reader, environ: Mapping[str, str] | None = None
+) -> Effective:
     """Return what a `kedro run` in that environment would use, as far as the files tell it."""
     environ = os.environ if environ is None else environ
     if env != project.base_env and not project.folder(env).is_dir():
@@ -105,7 +111,11 @@ def _effective(project: KedroProject, env: str, reader: Reader, environ: Mapping
     if value is None:
         found = _fallback(env, f"{where} sets no mlflow_tracking_uri", environ)
         return Effective(env, found.uri, found.origin, found.why, str(login))
-    hidden = " (which replaces the whole block of the base)" if layer is run and server_block(base) and not project.soft_merge else ""
+    hidden = (
+        " (which replaces the whole block of the base)"
+        if layer is run and server_block(base) and not project.soft_merge
+        else ""
+    )
     path = referred_global(value)
     if path:
         resolved, file = resolve_global(project, env, path, reader)
@@ -117,7 +127,10 @@ def _effective(project: KedroProject, env: str, reader: Reader, environ: Mapping
 
 
 def place_of(project: KedroProject, env: str, path: Sequence[str], reader: Reader) -> str:
-    """Return the file and line that set a value of mlflow.yml in that environment, or a block above it; "" when none does."""
+    """Return the file and line that set a value of mlflow.yml in that environment, or a block above it.
+
+    It is "" when none does.
+    """
     found: tuple[int, str] = (0, "")
     for name in dict.fromkeys((env, project.base_env)):
         try:
@@ -136,7 +149,9 @@ def _deepest(content: bytes, path: Sequence[str]) -> tuple[int, int]:
     return next(((depth, number) for depth, number in lines if number), (0, 0))
 
 
-def resolve_global(project: KedroProject, env: str, path: tuple[str, ...], reader: Reader) -> tuple[str | None, str]:
+def resolve_global(
+    project: KedroProject, env: str, path: tuple[str, ...], reader: Reader
+) -> tuple[str | None, str]:
     """Return a global's value, None unless it is a plain string, and the file that gives it."""
     for name in dict.fromkeys((env, project.base_env)):
         layer = read_layer(project, name, "globals", reader)
@@ -172,7 +187,12 @@ def _where(project: KedroProject, layer: Layer, reader: Reader) -> str:
 def _fallback(env: str, why: str, environ: Mapping[str, str]) -> Effective:
     if uri := environ.get("MLFLOW_TRACKING_URI"):
         return Effective(env, uri, "environment variable", f"{why}; MLFLOW_TRACKING_URI is set")
-    return Effective(env, "mlruns", "default", f"{why}; kedro-mlflow then takes the folder mlruns, which MLflow 3.13 and later refuse")
+    return Effective(
+        env,
+        "mlruns",
+        "default",
+        f"{why}; kedro-mlflow then takes the folder mlruns, which MLflow 3.13 and later refuse",
+    )
 
 
 def _twice(project: KedroProject, key: str, first: Path, second: Path) -> LinkRefused:

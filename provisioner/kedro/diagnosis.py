@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,59 +12,30 @@ from typing import Any
 
 from provisioner.errors import EditRefused, ProvisionError
 from provisioner.kedro.config import Effective, effective, read_layer
-from provisioner.kedro.experiment import RunExperiment, experiment_problem
-from provisioner.kedro.introspection import Answer, Loaded, ask, certain_project, choose_interpreter, old_client, refusal
+from provisioner.kedro.experiment import RunExperiment
+from provisioner.kedro.introspection import (
+    Answer,
+    Loaded,
+    ask,
+    certain_project,
+    choose_interpreter,
+    old_client,
+    refusal,
+)
 from provisioner.kedro.local_runs import LocalRuns, local_runs
 from provisioner.kedro.login import home_login
 from provisioner.kedro.project import KedroProject, environments, find_project
 from provisioner.kedro.record import LinkRecord, load_record, record_folder
-from provisioner.mlflow_api import API, StackRest
+from provisioner.kedro.server_report import TIMEOUT, ServerReport, server_report
 from provisioner.model.login import PASSWORD, USERNAME
-from provisioner.output import counted
-from provisioner.system.certificates import CERT_PATH, clients_ca_file
+from provisioner.system.certificates import CERT_PATH
 from provisioner.system.files import read_file
-from provisioner.system.http import Rest, RestError
-from provisioner.system.proxies import swallowing_proxy
 
-_PAGE = 1000
-_TIMEOUT = 3.0
 WRITES = "writes the address of a tracking server into the project"
 LINK = f"`provision link` {WRITES}"
 PYTHON = "name the project's own interpreter: `provision doctor --python PATH`"
 _RELEASE = re.compile(r"\d+")
 _VARIABLE = re.compile(r"\$\{oc\.env:\s*(\w+)\s*\}")
-
-
-@dataclass(frozen=True)
-class ExperimentReport:
-    """An experiment whose artifacts do not go through the server."""
-
-    experiment_id: str
-    name: str
-    artifact_location: str
-
-
-@dataclass(frozen=True)
-class ServerReport:
-    """A tracking server as seen from here: does it answer, does its API, and which experiments bypass it."""
-
-    uri: str
-    answers: bool
-    api: bool
-    seen: str
-    hint: str = ""
-    proxy: str = ""
-    experiments: int = 0
-    bypassing: tuple[ExperimentReport, ...] = ()
-    mlflow: str = ""
-    """The release of MLflow that it says it is."""
-    problem: str = ""
-    """Why it does not take the project's runs, or not their artifacts."""
-
-    @property
-    def ok(self) -> bool:
-        """Return whether clients reach it and may use it."""
-        return self.answers and self.api and not self.proxy and not self.problem
 
 
 @dataclass(frozen=True)
@@ -108,7 +78,11 @@ class ProjectReport:
 
 
 def project_report(
-    project: Path, what_helps: Callable[[LinkRecord], str], *, python: Path | None = None, timeout: float = _TIMEOUT
+    project: Path,
+    what_helps: Callable[[LinkRecord], str],
+    *,
+    python: Path | None = None,
+    timeout: float = TIMEOUT,
 ) -> ProjectReport:
     """Report on every environment of the project at the path or above it.
 
@@ -129,12 +103,16 @@ def project_report(
         if report.uri.startswith(("http://", "https://")):
             key = (report.uri, loaded.experiment, *_login(found, env, loaded.credentials))
             if key not in servers:
-                identity, help_there = (linked.identity, fix) if linked and linked.uri == report.uri else ("", "")
+                identity, help_there = (
+                    (linked.identity, fix) if linked and linked.uri == report.uri else ("", "")
+                )
                 servers[key] = server_report(*key, identity=identity, remedy=help_there, timeout=timeout)
             report = _with_server(report, servers[key], loaded, answer.mlflow)
         reports.append(report)
     asked = f"{interpreter.path} ({interpreter.reason})" if interpreter.path else interpreter.reason
-    return ProjectReport(found.path, asked, answer.error or answer.versions, tuple(reports), tuple(local_runs(found.path)))
+    return ProjectReport(
+        found.path, asked, answer.error or answer.versions, tuple(reports), tuple(local_runs(found.path))
+    )
 
 
 def _linked(project: KedroProject) -> LinkRecord | None:
@@ -143,43 +121,6 @@ def _linked(project: KedroProject) -> LinkRecord | None:
         return load_record(record_folder(project.path))
     except ProvisionError:
         return None
-
-
-def server_report(
-    uri: str,
-    experiment: RunExperiment,
-    username: str = "",
-    password: str = "",
-    ca_file: str = "",
-    *,
-    identity: str = "",
-    remedy: str = "",
-    timeout: float = _TIMEOUT,
-) -> ServerReport:
-    """Report on the server at the URI, reached directly; name a proxy that would keep clients from it.
-
-    Its certificate is trusted as MLflow trusts it. `identity` is that of the stack which answered there when
-    the project was linked: another one gets no login. `remedy` is what helps where it does not answer.
-    """
-    remedy = remedy or "start it (`provision up`), or link to another address (`provision link`)"
-    proxy, fix = swallowing_proxy(uri, ca_file) or ("", "")
-    login = {"username": username, "password": password}
-    rest = StackRest(uri, identity=identity, hint=remedy, timeout=timeout, trusted=clients_ca_file(ca_file), **login)
-    started = time.monotonic()
-    try:
-        rest.get_bytes("/health")
-    except RestError as error:
-        return ServerReport(uri, False, False, str(error), error.hint or remedy, proxy)
-    took = (time.monotonic() - started) * 1000
-    try:
-        count, bypassing = _experiments(rest)
-        problem, remedy = experiment_problem(rest, experiment)
-        release = _release(rest)
-    except RestError as error:
-        return ServerReport(uri, True, False, f"/health answers, the API does not: {error}", _api_hint(error.status), proxy)
-    seen = f"/health answered in {took:.0f} ms, {counted(count, 'experiment')}"
-    hint = "new experiments go through the server; move runs of the old ones, or give them a new name" if bypassing else ""
-    return ServerReport(uri, True, True, seen, fix or remedy or hint, proxy, count, tuple(bypassing), release, problem)
 
 
 def _environment(project: KedroProject, env: str, answer: Answer) -> tuple[EnvironmentReport, Loaded]:
@@ -196,14 +137,28 @@ def _environment(project: KedroProject, env: str, answer: Answer) -> tuple[Envir
         if told.uri is None and not problem:
             problem, hint = f"only Kedro itself can tell the value: {said}", fix
         remarks = (f"not proved: {said}",) if loaded else ()
-        report = EnvironmentReport(env, default, told.uri or "", told.origin, told.why, False, problem=problem, hint=hint, remarks=remarks)
+        report = EnvironmentReport(
+            env,
+            default,
+            told.uri or "",
+            told.origin,
+            told.why,
+            False,
+            problem=problem,
+            hint=hint,
+            remarks=remarks,
+        )
         return report, Loaded(env, credentials=told.credentials)
     if loaded.error:
         said, hint = refusal(project, loaded, read_file)
         problem = f"Kedro cannot load it: {said}"
-        return EnvironmentReport(env, default, "", "error", told.why, True, problem=problem, hint=hint), Loaded(env)
+        return EnvironmentReport(
+            env, default, "", "error", told.why, True, problem=problem, hint=hint
+        ), Loaded(env)
     problem, hint = (
-        (loaded.problem, loaded.hint) if loaded.problem else _problem(loaded.uri, loaded.origin, told.why, "" if default else env)
+        (loaded.problem, loaded.hint)
+        if loaded.problem
+        else _problem(loaded.uri, loaded.origin, told.why, "" if default else env)
     )
     origin, why = _origin(told, loaded), _why(told, loaded)
     return EnvironmentReport(env, default, loaded.uri, origin, why, True, problem=problem, hint=hint), loaded
@@ -228,21 +183,37 @@ def _problem(uri: str | None, origin: str, why: str, env: str) -> tuple[str, str
     if origin == "error":
         return why, "correct what it names"
     if uri is not None and not uri.startswith(("http://", "https://")):
-        return f"{uri} is no tracking server", f"`provision link --env {shlex.quote(env)}` {WRITES}" if env else LINK
+        return (
+            f"{uri} is no tracking server",
+            f"`provision link --env {shlex.quote(env)}` {WRITES}" if env else LINK,
+        )
     return "", ""
 
 
-def _with_server(report: EnvironmentReport, server: ServerReport, loaded: Loaded, client: str) -> EnvironmentReport:
+def _with_server(
+    report: EnvironmentReport, server: ServerReport, loaded: Loaded, client: str
+) -> EnvironmentReport:
     """Return the report with the server's, and with remarks on its registry and its client.
 
     Where the server refuses a run without a login, say why the run has none.
     """
     problem, hint = report.problem, report.hint
-    if not problem and report.proved and loaded.credentials and not loaded.login and server.answers and not server.api:
+    if (
+        not problem
+        and report.proved
+        and loaded.credentials
+        and not loaded.login
+        and server.answers
+        and not server.api
+    ):
         # kedro-mlflow ignores an entry that is not there.
         problem = f"mlflow.yml names the credentials {loaded.credentials!r}, which no credentials.yml has"
         hint = "`provision link` writes the login where Kedro reads it"
-    remarks = (*report.remarks, *_on_registry(loaded.registry, report.uri), *client_remarks(client, server.mlflow))
+    remarks = (
+        *report.remarks,
+        *_on_registry(loaded.registry, report.uri),
+        *client_remarks(client, server.mlflow),
+    )
     return replace(report, server=server, problem=problem, hint=hint, remarks=remarks)
 
 
@@ -252,12 +223,15 @@ def _on_registry(registry: str, uri: str) -> list[str]:
 
 
 def client_remarks(client: str, server: str) -> list[str]:
-    """Say what becomes of a client of another release than the server's; both as in `3.17.2`, "" where unknown."""
+    """Say what becomes of a client whose release is not the server's; both as `3.17.2`, "" where unknown."""
     if old := old_client(client):
         return [old]
     releases = [tuple(map(int, _RELEASE.findall(version)[:2])) for version in (client, server)]
     if all(releases) and releases[0] > releases[1]:
-        return [f"MLflow {client} there is newer than the server's {server}, which refuses what it does not know yet"]
+        return [
+            f"MLflow {client} there is newer than the server's {server}, "
+            "which refuses what it does not know yet"
+        ]
     return []
 
 
@@ -275,7 +249,9 @@ def _login(project: KedroProject, env: str, entry: str) -> tuple[str, str, str]:
             found = None
         values = found if isinstance(found, dict) else values
     at_home = home_login()
-    username, password, ca_file = (_value(values, name) or at_home.get(name, "") for name in (USERNAME, PASSWORD, CERT_PATH))
+    username, password, ca_file = (
+        _value(values, name) or at_home.get(name, "") for name in (USERNAME, PASSWORD, CERT_PATH)
+    )
     return username, password, ca_file
 
 
@@ -285,36 +261,3 @@ def _value(values: Mapping[str, Any], name: str) -> str:
         return os.environ.get(name, "")
     variable = _VARIABLE.fullmatch(value.strip())
     return os.environ.get(variable.group(1), "") if variable else value
-
-
-def _experiments(rest: Rest) -> tuple[int, list[ExperimentReport]]:
-    """Return how many experiments there are, and those whose location is not the server."""
-    count, bypassing, token = 0, [], ""
-    while True:
-        payload = {"max_results": _PAGE, **({"page_token": token} if token else {})}
-        page = rest.call("POST", f"{API}/experiments/search", payload)
-        for found in page.get("experiments", []):
-            count += 1
-            location = str(found.get("artifact_location", ""))
-            if not location.startswith("mlflow-artifacts:"):
-                bypassing.append(ExperimentReport(str(found["experiment_id"]), str(found["name"]), location))
-        token = str(page.get("next_page_token") or "")
-        if not token:
-            return count, bypassing
-
-
-def _release(rest: Rest) -> str:
-    """Return the server's release; "" where it does not say."""
-    try:
-        said = rest.get_bytes("/version").decode(errors="replace").strip()
-    except RestError:
-        return ""
-    return said if re.fullmatch(r"\d[\w.]{0,30}", said) else ""
-
-
-def _api_hint(status: int) -> str:
-    return {
-        401: "link again: `provision link` writes the login where Kedro reads it",
-        403: "the server does not know this address as its own, or the login may not see experiments",
-        404: "something else listens there; look at the port",
-    }.get(status, "look at the server's log: `provision logs mlflow`")

@@ -11,7 +11,10 @@ from provisioner.system.http import Rest, RestError
 
 @dataclass(frozen=True)
 class RunExperiment:
-    """The experiment that a plain `kedro run` logs into; `restores` when the run would restore a deleted one. Without a name: unknown."""
+    """The experiment that a plain `kedro run` logs into; unknown without a name.
+
+    `restores` when the run would restore a deleted one.
+    """
 
     name: str = ""
     restores: bool = True
@@ -28,14 +31,25 @@ def experiment_problem(rest: Rest, wanted: RunExperiment) -> tuple[str, str]:
     if not wanted.name:
         return "", ""
     named = f"the experiment {wanted.name!r}"
-    grant = f"let an admin grant it: `provision user grant NAME --experiment {wanted.name!r} --permission EDIT`; or name another experiment"
+    grant = (
+        f"let an admin grant it: `provision user grant NAME --experiment {wanted.name!r} --permission EDIT`; "
+        "or name another experiment"
+    )
     try:
-        found = rest.call("GET", f"{API}/experiments/get-by-name?experiment_name={quote(wanted.name, safe='')}")["experiment"]
+        found = rest.call(
+            "GET", f"{API}/experiments/get-by-name?experiment_name={quote(wanted.name, safe='')}"
+        )["experiment"]
         if found.get("lifecycle_stage") == "deleted" and not wanted.restores:
-            return f"{named} is deleted, and tracking.experiment.restore_if_deleted is false", "set it to true, or name another experiment"
+            return (
+                f"{named} is deleted, and tracking.experiment.restore_if_deleted is false",
+                "set it to true, or name another experiment",
+            )
         location = str(found.get("artifact_location", ""))
         if not location.startswith("mlflow-artifacts:"):
-            why = f"{named} keeps its artifacts at {location}, not through the server: each client needs a key to it"
+            why = (
+                f"{named} keeps its artifacts at {location}, not through the server: "
+                "each client needs a key to it"
+            )
             return why, "name another experiment in mlflow.yml: one keeps its location for good"
         _ask_permission(rest, str(found["experiment_id"]))
     except RestError as error:

@@ -23,9 +23,13 @@ def refuse_visible(project: KedroProject, path: Path) -> None:
         code = run([*git, "check-ignore", "--quiet", "--", str(path)], check=False).code
         tracked = run([*git, "ls-files", "--error-unmatch", "--", str(path)], check=False).code == 0
     except CommandFailed as error:
-        raise _refusal(name, f"git could not be asked: {error.what}", "install git, then link again") from error
+        raise _refusal(
+            name, f"git could not be asked: {error.what}", "install git, then link again"
+        ) from error
     if tracked:
-        raise _refusal(name, "git tracks the file", f"`git rm --cached {name}` and ignore it, then link again")
+        raise _refusal(
+            name, "git tracks the file", f"`git rm --cached {name}` and ignore it, then link again"
+        )
     if code != 0:
         raise _refusal(name, "git does not ignore the file", f"add {name} to .gitignore, then link again")
 

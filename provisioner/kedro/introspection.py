@@ -23,12 +23,18 @@ _HAS_KEDRO = "import importlib.util, sys; sys.exit(importlib.util.find_spec('ked
 GIVEN, NAMED = "--python", "--python of an earlier link"
 # For all that one command asks a project's Python; a settings.py may do anything, and wait for anything.
 _PATIENCE = 30.0
-_OWN_RESOLVER = "Kedro has `oc.env` in credentials.yml alone: leave mlflow_tracking_uri out of mlflow.yml, and set MLFLOW_TRACKING_URI"
+_OWN_RESOLVER = (
+    "Kedro has `oc.env` in credentials.yml alone: leave mlflow_tracking_uri out of mlflow.yml, "
+    "and set MLFLOW_TRACKING_URI"
+)
 
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python that has Kedro (`path`, else None), how it was found, or why none was; asked until `deadline`, of the monotonic clock."""
+    """A Python that has Kedro (`path`, else None), how it was found, or why none was.
+
+    It is asked until `deadline`, of the monotonic clock.
+    """
 
     path: Path | None
     reason: str
@@ -81,7 +87,9 @@ class Answer:
     error: str = ""
 
 
-def choose_interpreter(project: KedroProject, given: Path | None, named: str, environ: Mapping[str, str] | None = None) -> Interpreter:
+def choose_interpreter(
+    project: KedroProject, given: Path | None, named: str, environ: Mapping[str, str] | None = None
+) -> Interpreter:
     """Return the project's own Python, if it has Kedro: the one given, else the first candidate.
 
     `named` is the one that a user gave for an earlier link, or ""; then the active environment's, the
@@ -112,7 +120,9 @@ def ask(project: KedroProject, interpreter: Interpreter, environments: Sequence[
     argv = [str(python), "-c", _SCRIPT.read_text(encoding="utf-8"), str(project.path), *environments]
     quiet = {"DO_NOT_TRACK": "1", "KEDRO_DISABLE_TELEMETRY": "1"}
     try:
-        done = run(argv, cwd=project.path, env={**os.environ, **quiet}, timeout=interpreter.patience, check=False)
+        done = run(
+            argv, cwd=project.path, env={**os.environ, **quiet}, timeout=interpreter.patience, check=False
+        )
         document = json.loads(done.stdout)
     except CommandFailed as error:
         return Answer(error=error.what)
@@ -137,17 +147,22 @@ def refusal(project: KedroProject, loaded: Loaded, reader: Reader) -> tuple[str,
         parts.append(": ".join(filter(None, (place, ".".join(refused.path), refused.message))))
     said = "; ".join(parts) or loaded.error
     if loaded.uncertain:
-        return said, "register the resolver in settings.py, as CONFIG_LOADER_ARGS['custom_resolvers']: hooks are not run for a proof"
+        return (
+            said,
+            "register the resolver in settings.py, as CONFIG_LOADER_ARGS['custom_resolvers']: "
+            "hooks are not run for a proof",
+        )
     return said, _OWN_RESOLVER if "oc.env" in said else "correct what it names"
 
 
 def old_client(release: str) -> str:
-    """Say what an MLflow client of that release cannot do with a server of today; "" when nothing is known of it."""
+    """Say what an MLflow client of that release cannot do with today's servers; "" when nothing is known."""
     major = re.match(r"\d+", release)
     if not major or int(major[0]) >= 2:
         return ""
     return (
-        f"MLflow {release} there is too old to register models: this server has the routes of MLflow 2 and later; runs and artifacts arrive"
+        f"MLflow {release} there is too old to register models: "
+        "this server has the routes of MLflow 2 and later; runs and artifacts arrive"
     )
 
 
@@ -184,7 +199,12 @@ def _candidates(project: KedroProject, environ: Mapping[str, str]) -> Iterator[t
 def _lacking(interpreter: Interpreter) -> str:
     """Return why that Python cannot be asked; "" when it runs and has Kedro."""
     try:
-        done = run([str(interpreter.path), "-c", _HAS_KEDRO], cwd=Path("/"), check=False, timeout=interpreter.patience)
+        done = run(
+            [str(interpreter.path), "-c", _HAS_KEDRO],
+            cwd=Path("/"),
+            check=False,
+            timeout=interpreter.patience,
+        )
     except CommandFailed:
         late = interpreter.deadline <= time.monotonic()
         return f"did not answer within {_PATIENCE:.0f} s" if late else "has no Kedro"
@@ -195,6 +215,18 @@ def _loaded(env: str, values: Mapping[str, Any]) -> Loaded:
     if "error" in values:
         refused = tuple(Refusal(tuple(path.split(".")), message) for path, message in values["refused"])
         return Loaded(env, error=str(values["error"]), refused=refused, uncertain=values["uncertain"])
-    uri, origin, registry, credentials = (str(values[name] or "") for name in ("uri", "origin", "registry", "credentials"))
+    uri, origin, registry, credentials = (
+        str(values[name] or "") for name in ("uri", "origin", "registry", "credentials")
+    )
     experiment = RunExperiment(str(values["experiment"] or ""), values["restores"])
-    return Loaded(env, uri, origin, registry, credentials, values["login"], str(values["problem"]), str(values["hint"]), experiment)
+    return Loaded(
+        env,
+        uri,
+        origin,
+        registry,
+        credentials,
+        values["login"],
+        str(values["problem"]),
+        str(values["hint"]),
+        experiment,
+    )

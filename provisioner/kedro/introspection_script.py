@@ -1,4 +1,4 @@
-"""Runs under a project's own interpreter (by `-c`): what Kedro's own loader gives for MLflow, as one JSON line.
+"""Runs under a project's own interpreter (`-c`): what Kedro's own loader gives for MLflow, as one JSON line.
 
 It contacts no server. Arguments: the project's directory, then environments.
 """
@@ -126,7 +126,12 @@ def _tracking(settings: Any, conf: dict[str, Any]) -> tuple[str, str, str | None
     when kedro-mlflow refuses the configuration.
     """
     if not _version("kedro-mlflow"):
-        return "kedro-mlflow is not installed there, so no run is tracked", "install it in the environment that runs Kedro", None, True
+        return (
+            "kedro-mlflow is not installed there, so no run is tracked",
+            "install it in the environment that runs Kedro",
+            None,
+            True,
+        )
     model = _config_model()
     if isinstance(model, ImportError):
         hint = "fix the environment that runs Kedro: `pip check` says what does not fit"
@@ -135,7 +140,11 @@ def _tracking(settings: Any, conf: dict[str, Any]) -> tuple[str, str, str | None
     experiment = _part(config, "tracking", "experiment", default=None)
     # Kedro-mlflow takes the package's name where the file has none, whatever its model says.
     written = ((conf.get("tracking") or {}).get("experiment") or {}).get("name")
-    return (*_untracked(settings, config), written, bool(_part(experiment, "restore_if_deleted", default=True)))
+    return (
+        *_untracked(settings, config),
+        written,
+        bool(_part(experiment, "restore_if_deleted", default=True)),
+    )
 
 
 def _untracked(settings: Any, config: Any) -> tuple[str, str]:
@@ -146,16 +155,28 @@ def _untracked(settings: Any, config: Any) -> tuple[str, str]:
     # Kedro compares with the name that the installed package gives itself.
     name = metadata.metadata("kedro-mlflow")["Name"]
     if name in tuple(settings.DISABLE_HOOKS_FOR_PLUGINS):
-        return "settings.py disables the hook of kedro-mlflow, so no run is tracked", f"take {name!r} out of DISABLE_HOOKS_FOR_PLUGINS"
+        return (
+            "settings.py disables the hook of kedro-mlflow, so no run is tracked",
+            f"take {name!r} out of DISABLE_HOOKS_FOR_PLUGINS",
+        )
     if "__default__" in _part(config, "tracking", "disable_tracking", "pipelines", default=()):
         key = "tracking.disable_tracking.pipelines"
-        return f"{key} has __default__, so a plain `kedro run` is not tracked", f"take __default__ out of {key} in mlflow.yml"
+        return (
+            f"{key} has __default__, so a plain `kedro run` is not tracked",
+            f"take __default__ out of {key} in mlflow.yml",
+        )
     key = "tracking.experiment.create_experiment_kwargs.artifact_location"
     location = _part(config, *key.split("."), default=None)
     if location and not str(location).startswith("mlflow-artifacts:"):
         return (
-            f"{key} is {location}: a tracking server with an artifact store of its own refuses that, or each client needs a key to it",
-            "take artifact_location out of mlflow.yml; an experiment that has one keeps it, so give it another name too",
+            (
+                f"{key} is {location}: a tracking server with an artifact store of its own refuses that, "
+                "or each client needs a key to it"
+            ),
+            (
+                "take artifact_location out of mlflow.yml; an experiment that has one keeps it, "
+                "so give it another name too"
+            ),
         )
     return "", ""
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from provisioner.errors import LinkRefused
-from provisioner.kedro.experiment import UNKNOWN, RunExperiment
+from provisioner.kedro.address import checked_uri
 from provisioner.kedro.git_ignore import refuse_visible
 from provisioner.kedro.introspection import (
     GIVEN,
@@ -24,18 +23,11 @@ from provisioner.kedro.introspection import (
     old_client,
     refusal,
 )
+from provisioner.kedro.link_plan import ClientEntry, Credentials, Plan, Wanted, Work, stack_of
+from provisioner.kedro.link_report import LinkReport, Proof, changed_beside, preview, report_link
 from provisioner.kedro.login import write_home_login
 from provisioner.kedro.old_login import OldLoginRule
-from provisioner.kedro.placement import (
-    DONE,
-    ClientEntry,
-    Credentials,
-    Plan,
-    Wanted,
-    checked_uri,
-    make_plan,
-    warnings_of_environment,
-)
+from provisioner.kedro.placement import make_plan
 from provisioner.kedro.project import KedroProject, config_files, find_project
 from provisioner.kedro.record import (
     CA_FILE,
@@ -58,35 +50,6 @@ from provisioner.system.files import make_folders, read_file, remove_empty_folde
 from provisioner.system.proxies import swallowing_proxy
 
 __all__ = ["Credentials", "LinkReport", "Proof", "link", "linked_projects"]
-
-
-@dataclass(frozen=True)
-class Proof:
-    """Whether the project's own Kedro was seen to use the URI: `ok`, or `not made` or `not tracked` and why."""
-
-    state: str
-    detail: str
-    hint: str = ""
-    experiment: RunExperiment = UNKNOWN
-    """Where a run would log to."""
-
-
-@dataclass(frozen=True)
-class LinkReport:
-    """What a link did: the files it changed (or, dry, would change, as a unified diff), and its proof."""
-
-    project: Path
-    uri: str
-    env: str
-    changed: tuple[str, ...] = ()
-    diff: str = ""
-    proof: Proof = Proof("not made", "")
-    shared: tuple[str, ...] = ()
-    """The files of the base environment that have the address: whoever has the project's repository has them."""
-    unchanged: bool = False
-    """Whether all was already as it is to be."""
-    run_env: str = ""
-    """The environment that a `kedro run` has to name; "" where it is the default."""
 
 
 def link(
@@ -120,15 +83,13 @@ def link(
     with contextlib.nullcontext() if dry_run else holding(folder, "link"):
         record = load_record(folder)
         draft = Draft(found, record, folder)
-        wanted = Wanted(uri, ClientEntry(credentials, folder / CA_FILE if ca else None), bool(credentials or home or login_in_shell), env)
-        plan = make_plan(found, draft, wanted, OldLoginRule(old_login, record, identity))
-        if home:
-            write_home_login(draft, home)
-        files = draft.files()
-        _refuse_what_git_sees(found, files if credentials else ())
+        client = ClientEntry(credentials, folder / CA_FILE if ca else None)
+        wanted = Wanted(uri, client, bool(credentials or home or login_in_shell), env)
+        plan, files = _decided(found, draft, wanted, OldLoginRule(old_login, record, identity), home)
         if dry_run:
-            return _shown(found, uri, plan, files, reporter)
-        return _carry_out(_Work(found, folder, record, plan, files, wanted, stack, identity, ca, interpreter, reuse_proof), reporter)
+            return preview(found, uri, plan, files, reporter)
+        work = Work(found, folder, record, plan, files, wanted, stack, identity, ca, interpreter, reuse_proof)
+        return _carry_out(work, reporter)
 
 
 def _understood(project: KedroProject, python: Path | None) -> tuple[KedroProject, Interpreter]:
@@ -138,45 +99,25 @@ def _understood(project: KedroProject, python: Path | None) -> tuple[KedroProjec
     return certain_project(project, interpreter), interpreter
 
 
+def _decided(
+    project: KedroProject, draft: Draft, wanted: Wanted, rule: OldLoginRule, home: Credentials | None
+) -> tuple[Plan, list[DraftFile]]:
+    """Return the plan, and every file as it shall be; raise LinkRefused where git would see a password."""
+    plan = make_plan(project, draft, wanted, rule)
+    if home:
+        write_home_login(draft, home)
+    files = draft.files()
+    _refuse_what_git_sees(project, files if wanted.client.credentials else ())
+    return plan, files
+
+
 def _refuse_what_git_sees(project: KedroProject, files: Sequence[DraftFile]) -> None:
     for file in files:
         if file.record.private and file.record.marks:
             refuse_visible(project, file.path)
 
 
-@dataclass(frozen=True)
-class _Work:
-    project: KedroProject
-    folder: Path
-    record: LinkRecord | None
-    plan: Plan
-    files: Sequence[DraftFile]
-    wanted: Wanted
-    stack: str
-    identity: str
-    ca: bytes | None
-    interpreter: Interpreter
-    reuse_proof: bool
-
-    @property
-    def uri(self) -> str:
-        return self.wanted.uri
-
-    @property
-    def client(self) -> ClientEntry:
-        return self.wanted.client
-
-    def reader(self, path: Path) -> bytes | None:
-        """Read the file as it was when this link began: its lines are still right after a rollback."""
-        before = {file.path: file.now for file in self.files}
-        return before[path] if path in before else read_file(path)
-
-    @property
-    def changed(self) -> list[DraftFile]:
-        return [file for file in self.files if file.changed]
-
-
-def _carry_out(work: _Work, reporter: Reporter) -> LinkReport:
+def _carry_out(work: Work, reporter: Reporter) -> LinkReport:
     """Remember, write, prove; what cannot be proved false stays."""
     made: list[Path] = []
     ca_before = read_file(work.folder / CA_FILE)
@@ -188,41 +129,50 @@ def _carry_out(work: _Work, reporter: Reporter) -> LinkReport:
             made += _write(work.project, file)
         run_folder = make_folders(work.project.folder(work.plan.proof_env))
         made += run_folder
-        new = replace(new, folders=tuple(dict.fromkeys([*new.folders, *(work.project.shown(path) for path in made)])))
+        new = replace(
+            new, folders=tuple(dict.fromkeys([*new.folders, *(work.project.shown(path) for path in made)]))
+        )
         proof, proved = _prove(work)
     except BaseException:
         keep_ca(work.folder, ca_before)
         _roll_back(work, made)
         raise
     save_record(work.folder, replace(new, proved=proved), [])
-    beside = _changed_beside(work, run_folder, ca_before)
-    _report(work, proof, beside, reporter)
+    beside = changed_beside(work, run_folder, ca_before)
+    report_link(work, proof, beside, reporter)
     names = tuple(work.project.shown(file.path) for file in work.changed)
     base = work.project.folder(work.project.base_env)
-    shared = tuple(work.project.shown(file.path) for file in work.files if file.record.marks and base in file.path.parents)
+    shared = tuple(
+        work.project.shown(file.path)
+        for file in work.files
+        if file.record.marks and base in file.path.parents
+    )
     run_env = "" if work.plan.proof_env == work.project.default_env() else work.plan.proof_env
     unchanged = not names and not beside
-    return LinkReport(work.project.path, work.uri, work.plan.env, names, "", proof, shared, unchanged, run_env)
+    return LinkReport(
+        work.project.path, work.uri, work.plan.env, names, "", proof, shared, unchanged, run_env
+    )
 
 
-def _stack_of(work: _Work) -> str:
-    """Return the directory of the stack; "" when it is not known.
-
-    It is that of the last link where the same stack answers and only its address was typed.
-    """
-    before = work.record
-    is_same = before is not None and before.identity and before.identity == work.identity
-    return work.stack or (before.stack if before and is_same else "")
-
-
-def _new_record(work: _Work) -> LinkRecord:
+def _new_record(work: Work) -> LinkRecord:
     files = tuple(file.record for file in work.files if file.record.marks)
     folders = work.record.folders if work.record else ()
     proved = work.record.proved if work.record else ""
     plan = work.plan
     python = str(work.interpreter.path) if work.interpreter.reason in (GIVEN, NAMED) else ""
-    stack = _stack_of(work)
-    return LinkRecord(str(work.project.path), stack, work.uri, plan.env, files, folders, proved, work.identity, plan.old_login, python)
+    stack = stack_of(work)
+    return LinkRecord(
+        str(work.project.path),
+        stack,
+        work.uri,
+        plan.env,
+        files,
+        folders,
+        proved,
+        work.identity,
+        plan.old_login,
+        python,
+    )
 
 
 def _write(project: KedroProject, file: DraftFile) -> list[Path]:
@@ -234,7 +184,7 @@ def _write(project: KedroProject, file: DraftFile) -> list[Path]:
     return made
 
 
-def _roll_back(work: _Work, made: Sequence[Path]) -> None:
+def _roll_back(work: Work, made: Sequence[Path]) -> None:
     """Restore every file as it was when this link began, and the record too."""
     for file in work.changed:
         if file.now is None:
@@ -249,20 +199,24 @@ def _roll_back(work: _Work, made: Sequence[Path]) -> None:
         save_record(work.folder, work.record, [])
 
 
-def _prove(work: _Work) -> tuple[Proof, str]:
+def _prove(work: Work) -> tuple[Proof, str]:
     """Return what a run would do, as its Kedro says and this shell lets it, and a fingerprint.
 
     The fingerprint is of all that Kedro's answer depends on; "" where that is no proof.
     """
     proof, fingerprint = _heard(work)
     # Beyond this machine a proxy may be the way, and the server down just now.
-    if proof.state != "not tracked" and is_loopback_url(work.uri) and (swallowed := swallowing_proxy(work.uri)):
+    if (
+        proof.state != "not tracked"
+        and is_loopback_url(work.uri)
+        and (swallowed := swallowing_proxy(work.uri))
+    ):
         cause, fix = swallowed
         return Proof("not tracked", f"{proof.detail}; but {cause}", fix), fingerprint
     return proof, fingerprint
 
 
-def _heard(work: _Work) -> tuple[Proof, str]:
+def _heard(work: Work) -> tuple[Proof, str]:
     """Return what the project's Kedro says now, and a fingerprint of all that it depends on.
 
     The fingerprint is "" without a proof. Raise LinkRefused when Kedro says something else.
@@ -272,7 +226,9 @@ def _heard(work: _Work) -> tuple[Proof, str]:
         return Proof("not made", interpreter.reason), ""
     fingerprint = _fingerprint(work, interpreter.path)
     if work.reuse_proof and work.record and work.record.proved == fingerprint and not work.changed:
-        return Proof("ok", f"the files are as they were when Kedro in {env} was seen to take {work.uri}"), fingerprint
+        return Proof(
+            "ok", f"the files are as they were when Kedro in {env} was seen to take {work.uri}"
+        ), fingerprint
     answer = ask(work.project, interpreter, [env])
     if answer.error:
         return Proof("not made", answer.error), ""
@@ -291,7 +247,7 @@ def _heard(work: _Work) -> tuple[Proof, str]:
     return Proof("ok", detail, experiment=loaded.experiment), fingerprint
 
 
-def _refuse_different(work: _Work, loaded: Loaded) -> None:
+def _refuse_different(work: Work, loaded: Loaded) -> None:
     wrong = ""
     if loaded.uri != work.uri:
         wrong = f"Kedro takes {loaded.uri} ({loaded.origin})"
@@ -299,13 +255,17 @@ def _refuse_different(work: _Work, loaded: Loaded) -> None:
         wrong = f"Kedro takes the credentials {loaded.credentials or 'of nobody'}, not {work.plan.entry}"
     elif not _same_login(loaded, work.client):
         wrong = f"Kedro takes another login from the credentials {work.plan.entry}"
-    elif work.plan.old_login == "remove" and loaded.credentials != work.plan.entry and LOGIN & loaded.login.keys():
+    elif (
+        work.plan.old_login == "remove"
+        and loaded.credentials != work.plan.entry
+        and LOGIN & loaded.login.keys()
+    ):
         wrong = f"Kedro still takes the login {loaded.credentials}, which was made for another server"
     if wrong:
         raise _refused(work, wrong, "`provision doctor` shows where each environment's value comes from")
 
 
-def _refused(work: _Work, why: str, hint: str) -> LinkRefused:
+def _refused(work: Work, why: str, hint: str) -> LinkRefused:
     return LinkRefused(
         f"a `kedro run` in {work.plan.proof_env} would not use {work.uri}",
         where=str(work.project.path),
@@ -315,16 +275,14 @@ def _refused(work: _Work, why: str, hint: str) -> LinkRefused:
     )
 
 
-def _sends_login(work: _Work) -> bool:
-    """Return whether a run sends a login in any case, and the user knows."""
-    return work.wanted.has_login or work.plan.old_login == "keep"
-
-
 def _same_login(loaded: Loaded, client: ClientEntry) -> bool:
-    return all(loaded.login.get(name) == hashlib.sha256(value.encode()).hexdigest() for name, value in client.values().items())
+    return all(
+        loaded.login.get(name) == hashlib.sha256(value.encode()).hexdigest()
+        for name, value in client.values().items()
+    )
 
 
-def _fingerprint(work: _Work, interpreter: Path) -> str:
+def _fingerprint(work: Work, interpreter: Path) -> str:
     """Return a hash of what decides the proof.
 
     That is the settings, the files that Kedro reads for it, this shell and the interpreter.
@@ -337,61 +295,3 @@ def _fingerprint(work: _Work, interpreter: Path) -> str:
     parts = [digest(read_file(path) or b"") + project.shown(path) for path in paths]
     shell = [os.environ.get(name, "") for name in ("KEDRO_ENV", "MLFLOW_TRACKING_URI", "PYTHONPATH")]
     return digest("\n".join([work.uri, work.plan.proof_env, str(interpreter), *shell, *parts]).encode())
-
-
-def _changed_beside(work: _Work, made: Sequence[Path], ca_before: bytes | None) -> list[tuple[str, str, str]]:
-    """Return what this link changed beside the project's files: verb, subject and detail of each."""
-    found = [("created", work.project.shown(path), "Kedro reads no configuration without that folder") for path in made]
-    if work.ca != ca_before:
-        verb = "removed" if work.ca is None else "created" if ca_before is None else "changed"
-        found.append((verb, "certificates", str(work.folder / CA_FILE)))
-    stack = _stack_of(work)
-    if work.record and work.record.stack != stack:
-        detail = f"is counted among the projects of {stack}" if stack else f"is no longer counted among those of {work.record.stack}"
-        found.append(("changed", "project", detail))
-    return found
-
-
-def _report(work: _Work, proof: Proof, beside: list[tuple[str, str, str]], reporter: Reporter) -> None:
-    for file in work.files:
-        name = work.project.shown(file.path)
-        keys = ", ".join(".".join(known.path) for known in file.record.marks)
-        if not file.changed:
-            reporter.step("unchanged", name, keys)
-        elif file.after is None:
-            reporter.step("removed", name, "an earlier link made it")
-        elif not keys:
-            reporter.step("restored", name, "an earlier link wrote there")
-        else:
-            reporter.step("changed" if file.now is not None else "created", name, keys)
-    # What was done by an earlier link is not done again.
-    remarks = [remark for remark in work.plan.remarks if work.changed or remark[0] not in DONE]
-    surroundings = warnings_of_environment(work.uri, has_login=_sends_login(work), has_proxy=not is_loopback_url(work.uri))
-    for verb, subject, detail in [*beside, *remarks]:
-        reporter.step(verb, subject, detail)
-    for subject, text in [*work.plan.warnings, *surroundings]:
-        reporter.warn(subject, text)
-    reporter.step("not proved" if proof.state == "not made" else proof.state, "kedro", proof.detail)
-
-
-def _shown(project: KedroProject, uri: str, plan: Plan, files: Sequence[DraftFile], reporter: Reporter) -> LinkReport:
-    """Report the changes, and return them as a diff; of a file with secrets only the names of its keys."""
-    changed = [file for file in files if file.changed]
-    for file in files:
-        keys = ", ".join(".".join(known.path) for known in file.record.marks)
-        reporter.step("would write" if file.changed else "unchanged", project.shown(file.path), keys)
-    for verb, subject, detail in plan.remarks:
-        reporter.step(verb, subject, detail)
-    for subject, text in plan.warnings:
-        reporter.warn(subject, text)
-    names = tuple(project.shown(file.path) for file in changed)
-    return LinkReport(project.path, uri, plan.env, names, "".join(_diff(project, file) for file in changed))
-
-
-def _diff(project: KedroProject, file: DraftFile) -> str:
-    name = project.shown(file.path)
-    if file.record.private:
-        return f"--- a/{name}\n+++ b/{name}\n(has secrets: its content is not shown)\n"
-    old, new = ((content or b"").decode("utf-8", "replace").splitlines(keepends=True) for content in (file.now, file.after))
-    lines = difflib.unified_diff(old, new, f"a/{name}" if file.now is not None else "/dev/null", f"b/{name}")
-    return "".join(text if text.endswith("\n") else f"{text}\n\\ No newline at end of file\n" for text in lines)

@@ -15,7 +15,7 @@ _MOST = 10_000
 
 @dataclass(frozen=True)
 class LocalRuns:
-    """A store of runs in the project: its path there, how many it has (up to 10,000), and the command that shows them."""
+    """A project's store of runs: its path there, how many (up to 10,000), and the command that shows them."""
 
     path: str
     runs: int
@@ -24,16 +24,28 @@ class LocalRuns:
     @property
     def seen(self) -> str:
         """Return the sentence that tells a person of it."""
-        count = "1 run stays" if self.runs == 1 else f"{self.runs}{' or more' if self.runs == _MOST else ''} runs stay"
+        count = (
+            "1 run stays"
+            if self.runs == 1
+            else f"{self.runs}{' or more' if self.runs == _MOST else ''} runs stay"
+        )
         return f"{count} there and not on the server: `{self.command}` in the project shows them"
 
 
 def local_runs(project: Path) -> list[LocalRuns]:
-    """Return the stores of the project that have runs: a folder of files, or a database; nothing is written."""
+    """Return the project's stores that have runs: a folder of files, or a database; nothing is written."""
     found = [
         # MLflow 3.13 and later open a store of files only with that variable, which earlier ones do not know.
-        LocalRuns(_FOLDER, _in_files(project / _FOLDER), f"MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri {_FOLDER}"),
-        LocalRuns(_DATABASE, _in_database(project / _DATABASE), f"mlflow ui --backend-store-uri sqlite:///{_DATABASE}"),
+        LocalRuns(
+            _FOLDER,
+            _in_files(project / _FOLDER),
+            f"MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri {_FOLDER}",
+        ),
+        LocalRuns(
+            _DATABASE,
+            _in_database(project / _DATABASE),
+            f"mlflow ui --backend-store-uri sqlite:///{_DATABASE}",
+        ),
     ]
     return [store for store in found if store.runs]
 
@@ -55,7 +67,9 @@ def _in_database(path: Path) -> int:
     address = f"file:{quote(str(path))}?mode=ro&immutable=1"
     try:
         with closing(sqlite3.connect(address, uri=True)) as database:
-            (count,) = database.execute("SELECT count(*) FROM (SELECT 1 FROM runs LIMIT ?)", [_MOST]).fetchone()
+            (count,) = database.execute(
+                "SELECT count(*) FROM (SELECT 1 FROM runs LIMIT ?)", [_MOST]
+            ).fetchone()
             return int(count)
     except sqlite3.Error:
         return 0

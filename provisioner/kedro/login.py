@@ -1,4 +1,4 @@
-"""The login that a linked project's runs use: seen to be right by the server, and kept where the person wants it."""
+"""The login of a linked project's runs: seen to be right by the server, kept where the person wants it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from provisioner.errors import LinkRefused, PreflightError, ProvisionError, Unhealthy
-from provisioner.kedro.placement import Credentials
+from provisioner.kedro.link_plan import Credentials
 from provisioner.kedro.staged_edits import Draft
 from provisioner.mlflow_api import API
 from provisioner.model.login import PASSWORD, USERNAME
@@ -53,7 +53,9 @@ def _who(rest: Rest, uri: str, user: str) -> CheckResult:
         known = rest.call("GET", f"{API}/users/current")["user"]["username"]
     except RestError as error:
         if error.status == 404:
-            return CheckResult("server", True, f"{uri} answers; it asks for no login, so {user} is not needed")
+            return CheckResult(
+                "server", True, f"{uri} answers; it asks for no login, so {user} is not needed"
+            )
         raise
     return CheckResult("server", True, f"{uri} answers, and lets {known} in")
 
@@ -74,13 +76,16 @@ def _refused(error: RestError, uri: str, user: str) -> ProvisionError:
         )
     if error.status == 429:
         return PreflightError(
-            f"too many wrong passwords of {user} were sent from this address", where=uri, hint="wait a minute, then link again"
+            f"too many wrong passwords of {user} were sent from this address",
+            where=uri,
+            hint="wait a minute, then link again",
         )
     return Unhealthy(
         "the tracking server does not answer as it should",
         where=uri,
         why=str(error),
-        hint=error.hint or "check the address, and the way to it; `--no-check` links without asking the server",
+        hint=error.hint
+        or "check the address, and the way to it; `--no-check` links without asking the server",
         left_as="the project is untouched",
     )
 
@@ -137,8 +142,8 @@ def shell_login(user: str) -> Iterator[str]:
     """Yield lines for a shell that take the password from its environment, or ask for it; they hold none."""
     yield f"export {USERNAME}={shlex.quote(user)}"
     yield (
-        f'[ -n "${{{PASSWORD}:-}}" ] || {{ printf "Password of %s: " {shlex.quote(user)} >/dev/tty; stty -echo </dev/tty; '
-        f"IFS= read -r {PASSWORD} </dev/tty; stty echo </dev/tty; echo >/dev/tty; }}"
+        f'[ -n "${{{PASSWORD}:-}}" ] || {{ printf "Password of %s: " {shlex.quote(user)} >/dev/tty; '
+        f"stty -echo </dev/tty; IFS= read -r {PASSWORD} </dev/tty; stty echo </dev/tty; echo >/dev/tty; }}"
     )
     yield f"export {PASSWORD}"
 
@@ -152,7 +157,10 @@ def _values(content: str, path: Path) -> dict[str, str]:
     except configparser.Error as error:
         why = str(error).splitlines()[0]
         raise LinkRefused(
-            f"{path} cannot be understood", where=str(path), why=why, hint="correct it; MLflow cannot read it either"
+            f"{path} cannot be understood",
+            where=str(path),
+            why=why,
+            hint="correct it; MLflow cannot read it either",
         ) from error
 
 

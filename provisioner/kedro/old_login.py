@@ -19,7 +19,7 @@ Ask = Callable[[str], bool]
 
 @dataclass(eq=False)
 class OldLoginFound(LinkRefused):
-    """The project has a login for another server, and nobody has decided what becomes of it; `question` asks."""
+    """The project has a login for another server, and nobody decided what becomes of it; `question` asks."""
 
     question: str = ""
 
@@ -28,7 +28,10 @@ class OldLoginFound(LinkRefused):
 
 @dataclass(frozen=True)
 class OldLoginRule:
-    """What is known of logins for other servers: the decision, the link that is there, and who the server says it is."""
+    """What is known of logins for other servers.
+
+    That is the decision, the link that is there, and who the server says it is.
+    """
 
     decision: OldLogin | None = None
     record: LinkRecord | None = None
@@ -80,9 +83,11 @@ def undecided(project: KedroProject, name: str, old: str | None, uri: str) -> Ol
         f"the project has a login, {name!r} in credentials.yml, that was made for {server}",
         where=str(project.path),
         why=f"every `kedro run` would send that user and password to {uri}",
-        hint="link again with `--user NAME` for a login of this server, `--old-login remove` for none, or `--old-login keep` to send it",
+        hint="link again with `--user NAME` for a login of this server, `--old-login remove` for none, "
+        "or `--old-login keep` to send it",
         left_as="every file is as it was",
-        question=f"The login {name!r} was made for {server}. Take it out of mlflow.yml for {uri} (unlink brings it back)?",
+        question=f"The login {name!r} was made for {server}. Take it out of mlflow.yml for {uri} (unlink "
+        "brings it back)?",
     )
 
 

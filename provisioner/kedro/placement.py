@@ -4,100 +4,28 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from provisioner.errors import LinkRefused
-from provisioner.kedro.config import Layer, effective, read_layer, referred_global, resolve_global, server_block
+from provisioner.kedro.config import (
+    Layer,
+    effective,
+    read_layer,
+    referred_global,
+    resolve_global,
+    server_block,
+)
+from provisioner.kedro.link_plan import ClientEntry, Plan, Wanted
 from provisioner.kedro.local_runs import local_runs
 from provisioner.kedro.old_login import OldLoginRule, is_login, undecided
 from provisioner.kedro.project import KedroProject, visible_config
-from provisioner.kedro.record import OldLogin
 from provisioner.kedro.staged_edits import Draft
-from provisioner.model.login import LOGIN, PASSWORD, USERNAME
 from provisioner.model.proxy import is_loopback_url
-from provisioner.model.secret import Secret
-from provisioner.system.certificates import CERT_PATH
-from provisioner.system.proxies import swallowing_proxy
-from provisioner.yaml_edit.edit import CREDENTIALS, REGISTRY_URI, TRACKING_URI, Change, line, refuse_flat
+from provisioner.yaml_edit.edit import CREDENTIALS, REGISTRY_URI, TRACKING_URI, Change, line
+from provisioner.yaml_edit.refusals import refuse_flat
 
 ENTRY = "mlflow_server"
-# The verbs of remarks that say what a link did; the others say how things are.
-DONE = frozenset({"carried", "changed", "removed"})
 _CARRIED = re.compile(r"\$\{(?!globals:|runtime_params:|km\.random_name)")
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """A login of the tracking server."""
-
-    username: str
-    password: Secret
-
-
-@dataclass(frozen=True)
-class ClientEntry:
-    """What an entry of credentials.yml tells MLflow's client: a login, and the certificates that it trusts the server by."""
-
-    credentials: Credentials | None = None
-    ca_file: Path | None = None
-
-    def __bool__(self) -> bool:
-        return self.credentials is not None or self.ca_file is not None
-
-    def values(self) -> dict[str, str]:
-        """Return the variables that kedro-mlflow exports, with the password in clear."""
-        login = {USERNAME: self.credentials.username, PASSWORD: self.credentials.password.reveal()} if self.credentials else {}
-        return login | ({CERT_PATH: str(self.ca_file)} if self.ca_file else {})
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a link is asked for: the address, what the client is to send, and where; `has_login` wherever the login is kept."""
-
-    uri: str
-    client: ClientEntry
-    has_login: bool = False
-    env: str | None = None
-
-
-@dataclass
-class Plan:
-    """What a link will write and prove: in which environment, under which login entry, and what a person should know."""
-
-    env: str
-    proof_env: str
-    entry: str = ""
-    old_login: OldLogin | None = None
-    """What becomes of a login for another server; None where the project has none."""
-    remarks: list[tuple[str, str, str]] = field(default_factory=list)
-    """What is done, or left, beside what the files show: steps, as a reporter takes them."""
-    warnings: list[tuple[str, str]] = field(default_factory=list)
-    """What is not as its user may think, by subject."""
-
-
-def checked_uri(uri: str) -> str:
-    """Return the URI without slashes at its end.
-
-    Raise LinkRefused when kedro-mlflow would take it for a path, or it holds a login.
-    """
-    parts = urlsplit(uri.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise LinkRefused(
-            f"{uri!r} is no address of a tracking server",
-            why="without http:// or https:// kedro-mlflow takes it for a folder of the project",
-            hint=f"write it as http://{uri.strip().rpartition('//')[2]}",
-        )
-    if parts.username or parts.password:
-        raise LinkRefused(
-            "the URI holds a login",
-            where=f"{parts.scheme}://****@{parts.hostname}",
-            why="mlflow.yml is often committed; the login belongs into credentials.yml",
-            hint="give the URI without the login",
-        )
-    return uri.strip().rstrip("/")
 
 
 def make_plan(project: KedroProject, draft: Draft, wanted: Wanted, rule: OldLoginRule) -> Plan:
@@ -105,13 +33,16 @@ def make_plan(project: KedroProject, draft: Draft, wanted: Wanted, rule: OldLogi
     uri, client = wanted.uri, wanted.client
     if not project.conf.is_dir():
         where = str(project.conf)
-        raise LinkRefused("the project's configuration is no directory", where=where, hint="correct CONF_SOURCE in settings.py, or make it")
+        raise LinkRefused(
+            "the project's configuration is no directory",
+            where=where,
+            hint="correct CONF_SOURCE in settings.py, or make it",
+        )
     plan = _environments(project, draft, uri, wanted.env)
     old = effective(project, plan.proof_env, draft.read)
     target = _layer(project, draft, plan.env)
     for layer in (target, _layer(project, draft, project.base_env)):
-        for file in layer.files:
-            refuse_flat({key: value for key, value in layer.data.items() if layer.homes[key] == file}, project.shown(file), layer.env)
+        _refuse_flat_form(project, layer)
     block, below = server_block(target), _below(project, draft, plan)
     seen = block if block is not None else below
     if block is not None and project.soft_merge:
@@ -119,11 +50,7 @@ def make_plan(project: KedroProject, draft: Draft, wanted: Wanted, rule: OldLogi
     reference = referred_global((seen or {}).get("mlflow_tracking_uri"))
     name = (seen or {}).get("credentials")
     name = name if isinstance(name, str) else ""
-    if is_login(project, plan.proof_env, name, draft.read) and not rule.sends(project, plan.proof_env, name, uri):
-        plan.old_login = "remove" if client.credentials else rule.settled(uri)
-        if plan.old_login is None:
-            raise undecided(project, name, old.uri, uri)
-        _tell_old_login(plan, name, old.uri, uri)
+    _settle_old_login(project, draft, plan, name, old.uri, wanted, rule)
     changes = _login_changes(plan, name, client)
     if reference:
         _set_global(project, draft, plan, reference, uri)
@@ -141,6 +68,15 @@ def make_plan(project: KedroProject, draft: Draft, wanted: Wanted, rule: OldLogi
     return plan
 
 
+def _refuse_flat_form(project: KedroProject, layer: Layer) -> None:
+    for file in layer.files:
+        refuse_flat(
+            {key: value for key, value in layer.data.items() if layer.homes[key] == file},
+            project.shown(file),
+            layer.env,
+        )
+
+
 def _environments(project: KedroProject, draft: Draft, uri: str, env: str | None) -> Plan:
     """Choose which environment to write to, and in which one the result counts.
 
@@ -152,7 +88,8 @@ def _environments(project: KedroProject, draft: Draft, uri: str, env: str | None
     if env is None and is_loopback_url(uri):
         if default != project.run_env:
             raise LinkRefused(
-                f"KEDRO_ENV is {default}, so `kedro run` does not read {project.shown(project.folder(project.run_env))}",
+                f"KEDRO_ENV is {default}, so `kedro run` does not read "
+                f"{project.shown(project.folder(project.run_env))}",
                 where="environment variable KEDRO_ENV",
                 why="an address of this machine alone belongs into no shared environment",
                 hint=f"unset KEDRO_ENV, or say that you mean it with `--env {default}`",
@@ -189,9 +126,30 @@ def _holder(project: KedroProject, draft: Draft, plan: Plan) -> Layer:
     return target if server_block(target) is not None else _layer(project, draft, project.base_env)
 
 
+def _settle_old_login(
+    project: KedroProject,
+    draft: Draft,
+    plan: Plan,
+    name: str,
+    old: str | None,
+    wanted: Wanted,
+    rule: OldLoginRule,
+) -> None:
+    """Plan what becomes of a login for another server; raise OldLoginFound when nobody has decided."""
+    uri, env = wanted.uri, plan.proof_env
+    if not is_login(project, env, name, draft.read) or rule.sends(project, env, name, uri):
+        return
+    plan.old_login = "remove" if wanted.client.credentials else rule.settled(uri)
+    if plan.old_login is None:
+        raise undecided(project, name, old, uri)
+    _tell_old_login(plan, name, old, uri)
+
+
 def _tell_old_login(plan: Plan, name: str, old: str | None, uri: str) -> None:
     if plan.old_login == "keep":
-        plan.warnings.append(("login", f"{name!r}, made for {old or 'another server'}, is sent to {uri}, since you said so"))
+        plan.warnings.append(
+            ("login", f"{name!r}, made for {old or 'another server'}, is sent to {uri}, since you said so")
+        )
         return
     detail = f"{name!r} of {old or 'another server'} is not sent to {uri}; credentials.yml still has it"
     plan.remarks.append(("removed", "login", detail))
@@ -224,7 +182,13 @@ def _registry_changes(
     if _same(registry, wanted.uri):
         return []
     if _same(registry, old):
-        plan.remarks.append(("changed", "registry", f"mlflow_registry_uri was {registry}, the old tracking server, and follows"))
+        plan.remarks.append(
+            (
+                "changed",
+                "registry",
+                f"mlflow_registry_uri was {registry}, the old tracking server, and follows",
+            )
+        )
         if path and "mlflow_registry_uri" in (server_block(_layer(project, draft, plan.env)) or {}):
             _set_global(project, draft, plan, path, wanted.uri)
             return []
@@ -248,7 +212,13 @@ def _on_shells_registry(wanted: Wanted) -> list[tuple[str, str]]:
     if not registry or _same(registry, wanted.uri):
         return []
     sent = ", with this server's login," if wanted.has_login else ""
-    return [("registry", f"this shell has MLFLOW_REGISTRY_URI: models are registered at {registry}{sent} and not on this server")]
+    return [
+        (
+            "registry",
+            f"this shell has MLFLOW_REGISTRY_URI: models are registered at {registry}{sent} and not on this "
+            "server",
+        )
+    ]
 
 
 def _same(one: object, other: object) -> bool:
@@ -267,12 +237,19 @@ def _carried(below: dict[str, Any], changes: list[Change], project: KedroProject
             raise LinkRefused(
                 f"server.{key} of the base refers to keys that only the base has ({value})",
                 where=project.shown(project.folder(project.base_env)),
-                why=f"a `server` block in {plan.env} replaces the base's whole, and that reference does not work there",
+                why=f"a `server` block in {plan.env} replaces the base's whole, "
+                "and that reference does not work there",
                 hint=f"write server.{key} as a plain value, or link with `--env {project.base_env}`",
                 left_as="the file is untouched",
             )
     if rest:
-        plan.remarks.append(("carried", "server", f"{', '.join(rest)}: as the base has it, since a block replaces the base's whole"))
+        plan.remarks.append(
+            (
+                "carried",
+                "server",
+                f"{', '.join(rest)}: as the base has it, since a block replaces the base's whole",
+            )
+        )
     return [Change(("server", key), value, carried=True) for key, value in rest.items()]
 
 
@@ -301,7 +278,8 @@ def _set_global(project: KedroProject, draft: Draft, plan: Plan, path: tuple[str
             f"mlflow_tracking_uri refers to globals:{name}, inside of a block of {where}",
             where=where,
             why=f"a block of that name in {env} would replace it whole",
-            hint=f"give the address a top-level key of its own in {where}, or link with `--env {project.base_env}`",
+            hint=f"give the address a top-level key of its own in {where}, or link with "
+            f"`--env {project.base_env}`",
             left_as="the files are untouched",
         )
     plan.env = env
@@ -314,7 +292,9 @@ def _refuse_composed(project: KedroProject, draft: Draft, plan: Plan, name: str)
     Add a remark for each other place that uses it whole.
     """
     used = re.compile(rf"globals:\s*{re.escape(name)}(?![\w.])")
-    whole = re.compile(rf"^[^#]*[:\-\[,]\s*([\"']?)\$\{{globals:\s*{re.escape(name)}\s*\}}\1\s*,?[\]}}]?\s*(#.*)?$")
+    whole = re.compile(
+        rf"^[^#]*[:\-\[,]\s*([\"']?)\$\{{globals:\s*{re.escape(name)}\s*\}}\1\s*,?[\]}}]?\s*(#.*)?$"
+    )
     for path in visible_config(project):
         for number, text in enumerate((draft.read(path) or b"").decode(errors="replace").splitlines(), 1):
             if text.lstrip().startswith("#") or not used.search(text):
@@ -344,22 +324,10 @@ def _write_login(project: KedroProject, draft: Draft, plan: Plan, client: Client
         raise LinkRefused(
             f"the credentials {plan.entry!r} that mlflow.yml names are in the base",
             where=project.shown(base.homes[plan.entry]),
-            why=f"an entry of that name in {plan.proof_env} would replace them, and a password does not belong into the base",
+            why=f"an entry of that name in {plan.proof_env} would replace them, "
+            "and a password does not belong into the base",
             hint=f"move {plan.entry!r} to {project.shown(layer.folder / 'credentials.yml')}, then link again",
             left_as="the files are untouched",
         )
     changes = [Change((plan.entry, name), value) for name, value in client.values().items()]
     draft.edit(layer.home(plan.entry, "credentials.yml"), changes, private=True)
-
-
-def warnings_of_environment(uri: str, *, has_login: bool, has_proxy: bool = True) -> list[tuple[str, str]]:
-    """Return what in this shell keeps a run from the server, or sends it a foreign login.
-
-    Look at its proxies only with `has_proxy`: else they are looked at elsewhere.
-    """
-    proxy = swallowing_proxy(uri) if has_proxy else None
-    found = [("proxy", "; ".join(proxy))] if proxy else []
-    if not has_login and (names := [name for name in sorted(LOGIN) if os.environ.get(name)]):
-        why = f"MLflow's client sends it to every server, and to {uri}, which it was not made for; unset it"
-        found.append(("login", f"this shell has one in {', '.join(names)}: {why}"))
-    return found

@@ -32,7 +32,7 @@ class NotAProject(LinkRefused):
 
 @dataclass(frozen=True)
 class KedroProject:
-    """A project and what its settings say; `uncertain` names settings that only running its code could tell."""
+    """A project and what its settings say; `uncertain` names those that only running its code could tell."""
 
     path: Path
     package: str
@@ -66,7 +66,9 @@ def find_project(start: Path) -> KedroProject:
     """Find the Kedro project at the path or above it; raise NotAProject with the directory looked at."""
     first = start.expanduser().absolute()
     if not first.is_dir():
-        raise NotAProject(f"there is no directory {first}", where=str(first), hint="name the directory of a Kedro project")
+        raise NotAProject(
+            f"there is no directory {first}", where=str(first), hint="name the directory of a Kedro project"
+        )
     for directory in (first, *first.parents):
         table = _tool_kedro(directory / "pyproject.toml")
         if table is not None:
@@ -81,7 +83,10 @@ def find_project(start: Path) -> KedroProject:
 
 def with_facts(project: KedroProject, facts: Mapping[str, Any]) -> KedroProject:
     """Return the project with what its own code says of its settings."""
-    patterns = {**PATTERNS, **{kind: tuple(globs) for kind, globs in facts["patterns"].items() if kind in PATTERNS}}
+    patterns = {
+        **PATTERNS,
+        **{kind: tuple(globs) for kind, globs in facts["patterns"].items() if kind in PATTERNS},
+    }
     return replace(
         project,
         conf=project.path / facts["conf_source"],
@@ -100,7 +105,11 @@ def environments(project: KedroProject) -> list[str]:
     """
     found = set()
     if project.conf.is_dir():
-        found = {entry.name for entry in project.conf.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+        found = {
+            entry.name
+            for entry in project.conf.iterdir()
+            if entry.is_dir() and not entry.name.startswith(".")
+        }
     found.discard(project.base_env)
     if project.base_env == "":
         found.clear()
@@ -115,7 +124,8 @@ def config_files(project: KedroProject, env: str, kind: str) -> list[Path]:
     return sorted(
         path
         for path in _visible_files(folder)
-        if path.suffix in SUFFIXES and any(expression.fullmatch(path.relative_to(folder).as_posix()) for expression in expressions)
+        if path.suffix in SUFFIXES
+        and any(expression.fullmatch(path.relative_to(folder).as_posix()) for expression in expressions)
     )
 
 
@@ -144,7 +154,12 @@ def _tool_kedro(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise NotAProject(f"{path} cannot be read", where=str(path), why=str(error), hint="check its permissions and encoding") from error
+        raise NotAProject(
+            f"{path} cannot be read",
+            where=str(path),
+            why=str(error),
+            hint="check its permissions and encoding",
+        ) from error
     if "[tool.kedro" not in content:
         return None
     # Python 3.10 has it only as a package of another name.
@@ -153,7 +168,10 @@ def _tool_kedro(path: Path) -> dict[str, Any] | None:
         table = toml.loads(content).get("tool", {}).get("kedro")
     except ValueError as error:
         raise NotAProject(
-            f"{path} is not valid TOML", where=str(path), why=str(error), hint="correct it; Kedro cannot read it either"
+            f"{path} is not valid TOML",
+            where=str(path),
+            why=str(error),
+            hint="correct it; Kedro cannot read it either",
         ) from error
     return table if isinstance(table, dict) else None
 
@@ -162,7 +180,11 @@ def _read_project(directory: Path, table: Mapping[str, Any]) -> KedroProject:
     package = str(table.get("package_name") or "")
     if not package:
         where = str(directory / "pyproject.toml")
-        raise NotAProject("[tool.kedro] names no package_name", where=where, hint="add it; Kedro cannot run the project without")
+        raise NotAProject(
+            "[tool.kedro] names no package_name",
+            where=where,
+            hint="add it; Kedro cannot run the project without",
+        )
     source = (directory / Path(str(table.get("source_dir", "src"))).expanduser()).resolve()
     project = KedroProject(directory, package, source, directory / "conf")
     try:
@@ -200,11 +222,25 @@ def _assigned(tree: ast.Module, name: str, uncertain: list[str]) -> ast.expr | N
 
     A name also set, read or imported elsewhere is uncertain.
     """
-    everywhere = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)]
-    assignments = [statement for statement in tree.body if isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value]
+    everywhere = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
+    ]
+    assignments = [
+        statement
+        for statement in tree.body
+        if isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value
+    ]
     plain = [statement.value for statement in assignments if name in _targets(statement)]
-    imported = any(isinstance(node, ast.ImportFrom) and any(alias.name in (name, "*") for alias in node.names) for node in tree.body)
-    read_too = any(isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load) for node in ast.walk(tree))
+    imported = any(
+        isinstance(node, ast.ImportFrom) and any(alias.name in (name, "*") for alias in node.names)
+        for node in tree.body
+    )
+    read_too = any(
+        isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)
+        for node in ast.walk(tree)
+    )
     if imported or read_too or len(everywhere) != len(plain) or len(plain) > 1:
         uncertain.append(name)
         return None
@@ -221,11 +257,15 @@ def _is_strict(table: Mapping[str, Any]) -> bool:
 
     There CONFIG_LOADER_ARGS that names no environments has none.
     """
-    release = re.match(r"0\.(\d+)", str(table.get("kedro_init_version") or table.get("project_version") or ""))
+    release = re.match(
+        r"0\.(\d+)", str(table.get("kedro_init_version") or table.get("project_version") or "")
+    )
     return not release or int(release[1]) >= 19
 
 
-def _loader_arguments(node: ast.expr | None, left_out: Mapping[str, str], uncertain: list[str]) -> dict[str, Any]:
+def _loader_arguments(
+    node: ast.expr | None, left_out: Mapping[str, str], uncertain: list[str]
+) -> dict[str, Any]:
     """Return the arguments that matter here, as Kedro takes them.
 
     What CONFIG_LOADER_ARGS leaves out differs by its release.

@@ -1,4 +1,4 @@
-"""What is remembered of a linked project, in the user's state directory: first bytes, and what was written."""
+"""What is remembered of a linked project, in the user's state directory: first bytes and what was written."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class FileRecord:
-    """A file that we wrote: was it there, its mode then, its hash after ("" when it has others' changes), has it a password."""
+    """A file that we wrote: was it there, its mode then, its hash after, has it a password.
+
+    The hash is "" when the file has others' changes.
+    """
 
     path: str
     existed: bool
@@ -149,7 +152,9 @@ def first_bytes(folder: Path, file: FileRecord) -> bytes | None:
     content = read_file(folder / file.backup)
     if content is None:
         where = str(folder / file.backup)
-        raise ProvisionError(f"the first bytes of {file.path} are gone", where=where, hint="edit the file by hand")
+        raise ProvisionError(
+            f"the first bytes of {file.path} are gone", where=where, hint="edit the file by hand"
+        )
     return content
 
 
@@ -169,7 +174,9 @@ def used_elsewhere(project: Path, file: FileRecord) -> bool:
     Such a file is none of the project's own.
     """
     others = (record for record in _records() if record.project != str(project))
-    return Path(file.path).is_absolute() and any(file.path == known.path for record in others for known in record.files)
+    return Path(file.path).is_absolute() and any(
+        file.path == known.path for record in others for known in record.files
+    )
 
 
 def _records() -> Iterator[LinkRecord]:

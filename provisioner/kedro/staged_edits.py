@@ -1,4 +1,4 @@
-"""A link being decided: files as they shall be, beside what they are and what they first were; nothing is written here."""
+"""A link being decided: files as they shall be, beside what they are and first were; it writes nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PRIVATE = 0o600
 
 @dataclass(frozen=True)
 class DraftFile:
-    """One file: its bytes now, after, and before the first link; `mode` is the one to write it with (None keeps it)."""
+    """A file: its bytes now, after, and before the first link; `mode` to write it with (None keeps it)."""
 
     path: Path
     now: bytes | None
@@ -55,7 +55,12 @@ class Draft:
         """
         shown = self._project.shown(path)
         if path.suffix == ".json":
-            raise refused(shown, 0, "it is JSON, which has a style of its own", "move its content to a .yml file, then link again")
+            raise refused(
+                shown,
+                0,
+                "it is JSON, which has a style of its own",
+                "move its content to a .yml file, then link again",
+            )
         self._contents[path] = edit(self.read(path) or b"", changes, shown)
         self._changes.setdefault(path, []).extend(changes)
         if private:
@@ -113,7 +118,9 @@ def is_yaml(name: str) -> bool:
     return name.endswith((".yml", ".yaml"))
 
 
-def without_marks(content: bytes, marks: Iterable[Mark], first: bytes | None, source: str) -> tuple[bytes, list[str]]:
+def without_marks(
+    content: bytes, marks: Iterable[Mark], first: bytes | None, source: str
+) -> tuple[bytes, list[str]]:
     """Return the file without our values, and the keys that somebody changed since.
 
     Our values are put back to what they first were.

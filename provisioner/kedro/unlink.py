@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from provisioner.kedro.link import LinkReport
+from provisioner.kedro.link_report import LinkReport
 from provisioner.kedro.project import KedroProject, find_project
-from provisioner.kedro.record import FileRecord, digest, first_bytes, forget, holding, load_record, record_folder, used_elsewhere
+from provisioner.kedro.record import (
+    FileRecord,
+    digest,
+    first_bytes,
+    forget,
+    holding,
+    load_record,
+    record_folder,
+    used_elsewhere,
+)
 from provisioner.kedro.staged_edits import is_yaml, without_marks
 from provisioner.output import Reporter
 from provisioner.system.files import read_file, remove_empty_folder, remove_file, replace_file
@@ -33,7 +42,11 @@ def unlink(project: Path, reporter: Reporter) -> LinkReport:
         restored = [_restored(found, folder, file) for file in record.files if file not in shared]
         for file in shared:
             reporter.step("kept", file.path, "another linked project uses it")
-        changed = [file.path for path, content, file, kept in restored if _give_back(path, content, file, kept, reporter)]
+        changed = [
+            file.path
+            for path, content, file, kept in restored
+            if _give_back(path, content, file, kept, reporter)
+        ]
         for name in sorted(record.folders, key=len, reverse=True):
             if remove_empty_folder(found.path / name):
                 reporter.step("removed", name, "the folder was made by link")
@@ -58,7 +71,9 @@ def _restored(project: KedroProject, folder: Path, file: FileRecord) -> _Restore
     return path, None if first is None and not content.strip() else content, file, kept
 
 
-def _give_back(path: Path, content: bytes | None, file: FileRecord, kept: list[str] | None, reporter: Reporter) -> bool:
+def _give_back(
+    path: Path, content: bytes | None, file: FileRecord, kept: list[str] | None, reporter: Reporter
+) -> bool:
     """Restore the file, and return whether it had to be changed for it."""
     now = read_file(path)
     if now == content:
@@ -68,7 +83,11 @@ def _give_back(path: Path, content: bytes | None, file: FileRecord, kept: list[s
         reporter.step("removed", file.path, "it was made by link")
     else:
         replace_file(path, content, file.mode if file.private and kept is None else None)
-        detail = "the bytes from before link" if kept is None else "only our values were taken out: the file was changed since"
+        detail = (
+            "the bytes from before link"
+            if kept is None
+            else "only our values were taken out: the file was changed since"
+        )
         reporter.step("restored" if kept is None else "changed", file.path, detail)
     for key in kept or ():
         reporter.step("kept", file.path, f"{key} was changed since")

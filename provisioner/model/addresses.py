@@ -36,7 +36,8 @@ class Addresses:
     secrets: str
     """The directory of secret files."""
     front_sockets: tuple[str, ...] = ()
-    """What the proxy binds in place of `front` and `front_http`, in Caddy's words: sockets that it is given."""
+    """What the proxy binds in place of `front` and `front_http`, in Caddy's words: sockets that it is
+    given."""
 
 
 IN_CONTAINERS = Addresses(

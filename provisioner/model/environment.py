@@ -18,7 +18,9 @@ def service_environment(stack: Stack, service: str, addresses: Addresses) -> dic
     if service == "mlflow":
         return _server_environment(stack, addresses)
     if service == "bootstrap":
-        own = stack.backend.bootstrap_environment(addresses) | stack.artifacts.bootstrap_environment(addresses)
+        own = stack.backend.bootstrap_environment(addresses) | stack.artifacts.bootstrap_environment(
+            addresses
+        )
         return _server_environment(stack, addresses) | own
     if service == "proxy":
         # As the official image has it; another one may not.
@@ -57,7 +59,9 @@ def _allowed_hosts(server: ServerSettings) -> str:
 
     Its match includes the port, so each name stands with and without one.
     """
-    names = [*dict.fromkeys(filter(None, (public_host(server), *server.allowed_hosts, *_MACHINE_IN_CONTAINERS)))]
+    names = [
+        *dict.fromkeys(filter(None, (public_host(server), *server.allowed_hosts, *_MACHINE_IN_CONTAINERS)))
+    ]
     return ",".join([*(form for name in names for form in _forms(in_url(name))), ANY_LOCAL_HOST])
 
 

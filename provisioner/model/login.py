@@ -1,4 +1,7 @@
-"""The variables from which MLflow's client takes a login, from its environment or from what kedro-mlflow exports of credentials.yml."""
+"""The variables from which MLflow's client takes a login.
+
+They are in its environment, or in what kedro-mlflow exports of credentials.yml.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What has to be done to make a stack real: observed against wanted, each step with its cause; no calls to a runtime."""
+"""What has to be done to make a stack real: observed against wanted, each step with its cause.
+
+There are no calls to a runtime.
+"""
 
 from __future__ import annotations
 
@@ -65,10 +68,14 @@ class Plan:
         groups: dict[tuple[str, str], list[str]] = {}
         for step in self.steps:
             groups.setdefault((step.verb, step.cause), []).append(step.subject)
-        return "; ".join(f"{verb} {', '.join(subjects)} ({cause})" for (verb, cause), subjects in groups.items())
+        return "; ".join(
+            f"{verb} {', '.join(subjects)} ({cause})" for (verb, cause), subjects in groups.items()
+        )
 
 
-def make_plan(wanted: Mapping[str, str], one_shots: Iterable[str], observed: Observed, reload: str = "") -> Plan:
+def make_plan(
+    wanted: Mapping[str, str], one_shots: Iterable[str], observed: Observed, reload: str = ""
+) -> Plan:
     """Return the steps from observed to wanted.
 
     `wanted` maps each service, in start order, to its fingerprint. `reload` names a service that reads its

@@ -1,4 +1,4 @@
-"""What the proxy listens on and where TLS is terminated, as the settings mean it, and what in them contradicts itself; pure."""
+"""What the settings say the proxy listens on, where TLS is terminated, and what contradicts itself; pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 5000
 HTTPS_PORT = 443
 HTTP_PORT = 80
-# Names that no public certificate authority signs: what a browser learns about them must not outlive a network.
+# Names that no public certificate authority signs: what a browser learns about them must not outlive a
+# network.
 _PRIVATE_SUFFIXES = (
     ".local",
     ".localhost",
@@ -130,8 +131,8 @@ def _openness(server: ServerSettings) -> Iterator[Fault]:
         if server.tls is None:
             yield (
                 "bind",
-                "opens the server to the network, where plain HTTP would show logins and data: set tls to acme, internal or files, "
-                "or to external where something else terminates TLS",
+                "opens the server to the network, where plain HTTP would show logins and data: set tls to "
+                "acme, internal or files, or to external where something else terminates TLS",
             )
     if server.public_url and not is_loopback_url(server.public_url):
         if server.auth == "none":
@@ -147,9 +148,20 @@ def _tls(server: ServerSettings) -> Iterator[Fault]:
     if not server.public_url:
         yield "tls", "needs public_url: the https:// address that people type"
     elif server.tls == "acme" and (is_address(host) or is_loopback_url(server.public_url)):
-        yield "public_url", "must have a name that the ACME server can reach: for an address take tls: internal"
-    elif server.tls == "acme" and (urlsplit(server.public_url).port or HTTPS_PORT) != HTTPS_PORT and not server.http_port:
-        yield "tls", "acme needs port 443 in public_url, or http_port: the ACME server asks at the outer ports 80 and 443 only"
+        yield (
+            "public_url",
+            "must have a name that the ACME server can reach: for an address take tls: internal",
+        )
+    elif (
+        server.tls == "acme"
+        and (urlsplit(server.public_url).port or HTTPS_PORT) != HTTPS_PORT
+        and not server.http_port
+    ):
+        yield (
+            "tls",
+            "acme needs port 443 in public_url, or http_port: "
+            "the ACME server asks at the outer ports 80 and 443 only",
+        )
     if server.tls == "external" and not server.trusted_proxies:
         yield "tls", "external needs trusted_proxies: the addresses of what terminates TLS"
     if server.tls == "files":

@@ -15,7 +15,7 @@ OUR_USER = "10001:10001"
 
 @dataclass(frozen=True)
 class Volume:
-    """A named volume and the path where a service has it; `adopt` means its owner is taken from another image."""
+    """A named volume and the path where a service has it; `adopt`: its owner is taken from another image."""
 
     name: str
     path: str

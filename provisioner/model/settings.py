@@ -38,7 +38,9 @@ Port = Annotated[int, Field(ge=1, le=65535), _Number]
 Memory = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[mg]$")]
 _PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~@+-]+)*")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|[0-9a-f:.]+")
-SSHDestination = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]*@)?[A-Za-z0-9][A-Za-z0-9._:-]*$")]
+SSHDestination = Annotated[
+    str, StringConstraints(pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]*@)?[A-Za-z0-9][A-Za-z0-9._:-]*$")
+]
 ImageReference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]+$")]
 
 
@@ -66,7 +68,8 @@ class BackendStoreSettings(StoreSettings):
     kind: Literal["postgres", "external"] = "postgres"
     """`postgres`: a database of this stack. `external`: a PostgreSQL that exists, named by `uri`."""
     uri: str | None = None
-    """With `external`: postgresql+psycopg2://USER@HOST:PORT/DATABASE, without a password (that is the secret `backend_store_password`)."""
+    """With `external`: postgresql+psycopg2://USER@HOST:PORT/DATABASE, without a password (that is the secret
+    `backend_store_password`)."""
 
     @field_validator("uri")
     @classmethod
@@ -75,11 +78,15 @@ class BackendStoreSettings(StoreSettings):
             return value
         parts = _split(value)
         if parts.scheme != "postgresql+psycopg2":
-            raise ValueError("must start with postgresql+psycopg2:// (a bare postgresql:// means another driver)")
+            raise ValueError(
+                "must start with postgresql+psycopg2:// (a bare postgresql:// means another driver)"
+            )
         if parts.password or {"password", "sslpassword"} & set(parse_qs(parts.query)):
             raise ValueError("must hold no password; put it into secrets/backend_store_password")
         if not (parts.username and parts.hostname and parts.path.strip("/")):
-            raise ValueError("must name user, host and database: postgresql+psycopg2://USER@HOST:PORT/DATABASE")
+            raise ValueError(
+                "must name user, host and database: postgresql+psycopg2://USER@HOST:PORT/DATABASE"
+            )
         return value
 
     @model_validator(mode="after")
@@ -93,10 +100,13 @@ class ArtifactStoreSettings(StoreSettings):
     """Where MLflow keeps files and models; clients reach it through the tracking server only."""
 
     kind: Literal["minio", "s3", "local"] | None = None
-    """`minio`: an S3 server of this stack (Docker's default). `s3`: a bucket that exists. `local`: a private folder (embedded default)."""
+    """`minio`: an S3 server of this stack (Docker's default). `s3`: a bucket that exists. `local`: a private
+    folder (embedded default)."""
     bucket: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] = "mlflow"
     """The bucket, for `minio` and `s3`."""
-    prefix: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*$")] | None = None
+    prefix: (
+        Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*$")] | None
+    ) = None
     """A path inside the bucket, for `s3`."""
     endpoint_url: str | None = None
     """The S3 endpoint, for `s3`; absent means AWS."""
@@ -107,7 +117,9 @@ class ArtifactStoreSettings(StoreSettings):
     @classmethod
     def _endpoint_is_http(cls, value: str | None) -> str | None:
         if value is not None and _http_parts(value).username is not None:
-            raise ValueError("must hold no login: the key is two secrets, s3_access_key_id and s3_secret_access_key")
+            raise ValueError(
+                "must hold no login: the key is two secrets, s3_access_key_id and s3_secret_access_key"
+            )
         return value
 
     @model_validator(mode="after")
@@ -123,27 +135,33 @@ class ServerSettings(Group):
     bind: str = "127.0.0.1"
     """The address that the proxy listens on; any but a loopback address needs `auth: basic` and `tls`."""
     port: Port | None = None
-    """The proxy's port; absent: with TLS the port of `public_url`, else 5000, or the next free one, which is then kept."""
+    """The proxy's port; absent: with TLS the port of `public_url`, else 5000, or the next free one, which is
+    then kept."""
     public_url: str | None = None
-    """The address that people type, such as https://mlflow.example.com or https://example.com/mlflow; `tls` needs it."""
+    """The address that people type, such as https://mlflow.example.com or https://example.com/mlflow; `tls`
+    needs it."""
     tls: Literal["acme", "internal", "files", "external"] | None = None
-    """Where TLS is terminated. `acme`: certificates of Let's Encrypt. `internal`: a certificate authority of this stack. `files`: a
-    certificate of yours. `external`: something of yours before the proxy. Absent: plain HTTP, on this machine alone."""
+    """Where TLS is terminated. `acme`: certificates of Let's Encrypt. `internal`: a certificate authority of
+    this stack. `files`: a certificate of yours. `external`: something of yours before the proxy. Absent:
+    plain HTTP, on this machine alone."""
     http_port: Port | None = None
-    """Where plain HTTP is redirected, and ACME's challenge answered; absent: 80 when the proxy's port is 443, else nowhere."""
+    """Where plain HTTP is redirected, and ACME's challenge answered; absent: 80 when the proxy's port is 443,
+    else nowhere."""
     tls_certificate: str | None = None
-    """With `files`: PEM file of the certificate and its chain, relative to the stack directory; a private root at its end is handed
-    to clients."""
+    """With `files`: PEM file of the certificate and its chain, relative to the stack directory; a private
+    root at its end is handed to clients."""
     tls_key: str | None = None
     """With `files`: PEM file of its private key, relative to the stack directory."""
     acme_ca: str | None = None
     """With `acme`: the directory URL of another ACME server than Let's Encrypt's."""
     acme_ca_file: str | None = None
-    """With `acme_ca`: PEM file of the private certificates behind it, relative to the stack directory; handed to clients too."""
+    """With `acme_ca`: PEM file of the private certificates behind it, relative to the stack directory; handed
+    to clients too."""
     acme_email: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+$")] | None = None
     """With `acme`: whom the certificate authority may write to."""
     allowed_hosts: tuple[str, ...] = ()
-    """Other names that clients use for it, such as a container's for this machine; not where the proxy terminates TLS itself."""
+    """Other names that clients use for it, such as a container's for this machine; not where the proxy
+    terminates TLS itself."""
     trusted_proxies: tuple[str, ...] = ()
     """With `external`: addresses or networks (192.0.2.0/24) whose X-Forwarded-For is trusted."""
     auth: Literal["none", "basic"] = "none"
@@ -184,7 +202,9 @@ class ServerSettings(Group):
         parts = _http_parts(value)
         host = parts.hostname or ""
         if parts.query or parts.fragment or not _HOST.fullmatch(host):
-            raise ValueError("must be an address such as https://mlflow.example.com or https://example.com/mlflow")
+            raise ValueError(
+                "must be an address such as https://mlflow.example.com or https://example.com/mlflow"
+            )
         if not _PATH.fullmatch(parts.path.rstrip("/")):
             raise ValueError("must have a path of letters, digits and ._~@+- alone, such as /mlflow")
         if parts.username is not None:
@@ -198,8 +218,12 @@ class ServerSettings(Group):
     @field_validator("acme_ca")
     @classmethod
     def _acme_ca_is_https(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"https://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._~/-]*)?", value):
-            raise ValueError("must be an https:// address, such as https://ca.example.com/acme/acme/directory")
+        if value is not None and not re.fullmatch(
+            r"https://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._~/-]*)?", value
+        ):
+            raise ValueError(
+                "must be an https:// address, such as https://ca.example.com/acme/acme/directory"
+            )
         return value
 
     @field_validator("allowed_hosts")
@@ -207,7 +231,9 @@ class ServerSettings(Group):
     def _hosts_are_names(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         for value in values:
             if not _HOST.fullmatch(value):
-                raise ValueError(f"must be names or addresses without a port, such as my-machine.lan, not {value!r}")
+                raise ValueError(
+                    f"must be names or addresses without a port, such as my-machine.lan, not {value!r}"
+                )
         return values
 
     @field_validator("trusted_proxies")
@@ -242,7 +268,8 @@ class BuildSettings(Group):
     index_url: str | None = None
     """A Python package index in place of PyPI; it must not hold a login."""
     ca_file: str | None = None
-    """A file of PEM certificates that the package index or a proxy is signed by; relative to the stack directory."""
+    """A file of PEM certificates that the package index or a proxy is signed by; relative to the stack
+    directory."""
 
     @field_validator("index_url")
     @classmethod
@@ -280,8 +307,8 @@ class Settings(Group):
     name: Name = "mlflow"
     """The stack's name, fixed when the stack is made."""
     ssh: SSHDestination | None = None
-    """The server that the stack is on, as `ssh` is told: USER@HOST, HOST, or a name of your SSH configuration. `provision deploy` writes
-    it. Absent: this machine."""
+    """The server that the stack is on, as `ssh` is told: USER@HOST, HOST, or a name of your SSH
+    configuration. `provision deploy` writes it. Absent: this machine."""
     backend_store: BackendStoreSettings = BackendStoreSettings()
     """Where experiments, runs and models are kept."""
     artifact_store: ArtifactStoreSettings = ArtifactStoreSettings()
@@ -321,7 +348,11 @@ def _http_parts(address: str) -> SplitResult:
 
 def settings_schema() -> dict[str, Any]:
     """Return the JSON schema of `provision.yml`, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Settings.model_json_schema(), "title": SOURCE}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Settings.model_json_schema(),
+        "title": SOURCE,
+    }
 
 
 def setting_names(group: type[BaseModel] = Settings, before: str = "") -> Iterator[str]:

@@ -30,7 +30,9 @@ def parse_settings(text: str, source: str = SOURCE) -> Settings:
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
         raise _gathered(source, [_fault(place, f"not YAML: {problem}")]) from error
     except RecursionError as error:
-        raise _gathered(source, [_fault(source, "not YAML that can be read: it is nested too deeply")]) from error
+        raise _gathered(
+            source, [_fault(source, "not YAML that can be read: it is nested too deeply")]
+        ) from error
     if node is None or data is None:
         return Settings()
     if not isinstance(data, dict):
@@ -39,7 +41,9 @@ def parse_settings(text: str, source: str = SOURCE) -> Settings:
     faults = [_fault(f"{source}:{line}", f"{path}: stands twice") for path, line in _duplicates(node)]
     settings = None
     try:
-        settings = Settings.model_validate({str(key): value for key, value in data.items()}, context=own_settings())
+        settings = Settings.model_validate(
+            {str(key): value for key, value in data.items()}, context=own_settings()
+        )
     except ValidationError as invalid:
         for detail in invalid.errors():
             faults.append(_fault_of(detail, lines, source))
@@ -52,14 +56,19 @@ def parse_settings(text: str, source: str = SOURCE) -> Settings:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader; a value that does not fit its tag or form, such as the date 2001-99-99, is an error with its line."""
+    """PyYAML's safe loader; a value that does not fit its tag or form is an error with its line.
+
+    The date 2001-99-99 is such a value.
+    """
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             kind = node.tag.rpartition(":")[2]
-            raise yaml.constructor.ConstructorError(None, None, f"a value that is no {kind}", node.start_mark) from error
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a value that is no {kind}", node.start_mark
+            ) from error
 
 
 def _contradictions(server: object) -> Iterator[tuple[str, str]]:
@@ -69,7 +78,9 @@ def _contradictions(server: object) -> Iterator[tuple[str, str]]:
     """
     keys = server if isinstance(server, dict) else {}
     try:
-        known = ServerSettings.model_validate({key: value for key, value in keys.items() if key in ServerSettings.model_fields})
+        known = ServerSettings.model_validate(
+            {key: value for key, value in keys.items() if key in ServerSettings.model_fields}
+        )
     except ValidationError:
         return
     yield from conflicts(known)
@@ -127,8 +138,12 @@ def _plain(detail: Any) -> str:
 
 
 def _fault(place: str, text: str) -> SettingsError:
-    return SettingsError(f"{place} {text}", where=place, hint="fix the line; `provision schema` prints what is allowed")
+    return SettingsError(
+        f"{place} {text}", where=place, hint="fix the line; `provision schema` prints what is allowed"
+    )
 
 
 def _gathered(source: str, faults: list[SettingsError]) -> SettingsError:
-    return SettingsError(f"{source} has {len(faults)} fault{'' if len(faults) == 1 else 's'}", faults=tuple(faults))
+    return SettingsError(
+        f"{source} has {len(faults)} fault{'' if len(faults) == 1 else 's'}", faults=tuple(faults)
+    )

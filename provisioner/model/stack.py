@@ -84,10 +84,17 @@ def _secrets(settings: Settings, backend: BackendStore, artifacts: ArtifactStore
     if settings.server.auth == "basic":
         specs.append(SecretSpec("mlflow_admin_password", f"the login {ADMIN_LOGIN}", services=("bootstrap",)))
     specs.append(SecretSpec("flask_secret_key", "signs the server's forms", services=("mlflow",)))
-    specs.append(SecretSpec("crypto_kek_passphrase", "encrypts the secrets of the AI gateway", services=("mlflow",)))
+    specs.append(
+        SecretSpec("crypto_kek_passphrase", "encrypts the secrets of the AI gateway", services=("mlflow",))
+    )
     if settings.server.tls == "files":
         specs.append(
-            SecretSpec(TLS_KEY, "the key of the proxy's certificate", services=("proxy",), from_file=settings.server.tls_key or "")
+            SecretSpec(
+                TLS_KEY,
+                "the key of the proxy's certificate",
+                services=("proxy",),
+                from_file=settings.server.tls_key or "",
+            )
         )
     return tuple(specs)
 
@@ -97,7 +104,11 @@ def _owned_volumes(settings: Settings, artifacts: ArtifactStore) -> tuple[Volume
 
     Each is where our image has a directory with their owner.
     """
-    certificates = (Volume("caddy", "/var/lib/caddy", holds="certificate"),) if has_own_certificates(settings.server) else ()
+    certificates = (
+        (Volume("caddy", "/var/lib/caddy", holds="certificate"),)
+        if has_own_certificates(settings.server)
+        else ()
+    )
     return artifacts.owned_volumes() + certificates
 
 
@@ -134,7 +145,9 @@ def _bootstrap(secrets: tuple[SecretSpec, ...], external: bool) -> Service:
     )
 
 
-def _mlflow(settings: Settings, artifacts: ArtifactStore, secrets: tuple[SecretSpec, ...], route_out: bool) -> Service:
+def _mlflow(
+    settings: Settings, artifacts: ArtifactStore, secrets: tuple[SecretSpec, ...], route_out: bool
+) -> Service:
     limits = settings.resources.mlflow
     return Service(
         name="mlflow",
@@ -165,7 +178,8 @@ def _proxy(settings: Settings) -> Service:
         user=OUR_USER,
         command=("caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"),
         secrets=(TLS_KEY,) if settings.server.tls == "files" else (),
-        # A certificate authority that clients trust must outlive the container; so must what ACME's rate limits count.
+        # A certificate authority that clients trust must outlive the container; so must what ACME's rate
+        # limits count.
         volumes=(Volume("caddy", "/data", adopt=True),) if keeps else (),
         networks=("web", "edge"),
         after={**waits, "bootstrap": "completed", "mlflow": "started"},

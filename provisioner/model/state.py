@@ -13,7 +13,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class State:
-    """What a stack was made with; kept, so that a newer program or another setting does not move it unasked."""
+    """What a stack was made with; kept, so that no newer program or other setting moves it unasked."""
 
     project: str = ""
     runtime: RuntimeKind | None = None

@@ -1,4 +1,4 @@
-"""What a server says of itself, asked by one script; and what of that keeps a stack from running there. Pure."""
+"""What a server says of itself, asked by one script; what of it keeps a stack from running there. Pure."""
 
 from __future__ import annotations
 
@@ -25,11 +25,19 @@ _SECTIONS = {
     "processor": "grep -m1 '^flags' /proc/cpuinfo",
     "flock": "command -v flock",
     "root": "docker info --format '{{.DockerRootDir}}' 2>/dev/null",
-    "engine_disk": "df -Pk \"$(docker info --format '{{.DockerRootDir}}' 2>/dev/null || echo /var/lib)\" 2>/dev/null || df -Pk /",
-    "folder_disk": 'd="$1"; while [ ! -d "$d" ]; do d=$(dirname "$d"); done; df -Pk "$d"; [ -w "$d" ] || echo readonly',
+    "engine_disk": (
+        "df -Pk \"$(docker info --format '{{.DockerRootDir}}' 2>/dev/null || echo /var/lib)\" 2>/dev/null "
+        "|| df -Pk /"
+    ),
+    "folder_disk": (
+        'd="$1"; while [ ! -d "$d" ]; do d=$(dirname "$d"); done; df -Pk "$d"; [ -w "$d" ] || echo readonly'
+    ),
     "ports": "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null",
-    "networks": "docker network inspect $(docker network ls -q 2>/dev/null) "
-    "--format '{{.Name}} {{index .Labels \"com.docker.compose.project\"}};{{range .IPAM.Config}}{{.Subnet}} {{end}}' 2>/dev/null",
+    "networks": (
+        "docker network inspect $(docker network ls -q 2>/dev/null) "
+        '--format \'{{.Name}} {{index .Labels "com.docker.compose.project"}};'
+        "{{range .IPAM.Config}}{{.Subnet}} {{end}}' 2>/dev/null"
+    ),
     "routes": "ip -4 route show 2>/dev/null",
     "addresses": "ip -o addr show scope global 2>/dev/null || hostname -I",
     "client": 'echo "${SSH_CONNECTION:-}"',
@@ -57,7 +65,9 @@ class Wanted:
 
 def script() -> str:
     """Return the shell script that prints all facts; `$1` is the stack's directory."""
-    return "\n".join(f"echo '{_MARK}{name}'; {{ {command}; }}" for name, command in _SECTIONS.items()) + "\ntrue"
+    return (
+        "\n".join(f"echo '{_MARK}{name}'; {{ {command}; }}" for name, command in _SECTIONS.items()) + "\ntrue"
+    )
 
 
 def parse(text: str) -> dict[str, str]:
@@ -69,7 +79,11 @@ def parse(text: str) -> dict[str, str]:
 def findings(facts: Mapping[str, str], wanted: Wanted) -> Iterator[Finding]:
     """Yield everything that is missing, at once; for a server that is not Linux, only that."""
     if not facts.get("system", "").startswith("Linux"):
-        yield Finding("the server is no Linux", facts.get("system", "").partition("\n")[0], "Docker stacks are deployed to Linux servers")
+        yield Finding(
+            "the server is no Linux",
+            facts.get("system", "").partition("\n")[0],
+            "Docker stacks are deployed to Linux servers",
+        )
         return
     yield from _programs(facts)
     if lacking := lacks_for_v2(facts.get("processor", "").encode()):
@@ -77,7 +91,11 @@ def findings(facts: Mapping[str, str], wanted: Wanted) -> Iterator[Finding]:
     yield from _room(facts, wanted)
     for port in wanted.ports:
         if listens(facts.get("ports", ""), wanted.address, port):
-            yield Finding(f"port {port} is already in use", f"something listens on {wanted.address}", "stop it, or take `--port`")
+            yield Finding(
+                f"port {port} is already in use",
+                f"something listens on {wanted.address}",
+                "stop it, or take `--port`",
+            )
     yield from _networks(facts)
 
 
@@ -92,21 +110,37 @@ def _programs(facts: Mapping[str, str]) -> Iterator[Finding]:
     docker, compose = facts.get("docker", ""), facts.get("compose", "")
     engine = docker.splitlines()[-1] if docker else ""
     if re.search(r"permission denied", docker, re.IGNORECASE):
-        group = "`sudo usermod -aG docker USER` on the server, then deploy again; members of that group are as mighty as root"
+        group = (
+            "`sudo usermod -aG docker USER` on the server, then deploy again; "
+            "members of that group are as mighty as root"
+        )
         yield Finding("this account may not use the Docker engine", engine, group)
     elif "not found" in docker or not docker:
-        yield Finding("Docker is not installed", hint="install Docker Engine and its Compose plugin (docs.docker.com/engine/install)")
+        yield Finding(
+            "Docker is not installed",
+            hint="install Docker Engine and its Compose plugin (docs.docker.com/engine/install)",
+        )
         return
     elif not re.match(r"\d+\.\d+", engine):
-        yield Finding("the Docker engine is not running", engine, "`sudo systemctl enable --now docker` on the server")
+        yield Finding(
+            "the Docker engine is not running", engine, "`sudo systemctl enable --now docker` on the server"
+        )
     elif version_tuple(engine) < MINIMUM_ENGINE:
-        yield Finding(f"Docker engine {engine} is too old", f"{_dotted(MINIMUM_ENGINE)} or later is needed", "update Docker")
+        yield Finding(
+            f"Docker engine {engine} is too old",
+            f"{_dotted(MINIMUM_ENGINE)} or later is needed",
+            "update Docker",
+        )
     found = compose.splitlines()[-1] if compose else ""
     if not re.match(r"v?\d+\.\d+", found):
-        yield Finding("Docker's Compose plugin is missing", found, "install the package docker-compose-plugin")
+        yield Finding(
+            "Docker's Compose plugin is missing", found, "install the package docker-compose-plugin"
+        )
     elif version_tuple(found) < MINIMUM_COMPOSE:
         hint = "update the package docker-compose-plugin"
-        yield Finding(f"Docker Compose {found} is too old", f"{_dotted(MINIMUM_COMPOSE)} or later is needed", hint)
+        yield Finding(
+            f"Docker Compose {found} is too old", f"{_dotted(MINIMUM_COMPOSE)} or later is needed", hint
+        )
     if not facts.get("flock"):
         yield Finding("the program flock is missing", hint="install the package util-linux")
 
@@ -114,7 +148,9 @@ def _programs(facts: Mapping[str, str]) -> Iterator[Finding]:
 def _room(facts: Mapping[str, str], wanted: Wanted) -> Iterator[Finding]:
     memory = _megabytes(re.search(r"MemTotal:\s+(\d+)", facts.get("memory", "")))
     if memory is not None and memory < MEMORY_MB:
-        yield Finding(f"the server has {memory} MB of memory", f"a stack needs {MEMORY_MB}", "take a larger server")
+        yield Finding(
+            f"the server has {memory} MB of memory", f"a stack needs {MEMORY_MB}", "take a larger server"
+        )
     needed = DISK_MB["first" if wanted.first else "later"]
     for key, where, least in (
         ("engine_disk", facts.get("root") or "Docker's disk", needed),
@@ -123,27 +159,43 @@ def _room(facts: Mapping[str, str], wanted: Wanted) -> Iterator[Finding]:
         free = _megabytes(re.search(r"^\S+\s+\d+\s+\d+\s+(\d+)\s+\d+%", facts.get(key, ""), re.MULTILINE))
         if free is not None and free < least:
             yield Finding(
-                f"the disk of {where} has {free} MB free", f"{least} are needed", "make room (`docker system df` shows what images use)"
+                f"the disk of {where} has {free} MB free",
+                f"{least} are needed",
+                "make room (`docker system df` shows what images use)",
             )
     if "readonly" in facts.get("folder_disk", "").split():
-        yield Finding("the account's home directory cannot be written to", hint="give it to the account, or use another account")
+        yield Finding(
+            "the account's home directory cannot be written to",
+            hint="give it to the account, or use another account",
+        )
 
 
 def _networks(facts: Mapping[str, str]) -> Iterator[Finding]:
     """Yield where Docker's subnets meet other routes or the address that we come from, or none is left."""
     nets = list(_docker_networks(facts.get("networks", "")))
     client = (facts.get("client", "").split() or [""])[0]
-    hint = "set `default-address-pools` in /etc/docker/daemon.json on the server to subnets that nobody uses, and restart Docker"
+    hint = (
+        "set `default-address-pools` in /etc/docker/daemon.json on the server to subnets that nobody uses, "
+        "and restart Docker"
+    )
     for name, subnet in nets:
         if _is_in(client, subnet):
-            yield Finding(f"Docker's network {name} has the subnet that you come from", f"{client} is in {subnet}", hint)
+            yield Finding(
+                f"Docker's network {name} has the subnet that you come from", f"{client} is in {subnet}", hint
+            )
         for route, device in _routes(facts.get("routes", "")):
             if route.overlaps(subnet) and route.prefixlen and not _is_dockers(device):
                 yield Finding(
-                    f"Docker's network {name} has a subnet that is somewhere else too", f"{subnet}, and {route} by {device}", hint
+                    f"Docker's network {name} has a subnet that is somewhere else too",
+                    f"{subnet}, and {route} by {device}",
+                    hint,
                 )
     if len(nets) > POOLS - NETWORKS:
-        yield Finding("Docker has no subnets left", f"{len(nets)} networks are there", f"`docker network prune`; or {hint}")
+        yield Finding(
+            "Docker has no subnets left",
+            f"{len(nets)} networks are there",
+            f"`docker network prune`; or {hint}",
+        )
 
 
 def _docker_networks(text: str) -> Iterator[tuple[str, ipaddress.IPv4Network]]:

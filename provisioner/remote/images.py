@@ -1,4 +1,7 @@
-"""Images for a server without a registry: this machine's engine has or fetches them, and they travel over the same SSH connection."""
+"""Images for a server without a registry.
+
+This machine's engine has or fetches them, and they travel over the same SSH connection.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,11 @@ def ship_images(context: StackContext, host: SSHHost, reporter: Reporter) -> Non
         load = images.weigh(host, missing)
     there = f" of {size(load.whole)}; the server has the other layers" if load.left_out else ""
     with reporter.working(f"sending {counted(len(missing), 'image')}: {size(load.size)}{there}"):
-        sent = images.send(host, load, lambda percent: reporter.line(f"{percent} % of {size(load.size)} sent"))
+        sent = images.send(
+            host, load, lambda percent: reporter.line(f"{percent} % of {size(load.size)} sent")
+        )
     for reference in missing:
         reporter.step("shipped", "image", reference)
-    reporter.step("shipped", "images", f"{size(sent)} over SSH ({size(load.size)} unpacked{there}), for {platform}")
+    reporter.step(
+        "shipped", "images", f"{size(sent)} over SSH ({size(load.size)} unpacked{there}), for {platform}"
+    )

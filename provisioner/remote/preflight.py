@@ -22,7 +22,10 @@ def check_server(context: StackContext, host: SSHHost, domain_elsewhere: bool, r
         found = [*server_facts.findings(facts, _wanted(context)), *_forwarding(host)]
     name = public_host(context.settings.server)
     if context.settings.server.tls == "acme" and not domain_elsewhere:
-        found += _domain(name, {*server_facts.addresses(facts), *_addresses_of(host.connection.resolved().get("hostname", ""))})
+        found += _domain(
+            name,
+            {*server_facts.addresses(facts), *_addresses_of(host.connection.resolved().get("hostname", ""))},
+        )
     if found:
         faults = tuple(PreflightError(one.what, where=host.name, why=one.why, hint=one.hint) for one in found)
         raise PreflightError(f"{host.name} has {len(faults)} finding(s)", faults=faults)
@@ -44,19 +47,34 @@ def _forwarding(host: SSHHost) -> list[Finding]:
     """Return a finding unless checks and logins can reach the proxy through the SSH connection."""
     if host.reaches():
         return []
-    hint = "let it: `AllowTcpForwarding local` in the server's sshd_config, and no `no-port-forwarding` at the account's key"
-    return [Finding("its SSH server lets no connection through", "its proxy is asked over the SSH connection", hint)]
+    hint = (
+        "let it: `AllowTcpForwarding local` in the server's sshd_config, "
+        "and no `no-port-forwarding` at the account's key"
+    )
+    return [
+        Finding(
+            "its SSH server lets no connection through", "its proxy is asked over the SSH connection", hint
+        )
+    ]
 
 
 def _domain(name: str, own: set[str]) -> list[Finding]:
     """Return a finding unless the name leads to this server, where an ACME server asks."""
     found = _addresses_of(name)
     if not found:
-        return [Finding(f"the domain {name} leads nowhere", hint="make a DNS record for it that leads to the server, then deploy again")]
+        return [
+            Finding(
+                f"the domain {name} leads nowhere",
+                hint="make a DNS record for it that leads to the server, then deploy again",
+            )
+        ]
     if found & own:
         return []
     why = f"it leads to {', '.join(sorted(found))}; the server is {', '.join(sorted(own))}"
-    hint = "change its DNS record; or, where something forwards ports 80 and 443 to the server, `--domain-elsewhere`"
+    hint = (
+        "change its DNS record; or, where something forwards ports 80 and 443 to the server, "
+        "`--domain-elsewhere`"
+    )
     return [Finding(f"the domain {name} does not lead to the server", why, hint)]
 
 

@@ -1,4 +1,4 @@
-"""What a deploy writes into `provision.yml`: the server, its address, TLS and the login; everything else in the file stays."""
+"""What a deploy writes into `provision.yml`: the server, its address, TLS and the login; all else stays."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def settings_for(content: bytes, address: Address) -> tuple[bytes, dict[str, str
         edited = edit(content, changes, SOURCE)
     except EditRefused as error:
         lines = "; ".join(f"{'.'.join(change.path)}: {change.value}" for change in changes)
-        raise SettingsError(error.what, where=error.where, why=error.why, hint=f"write by hand: {lines}") from error
+        raise SettingsError(
+            error.what, where=error.where, why=error.why, hint=f"write by hand: {lines}"
+        ) from error
     # Nothing that the next command would refuse.
     parse_settings(edited.decode())
     return edited, {".".join(change.path): str(change.value) for change in changes}

@@ -17,7 +17,10 @@ from provisioner.system.host import Host
 from provisioner.system.processor import CPUINFO, lacks_for_v2
 
 TOO_OLD_PROCESSOR = "the processor is older than x86-64-v2, which the services need"
-NEWER_PROCESSOR = "in a virtual machine, set its processor type to that of the host (`host` or x86-64-v2, in place of kvm64 or qemu64)"
+NEWER_PROCESSOR = (
+    "in a virtual machine, set its processor type to that of the host "
+    "(`host` or x86-64-v2, in place of kvm64 or qemu64)"
+)
 SERVER, PROXY = "mlflow", "proxy"
 FIX = "fix what the last lines say, then run `provision up` again"
 
@@ -52,7 +55,10 @@ class RenderedFile:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a service takes of the memory that it may have, in bytes, and what became of its processes; None where nobody knows."""
+    """What a service takes of the memory that it may have, in bytes, and what became of its processes.
+
+    None where nobody knows.
+    """
 
     memory: int | None = None
     limit: int | None = None
@@ -77,7 +83,13 @@ def for_memory(name: str, usage: Usage | None) -> tuple[str, str] | None:
     if usage.limit is None:
         # Whoever sends SIGKILL looks the same.
         what = f"{name} was ended by SIGKILL, as the kernel does when a machine has no memory left"
-        return what, "look at `free -m`, and at `dmesg` for the kernel's own words; give the machine more memory, or run less on it"
+        return (
+            what,
+            (
+                "look at `free -m`, and at `dmesg` for the kernel's own words; "
+                "give the machine more memory, or run less on it"
+            ),
+        )
     what = f"the kernel has ended {name} for want of memory: it may have {usage.limit >> 20} MB"
     return what, f"raise resources.{name}.memory in provision.yml, then `provision up`"
 
@@ -86,7 +98,9 @@ def check_processor(host: Host) -> None:
     """Raise PreflightError for a processor that ends the services' programs at once."""
     lacking = lacks_for_v2(host.get(CPUINFO))
     if lacking:
-        raise PreflightError(TOO_OLD_PROCESSOR, where=host.name, why=f"it lacks {', '.join(lacking)}", hint=NEWER_PROCESSOR)
+        raise PreflightError(
+            TOO_OLD_PROCESSOR, where=host.name, why=f"it lacks {', '.join(lacking)}", hint=NEWER_PROCESSOR
+        )
 
 
 def check_stores(stack: Stack) -> None:
@@ -97,7 +111,10 @@ def check_stores(stack: Stack) -> None:
 
 
 def psql_options(write: bool) -> str:
-    """Return what PGOPTIONS is for a session as the tracking server's role; without `write` its statements change nothing."""
+    """Return PGOPTIONS for a session as the tracking server's role.
+
+    Without `write` its statements change nothing.
+    """
     return f"-c role={MLFLOW_ROLE} -c default_transaction_read_only={'off' if write else 'on'}"
 
 
@@ -143,16 +160,22 @@ class Runtime(Protocol):
         """
 
     def reload(self) -> None:
-        """Tell the proxy to read its configuration anew, while it serves; when it cannot use that, it goes on with the one before."""
+        """Tell the proxy to read its configuration anew, while it serves.
+
+        When it cannot use that, it goes on with the one before.
+        """
 
     def probe(self, *arguments: str) -> str:
         """Return what the server's own `provision_server probe ARGUMENTS` prints, run inside the stack."""
 
-    def run_job(self, role: str, *arguments: str, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None) -> None:
-        """Run `provision_server ROLE ARGUMENTS` as a process of its own, however long that takes, with these open files as its streams.
+    def run_job(
+        self, role: str, *arguments: str, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None
+    ) -> None:
+        """Run `provision_server ROLE ARGUMENTS` as its own process, with these open files as its streams.
 
-        It has the server's secrets and reaches its stores; what is in memory does not grow with what flows. Raise Unhealthy when the
-        stack is down, CommandFailed when the job fails. Interrupted, it is ended first.
+        It may take any time. It has the server's secrets and reaches its stores; what is in memory does not
+        grow with what flows. Raise Unhealthy when the stack is down, CommandFailed when the job fails.
+        Interrupted, it is ended first.
         """
 
     def certificate_authority(self) -> bytes | None:
@@ -165,7 +188,7 @@ class Runtime(Protocol):
         """Show logs on this terminal as they come, until interrupted; return the exit code."""
 
     def psql(self, arguments: Sequence[str], write: bool) -> int:
-        """Run PostgreSQL's shell on this terminal, as the role of the tracking server; gives its exit code."""
+        """Run PostgreSQL's shell on this terminal, as the tracking server's role; return its exit code."""
 
     def stop(self, reporter: Reporter) -> None:
         """End every service, proxy first; keep all data."""
@@ -192,7 +215,9 @@ def port_taken(where: str, why: str, left_as: str) -> PortTaken:
 NEW_SERVER_MB = 400
 
 
-def may_run_twice(stack: Stack, free_mb: int | None, reporter: Reporter, needed_mb: int = NEW_SERVER_MB) -> bool:
+def may_run_twice(
+    stack: Stack, free_mb: int | None, reporter: Reporter, needed_mb: int = NEW_SERVER_MB
+) -> bool:
     """Return whether two tracking servers can run side by side for a while; if not, report why.
 
     `free_mb` is None where it is unknown.
@@ -200,7 +225,9 @@ def may_run_twice(stack: Stack, free_mb: int | None, reporter: Reporter, needed_
     if stack.settings.server.genai:
         tell_held("its jobs (server.genai) would be run twice", reporter)
     elif free_mb is not None and free_mb < needed_mb:
-        tell_held(f"{free_mb} MB of memory are free, and another server beside it takes {needed_mb}", reporter)
+        tell_held(
+            f"{free_mb} MB of memory are free, and another server beside it takes {needed_mb}", reporter
+        )
     else:
         return True
     return False
@@ -213,10 +240,20 @@ def tell_held_for_stores(names: Iterable[str], reporter: Reporter) -> None:
 
 def tell_held(why: str, reporter: Reporter) -> None:
     """Say that the tracking server is ended before the next one starts, and why."""
-    reporter.note("waits", f"the tracking server is ended before it starts anew, since {why}; calls are held meanwhile, for 30 s at most")
+    reporter.note(
+        "waits",
+        f"the tracking server is ended before it starts anew, since {why}; "
+        "calls are held meanwhile, for 30 s at most",
+    )
 
 
-_DONE = {"create": "created", "start": "started", "change": "changed", "reload": "reloaded", "remove": "removed"}
+_DONE = {
+    "create": "created",
+    "start": "started",
+    "change": "changed",
+    "reload": "reloaded",
+    "remove": "removed",
+}
 
 
 def report_done(plan: Plan, stack: Stack, reporter: Reporter) -> None:

@@ -8,7 +8,15 @@ from pathlib import PurePosixPath
 
 from provisioner.mlflow_api import IDENTITY_PATH
 from provisioner.model.addresses import Addresses
-from provisioner.model.proxy import in_url, is_address, is_public_name, public_host, public_origin, public_path, terminates_tls
+from provisioner.model.proxy import (
+    in_url,
+    is_address,
+    is_public_name,
+    public_host,
+    public_origin,
+    public_path,
+    terminates_tls,
+)
 from provisioner.model.settings import ServerSettings
 from provisioner.model.stack import Stack
 from provisioner.runtimes.digest import digest_of
@@ -16,15 +24,19 @@ from provisioner.runtimes.digest import digest_of
 CADDYFILE = "deploy/caddy/Caddyfile"
 IDENTITY_FILE = "deploy/caddy/identity.json"
 CERTIFICATE = "tls.crt"
-# As the tracking server has it, which is asked beside this proxy too (`deploy/provision_server/web/body_limits.py`).
+# As the tracking server has it, which is asked beside this proxy too
+# (`deploy/provision_server/web/body_limits.py`).
 MOST_OF_A_BODY = 20_000_000
-TOO_LARGE = "The body is larger than 20 MB; send it in several requests, or as an artifact, which has any size."
-# In whole seconds: so long a call waits for a tracking server that starts anew, and so long a client shall wait after that.
+TOO_LARGE = (
+    "The body is larger than 20 MB; send it in several requests, or as an artifact, which has any size."
+)
+# In whole seconds: so long a call waits for a tracking server that starts anew, and so long a client shall
+# wait after that.
 HELD, PAUSE = 30, 5
 RETRY_MS = 100
 AWAY = (
-    f"The tracking server did not answer, or could not be asked within {HELD} s. It may be starting: try again. "
-    "provision status says how it is."
+    f"The tracking server did not answer, or could not be asked within {HELD} s. "
+    "It may be starting: try again. provision status says how it is."
 )
 ACME_CA = "acme-ca.crt"
 
@@ -53,8 +65,8 @@ _OWN_LOG = """\
 	}
 """
 
-# Nothing here has a login or a query in it: `Authorization`, cookies and tokens in queries stay out of the log. The user
-# is whom the tracking server let in, by a header of its answer that goes no further.
+# Nothing here has a login or a query in it: `Authorization`, cookies and tokens in queries stay out of the
+# log. The user is whom the tracking server let in, by a header of its answer that goes no further.
 _ACCESS_LOG = """\
 (access_log) {
 	log {
@@ -80,10 +92,10 @@ _ACCESS_LOG = """\
 """
 
 # The tracking server counts failed logins by the client's address, and trusts no other word for it.
-# Uploads and downloads have no size limit, and the store may be silent before the first byte. A call that meets a restart
-# of the tracking server waits for it. Each call has a connection of its own: one that is kept could be closed by the server
-# just as it is used again. Who is told that a request did not come in time still has the rest of it to send: that connection
-# would wait for it, and costs memory.
+# Uploads and downloads have no size limit, and the store may be silent before the first byte. A call that
+# meets a restart of the tracking server waits for it. Each call has a connection of its own: one that is kept
+# could be closed by the server just as it is used again. Who is told that a request did not come in time
+# still has the rest of it to send: that connection would wait for it, and costs memory.
 _TRACKING_SERVER = """\
 (tracking_server) {
 	lb_try_duration %ds
@@ -129,8 +141,10 @@ _SITE = """\
 		respond `{away}` 503
 	}}
 
-	# Compressing takes memory for as long as a client reads. The page's files come compressed, and of transfers there are many.
-	@answers not path /static-files/* /api/2.0/mlflow-artifacts/artifacts/* /ajax-api/2.0/mlflow-artifacts/artifacts/*
+	# Compressing takes memory for as long as a client reads. \
+The page's files come compressed, and of transfers there are many.
+	@answers not path /static-files/* /api/2.0/mlflow-artifacts/artifacts/* \
+/ajax-api/2.0/mlflow-artifacts/artifacts/*
 	encode @answers zstd gzip
 
 	@identity path {identity_path}
@@ -148,7 +162,8 @@ _SITE = """\
 	@nul vars_regexp {{http.request.orig_uri}} (?i)%00
 	respond @nul "A NUL in the address." 400
 
-{by_login}	# The names of these files change with their content. One that is not there may come with the next version.
+{by_login}	# The names of these files change with their content. \
+One that is not there may come with the next version.
 	@hashed path_regexp ^/static-files/static/.+\\.[0-9a-f]{{8,}}\\.(chunk\\.)?(js|css|woff2?|ttf|svg|png)$
 	header @hashed {{
 		>Cache-Control "public, max-age=31536000, immutable"
@@ -167,7 +182,8 @@ _SITE = """\
 }}
 """
 
-# Whether what is before us takes the path away or hands it on, we answer alike. What the page names, it names beside itself.
+# Whether what is before us takes the path away or hands it on, we answer alike. What the page names, it names
+# beside itself.
 _PREFIX = """\
 	route {{
 		redir {path} {path}/ 308
@@ -191,7 +207,8 @@ _NO_DEMO = """\
 
 """
 
-# MLflow without a login has no such route, and the page takes that for its answer; a browser's console has it as an error.
+# MLflow without a login has no such route, and the page takes that for its answer; a browser's console has it
+# as an error.
 _NOBODY = """\
 	# The page asks who is logged in: nobody.
 	@who path /ajax-api/2.0/mlflow/users/current
@@ -217,7 +234,9 @@ _REDIRECT = """
 """
 
 
-def render_caddyfile(stack: Stack, addresses: Addresses, asgi_paths: Sequence[str], certificates: Mapping[str, bytes]) -> str:
+def render_caddyfile(
+    stack: Stack, addresses: Addresses, asgi_paths: Sequence[str], certificates: Mapping[str, bytes]
+) -> str:
     """Return the Caddyfile of the stack's proxy.
 
     Without TLS of its own it answers to every Host header, and MLflow decides which it accepts. The text has
@@ -258,7 +277,9 @@ def _text(stack: Stack, addresses: Addresses, asgi_paths: Sequence[str], configu
         upstream=addresses.upstream,
         upstream_asgi=addresses.upstream_asgi,
     )
-    text = _HEAD + _options(stack, addresses) + "\n" + _ACCESS_LOG + _TRACKING_SERVER % (HELD, RETRY_MS) + site
+    text = (
+        _HEAD + _options(stack, addresses) + "\n" + _ACCESS_LOG + _TRACKING_SERVER % (HELD, RETRY_MS) + site
+    )
     if secure:
         text += _OTHER_NAMES.format(address=f"https://:{port}", bind=f"bind {bind}")
     if secure and addresses.front_http:
@@ -294,22 +315,31 @@ def _options(stack: Stack, addresses: Addresses) -> str:
             # A client that uses an address names no server.
             lines.append(f"default_sni {public_host(server)}")
     if server.tls == "internal":
-        authority = f'pki {{\n\t\tca {{\n\t\t\tname "provision {stack.name}"\n\t\t\troot_cn "provision {stack.name} root"\n\t\t}}\n\t}}'
+        authority = (
+            f'pki {{\n\t\tca {{\n\t\t\tname "provision {stack.name}"\n'
+            f'\t\t\troot_cn "provision {stack.name} root"\n\t\t}}\n\t}}'
+        )
         lines += ["skip_install_trust", authority]
     trusted = ""
     if server.tls == "external":
-        trusted = f"\n\t\ttrusted_proxies static {' '.join(server.trusted_proxies)}\n\t\ttrusted_proxies_strict"
-    return "{\n" + "".join(f"\t{line}\n" for line in lines) + _OWN_LOG + _SERVERS.format(trusted=trusted) + "}\n"
+        trusted = (
+            f"\n\t\ttrusted_proxies static {' '.join(server.trusted_proxies)}\n\t\ttrusted_proxies_strict"
+        )
+    return (
+        "{\n" + "".join(f"\t{line}\n" for line in lines) + _OWN_LOG + _SERVERS.format(trusted=trusted) + "}\n"
+    )
 
 
 def _tls(server: ServerSettings, addresses: Addresses) -> str:
     """Return the lines of the site for its certificate, its TLS versions and Strict-Transport-Security."""
     text = ""
     if terminates_tls(server):
-        source = f" {addresses.front_files}/{CERTIFICATE} {addresses.front_key}" if server.tls == "files" else ""
+        source = (
+            f" {addresses.front_files}/{CERTIFICATE} {addresses.front_key}" if server.tls == "files" else ""
+        )
         text += f"\ttls{source} {{\n\t\tprotocols tls1.2 tls1.3\n{_issuer(server, addresses)}\t}}\n"
-    # A browser keeps to it for a year: nothing for a name that another network or another server may use too, or for a private
-    # certificate.
+    # A browser keeps to it for a year: nothing for a name that another network or another server may use too,
+    # or for a private certificate.
     alone = is_public_name(public_host(server)) and not public_path(server)
     if server.tls in {"acme", "files", "external"} and alone:
         text += '\theader >Strict-Transport-Security "max-age=31536000"\n'

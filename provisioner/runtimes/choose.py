@@ -23,7 +23,9 @@ def make_runtime(stack: Stack, instance: Instance, host: Host) -> Runtime:
     return embedded_runtime(stack, instance)
 
 
-def choose_runtime(option: RuntimeKind | None, made_with: RuntimeKind | None, why_not_docker: Callable[[], str]) -> RuntimeChoice:
+def choose_runtime(
+    option: RuntimeKind | None, made_with: RuntimeKind | None, why_not_docker: Callable[[], str]
+) -> RuntimeChoice:
     """Return the runtime and the reason for it.
 
     It is what the stack was made with, then the option, then Docker if it answers, then embedded. Raise
@@ -34,7 +36,10 @@ def choose_runtime(option: RuntimeKind | None, made_with: RuntimeKind | None, wh
             raise WouldLoseData(
                 f"this stack was made with the {made_with} runtime; its data is there",
                 why=f"--runtime {option} would start an empty one beside it",
-                hint=f"leave --runtime out, or make another stack: `provision up --runtime {option} --stack DIR`",
+                hint=(
+                    "leave --runtime out, or make another stack: "
+                    f"`provision up --runtime {option} --stack DIR`"
+                ),
             )
         return RuntimeChoice(made_with, "the stack was made with it")
     if option:

@@ -1,4 +1,4 @@
-"""The certificate files of a proxy: read from where the user has them, and looked at before anything is started."""
+"""A proxy's certificate files: read from where the user has them, looked at before anything is started."""
 
 from __future__ import annotations
 
@@ -48,13 +48,19 @@ def certificate_files(stack: Stack, directory: Path) -> dict[str, bytes]:
 
 def proxy_files(files: Mapping[str, RenderedFile]) -> dict[str, RenderedFile]:
     """Return those of the files that a proxy reads anew while it runs, the Caddyfile last."""
-    return {path: files[path] for path in (f"{_FOLDER}/{CERTIFICATE}", f"{_FOLDER}/{ACME_CA}", CADDYFILE) if path in files}
+    return {
+        path: files[path]
+        for path in (f"{_FOLDER}/{CERTIFICATE}", f"{_FOLDER}/{ACME_CA}", CADDYFILE)
+        if path in files
+    }
 
 
 def _read(directory: Path, name: str, key: str) -> bytes:
     content = LocalHost().get(directory / name)
     if content is None:
-        raise PreflightError(f"server.{key} is not there", where=str(directory / name), hint="put the PEM file there")
+        raise PreflightError(
+            f"server.{key} is not there", where=str(directory / name), hint="put the PEM file there"
+        )
     return content
 
 
@@ -69,21 +75,35 @@ def _check(certificate: bytes, key: bytes, name: str, where: str) -> None:
         matches = matching_key(first, key)
     except (ValueError, TypeError) as error:
         raise PreflightError(
-            "server.tls_key cannot be read", where=where, why=str(error), hint="give an unencrypted private key as PEM"
+            "server.tls_key cannot be read",
+            where=where,
+            why=str(error),
+            hint="give an unencrypted private key as PEM",
         ) from error
     if not matches:
-        raise PreflightError("server.tls_key does not belong to the first certificate of server.tls_certificate", where=where, hint=hint)
+        raise PreflightError(
+            "server.tls_key does not belong to the first certificate of server.tls_certificate",
+            where=where,
+            hint=hint,
+        )
     if not is_for(first, name):
         names = ", ".join(names_of(first)) or "nothing"
         raise PreflightError(
-            f"the certificate is for {names}, not for {name}", where=where, why="server.public_url names the latter", hint=hint
+            f"the certificate is for {names}, not for {name}",
+            where=where,
+            why="server.public_url names the latter",
+            hint=hint,
         )
     if ends_at(first) < datetime.now(timezone.utc):
-        raise PreflightError(f"the certificate expired on {ends_at(first):%Y-%m-%d %H:%M} UTC", where=where, hint=hint)
+        raise PreflightError(
+            f"the certificate expired on {ends_at(first):%Y-%m-%d %H:%M} UTC", where=where, hint=hint
+        )
 
 
 def _chain(content: bytes, where: str) -> list[x509.Certificate]:
     try:
         return read_chain(content)
     except ValueError as error:
-        raise PreflightError("no certificate can be read", where=where, why=str(error), hint="give PEM, the server's own first") from error
+        raise PreflightError(
+            "no certificate can be read", where=where, why=str(error), hint="give PEM, the server's own first"
+        ) from error

@@ -1,4 +1,4 @@
-"""A change of a stack on a server: an audit line for each, and the version before when this one does not get healthy."""
+"""A change of a stack on a server: an audit line, and the version before when it does not get healthy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The private certificates that clients need to trust a proxy: found once it runs, kept in the stack's directory."""
+"""The private certificates to trust a proxy by: found once it runs, kept in the stack's directory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def keep_clients_ca(context: StackContext, changed: bool, reporter: Reporter) ->
         return
     context.host.put(wanted, path, 0o644)
     reporter.step(
-        "created" if now is None else "changed", CA_FILE, "what clients need to trust the certificate; `provision link` hands it on"
+        "created" if now is None else "changed",
+        CA_FILE,
+        "what clients need to trust the certificate; `provision link` hands it on",
     )
 
 
@@ -85,6 +87,9 @@ def given_certificates(path: Path) -> bytes:
         read_chain(content)
     except (OSError, ValueError) as error:
         raise PreflightError(
-            "the certificates cannot be read", where=str(path), why=str(error), hint="give a PEM file; a stack's own is its ca.crt"
+            "the certificates cannot be read",
+            where=str(path),
+            why=str(error),
+            hint="give a PEM file; a stack's own is its ca.crt",
         ) from error
     return content

@@ -1,4 +1,4 @@
-"""What a change of a stack will do, and the way back to the version that served before, with the logs of what failed kept."""
+"""What a change of a stack will do, and the way back to the version before, the logs of what failed kept."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ class ChangeSet:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What stood on the server before a change: the content of each file that it replaces, by path in the stack's directory."""
+    """What stood on the server before a change: the content of each file that it replaces.
+
+    It is by path in the stack's directory.
+    """
 
     files: Mapping[str, bytes | None]
     modes: Mapping[str, int]
@@ -70,15 +73,25 @@ def snapshot(context: StackContext, change: ChangeSet) -> Snapshot | None:
     return Snapshot({path: there[context.directory / path] for path in modes}, modes)
 
 
-def revert(context: StackContext, kept: Snapshot, change: ChangeSet, error: ProvisionError, reporter: Reporter) -> Reverted:
+def revert(
+    context: StackContext, kept: Snapshot, change: ChangeSet, error: ProvisionError, reporter: Reporter
+) -> Reverted:
     """Go back to the version before, because of that error."""
     try:
         touched = _touched(change)
         if not touched:
             # It failed before any service was touched, or what had been started beside one was ended.
-            logs = f"; the logs of what failed are in {_keep_logs(change, error)}" if isinstance(error, NotTakenOver) else ""
+            logs = (
+                f"; the logs of what failed are in {_keep_logs(change, error)}"
+                if isinstance(error, NotTakenOver)
+                else ""
+            )
             _restore(context, kept)
-            return Reverted(True, f"the version before serves, and the rendered files are as before; no service was touched{logs}")
+            return Reverted(
+                True,
+                "the version before serves, and the rendered files are as before; "
+                f"no service was touched{logs}",
+            )
         logs = _keep_logs(change, error)
         _restore(context, kept)
         # With the port of then, which is in the environment of Compose.
@@ -87,7 +100,11 @@ def revert(context: StackContext, kept: Snapshot, change: ChangeSet, error: Prov
         with reporter.working("waiting for the version before"):
             _wait(runtime, {service.name for service in change.context.model.services if service.one_shot})
     except ProvisionError as second:
-        return Reverted(False, f"going back to the version before failed too: {second.what}; its files are in {context.location}")
+        return Reverted(
+            False,
+            f"going back to the version before failed too: {second.what}; "
+            f"its files are in {context.location}",
+        )
     reporter.step("restored", "services", "the version before serves again")
     return Reverted(True, f"the version before serves again; the logs of what failed are in {logs}")
 
@@ -95,7 +112,9 @@ def revert(context: StackContext, kept: Snapshot, change: ChangeSet, error: Prov
 def _touched(change: ChangeSet) -> set[str]:
     """Return the services that are not those which were seen before the change."""
     both = (change.observed.services, change.context.runtime.observe().services)
-    before, now = ({name: (seen.id, seen.fingerprint) for name, seen in services.items()} for services in both)
+    before, now = (
+        {name: (seen.id, seen.fingerprint) for name, seen in services.items()} for services in both
+    )
     return {name for name in {*before, *now} if before.get(name) != now.get(name)}
 
 
@@ -103,7 +122,9 @@ def _back(plan: Plan, touched: Container[str]) -> Plan:
     """Return the steps that undo those of a plan which were carried out."""
     verbs: dict[Verb, Verb] = {"change": "change", "create": "remove", "remove": "create"}
     undone = [step for step in plan.steps if step.verb in verbs and step.subject in touched]
-    return Plan(tuple(PlannedStep(verbs[step.verb], step.subject, "back to the version before") for step in undone))
+    return Plan(
+        tuple(PlannedStep(verbs[step.verb], step.subject, "back to the version before") for step in undone)
+    )
 
 
 def _keep_logs(change: ChangeSet, error: ProvisionError) -> str:
@@ -115,7 +136,11 @@ def _keep_logs(change: ChangeSet, error: ProvisionError) -> str:
     touched = [step.subject for step in change.plan.steps if step.subject in observed]
     # What runs well says nothing of a failure, and every second counts for those who wait.
     failing = [name for name in touched if observed[name].state not in {"running", "completed"}]
-    logs = {error.service: error.log} if isinstance(error, NotTakenOver) else dict.fromkeys(failing or touched, "")
+    logs = (
+        {error.service: error.log}
+        if isinstance(error, NotTakenOver)
+        else dict.fromkeys(failing or touched, "")
+    )
     for name, log in logs.items():
         text = log or runtime.logs(name, LOG_LINES)
         context.host.put(text.encode(), context.directory / folder / f"{name}.log", 0o600)

@@ -157,7 +157,8 @@ def _too_late(runtime: Runtime, seen: RestError | None, deadline: float) -> Unhe
         f"the tracking server did not answer within {deadline:.0f} s",
         where=f"service mlflow: {state}",
         why=f"{seen or ''}\n{runtime.logs('mlflow', LOG_LINES)}".strip(),
-        hint=(seen and seen.hint) or f"`provision logs mlflow` shows more; {DEADLINE_VARIABLE} gives a slow machine more time",
+        hint=(seen and seen.hint)
+        or f"`provision logs mlflow` shows more; {DEADLINE_VARIABLE} gives a slow machine more time",
         left_as="the services still run; no data was removed",
     )
 
@@ -225,7 +226,9 @@ def _api(rest: Rest) -> CheckResult:
             421: "server.public_url in provision.yml must be the address that people type",
         }.get(error.status, error.hint or "`provision logs mlflow` shows why")
         return CheckResult("tracking server", False, str(error), hint)
-    return CheckResult("tracking server", True, f"the API answered in {(time.monotonic() - started) * 1000:.0f} ms")
+    return CheckResult(
+        "tracking server", True, f"the API answered in {(time.monotonic() - started) * 1000:.0f} ms"
+    )
 
 
 def _stranger(rest: Rest) -> Iterator[CheckResult]:
@@ -234,7 +237,9 @@ def _stranger(rest: Rest) -> Iterator[CheckResult]:
         rest.anonymous().call("POST", f"{API}/experiments/search", {"max_results": 1})
     except RestError as error:
         if error.status not in _NOBODY:
-            yield CheckResult("access", error.status == 401, f"a request without a login was answered {error.status}")
+            yield CheckResult(
+                "access", error.status == 401, f"a request without a login was answered {error.status}"
+            )
     else:
         yield CheckResult("access", False, "a request without a login was let in", "`provision logs mlflow`")
 
@@ -255,14 +260,18 @@ def _run_round_trip(rest: Rest, found: dict[str, Any]) -> CheckResult:
         return CheckResult("backend store", False, f"run {run[:8]} was not read back as it was written")
     uri = info["info"]["artifact_uri"]
     if not uri.startswith("mlflow-artifacts:"):
-        return CheckResult("backend store", False, f"artifacts of new runs go to {uri}, not through the server")
+        return CheckResult(
+            "backend store", False, f"artifacts of new runs go to {uri}, not through the server"
+        )
     found["artifacts"] = urlsplit(uri).path.lstrip("/")
     return CheckResult("backend store", True, f"run {run[:8]} logged and read back")
 
 
 def _experiment(rest: Rest) -> str:
     try:
-        found = rest.call("GET", f"{API}/experiments/get-by-name?experiment_name={EXPERIMENT}", None)["experiment"]
+        found = rest.call("GET", f"{API}/experiments/get-by-name?experiment_name={EXPERIMENT}", None)[
+            "experiment"
+        ]
     except RestError as error:
         if error.status != 404:
             raise
@@ -273,7 +282,10 @@ def _experiment(rest: Rest) -> str:
 
 
 def _hide(rest: Rest, experiment: str) -> None:
-    """Delete the experiment, as the next checks restore it: it is in nobody's list. What fails here, they do again."""
+    """Delete the experiment, as the next checks restore it: it is in nobody's list.
+
+    What fails here, they do again.
+    """
     with contextlib.suppress(RestError):
         rest.call("POST", f"{API}/experiments/delete", {"experiment_id": experiment})
 
@@ -297,4 +309,6 @@ def _artifact_round_trip(rest: Rest, runtime: Runtime, found: dict[str, Any]) ->
     stored = json.loads(runtime.probe("artifact", path))
     if not stored.get("exists") or stored.get("size") != len(sent):
         return CheckResult("artifact store", False, f"the store has no such file: {stored}")
-    return CheckResult("artifact store", True, "1 KiB sent and fetched through the server, same bytes; it is in the store")
+    return CheckResult(
+        "artifact store", True, "1 KiB sent and fetched through the server, same bytes; it is in the store"
+    )

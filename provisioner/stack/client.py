@@ -14,7 +14,7 @@ from provisioner.system.certificates import clients_ca_file
 
 @dataclass(frozen=True)
 class ProxyAddress:
-    """A proxy as this machine reaches it: HOST:PORT, whether it speaks TLS, and the private certificates to trust it by."""
+    """A proxy as reached from here: HOST:PORT, whether it speaks TLS, the certificates to trust it by."""
 
     address: str
     tls: bool = False
@@ -23,7 +23,9 @@ class ProxyAddress:
     """Which stack answers there; "" where that is not known."""
 
 
-def stack_client(proxy: ProxyAddress, public_url: str, password: Secret | None, timeout: float = 10) -> StackRest:
+def stack_client(
+    proxy: ProxyAddress, public_url: str, password: Secret | None, timeout: float = 10
+) -> StackRest:
     """Return a client that reaches the proxy here, but names it and trusts its certificate as others do."""
     return StackRest(
         public_url if proxy.tls else f"http://{proxy.address}",

@@ -30,9 +30,10 @@ LOOKALIKE = f"{Path(SOURCE).stem}.yaml"
 
 @dataclass(frozen=True)
 class StackContext:
-    """A stack's directory on its host with what stands in it; a command makes one, and asks it for everything else.
+    """A stack's directory on its host with what stands in it; a command makes one, and asks it for all else.
 
-    `reason` says why it is this stack. What is derived is kept: a context never sees a later change of the directory.
+    `reason` says why it is this stack. What is derived is kept: a context never sees a later change of the
+    directory.
     """
 
     directory: Path
@@ -60,7 +61,9 @@ class StackContext:
 
     def never_made(self) -> Unhealthy:
         """Return the error for a stack that was never brought up."""
-        return Unhealthy("this stack was never brought up", where=self.location, hint="`provision up` starts it")
+        return Unhealthy(
+            "this stack was never brought up", where=self.location, hint="`provision up` starts it"
+        )
 
     @cached_property
     def project(self) -> str:
@@ -118,7 +121,9 @@ class StackContext:
     def runtime_on(self, port: int) -> Runtime:
         """Return what runs the stack, with its proxy on another port."""
         state = self.state
-        instance = Instance(self.directory, self.project, port, self.here, state.identity, is_new=not state.checked)
+        instance = Instance(
+            self.directory, self.project, port, self.here, state.identity, is_new=not state.checked
+        )
         return make_runtime(self.model, instance, self.host)
 
     @cached_property
@@ -129,7 +134,7 @@ class StackContext:
         return ProxyAddress(address, terminates_tls(server), self.clients_ca(), self.state.identity)
 
     def client(self, password: Secret | None = None, timeout: float = 10) -> StackRest:
-        """Return a client of the stack's server, as its admin when there is a password; `timeout` is in seconds."""
+        """Return a client of the stack's server, as its admin with a password; `timeout` is in seconds."""
         return stack_client(self.proxy, self.tracking_uri, password, timeout)
 
     def clients_ca(self) -> bytes | None:
@@ -144,7 +149,7 @@ class StackContext:
         return LocalHost().get(self.source / name)
 
     def announce(self, reporter: Reporter) -> None:
-        """Say which stack it is, and why; and which file is not read that somebody may take for its settings."""
+        """Say which stack it is and why, and which file is not read that one may take for its settings."""
         reporter.using(stack=str(self.source), runtime=self.state.runtime or "")
         reporter.note("stack", f"{self.source} ({self.reason})")
         for path in {self.source / LOOKALIKE, Path.cwd() / LOOKALIKE}:

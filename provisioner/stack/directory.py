@@ -1,4 +1,4 @@
-"""The files of a stack's directory: what is there of those rendered, written whole, and never over another's."""
+"""A stack directory's files: what is there of those rendered, written whole, and never over another's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ COMPOSE_FILE = "docker-compose.yml"
 # Compose takes these, where they are, in place of ours.
 PREFERRED_COMPOSE_FILES = ("compose.yaml", "compose.yml")
 MARK = b"# Made by `provision`"
-GITIGNORE = b"# Made by `provision`: what must not be committed.\nsecrets/\ndata/\nlogs/\nstate.json\n.env\n.lock\nca.crt\n"
+GITIGNORE = (
+    b"# Made by `provision`: what must not be committed.\n"
+    b"secrets/\ndata/\nlogs/\nstate.json\n.env\n.lock\nca.crt\n"
+)
 
 
 def changed_files(context: StackContext, files: Mapping[str, RenderedFile]) -> dict[str, RenderedFile]:
@@ -36,7 +39,9 @@ def closed_files(context: StackContext, files: Mapping[str, RenderedFile]) -> di
     if context.host.is_remote:
         # There they are made by a shell of ours, with a umask of ours.
         return {}
-    return {path: file for path, file in files.items() if not _is_open(context.directory, Path(path), file.mode)}
+    return {
+        path: file for path, file in files.items() if not _is_open(context.directory, Path(path), file.mode)
+    }
 
 
 def _is_open(directory: Path, path: Path, mode_of_file: int) -> bool:
@@ -70,7 +75,9 @@ def put_files(host: Host, directory: Path, files: Mapping[str, RenderedFile]) ->
 
 def refuse_others_files(context: StackContext, files: Mapping[str, RenderedFile], kind: RuntimeKind) -> None:
     """Raise WouldLoseData for another's file where one of ours goes, or that Compose would take for ours."""
-    looked_at = context.host.read([context.directory / path for path in {*PREFERRED_COMPOSE_FILES, COMPOSE_FILE, ".gitignore", *files}])
+    looked_at = context.host.read(
+        [context.directory / path for path in {*PREFERRED_COMPOSE_FILES, COMPOSE_FILE, ".gitignore", *files}]
+    )
     if kind == "docker":
         for name in PREFERRED_COMPOSE_FILES:
             if looked_at[context.directory / name] is not None:

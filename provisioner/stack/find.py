@@ -32,7 +32,10 @@ def open_stack(option: Path | None, reporter: Reporter) -> StackContext:
 
 
 def open_made_stack(option: Path | None, reporter: Reporter) -> StackContext:
-    """Return the stack that a command typed here works on, after saying which it is; Unhealthy when it was never brought up."""
+    """Return the stack that a command typed here works on, after saying which it is.
+
+    Raise Unhealthy when it was never brought up.
+    """
     context = open_stack(option, reporter)
     if not context.is_made:
         raise context.never_made()
@@ -69,12 +72,17 @@ def read_stack(source: Path, reason: str, host: Host) -> StackContext:
     try:
         text = (content or b"").decode("utf-8")
     except UnicodeDecodeError as error:
-        raise SettingsError(f"{SOURCE} is not UTF-8", where=f"{source / SOURCE}, byte {error.start}") from error
+        raise SettingsError(
+            f"{SOURCE} is not UTF-8", where=f"{source / SOURCE}, byte {error.start}"
+        ) from error
     try:
         settings = parse_settings(text)
     except SettingsError as error:
         # Its words are short; the place is said in full.
-        faults = [fault.with_(where=re.sub(f"^{re.escape(SOURCE)}", lambda _: str(source / SOURCE), fault.where)) for fault in error.all()]
+        faults = [
+            fault.with_(where=re.sub(f"^{re.escape(SOURCE)}", lambda _: str(source / SOURCE), fault.where))
+            for fault in error.all()
+        ]
         raise error.with_(faults=tuple(faults)) from error
     context = stack_with(source, reason, settings, host)
     if content is None and not context.state.project and (source / LOOKALIKE).is_file():
@@ -108,7 +116,9 @@ def find_stack(option: Path | None) -> StackContext:
     """Return the stack that a command typed here works on."""
     directory, reason = find_directory(option, Path.cwd(), os.environ)
     if directory.exists() and not directory.is_dir():
-        raise PreflightError("a stack's directory is a file", where=str(directory), hint="name a directory by --stack")
+        raise PreflightError(
+            "a stack's directory is a file", where=str(directory), hint="name a directory by --stack"
+        )
     return read_stack(directory, reason, LocalHost())
 
 
@@ -129,5 +139,8 @@ def _refuse_foreign(path: Path) -> None:
             f"{path} belongs to another user",
             where=str(path),
             why=f"owner {owner}, you are {os.geteuid()}: its settings decide what runs as you",
-            hint=f"say that you mean it with `--stack {shlex.quote(str(path.parent))}`, or work outside of that directory",
+            hint=(
+                f"say that you mean it with `--stack {shlex.quote(str(path.parent))}`, "
+                "or work outside of that directory"
+            ),
         )

@@ -15,13 +15,17 @@ from provisioner.system import ports
 def decide_port(context: StackContext, observed: Observed, taken: Container[int], reporter: Reporter) -> int:
     """Return the proxy's port; raise PreflightError when it is taken and no other may be chosen.
 
-    Keep it while our proxy has it or it is free, else take the next free one where the context may choose. `taken` has ports of which
-    that is known.
+    Keep it while our proxy has it or it is free, else take the next free one where the context may choose.
+    `taken` has ports of which that is known.
     """
     proxy = observed.services.get("proxy")
     port, server = context.port, context.settings.server
     # Started by hand from the rendered files, it listens where those say, and nothing was remembered yet.
-    ours = proxy is not None and proxy.state in {"running", "starting", "unhealthy"} and context.state.port in {port, None}
+    ours = (
+        proxy is not None
+        and proxy.state in {"running", "starting", "unhealthy"}
+        and context.state.port in {port, None}
+    )
     bind, redirect = server.bind, redirect_port(server, port)
     if ours and port not in taken:
         return port
@@ -31,7 +35,12 @@ def decide_port(context: StackContext, observed: Observed, taken: Container[int]
         raise _taken(context, redirect, "proxy (server.http_port in provision.yml)", "server.http_port")
     if context.may_choose_port and (free := _next_free_port(context, port, reporter)):
         return free
-    raise _taken(context, port, "proxy (server.port in provision.yml)" if server.port else "proxy (this stack's port)", "server.port")
+    raise _taken(
+        context,
+        port,
+        "proxy (server.port in provision.yml)" if server.port else "proxy (this stack's port)",
+        "server.port",
+    )
 
 
 def port_to_render(context: StackContext, reporter: Reporter) -> int:
@@ -51,7 +60,9 @@ def _next_free_port(context: StackContext, port: int, reporter: Reporter) -> int
     held_by = context.host.holder(port)
     free = ports.next_free(context.settings.server.bind, max(port, DEFAULT_PORT) + 1)
     if free:
-        reporter.step("chosen", "port", f"{free}, since {port} is taken" + (f" by {held_by}" if held_by else ""))
+        reporter.step(
+            "chosen", "port", f"{free}, since {port} is taken" + (f" by {held_by}" if held_by else "")
+        )
     return free
 
 

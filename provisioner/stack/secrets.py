@@ -22,10 +22,16 @@ FOLDER_MODE = 0o700
 def missing_secrets(context: StackContext, stack: Stack) -> list[SecretSpec]:
     """Return the secrets that the stack needs and its directory lacks, or has an outdated copy of."""
     kept = context.host.read([context.directory / FOLDER / spec.name for spec in stack.secrets])
-    return [spec for spec in stack.secrets if _is_missing(context, spec, kept[context.directory / FOLDER / spec.name])]
+    return [
+        spec
+        for spec in stack.secrets
+        if _is_missing(context, spec, kept[context.directory / FOLDER / spec.name])
+    ]
 
 
-def given_anew(context: StackContext, stack: Stack, environ: Mapping[str, str], reporter: Reporter) -> list[SecretSpec]:
+def given_anew(
+    context: StackContext, stack: Stack, environ: Mapping[str, str], reporter: Reporter
+) -> list[SecretSpec]:
     """Return the secrets whose value in the environment is not their file's, which has never worked.
 
     Report one that has worked as kept.
@@ -59,7 +65,9 @@ def refuse_lost_secrets(context: StackContext, missing: list[SecretSpec], has_da
             f"secrets are gone that this stack's data was made with: {', '.join(lost)}",
             where=f"{context.location}/{FOLDER}",
             why="the stack has data; new secrets would not open it",
-            hint="put the files back from a backup; or, to give the data up, `provision erase` and start anew",
+            hint=(
+                "put the files back from a backup; or, to give the data up, `provision erase` and start anew"
+            ),
         )
 
 
@@ -76,7 +84,9 @@ def refuse_ungiven(context: StackContext, missing: list[SecretSpec], environ: Ma
         )
 
 
-def make_secrets(context: StackContext, missing: list[SecretSpec], environ: Mapping[str, str], reporter: Reporter) -> None:
+def make_secrets(
+    context: StackContext, missing: list[SecretSpec], environ: Mapping[str, str], reporter: Reporter
+) -> None:
     """Write the missing secrets as files; call `refuse_ungiven` first.
 
     A user's own come from the environment once, or from the user's file.
@@ -89,7 +99,11 @@ def make_secrets(context: StackContext, missing: list[SecretSpec], environ: Mapp
             context.host.put(value.reveal().encode(), folder / spec.name, FILE_MODE)
     generated = [spec.name for spec in missing if spec.generated]
     if generated:
-        reporter.step("created", "secrets", f"{len(generated)} generated, kept in {context.location}/{FOLDER} (for your eyes only)")
+        reporter.step(
+            "created",
+            "secrets",
+            f"{len(generated)} generated, kept in {context.location}/{FOLDER} (for your eyes only)",
+        )
     if given := [f"{FOLDER}/{spec.name} from {spec.from_env}" for spec in missing if spec.from_env]:
         reporter.step("created", "secrets", f"taken from the environment: {', '.join(given)}")
     for spec in missing:
@@ -110,7 +124,10 @@ def needed_secret(context: StackContext, name: str, instead: str = "") -> Secret
     """
     secret = read_secret(context, name)
     if secret is None:
-        where, hint = f"{context.location}/{FOLDER}/{name}", f"put the stack's secrets back from a backup{instead}"
+        where, hint = (
+            f"{context.location}/{FOLDER}/{name}",
+            f"put the stack's secrets back from a backup{instead}",
+        )
         raise PreflightError(f"the secret {name} is not there", where=where, hint=hint)
     return secret
 

@@ -63,7 +63,11 @@ class UserServer:
         """Return the user; raise PreflightError when there is none."""
         found = self.find(f"{API}/users/get?username={quote(name, safe='')}")
         if found is None:
-            raise PreflightError(f"there is no user {name}", where=self.context.location, hint="`provision user list` shows all")
+            raise PreflightError(
+                f"there is no user {name}",
+                where=self.context.location,
+                hint="`provision user list` shows all",
+            )
         return dict(found["user"])
 
     def change_admin(self, old: Secret, new: Secret) -> None:

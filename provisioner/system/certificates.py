@@ -50,7 +50,9 @@ def context_of(trusted: Path | bytes | None) -> ssl.SSLContext:
     Raise OSError or ValueError when they cannot be read.
     """
     named = str(trusted) if isinstance(trusted, Path) else None
-    context = ssl.create_default_context(cafile=named, cadata=trusted.decode("ascii") if isinstance(trusted, bytes) else None)
+    context = ssl.create_default_context(
+        cafile=named, cadata=trusted.decode("ascii") if isinstance(trusted, bytes) else None
+    )
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
@@ -96,7 +98,9 @@ def matching_key(certificate: x509.Certificate, key: bytes) -> bool:
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return load_pem_private_key(key, None).public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)
+    return load_pem_private_key(key, None).public_key().public_bytes(
+        *form
+    ) == certificate.public_key().public_bytes(*form)
 
 
 def refusal(error: ssl.SSLCertVerificationError, host: str, address: tuple[str, int]) -> Refusal:
@@ -104,26 +108,44 @@ def refusal(error: ssl.SSLCertVerificationError, host: str, address: tuple[str, 
     shown = shown_certificate(host, address)
     names = ", ".join(names_of(shown)) if shown else ""
     if error.verify_code == _EXPIRED:
-        when = f" on {ends_at(shown):%Y-%m-%d %H:%M} UTC" if shown and ends_at(shown) < datetime.now(timezone.utc) else ""
+        when = (
+            f" on {ends_at(shown):%Y-%m-%d %H:%M} UTC"
+            if shown and ends_at(shown) < datetime.now(timezone.utc)
+            else ""
+        )
         return Refusal(
-            f"the certificate of {host} expired{when}", "renew it where it is made; with `tls: files` put the new one there, then `up`"
+            f"the certificate of {host} expired{when}",
+            "renew it where it is made; with `tls: files` put the new one there, then `up`",
         )
     if error.verify_code == _NOT_YET:
         when = f" before {_utc(shown, 'not_valid_before'):%Y-%m-%d %H:%M} UTC" if shown else ""
-        return Refusal(f"the certificate of {host} is not valid{when}", "check the clocks of this machine and of the server")
+        return Refusal(
+            f"the certificate of {host} is not valid{when}",
+            "check the clocks of this machine and of the server",
+        )
     if error.verify_code in {_WRONG_NAME, _WRONG_ADDRESS}:
         wrong = f"the certificate is for {names or 'other names'}, not for {host}"
-        return Refusal(wrong, "use the name that it is for, or give the server a certificate for this one (server.public_url)")
+        return Refusal(
+            wrong,
+            "use the name that it is for, or give the server a certificate for this one (server.public_url)",
+        )
     signer = f", signed by {_name(shown.issuer)}," if shown else ""
     return Refusal(
         f"the certificate of {host}{signer} is not trusted here ({error.verify_message})",
-        f"for a private certificate authority, link again with its file: `provision link --ca-file FILE`, or set {CERT_PATH}",
+        (
+            "for a private certificate authority, link again with its file: "
+            f"`provision link --ca-file FILE`, or set {CERT_PATH}"
+        ),
     )
 
 
 def has_no_certificate(error: ssl.SSLError) -> bool:
     """Return whether the server ended the handshake since it has nothing to show for the name."""
-    return str(error.reason) in {"TLSV1_ALERT_INTERNAL_ERROR", "TLSV1_UNRECOGNIZED_NAME", "SSLV3_ALERT_HANDSHAKE_FAILURE"}
+    return str(error.reason) in {
+        "TLSV1_ALERT_INTERNAL_ERROR",
+        "TLSV1_UNRECOGNIZED_NAME",
+        "SSLV3_ALERT_HANDSHAKE_FAILURE",
+    }
 
 
 def shown_certificate(host: str, address: tuple[str, int]) -> x509.Certificate | None:
@@ -136,7 +158,10 @@ def shown_certificate(host: str, address: tuple[str, int]) -> x509.Certificate |
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        with socket.create_connection(address, timeout=_TIMEOUT) as plain, context.wrap_socket(plain, server_hostname=host) as secure:
+        with (
+            socket.create_connection(address, timeout=_TIMEOUT) as plain,
+            context.wrap_socket(plain, server_hostname=host) as secure,
+        ):
             shown = secure.getpeercert(binary_form=True)
     except OSError:
         return None
@@ -160,5 +185,7 @@ def _utc(certificate: x509.Certificate, what: str) -> datetime:
 
     Newer versions of the library have the time with its zone, older ones only without.
     """
-    found = getattr(certificate, f"{what}_utc", None) or getattr(certificate, what).replace(tzinfo=timezone.utc)
+    found = getattr(certificate, f"{what}_utc", None) or getattr(certificate, what).replace(
+        tzinfo=timezone.utc
+    )
     return datetime.fromtimestamp(found.timestamp(), timezone.utc)

@@ -53,7 +53,9 @@ def replace_file(path: Path, content: bytes, mode: int | None = None) -> None:
         raise _failed(path, "written", error) from error
 
 
-def write_whole(path: Path, content: bytes, mode: int, prepare: Callable[[str], None] = lambda _: None) -> None:
+def write_whole(
+    path: Path, content: bytes, mode: int, prepare: Callable[[str], None] = lambda _: None
+) -> None:
     """Write the file whole, in place of a former one, or leave it as it was; raise OSError when that fails.
 
     `prepare` gets the name of what is written before it takes the file's place.
@@ -63,8 +65,10 @@ def write_whole(path: Path, content: bytes, mode: int, prepare: Callable[[str], 
 
 
 @contextlib.contextmanager
-def writing_whole(path: Path, mode: int, prepare: Callable[[str], None] = lambda _: None) -> Iterator[IO[bytes]]:
-    """Run the block with a stream whose bytes take the file's place when it ends well; else leave it as it was.
+def writing_whole(
+    path: Path, mode: int, prepare: Callable[[str], None] = lambda _: None
+) -> Iterator[IO[bytes]]:
+    """Run the block with a stream whose bytes take the file's place if it ends well; else leave it as it was.
 
     `prepare` is that of `write_whole`.
     """
@@ -129,5 +133,7 @@ def _umask() -> int:
 
 def _failed(path: Path, verb: str, error: OSError) -> ProvisionError:
     return ProvisionError(
-        f"{path} cannot be {verb}: {error.strerror}", where=str(path), hint="check its owner, permissions and the free space there"
+        f"{path} cannot be {verb}: {error.strerror}",
+        where=str(path),
+        hint="check its owner, permissions and the free space there",
     )

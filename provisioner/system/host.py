@@ -40,7 +40,9 @@ class Host(Protocol):
     ) -> Completed:
         """Run a program to its end, and return how it ended; raise errors as `system.process.run`."""
 
-    def stream(self, argv: Sequence[str], on_line: Callable[[str], None], *, cwd: Path, env: Mapping[str, str]) -> None:
+    def stream(
+        self, argv: Sequence[str], on_line: Callable[[str], None], *, cwd: Path, env: Mapping[str, str]
+    ) -> None:
         """Run a long program, and hand on each line that it writes, as it comes."""
 
     def attach(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
@@ -55,7 +57,7 @@ class Host(Protocol):
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        """Run a program to its end, however long that takes, with these open files of ours as its input and output.
+        """Run a program to its end, however long that takes, with these open files of ours as its streams.
 
         Raise CommandFailed as `run`; nothing of any size is held in memory.
         """
@@ -64,7 +66,10 @@ class Host(Protocol):
         """Open the file to be read as a stream; raise ProvisionError when it cannot be."""
 
     def open_write(self, path: Path, mode: int) -> contextlib.AbstractContextManager[IO[bytes]]:
-        """Open a stream whose bytes become the file, whole when the block ends well, or not at all; make missing directories."""
+        """Open a stream whose bytes become the file, whole when the block ends well, or not at all.
+
+        Make missing directories.
+        """
 
     def put(self, content: bytes, path: Path, mode: int) -> None:
         """Write the file whole or not at all; make missing directories."""
@@ -124,7 +129,9 @@ class LocalHost:
     ) -> Completed:
         return process.run(argv, cwd=cwd, env=env, stdin=stdin, timeout=timeout, check=check)
 
-    def stream(self, argv: Sequence[str], on_line: Callable[[str], None], *, cwd: Path, env: Mapping[str, str]) -> None:
+    def stream(
+        self, argv: Sequence[str], on_line: Callable[[str], None], *, cwd: Path, env: Mapping[str, str]
+    ) -> None:
         process.stream(argv, on_line, cwd=cwd, env=env)
 
     def attach(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
@@ -224,7 +231,9 @@ class LocalHost:
         with contextlib.ExitStack() as stack:
             try:
                 directory.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(locks.hold(path, reason, "another command works on this stack", where=str(directory)))
+                stack.enter_context(
+                    locks.hold(path, reason, "another command works on this stack", where=str(directory))
+                )
             except OSError as error:
                 raise _not_written(path, error) from error
             yield
@@ -236,10 +245,14 @@ def host_memory_mb() -> int:
 
 
 def _not_read(path: Path, error: OSError) -> ProvisionError:
-    return ProvisionError(f"{path} cannot be read: {error.strerror}", where=str(path), hint="check its owner and permissions")
+    return ProvisionError(
+        f"{path} cannot be read: {error.strerror}", where=str(path), hint="check its owner and permissions"
+    )
 
 
 def _not_written(path: Path, error: OSError) -> ProvisionError:
     return ProvisionError(
-        f"{path} cannot be written: {error.strerror}", where=str(path), hint="check the directory's owner, permissions and free space"
+        f"{path} cannot be written: {error.strerror}",
+        where=str(path),
+        hint="check the directory's owner, permissions and free space",
     )

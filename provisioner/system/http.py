@@ -18,7 +18,10 @@ from urllib.parse import quote, urlsplit
 from provisioner.system.certificates import context_of, has_no_certificate, refusal
 
 _SHOWN = 300
-NO_CERTIFICATE = "use the name that it has (server.public_url); `provision logs proxy` there shows whether it gets its certificate"
+NO_CERTIFICATE = (
+    "use the name that it has (server.public_url); "
+    "`provision logs proxy` there shows whether it gets its certificate"
+)
 NO_TRUST = "give the file of the server's certificate authority: `provision link --ca-file FILE`"
 
 
@@ -108,7 +111,9 @@ class Rest:
                 handlers.append(_Secure(self._address, context_of(trusted)))
             except (OSError, ValueError) as error:
                 where = f" in {trusted}" if isinstance(trusted, Path) else ""
-                self._unusable = f"the certificates{where} cannot be used: {getattr(error, 'strerror', '') or error}"
+                self._unusable = (
+                    f"the certificates{where} cannot be used: {getattr(error, 'strerror', '') or error}"
+                )
         else:
             handlers.append(_Plain(self._address))
         self._opener = urllib.request.build_opener(*handlers)
@@ -131,7 +136,9 @@ class Rest:
         try:
             document = json.loads(answer)
         except ValueError as error:
-            raise RestError(0, f"{self.uri}{path} answered something that is not JSON: {_shorten(answer)}") from error
+            raise RestError(
+                0, f"{self.uri}{path} answered something that is not JSON: {_shorten(answer)}"
+            ) from error
         return document if isinstance(document, dict) else {"value": document}
 
     def get_bytes(self, path: str) -> bytes:

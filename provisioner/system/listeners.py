@@ -6,7 +6,10 @@ import ipaddress
 import re
 
 _LISTENS = "0A"
-HOLDER = "ss -Hltnp 'sport = :{port}' 2>/dev/null; docker ps --filter publish={port} --format 'container {{{{.Names}}}}' 2>/dev/null"
+HOLDER = (
+    "ss -Hltnp 'sport = :{port}' 2>/dev/null; "
+    "docker ps --filter publish={port} --format 'container {{{{.Names}}}}' 2>/dev/null"
+)
 
 
 def listens(tables: str, address: str, port: int) -> bool:
@@ -46,5 +49,7 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return ipaddress.ip_address(b"".join(groups))
 
 
-def _meets(one: ipaddress.IPv4Address | ipaddress.IPv6Address, other: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+def _meets(
+    one: ipaddress.IPv4Address | ipaddress.IPv6Address, other: ipaddress.IPv4Address | ipaddress.IPv6Address
+) -> bool:
     return one == other or one.is_unspecified or other.is_unspecified

@@ -1,4 +1,7 @@
-"""The one door to locks of this machine: files that the operating system locks, so that a lock ends with its holder, however that ends."""
+"""The one door to locks of this machine: files that the operating system locks.
+
+So a lock ends with its holder, however that ends.
+"""
 
 from __future__ import annotations
 
@@ -18,20 +21,34 @@ from provisioner.system.wait import wait_until
 
 @contextlib.contextmanager
 def hold(
-    path: Path, command: str, busy: str, *, wait: float = 0, on_wait: Callable[[], None] | None = None, where: str = ""
+    path: Path,
+    command: str,
+    busy: str,
+    *,
+    wait: float = 0,
+    on_wait: Callable[[], None] | None = None,
+    where: str = "",
 ) -> Iterator[None]:
     """Hold the lock of that file for the block; the file says who holds it, for those who meet it.
 
-    Wait for another holder that many seconds, after a call of `on_wait`; then raise Locked, with `busy` as what. OSError is of the file.
+    Wait for another holder that many seconds, after a call of `on_wait`; then raise Locked, with `busy` as
+    what. OSError is of the file.
     """
     with open(path, "a+", encoding="utf-8") as file:
         if not _taken(file):
             if wait and on_wait:
                 on_wait()
             if not wait or not wait_until(lambda: _taken(file), wait, 0.2):
-                raise Locked(busy, where=where or str(path), why=_who(path), hint="wait for it to end, then try again")
+                raise Locked(
+                    busy, where=where or str(path), why=_who(path), hint="wait for it to end, then try again"
+                )
         file.truncate(0)
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%H:%M:%S"), "command": command}
+        holder = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "since": time.strftime("%H:%M:%S"),
+            "command": command,
+        }
         file.write(json.dumps(holder))
         file.flush()
         yield

@@ -77,7 +77,9 @@ def run(
         raise _not_started(argv, cwd, error) from error
     except subprocess.TimeoutExpired as late:
         seen = (late.stderr or late.stdout or b"").decode(errors="replace")
-        raise failed(argv, f"{argv[0]} did not end within {timeout:.0f} s", "", output=seen, left_as=BEGUN) from late
+        raise failed(
+            argv, f"{argv[0]} did not end within {timeout:.0f} s", "", output=seen, left_as=BEGUN
+        ) from late
     completed = Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
     if check or done.returncode < 0:
         raise_on_failure(argv, done.returncode, completed.error_text or completed.text)
@@ -95,12 +97,15 @@ def stream(
     silence: float = 900,
     held: bool = False,
 ) -> None:
-    """Run a program and hand on each line it writes (both streams) as it comes; the whole text goes to `log` too.
+    """Run a program and hand on each line it writes (both streams) as it comes; all of it goes to `log` too.
 
-    A program that writes nothing for `silence` seconds is ended: it hangs. `held` leaves its standard input open until we end.
+    A program that writes nothing for `silence` seconds is ended: it hangs. `held` leaves its standard input
+    open until we end.
     """
     stdin = subprocess.PIPE if held else subprocess.DEVNULL
-    process = start(argv, cwd=cwd, env=env, umask=umask, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = start(
+        argv, cwd=cwd, env=env, umask=umask, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     tail: list[str] = []
     with process, open(log or os.devnull, "ab") as copy, _Watchdog(silence, process.kill) as watchdog:
         try:
@@ -115,9 +120,7 @@ def stream(
             process.terminate()
             raise
     if watchdog.bit:
-        raise failed(
-            argv, f"{argv[0]} wrote nothing for {silence:.0f} s and was ended", "look at the network and the disk", "\n".join(tail)
-        )
+        raise _hung(argv, silence, "\n".join(tail))
     raise_on_failure(argv, process.returncode, "\n".join(tail), log=str(log or ""))
 
 
@@ -129,7 +132,10 @@ def start(
     identity: Identity | None = None,
     **options: Any,
 ) -> subprocess.Popen[bytes]:
-    """Start a program, and return it at work; the options are those of `subprocess`. Raise CommandFailed when it cannot be started."""
+    """Start a program, and return it at work; the options are those of `subprocess`.
+
+    Raise CommandFailed when it cannot be started.
+    """
     try:
         return subprocess.Popen(list(argv), cwd=cwd, env=env, **_as_user(identity), **options)
     except OSError as error:
@@ -198,7 +204,7 @@ def interrupts_left_to_it() -> Iterator[None]:
 
 
 class Held:
-    """A program that lives as long as we hold it: its standard input is a pipe that ends with us, however we end."""
+    """A program that lives as long as we hold it: its input is a pipe that ends with us, however we end."""
 
     def __init__(self, argv: Sequence[str], process: subprocess.Popen[bytes]) -> None:
         self.argv = tuple(argv)
@@ -252,9 +258,15 @@ def raise_on_failure(argv: Sequence[str], code: int, output: str, log: str = "")
     """Raise CommandFailed for a code that is not 0; a negative one is a signal."""
     if code == 0:
         return
-    what = f"{argv[0]} was killed by {_signal_name(-code)}" if code < 0 else f"{argv[0]} failed with exit code {code}"
+    what = (
+        f"{argv[0]} was killed by {_signal_name(-code)}"
+        if code < 0
+        else f"{argv[0]} failed with exit code {code}"
+    )
     last = "\n".join(output.splitlines()[-20:])
-    raise CommandFailed(what, shlex.join(argv), last, left_as=BEGUN, argv=tuple(argv), returncode=code, output=output, log=log)
+    raise CommandFailed(
+        what, shlex.join(argv), last, left_as=BEGUN, argv=tuple(argv), returncode=code, output=output, log=log
+    )
 
 
 def _signal_name(number: int) -> str:
@@ -289,6 +301,14 @@ def not_executable(argv: Sequence[str], output: str = "") -> CommandFailed:
     return failed(argv, f"{argv[0]} may not be executed", "check its permissions", output)
 
 
-def failed(argv: Sequence[str], what: str, hint: str, output: str = "", left_as: str = "nothing was changed") -> CommandFailed:
+def _hung(argv: Sequence[str], silence: float, output: str) -> CommandFailed:
+    """Return the error for a program that was ended since it wrote nothing for so many seconds."""
+    what = f"{argv[0]} wrote nothing for {silence:.0f} s and was ended"
+    return failed(argv, what, "look at the network and the disk", output)
+
+
+def failed(
+    argv: Sequence[str], what: str, hint: str, output: str = "", left_as: str = "nothing was changed"
+) -> CommandFailed:
     """Return the error for a program that was not started, or did not end by itself."""
     return CommandFailed(what, shlex.join(argv), output, hint, left_as, argv=tuple(argv), output=output)

@@ -12,8 +12,12 @@ _TIMEOUT = 5
 
 
 def swallowing_proxy(uri: str, ca_file: str = "") -> tuple[str, str] | None:
-    """Return why MLflow's client would not reach the URI, and what to set; None when no proxy takes it, or one hands it on."""
-    # Here, since most commands never ask. MLflow's client has its exceptions of it: no port beside an address, no star before a name.
+    """Return why MLflow's client would not reach the URI, and what to set.
+
+    None when no proxy takes it, or one hands it on.
+    """
+    # Here, since most commands never ask. MLflow's client has its exceptions of it: no port beside an
+    # address, no star before a name.
     import requests
     from requests.utils import get_environ_proxies, select_proxy
 
@@ -24,7 +28,9 @@ def swallowing_proxy(uri: str, ca_file: str = "") -> tuple[str, str] | None:
         # Else a login of ~/.netrc would be sent along.
         session.trust_env = False
         trusted = str(clients_ca_file(ca_file) or "") or True
-        if session.get(f"{uri}/health", proxies={"all": proxy}, timeout=_TIMEOUT, allow_redirects=False, verify=trusted).ok:
+        if session.get(
+            f"{uri}/health", proxies={"all": proxy}, timeout=_TIMEOUT, allow_redirects=False, verify=trusted
+        ).ok:
             return None
     parts = urlsplit(uri)
     names = [known for name in (f"{parts.scheme}_proxy", "all_proxy") for known in (name, name.upper())]

@@ -1,4 +1,4 @@
-"""A host over SSH: the system's own `ssh`, with the user's configuration, agent and known hosts, over one connection."""
+"""A host over one connection of the system's own `ssh`, with the user's settings, agent and known hosts."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ class SSHHost:
                 process.raise_on_failure(argv, code, completed.error_text or completed.text)
         return completed
 
-    def stream(self, argv: Sequence[str], on_line: Callable[[str], None], *, cwd: Path, env: Mapping[str, str]) -> None:
+    def stream(
+        self, argv: Sequence[str], on_line: Callable[[str], None], *, cwd: Path, env: Mapping[str, str]
+    ) -> None:
         command = ssh_command.remote(argv, cwd, self._changes(env), guarded=True)
         last: list[str] = []
         word = ""
@@ -116,11 +118,16 @@ class SSHHost:
             if failure.argv != tuple(argv):
                 raise
             refused = self._refused(path, "read", failure.output)
-            raise (refused if failure.returncode == _NO_FILE else self.connection.lost_or(("cat", str(path)), refused)) from failure
+            raise (
+                refused
+                if failure.returncode == _NO_FILE
+                else self.connection.lost_or(("cat", str(path)), refused)
+            ) from failure
 
     @contextlib.contextmanager
     def open_write(self, path: Path, mode: int) -> Iterator[IO[bytes]]:
-        # A lost connection looks like the end of the file: what arrived is counted before it takes the file's place.
+        # A lost connection looks like the end of the file: what arrived is counted before it takes the file's
+        # place.
         new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         argv = self.connection.argv(ssh_command.receive(new))
         try:
@@ -134,7 +141,9 @@ class SSHHost:
                 self.remove(new)
             if not isinstance(error, CommandFailed) or error.argv != tuple(argv):
                 raise
-            raise self.connection.lost_or(("receive", str(path)), self._refused(path, "written", error.output)) from error
+            raise self.connection.lost_or(
+                ("receive", str(path)), self._refused(path, "written", error.output)
+            ) from error
 
     def attach(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
         terminal = sys.stdin.isatty()
@@ -143,7 +152,9 @@ class SSHHost:
         return process.attach(self.connection.argv(ssh_command.in_sh(command), terminal=terminal))
 
     def put(self, content: bytes, path: Path, mode: int) -> None:
-        self._change(path, "written", ssh_command.put(path, len(content), mode), ("put", str(path)), content, 600)
+        self._change(
+            path, "written", ssh_command.put(path, len(content), mode), ("put", str(path)), content, 600
+        )
 
     def get(self, path: Path) -> bytes | None:
         return self.read([path])[path]
@@ -155,7 +166,11 @@ class SSHHost:
         found: dict[Path, bytes | None] = {}
         for path, content in zip(paths, ssh_command.parse_files(done.stdout, len(paths)), strict=True):
             if isinstance(content, str):
-                raise ProvisionError(f"{path} cannot be read", where=f"{self.name}:{path}", hint="check its owner and permissions there")
+                raise ProvisionError(
+                    f"{path} cannot be read",
+                    where=f"{self.name}:{path}",
+                    hint="check its owner and permissions there",
+                )
             found[path] = content
         return found
 
@@ -165,7 +180,12 @@ class SSHHost:
         self._change(path, "made", ssh_command.in_sh(script), ("mkdir", str(path)))
 
     def has_directory(self, path: Path) -> bool:
-        return self.connection.run(ssh_command.in_sh(f"[ -d {shlex.quote(str(path))} ]"), ("test", str(path))).code == 0
+        return (
+            self.connection.run(
+                ssh_command.in_sh(f"[ -d {shlex.quote(str(path))} ]"), ("test", str(path))
+            ).code
+            == 0
+        )
 
     def remove(self, *paths: Path) -> None:
         files = [str(path) for path in paths]
@@ -177,11 +197,15 @@ class SSHHost:
         self._change(path, "written", ssh_command.in_sh(script), ("append", str(path)), line.encode() + b"\n")
 
     def is_free(self, address: str, port: int) -> bool:
-        tables = self.connection.run(ssh_command.in_sh("cat /proc/net/tcp /proc/net/tcp6 2>/dev/null"), ("cat", "/proc/net/tcp")).text
+        tables = self.connection.run(
+            ssh_command.in_sh("cat /proc/net/tcp /proc/net/tcp6 2>/dev/null"), ("cat", "/proc/net/tcp")
+        ).text
         return not listeners.listens(tables, address, port)
 
     def holder(self, port: int) -> str:
-        text = self.connection.run(ssh_command.in_sh(listeners.HOLDER.format(port=port)), ("ss", str(port))).text
+        text = self.connection.run(
+            ssh_command.in_sh(listeners.HOLDER.format(port=port)), ("ss", str(port))
+        ).text
         return listeners.parse_holder(text)
 
     def reach(self, address: str) -> str:
@@ -193,8 +217,13 @@ class SSHHost:
         Its own SSH server answers through one.
         """
         *_, address, port = self.facts["connection"].split()
-        near, near_port = self.reach(f"[{address}]:{port}" if ":" in address else f"{address}:{port}").split(":")
-        with contextlib.suppress(OSError), socket.create_connection((near, int(near_port)), timeout=20) as connection:
+        near, near_port = self.reach(f"[{address}]:{port}" if ":" in address else f"{address}:{port}").split(
+            ":"
+        )
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection((near, int(near_port)), timeout=20) as connection,
+        ):
             return connection.recv(4) == b"SSH-"
         return False
 
@@ -203,7 +232,13 @@ class SSHHost:
         """Hold the lock there by a process that ends with the connection."""
         path = directory / LOCK_FILE
         since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-        who = {"pid": os.getpid(), "user": getpass.getuser(), "host": socket.gethostname(), "since": since, "command": reason}
+        who = {
+            "pid": os.getpid(),
+            "user": getpass.getuser(),
+            "host": socket.gethostname(),
+            "since": since,
+            "command": reason,
+        }
         # The shell there fills in its own process, by which the lock can be broken.
         holder = json.dumps(who).replace("%", "%%").replace("\\", "\\\\")[:-1] + ', "shell": %d}'
         held = process.hold(self.connection.argv(ssh_command.lock(path, holder)))
@@ -222,7 +257,9 @@ class SSHHost:
         path = directory / LOCK_FILE
         holder = _holder(self.get(path) or b"")
         if holder:
-            done = self.connection.run(ssh_command.break_lock(path, int(str(holder.get("shell", 0)))), ("break", str(path)))
+            done = self.connection.run(
+                ssh_command.break_lock(path, int(str(holder.get("shell", 0)))), ("break", str(path))
+            )
             return lock_holder(holder) if done.code == 0 else ""
         return ""
 
@@ -255,7 +292,15 @@ class SSHHost:
         unset: dict[str, str | None] = {name: None for name in have if name not in env}
         return unset | {name: value for name, value in env.items() if have.get(name) != value}
 
-    def _change(self, path: Path, done_to_it: str, command: str, argv: Sequence[str], stdin: bytes = b"", timeout: float = 60) -> None:
+    def _change(
+        self,
+        path: Path,
+        done_to_it: str,
+        command: str,
+        argv: Sequence[str],
+        stdin: bytes = b"",
+        timeout: float = 60,
+    ) -> None:
         """Run the shell command to its end.
 
         Raise ProvisionError, which says of the file what could not be done to it, and why.
@@ -266,10 +311,18 @@ class SSHHost:
         raise self._refused(path, done_to_it, done.error_text)
 
     def _refused(self, path: Path, done_to_it: str, said: str) -> ProvisionError:
-        """Return the error for what could not be done to a file there, with the last of what a program said."""
-        reason = said.strip().splitlines()[-1].rpartition(": ")[2] if said.strip() else "the connection was lost"
-        hint = "check its owner and permissions" if done_to_it == "read" else "check the directory's owner, permissions and free space"
-        return ProvisionError(f"{path} cannot be {done_to_it}: {reason}", where=f"{self.name}:{path}", hint=f"{hint} there")
+        """Return the error for what could not be done to a file there, with the last that a program said."""
+        reason = (
+            said.strip().splitlines()[-1].rpartition(": ")[2] if said.strip() else "the connection was lost"
+        )
+        hint = (
+            "check its owner and permissions"
+            if done_to_it == "read"
+            else "check the directory's owner, permissions and free space"
+        )
+        return ProvisionError(
+            f"{path} cannot be {done_to_it}: {reason}", where=f"{self.name}:{path}", hint=f"{hint} there"
+        )
 
     def _not_locked(self, directory: Path, failure: CommandFailed) -> ProvisionError:
         lines = failure.output.splitlines()
@@ -278,10 +331,15 @@ class SSHHost:
                 "another command works on this stack",
                 where=f"{self.name}:{directory}",
                 why=lock_holder(_holder("\n".join(lines[: lines.index(ssh_command.TAKEN)]).encode())),
-                hint="wait for it to end, then try again; if its machine is gone, `provision deploy --break-lock`",
+                hint=(
+                    "wait for it to end, then try again; "
+                    "if its machine is gone, `provision deploy --break-lock`"
+                ),
             )
         if "flock" in failure.output and "not found" in failure.output:
-            return PreflightError("the program flock is not there", where=self.name, hint="install the package util-linux there")
+            return PreflightError(
+                "the program flock is not there", where=self.name, hint="install the package util-linux there"
+            )
         if not self.connection.is_alive():
             return self.connection.lost(("lock", str(directory)))
         reason = lines[-1].rpartition(": ")[2] if lines else "no reason given"

@@ -1,4 +1,4 @@
-"""The command lines of the system's `ssh`, what runs at their other end, and what their failures mean; pure."""
+"""Command lines of the system's `ssh`, what runs at their other end, and what their failures mean; pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,13 @@ def connect(destination: str, socket: Path, *, interactive: bool, asks_about_key
     """
     facts = 'printf "%s\\n" "$PWD" "$(id -un)" "$(uname -s)" "$(uname -m)" "${SSH_CONNECTION:-}"'
     script = f"echo {BEGIN}; {facts}; echo {READY}; exec cat >/dev/null"
-    options = [*_OPTIONS, *_PLAIN, "ControlPersist=no", "ClearAllForwardings=yes", *([] if interactive else ["BatchMode=yes"])]
+    options = [
+        *_OPTIONS,
+        *_PLAIN,
+        "ControlPersist=no",
+        "ClearAllForwardings=yes",
+        *([] if interactive else ["BatchMode=yes"]),
+    ]
     options += ["StrictHostKeyChecking=yes"] if asks_about_keys else []
     return ["ssh", "-M", "-S", str(socket), *_as_options(options), "--", destination, in_sh(script)]
 
@@ -61,7 +67,9 @@ def in_sh(script: str) -> str:
     return f"exec /bin/sh -c {shlex.quote(script)}"
 
 
-def remote(argv: Sequence[str], cwd: Path | None, changes: Mapping[str, str | None], *, guarded: bool = False) -> str:
+def remote(
+    argv: Sequence[str], cwd: Path | None, changes: Mapping[str, str | None], *, guarded: bool = False
+) -> str:
     """Return the command that runs the program there, in that directory, with those variables.
 
     They are set or (None) unset. The program's code is the last line on standard error. `guarded` ends it
@@ -70,7 +78,12 @@ def remote(argv: Sequence[str], cwd: Path | None, changes: Mapping[str, str | No
     unset = [part for name, value in changes.items() if value is None for part in ("-u", name)]
     values = [f"{name}={value}" for name, value in changes.items() if value is not None]
     words = shlex.join(["env", *unset, *values, *argv] if changes else argv)
-    enter = f"cd -- {shlex.quote(str(cwd))} 2>/dev/null || {{ printf '\\n{_ENDED} {_NO_DIRECTORY}\\n' >&2; exit 1; }}\n" if cwd else ""
+    enter = (
+        f"cd -- {shlex.quote(str(cwd))} 2>/dev/null "
+        f"|| {{ printf '\\n{_ENDED} {_NO_DIRECTORY}\\n' >&2; exit 1; }}\n"
+        if cwd
+        else ""
+    )
     if guarded:
         # Without the redirection the shell would take the input of what runs in the background away.
         words = (
@@ -126,13 +139,17 @@ def put(path: Path, size: int, mode: int) -> str:
 def receive(new: Path) -> str:
     """Return the shell command that keeps standard input in a new file, and prints its size in bytes."""
     file = shlex.quote(str(new))
-    return in_sh(f"umask 077; mkdir -p -- {shlex.quote(str(new.parent))} && set -C && cat >{file} && wc -c <{file}")
+    return in_sh(
+        f"umask 077; mkdir -p -- {shlex.quote(str(new.parent))} && set -C && cat >{file} && wc -c <{file}"
+    )
 
 
 def take_place(new: Path, path: Path, mode: int) -> str:
     """Return the shell command by which a received file takes the place of another."""
     name = shlex.quote(str(new))
-    return in_sh(f"chmod {mode:o} {name} && {{ sync {name} 2>/dev/null; mv -fT -- {name} {shlex.quote(str(path))}; }}")
+    return in_sh(
+        f"chmod {mode:o} {name} && {{ sync {name} 2>/dev/null; mv -fT -- {name} {shlex.quote(str(path))}; }}"
+    )
 
 
 def read_all(paths: Sequence[Path]) -> str:
@@ -169,7 +186,8 @@ def lock(path: Path, holder: str) -> str:
     file = shlex.quote(str(path))
     return in_sh(
         f"umask 077; mkdir -p -- {shlex.quote(str(path.parent))} && exec 9>>{file} || exit 1\n"
-        f"flock -n 9; code=$?; [ $code -eq 1 ] && {{ cat {file}; echo; echo {TAKEN}; exit 1; }}; [ $code -eq 0 ] || exit $code\n"
+        f"flock -n 9; code=$?; [ $code -eq 1 ] && {{ cat {file}; echo; echo {TAKEN}; exit 1; }}; "
+        "[ $code -eq 0 ] || exit $code\n"
         f"printf {shlex.quote(holder)} $$ >{file}; echo {READY}; cat >/dev/null 9>&-; : >{file}"
     )
 
@@ -177,7 +195,9 @@ def lock(path: Path, holder: str) -> str:
 def break_lock(path: Path, process: int) -> str:
     """Return the shell command that ends the holder of a lock, if it is that process."""
     file = shlex.quote(str(path))
-    return in_sh(f'readlink /proc/{process}/fd/* | grep -qxF "$(readlink -f {file})" && kill {process} && : >{file}')
+    return in_sh(
+        f'readlink /proc/{process}/fd/* | grep -qxF "$(readlink -f {file})" && kill {process} && : >{file}'
+    )
 
 
 def _as_options(options: Sequence[str]) -> list[str]:
@@ -188,17 +208,26 @@ _KNOWN = (
     (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED",
         "the host key of {host} is another than before",
-        "find out why first: the server was set up anew, or somebody else answers in its place; then {remove}, and `ssh {destination}`",
+        (
+            "find out why first: the server was set up anew, or somebody else answers in its place; "
+            "then {remove}, and `ssh {destination}`"
+        ),
     ),
     (
         r"Host key verification failed|No \S+ host key is known",
         "the host key of {host} is not known here",
-        "`ssh {destination}` shows its fingerprint and asks; or `ssh-keyscan {address} >> ~/.ssh/known_hosts`, where you trust the network",
+        (
+            "`ssh {destination}` shows its fingerprint and asks; "
+            "or `ssh-keyscan {address} >> ~/.ssh/known_hosts`, where you trust the network"
+        ),
     ),
     (
         r"Permission denied|Too many authentication failures|no mutual signature",
         "{destination} takes none of your SSH keys",
-        "`ssh-copy-id {destination}` puts your key there; `ssh-add` loads one with a passphrase; USER@HOST names another account",
+        (
+            "`ssh-copy-id {destination}` puts your key there; `ssh-add` loads one with a passphrase; "
+            "USER@HOST names another account"
+        ),
     ),
     (
         r"Could not resolve hostname",
@@ -227,7 +256,12 @@ def explained(failure: CommandFailed, destination: str, resolved: Mapping[str, s
             port = resolved.get("port", "22")
             address = f"{'' if port == '22' else f'-p {port} '}{resolved.get('hostname', host)}"
             words = {"host": host, "destination": destination, "remove": remove, "address": address}
-            return PreflightError(what.format(**words), where=f"ssh {destination}", why=found[0].strip(" @\r"), hint=hint.format(**words))
+            return PreflightError(
+                what.format(**words),
+                where=f"ssh {destination}",
+                why=found[0].strip(" @\r"),
+                hint=hint.format(**words),
+            )
     return PreflightError(
         f"no connection to {destination}",
         where=f"ssh {destination}",

@@ -21,7 +21,8 @@ from provisioner.system.wait import wait_until
 LOST = 255
 """The return code of a lost connection's error; ssh's own word for it."""
 _CONNECT_DEADLINE = 600.0
-"""Seconds until the connection stands; a person may have to find a passphrase. ssh itself gives up on a silent host much earlier."""
+"""Seconds until the connection stands; a person may have to find a passphrase.
+ssh itself gives up on a silent host much earlier."""
 
 
 class Connection:
@@ -61,7 +62,10 @@ class Connection:
         return self.argv(ssh_command.in_sh(shlex.join(argv)))
 
     def run(self, command: str, argv: Sequence[str], stdin: bytes = b"", timeout: float = 60) -> Completed:
-        """Run the shell command there to its end; errors name `argv`. Raise CommandFailed when the connection was lost."""
+        """Run the shell command there to its end; errors name `argv`.
+
+        Raise CommandFailed when the connection was lost.
+        """
         try:
             done = process.run(self.argv(command), stdin=stdin, timeout=timeout, check=False)
         except CommandFailed as failure:
@@ -72,7 +76,7 @@ class Connection:
         return done
 
     def forward(self, address: str) -> str:
-        """Return HOST:PORT of this machine by which the host's HOST:PORT is reached through the connection."""
+        """Return this machine's HOST:PORT by which the host's HOST:PORT is reached through the connection."""
         if address not in self._forwards:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
@@ -86,7 +90,10 @@ class Connection:
         return self._forwards[address]
 
     def is_alive(self) -> bool:
-        """Return whether the connection still stands; look for a second, since ssh ends a moment after what it carried."""
+        """Return whether the connection still stands.
+
+        Look for a second, since ssh ends a moment after what it carried.
+        """
         return not wait_until(lambda: not (self._master and self._master.alive), 1, 0.05)
 
     def lost_or(self, argv: Sequence[str], error: ProvisionError) -> ProvisionError:
@@ -133,7 +140,11 @@ class Connection:
             if self._master is None:
                 resolved = self.resolved()
                 asks = resolved.get("stricthostkeychecking") == "ask"
-                held = process.hold(ssh_command.connect(self.destination, path, interactive=sys.stdin.isatty(), asks_about_keys=asks))
+                held = process.hold(
+                    ssh_command.connect(
+                        self.destination, path, interactive=sys.stdin.isatty(), asks_about_keys=asks
+                    )
+                )
                 try:
                     lines = held.lines(ssh_command.READY, _CONNECT_DEADLINE)
                 except CommandFailed as failure:

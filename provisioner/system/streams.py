@@ -31,10 +31,11 @@ def transfer(
     held: bool = False,
     check: bool = True,
 ) -> Completed:
-    """Run a program to its end, however long that takes, with these open files as its input and output; none is empty.
+    """Run a program to its end, however long that takes, with these open files as its input and output.
 
-    Return how it ended, with the last 64 KiB of what it wrote to standard error. Raise CommandFailed as `process.run` does.
-    `held` leaves its standard input open until it ends, or we do. Interrupted, it is ended first.
+    None is an empty one. Return how it ended, with the last 64 KiB of what it wrote to standard error. Raise
+    CommandFailed as `process.run` does. `held` leaves its standard input open until it ends, or we do.
+    Interrupted, it is ended first.
     """
     given = subprocess.PIPE if held else stdin or subprocess.DEVNULL
     with tempfile.TemporaryFile() as said:
@@ -54,7 +55,7 @@ def transfer(
 
 
 class Sent(io.BufferedWriter):
-    """The stream that a program reads: how many bytes were written to it, and what the program wrote when it had ended."""
+    """The stream that a program reads: how many bytes it was sent, and what it wrote when it had ended."""
 
     count = 0
     output = b""
@@ -67,7 +68,7 @@ class Sent(io.BufferedWriter):
 
 @contextlib.contextmanager
 def writing(argv: Sequence[str]) -> Iterator[Sent]:
-    """Run the block with a stream that is a program's standard input; raise CommandFailed when the program fails.
+    """Run the block with a stream that is a program's standard input; raise CommandFailed when that fails.
 
     Of a block that fails the program is killed.
     """
@@ -101,7 +102,9 @@ def _end(process: subprocess.Popen[bytes], grace: float = 10) -> None:
         process.kill()
 
 
-def pipe(source: Sequence[str], target: Sequence[str], through: Callable[[Iterator[bytes]], Iterator[bytes]]) -> Completed:
+def pipe(
+    source: Sequence[str], target: Sequence[str], through: Callable[[Iterator[bytes]], Iterator[bytes]]
+) -> Completed:
     """Run both programs, with what the source writes, changed by `through`, as the target's input.
 
     Return the ended target; raise CommandFailed for whichever failed first.
@@ -148,7 +151,8 @@ def reading(argv: Sequence[str]) -> Iterator[IO[bytes]]:
                         pass
                 process.wait()
             except Exception:
-                # Whoever reads what a program did not finish fails as well, and a moment before it has ended: why is what it says.
+                # Whoever reads what a program did not finish fails as well, and a moment before it has ended:
+                # why is what it says.
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(1)
                 if process.poll() in {None, 0}:
@@ -159,7 +163,11 @@ def reading(argv: Sequence[str]) -> Iterator[IO[bytes]]:
         raise_on_failure(argv, process.returncode, said.read().decode(errors="replace"))
 
 
-def _pump(giver: subprocess.Popen[bytes], taker: subprocess.Popen[bytes], through: Callable[[Iterator[bytes]], Iterator[bytes]]) -> None:
+def _pump(
+    giver: subprocess.Popen[bytes],
+    taker: subprocess.Popen[bytes],
+    through: Callable[[Iterator[bytes]], Iterator[bytes]],
+) -> None:
     """Hand everything over; end the taker of a giver that failed before that has the end of its input."""
     if giver.stdout is None or taker.stdin is None:
         return

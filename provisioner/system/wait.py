@@ -10,9 +10,10 @@ T = TypeVar("T")
 
 
 def wait_for(look: Callable[[], T | None], seconds: float, interval: float) -> T | None:
-    """Call `look` until it returns something, and return that; None when there is still nothing after that many seconds.
+    """Call `look` until it returns something, and return that; None after so many seconds without.
 
-    It looks once at the least, and once more at the deadline; `interval` is in seconds. What it raises ends the wait.
+    It looks once at the least, and once more at the deadline; `interval` is in seconds. What it raises ends
+    the wait.
     """
     deadline = time.monotonic() + seconds
     while (found := look()) is None:

@@ -12,20 +12,34 @@ import yaml
 
 from provisioner.errors import EditRefused
 from provisioner.yaml_edit import nodes
-from provisioner.yaml_edit.nodes import BOM, compose, decode, entry, flow, is_null, key_text, line_of, load, quote, refused
+from provisioner.yaml_edit.nodes import (
+    BOM,
+    compose,
+    decode,
+    entry,
+    flow,
+    is_null,
+    key_text,
+    line_of,
+    load,
+    quote,
+    refused,
+)
+from provisioner.yaml_edit.refusals import INTERPOLATION, refuse_interpolated, refuse_shared
 
 TRACKING_URI = ("server", "mlflow_tracking_uri")
 REGISTRY_URI = ("server", "mlflow_registry_uri")
 CREDENTIALS = ("server", "credentials")
-_FLAT_KEYS = ("mlflow_tracking_uri", "experiment", "run", "hooks", "credentials", "disable_tracking")
-_INTERPOLATION = "${"
 _STEP = 2
 _BREAKS = "\r\n"
 
 
 @dataclass(frozen=True)
 class Change:
-    """A value to set at a path of keys, or (`remove`) to take away with its key; one of the project's own (`carried`) may interpolate."""
+    """A value to set at a path of keys, or (`remove`) to take away with its key.
+
+    One of the project's own (`carried`) may interpolate.
+    """
 
     path: tuple[str, ...]
     value: object = None
@@ -40,7 +54,12 @@ def read(old: bytes, source: str) -> dict[str, Any]:
     if root is None or (is_null(root) and not _written(text, root)):
         return {}
     if not isinstance(root, yaml.MappingNode):
-        raise refused(source, line_of(root), "its top level is not a mapping", "write keys and values, as `server:` with an indented block")
+        raise refused(
+            source,
+            line_of(root),
+            "its top level is not a mapping",
+            "write keys and values, as `server:` with an indented block",
+        )
     data: dict[str, Any] = load(text, source)
     return data
 
@@ -54,24 +73,6 @@ def line(old: bytes, path: Sequence[str], source: str) -> int:
             return 0
         node = found[1]
     return line_of(node) if node is not None else 0
-
-
-def refuse_flat(data: dict[str, Any], source: str, env: str) -> None:
-    """Raise EditRefused for the flat form that kedro-mlflow had before 0.8.
-
-    Its keys mean nothing today.
-    """
-    if "server" in data:
-        return
-    found = [key for key in _FLAT_KEYS if key in data]
-    if found:
-        raise EditRefused(
-            f"{source} has the flat form of kedro-mlflow before 0.8",
-            where=source,
-            why=f"{', '.join(found)} at the top level; releases since 0.8 want `server:` with `mlflow_tracking_uri:` below it",
-            hint=f"move {source} out of the configuration, run `kedro mlflow init --env {env}` and bring your values over, then link again",
-            left_as="the file is untouched",
-        )
 
 
 def edit(old: bytes, changes: Sequence[Change], source: str) -> bytes:
@@ -89,7 +90,7 @@ def edit(old: bytes, changes: Sequence[Change], source: str) -> bytes:
 
 def _set(text: str, change: Change, source: str) -> str:
     if isinstance(change.value, str) and not change.carried:
-        _refuse_interpolated(change.value, source)
+        refuse_interpolated(change.value, source)
     data = load(text, source) or {}
     expected = _with(data, change.path, change.value)
     if expected == data and _get(data, change.path) is not None:
@@ -98,7 +99,9 @@ def _set(text: str, change: Change, source: str) -> str:
         if _loads_as(candidate, expected):
             return candidate
     where = ".".join(change.path)
-    raise refused(source, 0, f"there is no certain place for {where}", f"write {where} by hand, then link again")
+    raise refused(
+        source, 0, f"there is no certain place for {where}", f"write {where} by hand, then link again"
+    )
 
 
 def _settings(text: str, change: Change, source: str) -> Iterator[str]:
@@ -112,8 +115,13 @@ def _settings(text: str, change: Change, source: str) -> Iterator[str]:
     node = root
     for depth, key in enumerate(change.path):
         if not isinstance(node, yaml.MappingNode):
-            raise refused(source, line_of(node), f"{'.'.join(change.path[:depth])} is not a block of keys", "make it one, then link again")
-        _refuse_shared(node, root, source)
+            raise refused(
+                source,
+                line_of(node),
+                f"{'.'.join(change.path[:depth])} is not a block of keys",
+                "make it one, then link again",
+            )
+        refuse_shared(node, root, source)
         found = entry(node, key)
         rest = change.path[depth:]
         if found is None:
@@ -124,7 +132,7 @@ def _settings(text: str, change: Change, source: str) -> Iterator[str]:
             yield from _filled(text, parent, value, rest[1:], change.value, step, source)
             return
         node = value
-    _refuse_shared(node, root, source)
+    refuse_shared(node, root, source)
     yield _replaced(text, node, change, source)
 
 
@@ -132,7 +140,7 @@ def _replaced(text: str, node: yaml.Node, change: Change, source: str) -> str:
     name = ".".join(change.path)
     if not isinstance(node, yaml.ScalarNode):
         raise refused(source, line_of(node), f"{name} is not a single value", "make it one, then link again")
-    if _INTERPOLATION in node.value:
+    if INTERPOLATION in node.value:
         raise refused(
             source,
             line_of(node),
@@ -147,7 +155,9 @@ def _replaced(text: str, node: yaml.Node, change: Change, source: str) -> str:
     return text[:start] + new + (nodes.line_break(text) if broken else "") + text[end:]
 
 
-def _filled(text: str, key: yaml.Node, null: yaml.Node, path: tuple[str, ...], value: object, step: int, source: str) -> Iterator[str]:
+def _filled(
+    text: str, key: yaml.Node, null: yaml.Node, path: tuple[str, ...], value: object, step: int, source: str
+) -> Iterator[str]:
     """Yield texts with a block in place of null: below its key, or in braces where null is written out."""
     start, end = null.start_mark.index, null.end_mark.index
     braces = _flow_entry(path, value, source)
@@ -161,14 +171,22 @@ def _filled(text: str, key: yaml.Node, null: yaml.Node, path: tuple[str, ...], v
 
 
 def _inserted(
-    text: str, node: yaml.MappingNode, parent: yaml.Node | None, path: tuple[str, ...], value: object, step: int, source: str
+    text: str,
+    node: yaml.MappingNode,
+    parent: yaml.Node | None,
+    path: tuple[str, ...],
+    value: object,
+    step: int,
+    source: str,
 ) -> Iterator[str]:
     """Yield texts with a key that its mapping lacks.
 
     It is first in a block below its header, last at the top level, first in braces.
     """
     if node.flow_style:
-        first = node.value[0][0].start_mark.index if node.value else text.index("{", node.start_mark.index) + 1
+        first = (
+            node.value[0][0].start_mark.index if node.value else text.index("{", node.start_mark.index) + 1
+        )
         comma = ", " if node.value else ""
         yield f"{text[:first]}{_flow_entry(path, value, source)}{comma}{text[first:]}"
         return
@@ -217,24 +235,36 @@ def _remove(text: str, path: tuple[str, ...], source: str) -> str:
     for key in path:
         found = entry(node, key) if isinstance(node, yaml.MappingNode) else None
         if found is None or not isinstance(node, yaml.MappingNode) or root is None:
-            raise refused(source, 0, f"{'.'.join(path)} comes from somewhere else in the file", "remove it by hand")
-        _refuse_shared(node, root, source)
+            raise refused(
+                source, 0, f"{'.'.join(path)} comes from somewhere else in the file", "remove it by hand"
+            )
+        refuse_shared(node, root, source)
         chain.append((node, *found))
         node = found[1]
     for candidate, expected in _removals(text, data, path, chain):
         if _loads_as(candidate, expected):
             return candidate
-    raise refused(source, line_of(chain[-1][1]), f"{'.'.join(path)} cannot be taken out with certainty", "remove it by hand")
+    raise refused(
+        source,
+        line_of(chain[-1][1]),
+        f"{'.'.join(path)} cannot be taken out with certainty",
+        "remove it by hand",
+    )
 
 
 def _removals(
-    text: str, data: dict[str, Any], path: tuple[str, ...], chain: list[tuple[yaml.MappingNode, yaml.Node, yaml.Node]]
+    text: str,
+    data: dict[str, Any],
+    path: tuple[str, ...],
+    chain: list[tuple[yaml.MappingNode, yaml.Node, yaml.Node]],
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield texts without the key, each with the data it should have."""
     mapping, name, value = chain[-1]
     if len(path) > 1 and len(mapping.value) == 1:
         _, outer_name, outer_value = chain[-2]
-        inside = text[outer_name.end_mark.index : name.start_mark.index] + text[_end(value) : _end(outer_value)]
+        inside = (
+            text[outer_name.end_mark.index : name.start_mark.index] + text[_end(value) : _end(outer_value)]
+        )
         if "#" in inside:
             shorter = _cut(text, mapping, name, value)
             colon = outer_name.end_mark.index + text[outer_name.end_mark.index :].index(":") + 1
@@ -266,28 +296,15 @@ def _cut(text: str, mapping: yaml.MappingNode, name: yaml.Node, value: yaml.Node
 
 def _end(node: yaml.Node) -> int:
     """Return where the node's own text ends: a block's end mark lies behind the comments that follow it."""
-    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value and not getattr(node, "alias", None):
+    if (
+        isinstance(node, yaml.CollectionNode)
+        and not node.flow_style
+        and node.value
+        and not getattr(node, "alias", None)
+    ):
         last = node.value[-1]
         return _end(last[1] if isinstance(last, tuple) else last)
     return int(node.end_mark.index)
-
-
-def _refuse_shared(node: yaml.Node, root: yaml.Node, source: str) -> None:
-    """Raise EditRefused where an edit would change something else too, or be overruled."""
-    if alias := getattr(node, "alias", None):
-        raise refused(source, line_of(node), f"the value is an alias (*{alias})", "write the value itself, then link again")
-    anchor = getattr(node, "anchor", None)
-    if anchor and any(getattr(other, "alias", None) == anchor for other in nodes.walk(root)):
-        raise refused(source, line_of(node), f"the value is used elsewhere too (&{anchor})", "give that place a value of its own")
-    if isinstance(node, yaml.MappingNode):
-        for name, _ in node.value:
-            if name.tag == "tag:yaml.org,2002:merge":
-                raise refused(source, line_of(name), "a merge key (<<) fills that block", "write its keys out, then link again")
-
-
-def _refuse_interpolated(value: str, source: str) -> None:
-    if _INTERPOLATION in value or value == "???":
-        raise refused(source, 0, "the new value holds `${` or is `???`, to which Kedro gives a meaning", "choose another value")
 
 
 def _indentation(root: yaml.Node) -> int:

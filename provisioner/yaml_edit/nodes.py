@@ -139,7 +139,11 @@ def flow(value: object, source: str) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key_text(str(key))}: {flow(inner, source)}" for key, inner in value.items()) + "}"
+        return (
+            "{"
+            + ", ".join(f"{key_text(str(key))}: {flow(inner, source)}" for key, inner in value.items())
+            + "}"
+        )
     if isinstance(value, list):
         return "[" + ", ".join(flow(inner, source) for inner in value) + "]"
     raise refused(source, 0, f"a value of type {type(value).__name__} cannot be written", "put it in quotes")
@@ -154,7 +158,13 @@ def key_text(key: str) -> str:
 def refused(source: str, line: int, what: str, hint: str = "", why: str = "") -> EditRefused:
     """Return the error for a file that cannot be edited safely, with the line where there is one."""
     place = f"{source}, line {line}" if line else source
-    return EditRefused(f"{source} cannot be edited safely: {what}", where=place, why=why, hint=hint, left_as="the file is untouched")
+    return EditRefused(
+        f"{source} cannot be edited safely: {what}",
+        where=place,
+        why=why,
+        hint=hint,
+        left_as="the file is untouched",
+    )
 
 
 def _open(text: str, source: str) -> _Loader:
@@ -162,7 +172,9 @@ def _open(text: str, source: str) -> _Loader:
         return _Loader(text)
     except yaml.reader.ReaderError as error:
         number = text.count("\n", 0, error.position) + 1
-        raise refused(source, number, "it is not valid YAML", "correct that line", why=f"character {error.character:#x}") from error
+        raise refused(
+            source, number, "it is not valid YAML", "correct that line", why=f"character {error.character:#x}"
+        ) from error
 
 
 def _escape(character: str) -> str:
@@ -193,10 +205,21 @@ def _refuse_duplicates(node: yaml.Node, source: str) -> None:
 def _yaml_refusal(source: str, text: str, error: Exception) -> EditRefused:
     if isinstance(error, yaml.composer.ComposerError) and "single document" in str(error):
         mark = error.problem_mark
-        return refused(source, mark.line + 1 if mark else 0, "it holds several documents", "keep one document in the file")
+        return refused(
+            source,
+            mark.line + 1 if mark else 0,
+            "it holds several documents",
+            "keep one document in the file",
+        )
     mark = getattr(error, "problem_mark", None)
     line = mark.line + 1 if mark else 0
     problem = str(getattr(error, "problem", "") or getattr(error, "reason", "") or error)
-    if mark and "\t" in text[line_start(text, mark.index) : line_end(text, mark.index)] and "'\\t'" in problem:
-        return refused(source, line, "a tab stands where YAML allows only spaces", "replace the tab by spaces")
+    if (
+        mark
+        and "\t" in text[line_start(text, mark.index) : line_end(text, mark.index)]
+        and "'\\t'" in problem
+    ):
+        return refused(
+            source, line, "a tab stands where YAML allows only spaces", "replace the tab by spaces"
+        )
     return refused(source, line, "it is not valid YAML", "correct that line", why=problem)

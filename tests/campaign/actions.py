@@ -18,7 +18,8 @@ from tests.server.roles import replaced
 from tests.support.checks import LoggedRun, each_once, eventually, has_ended, healthy, run_logged, running
 from tests.support.ports import free_port
 
-# A run for each step, whose every value must be there ever after; to look at more each time would take longer than the doing.
+# A run for each step, whose every value must be there ever after;
+# to look at more each time would take longer than the doing.
 RUNS_LOOKED_AT = 5
 
 
@@ -36,7 +37,7 @@ class Campaign:
         self.uri = str(self.program.up("--no-link").data["tracking_uri"])
 
     def do(self, step: Step) -> None:
-        """Take the step; AssertionError when the stack does not come back whole, or anything acknowledged is gone."""
+        """Take the step; AssertionError unless the stack comes back whole, with everything acknowledged."""
         run = run_logged(self.uri)
         self._runs.append(run)
         action: Callable[..., None] = getattr(self, step.action)
@@ -85,7 +86,7 @@ class Campaign:
         assert [step["verb"] for step in self.program.up("--no-link").data["steps"]] == ["unchanged"]
 
     def _stopped_up(self, lines: int, after: float, number: signal.Signals) -> None:
-        """Start an `up` and send it the signal so many seconds after so many lines; it may have ended before."""
+        """Start an `up`, and signal it so many seconds after so many lines; it may have ended before."""
         process = self.program.start("up", "--no-link")
         try:
             assert process.stderr is not None
@@ -123,7 +124,9 @@ class Campaign:
         gone = tuple({before.workers[place % len(before.workers)] for place in workers})
         with logging_metrics(deployed) as load, moving_artifacts(deployed, killed=True) as files:
             first = [(before.master, signal.SIGHUP.value)] if reload else []
-            deployed.python(f"import os\nfor pid, number in {[*first, *((pid, 9) for pid in gone)]}: os.kill(pid, number)")
+            deployed.python(
+                f"import os\nfor pid, number in {[*first, *((pid, 9) for pid in gone)]}: os.kill(pid, number)"
+            )
             replaced(deployed, before, before.workers if reload else gone)
             load.goes_on()
             files.goes_on(3)
@@ -151,7 +154,7 @@ class Campaign:
             load.goes_on(calls)
 
     def flood(self, way: str, connections: int, seconds: int) -> None:
-        """Flood a stack that has a login; who knows the password is let in meanwhile, and no worker is lost."""
+        """Flood a stack with a login; who knows the password is let in meanwhile, and no worker is lost."""
         door = self._door_with_login()
         before = door.deployed.processes()
         flooding = door.flood(way, connections, seconds)
@@ -166,7 +169,9 @@ class Campaign:
 
     def _door_with_login(self) -> Door:
         if self._door is None:
-            program = self._cleanup.enter_context(new_stack(self._installed, self._folder / f"login-{self._runtime}", self._runtime))
+            program = self._cleanup.enter_context(
+                new_stack(self._installed, self._folder / f"login-{self._runtime}", self._runtime)
+            )
             port = free_port()
             program.settings(LOGIN_STACK.format(port=port))
             program.up("--no-link")

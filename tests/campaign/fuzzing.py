@@ -1,4 +1,7 @@
-"""Every route of a running stack with a login, asked by an ordinary user and by strangers, and what must be so of each answer."""
+"""Every route of a running stack with a login, asked by an ordinary user and by strangers.
+
+And what must be so of each answer.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from tests.campaign.http_calls import Call, operations
 from tests.campaign.values import Values
 from tests.server.deployed import Deployed, Reply
 from tests.server.reach import API2, API3, Caller
-from tests.server.test_strangers import OPEN, script
+from tests.server.strangers import OPEN, script
 from tests.support.checks import processes_in
 from tests.support.tls_client import basic
 
@@ -34,8 +37,10 @@ LONGEST = 60.0
 PASSWORD = "correct horse battery"
 # Of MLflow, of Python, of the database, of the machine.
 INTERNALS = re.compile(
-    r"Traceback|File \"|site-packages|psycopg2|sqlalche|\[SQL|\bSELECT .{1,200}\bFROM|INSERT INTO|UPDATE \w+ SET|DELETE FROM|object at 0x"
-    r"|\bmlflow\.(?:server|store|entities|utils|protos|tracking)\.|/opt/|/var/|/usr/lib|/tmp/|root:x:|LINE \d+:|ERRORS:  |\(Background on",
+    r"Traceback|File \"|site-packages|psycopg2|sqlalche|\[SQL|\bSELECT .{1,200}\bFROM|INSERT INTO"
+    r"|UPDATE \w+ SET|DELETE FROM|object at 0x"
+    r"|\bmlflow\.(?:server|store|entities|utils|protos|tracking)\.|/opt/|/var/|/usr/lib|/tmp/"
+    r"|root:x:|LINE \d+:|ERRORS:  |\(Background on",
     re.IGNORECASE | re.DOTALL,
 )
 # What says that it is a refusal; 429 to whom fails too often, 501 of what is switched off.
@@ -56,14 +61,33 @@ class Tolerated:
     def is_meant(self, call: Call, reply: Reply) -> bool:
         """Whether it is this answer."""
         text = reply.body.decode(errors="replace")
-        return reply.status == self.status and bool(re.search(self.path, call.path)) and bool(re.search(self.words, text))
+        return (
+            reply.status == self.status
+            and bool(re.search(self.path, call.path))
+            and bool(re.search(self.words, text))
+        )
 
 
 TOLERATED = (
-    Tolerated(r"/traces/", 500, "Trace data not stored in tracking store", "how MLflow's client learns that it has to read the artifact"),
+    Tolerated(
+        r"/traces/",
+        500,
+        "Trace data not stored in tracking store",
+        "how MLflow's client learns that it has to read the artifact",
+    ),
     Tolerated(r"/workspaces", 503, "workspaces", "MLflow's words for what is switched off"),
-    Tolerated("", 503, "Others search|Another search|Too much of yours|a deadlock", "others, or this client's own calls, are under way"),
-    Tolerated(r"%zz|#", 0, "ConnectionResetError", "Caddy answers an address that is none before it has read the body, and closes"),
+    Tolerated(
+        "",
+        503,
+        "Others search|Another search|Too much of yours|a deadlock",
+        "others, or this client's own calls, are under way",
+    ),
+    Tolerated(
+        r"%zz|#",
+        0,
+        "ConnectionResetError",
+        "Caddy answers an address that is none before it has read the body, and closes",
+    ),
 )
 
 
@@ -103,13 +127,18 @@ class Fuzz:
         for name in ("ana", "ben"):
             self.admin.good("POST", f"{API2}/users/create", {"username": name, "password": PASSWORD})
         described = (Path(__file__).with_name("openapi_script.py")).read_bytes()
-        self.document = json.loads(self.deployed.python(script("every_route.py").decode() + described.decode()))
+        self.document = json.loads(
+            self.deployed.python(script("every_route.py").decode() + described.decode())
+        )
         self.operations = operations(self.document)
         self.values = Values(self.document["components"]["schemas"])
         self.known: dict[str, str] = {}
 
     def run(self, end: float) -> dict[str, int]:
-        """Ask each route once, and then again until the time is over; return the memory that the processes had in between."""
+        """Ask each route once, and then again until the time is over.
+
+        Return the memory that the processes had in between.
+        """
         self.round("1", 1)
         memory = self.memory()
         for number in count(2):
@@ -123,7 +152,10 @@ class Fuzz:
         for who in ("ana", "ben"):
             # A call may have changed it.
             self.admin.good("PATCH", f"{API2}/users/update-password", {"username": who, "password": PASSWORD})
-        self.known = {**belongings(self.user, f"own-{name}", "OWN"), **belongings(self.admin, f"their-{name}", "THEIR")}
+        self.known = {
+            **belongings(self.user, f"own-{name}", "OWN"),
+            **belongings(self.admin, f"their-{name}", "THEIR"),
+        }
         chosen = list(self.operations)
         Random(f"{self.seed} {name}").shuffle(chosen)
         # What is gone is no more to ask for.
@@ -134,7 +166,9 @@ class Fuzz:
                     break
                 calls = operation.drawn(self.values, f"seed {self.seed}, round {name}", each)
                 asking = [pool.submit(self._asked, call) for call in calls]
-                asking.append(pool.submit(self._asked_by_stranger, calls[0], STRANGERS[place % len(STRANGERS)]))
+                asking.append(
+                    pool.submit(self._asked_by_stranger, calls[0], STRANGERS[place % len(STRANGERS)])
+                )
                 for asked in asking:
                     asked.result()
                 self.asked.add((operation.method, operation.path))
@@ -145,7 +179,7 @@ class Fuzz:
         return [self.user("POST", search, {"max_results": 1}), self.user("GET", info)]
 
     def memory(self) -> dict[str, int]:
-        """Return the resident bytes of each process that the server's processes and the proxy have, by name and number."""
+        """Return the resident bytes of each process of the server and of the proxy, by name and number."""
         found = {}
         for process in processes_in(self.deployed.program.stack):
             with contextlib.suppress(psutil.Error):
@@ -159,9 +193,12 @@ class Fuzz:
 
     def report(self, before: Mapping[str, int]) -> str:
         """Return what was done, in lines for people."""
-        sizes = ", ".join(f"{name} {before.get(name, 0) >> 20} -> {size >> 20} MB" for name, size in self.memory().items())
+        sizes = ", ".join(
+            f"{name} {before.get(name, 0) >> 20} -> {size >> 20} MB" for name, size in self.memory().items()
+        )
         return (
-            f"{sum(self.statuses.values())} calls of {len(self.asked)} routes: {dict(sorted(self.statuses.items()))}\n"
+            f"{sum(self.statuses.values())} calls of {len(self.asked)} routes: "
+            f"{dict(sorted(self.statuses.items()))}\n"
             f"longest {self.longest[0]:.1f} s: {self.longest[1]}\n{sizes}\n{len(self.findings)} findings"
         )
 
@@ -195,12 +232,16 @@ class Fuzz:
             self._found("shows the path of the stack", call, sent, reply)
         elif shown and shown[0].encode() not in sent:
             self._found(f"shows {shown[0][:40]}", call, sent, reply)
-        elif reply.status in {0, *range(500, 600)} - {OFF} and not any(known.is_meant(call, reply) for known in TOLERATED):
+        elif reply.status in {0, *range(500, 600)} - {OFF} and not any(
+            known.is_meant(call, reply) for known in TOLERATED
+        ):
             self._found(f"answered {reply.status or 'nothing'}", call, sent, reply)
 
     def _found(self, what: str, call: Call, sent: bytes, reply: Reply) -> None:
         route = re.sub(r", call \d+$", "", call.where.partition(", ")[2].partition(", ")[2])
-        words = re.sub(r"[0-9a-f]{8,}|\d+|'[^']*'|\"[^\"]*\"(?=[^:]|$)", "", reply.body.decode(errors="replace"))[:60]
+        words = re.sub(
+            r"[0-9a-f]{8,}|\d+|'[^']*'|\"[^\"]*\"(?=[^:]|$)", "", reply.body.decode(errors="replace")
+        )[:60]
         key = f"{what} {route.replace('/ajax-api/', '/api/')} {words}"
         if key in self.findings:
             self.findings[key].times += 1
@@ -210,7 +251,9 @@ class Fuzz:
 
 def is_open(call: Call) -> bool:
     """Whether the call is of the few that anybody may make."""
-    return any(call.path == path or (path.endswith("/x") and call.path.startswith(path[:-1])) for _, path in OPEN)
+    return any(
+        call.path == path or (path.endswith("/x") and call.path.startswith(path[:-1])) for _, path in OPEN
+    )
 
 
 def exchanged(address: str, sent: bytes, method: str) -> Reply:
@@ -222,7 +265,9 @@ def exchanged(address: str, sent: bytes, method: str) -> Reply:
             connection.sendall(sent)
         answer = http.client.HTTPResponse(connection, method=method)
         answer.begin()
-        return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+        return Reply(
+            answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        )
 
 
 def _logins() -> tuple[tuple[tuple[str, str], ...], ...]:
@@ -237,7 +282,11 @@ def _logins() -> tuple[tuple[tuple[str, str], ...], ...]:
         basic("", ""),
         basic("x" * 3000, "x"),
     )
-    return ((), *((("Authorization", value),) for value in values), (("X-MLflow-Authorization", basic("ana", PASSWORD + "x")),))
+    return (
+        (),
+        *((("Authorization", value),) for value in values),
+        (("X-MLflow-Authorization", basic("ana", PASSWORD + "x")),),
+    )
 
 
 STRANGERS = _logins()

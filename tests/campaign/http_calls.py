@@ -17,7 +17,19 @@ from tests.campaign.values import Draw, Schema, Values, chance, text
 
 JSON = "application/json"
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW", "get")
-DETOURS = ("//{}", "{}/", "{}/.", "{}%00", "{}%ff", "{}%zz", "{};a=b", "{}/..%2f..%2fhealth", "/static-files/..{}", "{}#x", "{}%0d%0aX-A:1")
+DETOURS = (
+    "//{}",
+    "{}/",
+    "{}/.",
+    "{}%00",
+    "{}%ff",
+    "{}%zz",
+    "{};a=b",
+    "{}/..%2f..%2fhealth",
+    "/static-files/..{}",
+    "{}#x",
+    "{}%0d%0aX-A:1",
+)
 QUERIES = (
     "%ff=%ff",
     "=&=&&",
@@ -44,7 +56,14 @@ BODIES: tuple[bytes, ...] = (
     b"[" * 100_000,
     b" " * 300_000,
 )
-BODIES += (b'{"a":1,"a":2}', b"a=1&b=2", b"\x1f\x8b\x08\0\0\0\0\0", b'{"max_results":1e5}', b"{'a': 1}", b'{"experiment_id":"0"}\0')
+BODIES += (
+    b'{"a":1,"a":2}',
+    b"a=1&b=2",
+    b"\x1f\x8b\x08\0\0\0\0\0",
+    b'{"max_results":1e5}',
+    b"{'a': 1}",
+    b'{"experiment_id":"0"}\0',
+)
 CONTENT_TYPES: tuple[str, ...] = (
     "",
     "text/plain",
@@ -124,7 +143,13 @@ class Operation:
         found: list[Call] = []
 
         @seed(Random(f"{name} {self.method} {self.path}").getrandbits(64))
-        @settings(max_examples=count, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=count,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
         @given(_calls(self, values))
         def collect(call: Call) -> None:
             found.append(replace(call, where=f"{name}, {self.method} {self.path}, call {len(found) + 1}"))
@@ -170,16 +195,25 @@ def _calls(draw: Draw, operation: Operation, values: Values) -> Call:
 
 def _target(draw: Draw, operation: Operation, values: Values) -> str:
     def in_path(found: re.Match[str]) -> str:
-        return _quoted(text(draw, found[1]), "/" if found[1].endswith("path") and not chance(draw, 10) else "")
+        return _quoted(
+            text(draw, found[1]), "/" if found[1].endswith("path") and not chance(draw, 10) else ""
+        )
 
     target = re.sub(r"\{(\w+)\}", in_path, operation.path)
     named = [parameter for parameter in operation.parameters if parameter["in"] == "query"]
     drawn = (
-        values.properties(draw, {"type": "object", "properties": {known["name"]: known.get("schema", {}) for known in named}})
+        values.properties(
+            draw,
+            {"type": "object", "properties": {known["name"]: known.get("schema", {}) for known in named}},
+        )
         if named
         else {}
     )
-    pairs = [(key, item) for key, value in drawn.items() for item in (value if isinstance(value, list) else [value])]
+    pairs = [
+        (key, item)
+        for key, value in drawn.items()
+        for item in (value if isinstance(value, list) else [value])
+    ]
     query = "&".join(f"{_quoted(key)}={_quoted(_plain(value))}" for key, value in pairs)
     if chance(draw, 4):
         query = f"{query}&{draw(st.sampled_from(QUERIES))}"
@@ -197,11 +231,19 @@ def _plain(value: object) -> str:
 def _headers(draw: Draw, operation: Operation, values: Values) -> Iterator[tuple[str, str]]:
     for parameter in operation.parameters:
         # The type of the body is drawn with it.
-        if parameter["in"] == "header" and not parameter["name"].lower().startswith(("content-", "authorization")) and not chance(draw, 20):
+        if (
+            parameter["in"] == "header"
+            and not parameter["name"].lower().startswith(("content-", "authorization"))
+            and not chance(draw, 20)
+        ):
             name = parameter["name"].replace("-", "_")
-            # The proxy refuses a control character in the request's head, and may close before the answer has arrived.
+            # The proxy refuses a control character in the request's head,
+            # and may close before the answer has arrived.
             drawn = _plain(values.value(draw, parameter.get("schema", {}), name))
-            yield parameter["name"], re.sub(r"[\x00-\x1f\x7f]", " ", drawn).encode("latin-1", "replace").decode("latin-1")[:3000]
+            yield (
+                parameter["name"],
+                re.sub(r"[\x00-\x1f\x7f]", " ", drawn).encode("latin-1", "replace").decode("latin-1")[:3000],
+            )
 
 
 def _body(draw: Draw, operation: Operation, values: Values) -> tuple[str, bytes]:

@@ -1,8 +1,9 @@
 # ruff: noqa: F821  the names are those of every_route.py, which stands before this
-"""Runs under a server's own interpreter, after `every_route.py`: every route of both applications as one OpenAPI document.
+"""Every route of both applications as one OpenAPI document.
 
-MLflow has one of its FastAPI application. What its Flask application takes is in its protobuf messages, and for the other handlers in
-the names that their code looks up.
+MLflow has one of its FastAPI application. What its Flask application takes is in its protobuf messages, and
+for the other handlers in the names that their code looks up. Runs under a server's own interpreter, after
+`every_route.py`.
 """
 
 import inspect
@@ -17,12 +18,26 @@ from starlette.routing import Mount
 
 REFERENCE = "#/components/schemas/"
 TEXTS = {FieldDescriptor.CPPTYPE_STRING}
-WHOLE = {FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64}
+WHOLE = {
+    FieldDescriptor.CPPTYPE_INT32,
+    FieldDescriptor.CPPTYPE_INT64,
+    FieldDescriptor.CPPTYPE_UINT32,
+    FieldDescriptor.CPPTYPE_UINT64,
+}
 FRACTIONS = {FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT}
 # How handlers without a message look up what they are sent.
-LOOKED_UP = re.compile(r"""(?:get|getlist|_get_request_param|_get_param|pop)\(\s*["'](\w+)["']|\[["'](\w+)["']\]""")
+LOOKED_UP = re.compile(
+    r"""(?:get|getlist|_get_request_param|_get_param|pop)\(\s*["'](\w+)["']|\[["'](\w+)["']\]"""
+)
 # What protobuf reads in its own way.
-PLAIN = {"Timestamp": "string", "Duration": "string", "FieldMask": "string", "Value": "string", "Struct": "object", "ListValue": "array"}
+PLAIN = {
+    "Timestamp": "string",
+    "Duration": "string",
+    "FieldMask": "string",
+    "Value": "string",
+    "Struct": "object",
+    "ListValue": "array",
+}
 
 
 def kind_of(field):
@@ -33,16 +48,29 @@ def kind_of(field):
             return {"type": PLAIN.get(field.message_type.name, "object")}
         return {"$ref": REFERENCE + field.message_type.full_name}
     kind = field.cpp_type
-    return {"type": "string" if kind in TEXTS else "integer" if kind in WHOLE else "number" if kind in FRACTIONS else "boolean"}
+    return {
+        "type": "string"
+        if kind in TEXTS
+        else "integer"
+        if kind in WHOLE
+        else "number"
+        if kind in FRACTIONS
+        else "boolean"
+    }
 
 
 def is_repeated(field):
-    return field.is_repeated if hasattr(field, "is_repeated") else field.label == FieldDescriptor.LABEL_REPEATED
+    return (
+        field.is_repeated if hasattr(field, "is_repeated") else field.label == FieldDescriptor.LABEL_REPEATED
+    )
 
 
 def schema_of(field):
     if field.message_type and field.message_type.GetOptions().map_entry:
-        return {"type": "object", "additionalProperties": schema_of(field.message_type.fields_by_name["value"])}
+        return {
+            "type": "object",
+            "additionalProperties": schema_of(field.message_type.fields_by_name["value"]),
+        }
     return {"type": "array", "items": kind_of(field)} if is_repeated(field) else kind_of(field)
 
 
@@ -50,14 +78,17 @@ def add_message(message, schemas):
     """Put the message into the schemas, with all that it has in it."""
     if message.full_name in schemas or message.full_name.startswith("google.protobuf."):
         return
-    schemas[message.full_name] = {"type": "object", "properties": {field.name: schema_of(field) for field in message.fields}}
+    schemas[message.full_name] = {
+        "type": "object",
+        "properties": {field.name: schema_of(field) for field in message.fields},
+    }
     for field in message.fields:
         if field.message_type:
             add_message(field.message_type, schemas)
 
 
 def looked_up(view, depth=2):
-    """Return the names that the view looks up in a request, with those of functions of its module that it calls."""
+    """Return the names that the view, and functions of its module that it calls, look up in a request."""
     view = inspect.unwrap(view)
     try:
         source = inspect.getsource(view)
@@ -66,7 +97,11 @@ def looked_up(view, depth=2):
     names = {one or other for one, other in LOOKED_UP.findall(source)}
     for called in set(re.findall(r"\b(\w+)\(", source)) if depth else ():
         function = view.__globals__.get(called)
-        if inspect.isfunction(function) and function.__module__.startswith("mlflow.server") and function is not view:
+        if (
+            inspect.isfunction(function)
+            and function.__module__.startswith("mlflow.server")
+            and function is not view
+        ):
             names |= looked_up(function, depth - 1)
     return names
 
@@ -74,9 +109,15 @@ def looked_up(view, depth=2):
 def operation(path, method, properties, schema):
     """Return the operation with the properties where that method has them."""
     in_path = re.findall(r"\{(\w+)\}", path)
-    parameters = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in in_path]
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in in_path
+    ]
     if method == "GET":
-        parameters += [{"name": name, "in": "query", "schema": kind} for name, kind in properties.items() if name not in in_path]
+        parameters += [
+            {"name": name, "in": "query", "schema": kind}
+            for name, kind in properties.items()
+            if name not in in_path
+        ]
         return {"parameters": parameters}
     return {"parameters": parameters, "requestBody": {"content": {"application/json": {"schema": schema}}}}
 
@@ -84,15 +125,23 @@ def operation(path, method, properties, schema):
 def of_flask(flask, schemas):
     messages = {}
     for path, request, methods in get_endpoints(lambda request: request):
-        messages |= {(method, path): request.DESCRIPTOR for method in methods if hasattr(request, "DESCRIPTOR")}
+        messages |= {
+            (method, path): request.DESCRIPTOR for method in methods if hasattr(request, "DESCRIPTOR")
+        }
     for rule in flask.url_map.iter_rules():
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
         for method in rule.methods - {"HEAD", "OPTIONS"}:
             if message := messages.get((method, rule.rule)):
                 add_message(message, schemas)
-                properties, schema = schemas[message.full_name]["properties"], {"$ref": REFERENCE + message.full_name}
+                properties, schema = (
+                    schemas[message.full_name]["properties"],
+                    {"$ref": REFERENCE + message.full_name},
+                )
             else:
-                properties = {name: {"type": "string"} for name in sorted(looked_up(flask.view_functions[rule.endpoint]))}
+                properties = {
+                    name: {"type": "string"}
+                    for name in sorted(looked_up(flask.view_functions[rule.endpoint]))
+                }
                 schema = {"type": "object", "properties": properties}
             yield path, method, operation(path, method, properties, schema)
 
@@ -104,7 +153,11 @@ def of_fastapi(asgi):
     for context in iter_route_contexts(asgi.routes):
         if not isinstance(context.original_route, Mount):
             path = re.sub(r"\{(\w+):\w+\}", r"{\1}", str(context.path))
-            methods = getattr(context, "methods", None) or getattr(context.original_route, "methods", None) or {"GET"}
+            methods = (
+                getattr(context, "methods", None)
+                or getattr(context.original_route, "methods", None)
+                or {"GET"}
+            )
             for method in set(methods) - {"HEAD", "OPTIONS"}:
                 yield path, method, operation(path, method, {}, {"type": "object"})
 
@@ -113,9 +166,16 @@ def document():
     flask, asgi = applications()
     schemas, paths = dict(asgi.openapi().get("components", {}).get("schemas", {})), {}
     for path, method, found in [*of_fastapi(asgi), *of_flask(flask, schemas)]:
-        paths.setdefault(path, {}).setdefault(method.lower(), {**found, "responses": {"200": {"description": ""}}})
+        paths.setdefault(path, {}).setdefault(
+            method.lower(), {**found, "responses": {"200": {"description": ""}}}
+        )
     info = {"title": "MLflow", "version": "1"}
-    return {"openapi": "3.1.0", "info": info, "paths": dict(sorted(paths.items())), "components": {"schemas": schemas}}
+    return {
+        "openapi": "3.1.0",
+        "info": info,
+        "paths": dict(sorted(paths.items())),
+        "components": {"schemas": schemas},
+    }
 
 
 json.dump(document(), sys.stdout, sort_keys=True)

@@ -1,4 +1,4 @@
-"""What a campaign does next: drawn from its seed and the step's number alone, so that a seed gives the same sequence again."""
+"""What a campaign does next: drawn from its seed and the step's number alone, so a seed repeats its steps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,12 @@ class Step:
     values: Mapping[str, object]
 
     def __str__(self) -> str:
-        return " ".join((f"step {self.number}: {self.action}", *(f"{name}={value}" for name, value in self.values.items())))
+        return " ".join(
+            (
+                f"step {self.number}: {self.action}",
+                *(f"{name}={value}" for name, value in self.values.items()),
+            )
+        )
 
 
 def kill_service(random: Random, runtime: str) -> Values:
@@ -39,7 +44,11 @@ def kill_supervisor(random: Random, _runtime: str) -> Values:
 def stop_up(random: Random, _runtime: str) -> Values:
     """Draw where each of up to three `up` in a row ends: so long after it has said so many lines."""
     times = random.randint(1, 3)
-    return {"signals": tuple((random.randint(0, 10), _moment(random, 1.5), random.choice(SIGNALS)) for _ in range(times))}
+    return {
+        "signals": tuple(
+            (random.randint(0, 10), _moment(random, 1.5), random.choice(SIGNALS)) for _ in range(times)
+        )
+    }
 
 
 def two_ups(random: Random, _runtime: str) -> Values:
@@ -52,8 +61,11 @@ def change_workers(random: Random, _runtime: str) -> Values:
 
 
 def kill_workers(random: Random, _runtime: str) -> Values:
-    """Draw which of the server's workers end, by their place in the list of them, and whether a reload is under way."""
-    return {"workers": tuple(sorted(random.sample(range(6), random.randint(1, 3)))), "reload": random.random() < 0.3}
+    """Draw which workers end, by their place in the list of them, and whether a reload is under way."""
+    return {
+        "workers": tuple(sorted(random.sample(range(6), random.randint(1, 3)))),
+        "reload": random.random() < 0.3,
+    }
 
 
 def reload(random: Random, _runtime: str) -> Values:
@@ -69,7 +81,11 @@ def log_batches(random: Random, _runtime: str) -> Values:
 
 
 def flood(random: Random, _runtime: str) -> Values:
-    return {"way": random.choice(("one", "many", "names")), "connections": random.randint(4, 32), "seconds": random.randint(2, 5)}
+    return {
+        "way": random.choice(("one", "many", "names")),
+        "connections": random.randint(4, 32),
+        "seconds": random.randint(2, 5),
+    }
 
 
 def _moment(random: Random, most: float = 1.0) -> float:

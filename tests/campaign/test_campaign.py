@@ -1,4 +1,7 @@
-"""The long random part: `make campaign SECONDS=600 SEED=abc`. A seed does the same again, in the same order, with the same values."""
+"""The long random part: `make campaign SECONDS=600 SEED=abc`.
+
+A seed does the same again, in the same order, with the same values.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ def test_whatever_happens_the_stack_comes_back_with_everything_acknowledged(
     if runtime == "docker":
         request.getfixturevalue("docker")
     seed, seconds = request.config.getoption("--seed"), request.config.getoption("--campaign")
-    print(f"\nseed {seed}, {seconds} s, {runtime}; the same again: make campaign SEED={seed} SECONDS={seconds} RUNTIME={runtime}")
+    print(
+        f"\nseed {seed}, {seconds} s, {runtime}; the same again: "
+        f"make campaign SEED={seed} SECONDS={seconds} RUNTIME={runtime}"
+    )
     with contextlib.ExitStack() as cleanup:
         campaign = Campaign(installed, stacks, runtime, cleanup)
         end = time.monotonic() + seconds

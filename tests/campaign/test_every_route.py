@@ -1,4 +1,7 @@
-"""Every route of a running stack is fuzzed: `make campaign SECONDS=600 SEED=abc`. A seed makes the same calls again, in the same order."""
+"""Every route of a running stack is fuzzed: `make campaign SECONDS=600 SEED=abc`.
+
+A seed makes the same calls again, in the same order.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,14 @@ from tests.server.deployed import Deployed
 from tests.support.checks import service_not_restarted
 from tests.support.ports import free_port
 
-# Two workers for Flask's application, so that the one that a call was bad for is not the one that is asked next.
+# Two workers for Flask's application, so that the one that a call was bad for is not the one
+# that is asked next.
 SETTINGS = "artifact_store:\n  kind: local\nserver:\n  auth: basic\n  workers: 2\n  port: {port}\n"
 # Of the campaign's seconds; what happens to a stack takes all of them, beside.
 PART = 0.5
 MB = 1024**2
-# What a process may have more after all rounds than after the first: caches fill, of which each has a largest size.
+# What a process may have more after all rounds than after the first:
+# caches fill, of which each has a largest size.
 MORE_MEMORY = 64 * MB
 
 

@@ -1,6 +1,7 @@
 """Values for the schemas of an OpenAPI document: mostly of the right type and in the right place, and nasty.
 
-What exists is named by a word in capitals, which is replaced by an id when the call is sent: so a seed gives the same calls on any stack.
+What exists is named by a word in capitals, which is replaced by an id when the call is sent:
+so a seed gives the same calls on any stack.
 """
 
 from __future__ import annotations
@@ -39,7 +40,11 @@ KNOWN = {
     "metric_name": ("trace_count", "latency", "loss"),
     "alias": ("best", "latest", "v1"),
     "stage": ("Staging", "None", "Archived"),
-    "artifact_path": ("OWN_EXPERIMENT/OWN_RUN/artifacts/given.txt", "THEIR_EXPERIMENT/THEIR_RUN/artifacts", "OWN_EXPERIMENT"),
+    "artifact_path": (
+        "OWN_EXPERIMENT/OWN_RUN/artifacts/given.txt",
+        "THEIR_EXPERIMENT/THEIR_RUN/artifacts",
+        "OWN_EXPERIMENT",
+    ),
     "path": ("given.txt", ".", "..", "", "OWN_EXPERIMENT/OWN_RUN/artifacts"),
     "source": (
         "runs:/OWN_RUN/model",
@@ -52,7 +57,12 @@ KNOWN = {
     "variables": ("{}", '{"id": "OWN_RUN"}', "[]"),
     "update_mask": ("feedback", "feedback,expectation", "rationale", "nothing"),
     "provider": ("openai", "anthropic", "databricks"),
-    "time": ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00+99:99", "9999-12-31T23:59:59.999999999Z", "0000-00-00T00:00:00Z"),
+    "time": (
+        "2026-01-01T00:00:00Z",
+        "2026-01-01T00:00:00+99:99",
+        "9999-12-31T23:59:59.999999999Z",
+        "0000-00-00T00:00:00Z",
+    ),
     "execution_duration": ("1.5s", "-1s", "1e9s", "315576000000s"),
     "order_by": (
         "metrics.loss DESC",
@@ -91,16 +101,34 @@ KNOWN = {
         "`",
     ),
     "query": (
-        '{ mlflowGetExperiment(input: {experimentId: "OWN_EXPERIMENT"}) { experiment { name tags { key value } } apiError { message } } }',
+        (
+            '{ mlflowGetExperiment(input: {experimentId: "OWN_EXPERIMENT"}) '
+            "{ experiment { name tags { key value } } apiError { message } } }"
+        ),
         '{ mlflowGetExperiment(input: {experimentId: "x\\u0000"}) { experiment { name } } }',
         "{ mlflowGetExperiment { experiment { name } } }",
-        '{ mlflowGetRun(input: {runId: "OWN_RUN"}) { run { info { runName } data { metrics { key value } } modelVersions { name } } } }',
+        (
+            '{ mlflowGetRun(input: {runId: "OWN_RUN"}) '
+            "{ run { info { runName } data { metrics { key value } } modelVersions { name } } } }"
+        ),
         '{ mlflowListArtifacts(input: {runId: "OWN_RUN", path: "../.."}) { files { path } } }',
-        "{ mlflowSearchModelVersions(input: {filter: \"name = 'OWN_NAME'\", maxResults: 99999999999}) { modelVersions { name } } }",
+        (
+            "{ mlflowSearchModelVersions(input: {filter: \"name = 'OWN_NAME'\", maxResults: 99999999999}) "
+            "{ modelVersions { name } } }"
+        ),
         '{ mlflowSearchModelVersions(input: {filter: "`", pageToken: "x"}) { modelVersions { name } } }',
-        '{ mlflowGetMetricHistoryBulkInterval(input: {runIds: ["OWN_RUN"], metricKey: "loss", maxResults: -1}) { metrics { value } } }',
-        'mutation { mlflowSearchRuns(input: {experimentIds: ["OWN_EXPERIMENT"], filter: "metrics.loss > 1"}) { runs { info { runId } } } }',
-        'mutation { mlflowSearchDatasets(input: {experimentIds: ["OWN_EXPERIMENT", "x"]}) { datasetSummaries { name } } }',
+        (
+            '{ mlflowGetMetricHistoryBulkInterval(input: {runIds: ["OWN_RUN"], metricKey: "loss", '
+            "maxResults: -1}) { metrics { value } } }"
+        ),
+        (
+            'mutation { mlflowSearchRuns(input: {experimentIds: ["OWN_EXPERIMENT"], '
+            'filter: "metrics.loss > 1"}) { runs { info { runId } } } }'
+        ),
+        (
+            'mutation { mlflowSearchDatasets(input: {experimentIds: ["OWN_EXPERIMENT", "x"]}) '
+            "{ datasetSummaries { name } } }"
+        ),
         'mutation { testMutation(inputString: "x") { output } }',
         "{ test { output } }",
         "query a { x } query b { y }",
@@ -216,30 +244,59 @@ WHOLE: tuple[int, ...] = (
     2**64,
 )
 WHOLE += (1_700_000_000_000, 253_402_300_800_000, 10**25, -(10**25), 10**400)
-FRACTIONS = (0.0, -0.0, 0.5, 1.0, -1.5, 1e308, -1e308, 5e-324, 1e-320, float("nan"), float("inf"), float("-inf"))
+FRACTIONS = (
+    0.0,
+    -0.0,
+    0.5,
+    1.0,
+    -1.5,
+    1e308,
+    -1e308,
+    5e-324,
+    1e-320,
+    float("nan"),
+    float("inf"),
+    float("-inf"),
+)
 OFFSETS: tuple[object, ...] = (-1, 0, "x", None, 10**25, [], 1.5, 2**63, "9" * 30)
 TOKENS = tuple(base64.b64encode(json.dumps({"offset": offset}).encode()).decode() for offset in OFFSETS)
-TOKENS += ("not a token", "eyI=", "bnVsbA==", "MQ==", "=", "/////w==", base64.b64encode(b'{"offset": ' + b"[" * 3000).decode())
+TOKENS += (
+    "not a token",
+    "eyI=",
+    "bnVsbA==",
+    "MQ==",
+    "=",
+    "/////w==",
+    base64.b64encode(b'{"offset": ' + b"[" * 3000).decode(),
+)
 # Mostly the first page.
 TOKENS += ("",) * 20
 
-_TEXT = st.one_of(st.sampled_from(TEXTS), st.text(max_size=12), st.text(st.sampled_from("ab01.-_/%\\'\"`$ ()=<>*,:;\x00é"), max_size=20))
+_TEXT = st.one_of(
+    st.sampled_from(TEXTS),
+    st.text(max_size=12),
+    st.text(st.sampled_from("ab01.-_/%\\'\"`$ ()=<>*,:;\x00é"), max_size=20),
+)
 _WHOLE = st.one_of(st.sampled_from(WHOLE), st.integers(-3, 12), st.integers())
 _FRACTION = st.one_of(st.sampled_from(FRACTIONS), st.floats())
 _SCALAR = st.one_of(st.none(), st.booleans(), _WHOLE, _FRACTION, _TEXT)
 _KEYS = st.text(max_size=5)
-_JSON = st.recursive(_SCALAR, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=3), max_leaves=6)
+_JSON = st.recursive(
+    _SCALAR,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=3),
+    max_leaves=6,
+)
 _LENGTHS = st.sampled_from((0, 1, 1, 1, 1, 2, 2, 3))
 _HUNDRED = st.integers(0, 99)
 
 
 def chance(draw: Draw, percent: int) -> bool:
-    """Draw whether something happens that does so many times of a hundred; the simplest draw is that it does not."""
+    """Draw whether something so likely, in percent, happens; the simplest draw is that it does not."""
     return bool(draw(_HUNDRED) >= 100 - percent)
 
 
 def text(draw: Draw, name: str) -> str:
-    """Draw a text for a parameter of that name: nine of ten name something that exists, where there is such a thing."""
+    """Draw a text for a parameter of that name: nine of ten name what exists, where there is such a thing."""
     known = _known(name.lower())
     return str(draw(_TEXT if not known or chance(draw, 10) else st.sampled_from(known)))
 
@@ -249,7 +306,12 @@ def _known(name: str) -> tuple[str, ...]:
         return TOKENS
     name = ALSO.get(name, name)
     one = name if name in KNOWN else name.rstrip("s")
-    return KNOWN.get(next((word for word in KNOWN if one == word), next((word for word in KNOWN if one.endswith(word)), "")), ())
+    return KNOWN.get(
+        next(
+            (word for word in KNOWN if one == word), next((word for word in KNOWN if one.endswith(word)), "")
+        ),
+        (),
+    )
 
 
 class Values:
@@ -259,7 +321,10 @@ class Values:
         self._schemas = schemas
 
     def value(self, draw: Draw, schema: Schema, name: str = "", depth: int = 0) -> Any:
-        """Draw a value, of thirty one of any type; within a message that has itself in it, an empty one at some depth."""
+        """Draw a value, of thirty one of any type.
+
+        Within a message that has itself in it, an empty one at some depth.
+        """
         if chance(draw, 3):
             return draw(_JSON)
         schema = self.resolved(schema)
@@ -281,7 +346,11 @@ class Values:
         schema = self.resolved(schema)
         left_out = draw(st.sampled_from((0, 10, 40, 70, 90)))
         known = schema.get("properties", {})
-        drawn = {key: self.value(draw, kind, key, depth + 1) for key, kind in known.items() if not chance(draw, left_out)}
+        drawn = {
+            key: self.value(draw, kind, key, depth + 1)
+            for key, kind in known.items()
+            if not chance(draw, left_out)
+        }
         if not known or chance(draw, 5):
             more = schema.get("additionalProperties")
             other = self.value(draw, more, name, depth + 1) if isinstance(more, Mapping) else draw(_JSON)

@@ -54,7 +54,10 @@ def host(made_by: str) -> Iterator[Host]:
 @contextmanager
 def another(made_by: str, code: str) -> Iterator[subprocess.Popen[str]]:
     """A second process with a host of its own, once it has said that it is ready."""
-    imports = "from pathlib import Path\nfrom provisioner.system.host import *\nfrom provisioner.system.ssh import SSHHost"
+    imports = (
+        "from pathlib import Path\nfrom provisioner.system.host import *\n"
+        "from provisioner.system.ssh import SSHHost"
+    )
     text = f"{imports}\nhost = {made_by}\n{code}"
     argv = [sys.executable, "-c", text]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
@@ -102,7 +105,12 @@ def test_a_program_that_is_missing_killed_or_late_is_always_an_error(host: Host)
 def test_lines_come_one_by_one_while_the_program_runs(host: Host, tmp_path: Path) -> None:
     came: list[tuple[str, float]] = []
     argv = ["/bin/sh", "-c", "echo $A; sleep 0.5; echo two >&2"]
-    host.stream(argv, lambda line: came.append((line, time.monotonic())), cwd=tmp_path, env={"A": "one", "PATH": os.environ["PATH"]})
+    host.stream(
+        argv,
+        lambda line: came.append((line, time.monotonic())),
+        cwd=tmp_path,
+        env={"A": "one", "PATH": os.environ["PATH"]},
+    )
     assert [line for line, _ in came] == ["one", "two"]
     assert came[1][1] - came[0][1] > 0.3
 
@@ -135,7 +143,9 @@ def test_a_file_that_is_not_there_is_none(host: Host, tmp_path: Path, path: str)
     assert host.get(tmp_path / path) is None
 
 
-def test_a_file_that_cannot_be_written_or_read_is_an_error_and_changes_nothing(host: Host, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_or_read_is_an_error_and_changes_nothing(
+    host: Host, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("old")
     (tmp_path / "folder").mkdir()
     with pytest.raises(ProvisionError, match="cannot be written"):
@@ -148,13 +158,15 @@ def test_a_file_that_cannot_be_written_or_read_is_an_error_and_changes_nothing(h
     assert (tmp_path / "file").read_text() == "old"
 
 
-def test_a_writer_that_is_killed_leaves_the_old_or_the_new_file_and_never_half_of_one(host: Host, made_by: str, tmp_path: Path) -> None:
+def test_a_writer_that_is_killed_leaves_the_old_or_the_new_file_and_never_half_of_one(
+    host: Host, made_by: str, tmp_path: Path
+) -> None:
     path = tmp_path / "file"
     size = 3_000_000
     host.put(b"a" * size, path, 0o600)
     code = (
-        "print('ready', flush=True)\n"
-        f"while True:\n    host.put(b'b' * {size}, Path({str(path)!r}), 0o600)\n    host.put(b'a' * {size}, Path({str(path)!r}), 0o600)"
+        f"print('ready', flush=True)\nwhile True:\n    host.put(b'b' * {size}, Path({str(path)!r}), 0o600)\n"
+        f"    host.put(b'a' * {size}, Path({str(path)!r}), 0o600)"
     )
     for number in range(8):
         with another(made_by, code) as process:
@@ -167,7 +179,10 @@ def test_a_writer_that_is_killed_leaves_the_old_or_the_new_file_and_never_half_o
         assert path.stat().st_mode & 0o777 == 0o600
 
 
-HOLD = "import time\nwith host.lock(Path({directory!r}), 'up'):\n    print('ready', flush=True)\n    time.sleep(60)"
+HOLD = (
+    "import time\nwith host.lock(Path({directory!r}), 'up'):\n"
+    "    print('ready', flush=True)\n    time.sleep(60)"
+)
 
 
 def test_a_lock_excludes_others_and_names_who_holds_it(host: Host, made_by: str, tmp_path: Path) -> None:
@@ -179,7 +194,9 @@ def test_a_lock_excludes_others_and_names_who_holds_it(host: Host, made_by: str,
         assert str(tmp_path) in caught.value.where
 
 
-def test_a_lock_ends_with_its_holder_also_when_that_is_killed(host: Host, made_by: str, tmp_path: Path) -> None:
+def test_a_lock_ends_with_its_holder_also_when_that_is_killed(
+    host: Host, made_by: str, tmp_path: Path
+) -> None:
     with another(made_by, HOLD.format(directory=str(tmp_path))) as holder:
         holder.send_signal(signal.SIGKILL)
         holder.wait(10)
@@ -228,13 +245,18 @@ def test_stacks_are_locked_one_by_one_and_their_directories_made(host: Host, tmp
 
 def test_a_lock_that_cannot_be_made_is_an_error(host: Host, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ProvisionError, match="cannot be written") as caught, host.lock(tmp_path / "file" / "below", "up"):
+    with (
+        pytest.raises(ProvisionError, match="cannot be written") as caught,
+        host.lock(tmp_path / "file" / "below", "up"),
+    ):
         pytest.fail("a lock below a file")
     assert not isinstance(caught.value, Locked)
 
 
 @pytest.mark.parametrize("left", ["", "{", "[]", '{"pid": 1}', "\x00"])
-def test_whatever_a_former_holder_left_is_no_obstacle_and_no_bug(host: Host, made_by: str, tmp_path: Path, left: str) -> None:
+def test_whatever_a_former_holder_left_is_no_obstacle_and_no_bug(
+    host: Host, made_by: str, tmp_path: Path, left: str
+) -> None:
     (tmp_path / ".lock").write_text(left)
     with host.lock(tmp_path, "up"):
         (tmp_path / ".lock").write_text(left)
@@ -244,7 +266,12 @@ def test_whatever_a_former_holder_left_is_no_obstacle_and_no_bug(host: Host, mad
 
 
 def test_several_files_are_read_at_once(host: Host, tmp_path: Path) -> None:
-    content = {tmp_path / "a b": b"1\n2", tmp_path / "empty": b"", tmp_path / "binary": bytes(range(256)), tmp_path / "absent": None}
+    content = {
+        tmp_path / "a b": b"1\n2",
+        tmp_path / "empty": b"",
+        tmp_path / "binary": bytes(range(256)),
+        tmp_path / "absent": None,
+    }
     for path, data in content.items():
         if data is not None:
             path.write_bytes(data)
@@ -252,7 +279,9 @@ def test_several_files_are_read_at_once(host: Host, tmp_path: Path) -> None:
     assert host.read([]) == {}
 
 
-def test_directories_are_made_with_their_mode_and_removed_with_what_is_in_them(host: Host, tmp_path: Path) -> None:
+def test_directories_are_made_with_their_mode_and_removed_with_what_is_in_them(
+    host: Host, tmp_path: Path
+) -> None:
     folder = tmp_path / "a" / "b c"
     assert not host.has_directory(folder)
     for mode in (0o755, 0o700):
@@ -307,7 +336,14 @@ def test_a_program_of_any_length_has_our_files_as_its_streams(host: Host, tmp_pa
 
 def test_one_that_fails_says_why_by_the_end_of_what_it_said(host: Host, tmp_path: Path) -> None:
     with open(tmp_path / "out", "wb") as stdout, pytest.raises(CommandFailed) as caught:
-        host.transfer(["sh", "-c", "head -c 200000 /dev/zero | tr '\\0' x >&2; echo half; echo ' the reason' >&2; exit 4"], stdout=stdout)
+        host.transfer(
+            [
+                "sh",
+                "-c",
+                "head -c 200000 /dev/zero | tr '\\0' x >&2; echo half; echo ' the reason' >&2; exit 4",
+            ],
+            stdout=stdout,
+        )
     assert (caught.value.returncode, len(caught.value.output)) == (4, pytest.approx(64 << 10, abs=200))
     assert caught.value.output.endswith("the reason")
     assert (tmp_path / "out").read_bytes() == b"half\n"
@@ -323,7 +359,10 @@ def test_a_file_is_read_as_a_stream(host: Host, tmp_path: Path) -> None:
     with host.open_read(path) as stream:
         assert stream.read(4) == content[:4], "the rest may be left"
     for missing in (tmp_path / "missing", tmp_path / "missing/below"):
-        with pytest.raises(ProvisionError, match="cannot be read: No such file") as caught, host.open_read(missing) as stream:
+        with (
+            pytest.raises(ProvisionError, match="cannot be read: No such file") as caught,
+            host.open_read(missing) as stream,
+        ):
             stream.read()
         assert str(missing) in caught.value.where
 
@@ -343,13 +382,19 @@ def test_a_stream_becomes_a_file_whole_or_not_at_all(host: Host, tmp_path: Path)
     with pytest.raises(ZeroDivisionError), host.open_write(path, 0o600) as stream:
         divide_by_nothing(stream)
     own = CommandFailed("another program failed", argv=("x",), returncode=3)
-    with pytest.raises(CommandFailed, match="another program") as caught, host.open_write(path, 0o600) as stream:
+    with (
+        pytest.raises(CommandFailed, match="another program") as caught,
+        host.open_write(path, 0o600) as stream,
+    ):
         raise own
     assert caught.value is own
     with host.open_write(path, 0o600):
         pass
     assert path.read_bytes() == b""
     assert [one.name for one in path.parent.iterdir()] == [path.name], "nothing is left beside it"
-    with pytest.raises(ProvisionError, match="cannot be written") as refused, host.open_write(path / "below", 0o600) as stream:
+    with (
+        pytest.raises(ProvisionError, match="cannot be written") as refused,
+        host.open_write(path / "below", 0o600) as stream,
+    ):
         stream.write(content)
     assert str(path / "below") in refused.value.where

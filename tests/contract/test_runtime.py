@@ -1,4 +1,4 @@
-"""What every runtime does with a stack: one suite over Docker and the embedded runtime, with real services."""
+"""What every runtime does with a stack: one suite for Docker and the embedded runtime, with real services."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ from tests.support.ports import free_port
 
 # The quickest stack of both; the images count under Docker alone.
 LOCAL = TEST_IMAGES + "artifact_store:\n  kind: local\n"
-NO_DATABASE = LOCAL + "backend_store:\n  kind: external\n  uri: postgresql+psycopg2://mlflow@db.example.com/mlflow\n"
+NO_DATABASE = (
+    LOCAL + "backend_store:\n  kind: external\n  uri: postgresql+psycopg2://mlflow@db.example.com/mlflow\n"
+)
 DEADLINE = 90.0
 API = "/api/2.0/mlflow"
 
@@ -85,7 +87,9 @@ def subject_of(kind: RuntimeKind, instance: Instance, text: str = LOCAL) -> Subj
     if kind == "docker":
         return Subject(stack, instance, DockerRuntime(stack, instance, LocalHost()), Recorder())
     environment, account = server_environment()
-    runtime = EmbeddedRuntime(stack, instance, account=account, environment=environment, machine=this_machine())
+    runtime = EmbeddedRuntime(
+        stack, instance, account=account, environment=environment, machine=this_machine()
+    )
     return Subject(stack, instance, runtime, Recorder())
 
 
@@ -162,7 +166,9 @@ def test_stopping_and_erasing_what_was_never_made_is_no_error(untouched: Subject
 
 def test_what_was_applied_is_what_is_observed(running: Subject) -> None:
     observed = running.runtime.observe()
-    assert {name: service.fingerprint for name, service in observed.services.items()} == running.runtime.wanted()
+    assert {
+        name: service.fingerprint for name, service in observed.services.items()
+    } == running.runtime.wanted()
     for service in running.stack.services:
         good = {"completed"} if service.one_shot else {"running", "starting"}
         assert observed.services[service.name].state in good, service.name
@@ -265,11 +271,17 @@ def test_stop_ends_every_service_and_keeps_the_data(running: Subject) -> None:
     observed = running.runtime.observe()
     assert {service.state for service in observed.services.values()} <= {"stopped", "completed"}
     assert observed.has_data
-    assert {step.subject for step in recorder.steps if step.verb == "stopped"} >= {service.name for service in running.stack.lasting}
+    assert {step.subject for step in recorder.steps if step.verb == "stopped"} >= {
+        service.name for service in running.stack.lasting
+    }
     with pytest.raises(RestError):
         rest.get_bytes("/health")
     running.apply()
-    found = eventually(lambda: json.dumps(rest.call("GET", f"{API}/experiments/get-by-name?experiment_name=kept")["experiment"]))
+    found = eventually(
+        lambda: json.dumps(
+            rest.call("GET", f"{API}/experiments/get-by-name?experiment_name=kept")["experiment"]
+        )
+    )
     assert json.loads(found)["experiment_id"] == experiment["experiment_id"]
     assert json.loads(running.runtime.probe("artifact", "kept.bin")) == {"exists": True, "size": 5}
     assert running.plan() == Plan()

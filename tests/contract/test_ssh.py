@@ -1,4 +1,4 @@
-"""What only a host over SSH has: connections that cannot be made, or are lost, and a lock that can be broken."""
+"""What only an SSH host has: connections that cannot be made, or are lost, and a lock that can be broken."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def host(client: Client) -> Iterator[SSHHost]:
 
 def masters() -> list[psutil.Process]:
     """The shared connections that this process holds."""
-    return [child for child in psutil.Process().children() if "-M" in child.cmdline() and child.name() == "ssh"]
+    return [
+        child for child in psutil.Process().children() if "-M" in child.cmdline() and child.name() == "ssh"
+    ]
 
 
 def test_all_commands_share_one_connection_which_ends_with_the_host(host: SSHHost) -> None:
@@ -104,7 +106,9 @@ def test_a_host_key_is_taken_where_the_users_own_configuration_says_so(client: C
     assert client.known_hosts.read_text().split()[2] == known.split()[2]
 
 
-def test_a_host_key_that_changed_is_refused_with_the_command_that_forgets_it(client: Client, host: SSHHost, tmp_path: Path) -> None:
+def test_a_host_key_that_changed_is_refused_with_the_command_that_forgets_it(
+    client: Client, host: SSHHost, tmp_path: Path
+) -> None:
     name = client.known_hosts.read_text().split()[0]
     other = make_key(tmp_path / "key")
     client.known_hosts.write_text(f"{name} {' '.join(other.split()[:2])}\n")
@@ -115,7 +119,9 @@ def test_a_host_key_that_changed_is_refused_with_the_command_that_forgets_it(cli
     assert "find out why first" in caught.value.hint
 
 
-@pytest.mark.parametrize(("where", "said"), [("127.0.0.1", "cannot be reached"), ("no-such-host.invalid", "leads nowhere")])
+@pytest.mark.parametrize(
+    ("where", "said"), [("127.0.0.1", "cannot be reached"), ("no-such-host.invalid", "leads nowhere")]
+)
 def test_a_host_that_does_not_answer_is_told(client: Client, where: str, said: str) -> None:
     with open(client.folder / "config", "a", encoding="utf-8") as config:
         config.write(f"Host elsewhere\n  HostName {where}\n  Port {free_port()}\n")
@@ -126,12 +132,16 @@ def test_a_host_that_does_not_answer_is_told(client: Client, where: str, said: s
     host.connection.close()
 
 
-def test_what_the_users_configuration_says_is_known_without_a_connection(client: Client, host: SSHHost) -> None:
+def test_what_the_users_configuration_says_is_known_without_a_connection(
+    client: Client, host: SSHHost
+) -> None:
     assert host.connection.resolved()["hostname"] == "127.0.0.1"
     assert masters() == []
 
 
-def test_a_lost_connection_is_an_error_and_no_second_one_is_made_under_it(host: SSHHost, tmp_path: Path) -> None:
+def test_a_lost_connection_is_an_error_and_no_second_one_is_made_under_it(
+    host: SSHHost, tmp_path: Path
+) -> None:
     host.run(["true"])
     (master,) = masters()
     master.kill()
@@ -197,7 +207,9 @@ def test_a_lock_ends_with_the_connection(client: Client, host: SSHHost, tmp_path
                 time.sleep(0.2)
 
 
-def test_a_lock_is_broken_only_when_asked_and_names_whom_it_was_taken_from(client: Client, host: SSHHost, tmp_path: Path) -> None:
+def test_a_lock_is_broken_only_when_asked_and_names_whom_it_was_taken_from(
+    client: Client, host: SSHHost, tmp_path: Path
+) -> None:
     assert host.break_lock(tmp_path) == ""
     with another(MADE_BY, HOLD.format(directory=str(tmp_path))) as process:
         with pytest.raises(Locked) as caught, host.lock(tmp_path, "down"):
@@ -219,7 +231,18 @@ def test_no_value_of_a_variable_that_is_there_already_is_on_a_command_line(host:
 
 
 def test_a_terminal_is_not_needed(client: Client) -> None:
-    code = "from provisioner.system.ssh import SSHHost; host = SSHHost('there'); print(host.facts['user']); host.connection.close()"
+    code = (
+        "from provisioner.system.ssh import SSHHost; host = SSHHost('there'); "
+        "print(host.facts['user']); host.connection.close()"
+    )
     argv = [sys.executable, "-c", code]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=os.environ, check=False, timeout=30)
+    done = subprocess.run(
+        argv,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=os.environ,
+        check=False,
+        timeout=30,
+    )
     assert done.stdout.strip(), done.stderr

@@ -1,79 +1,25 @@
-"""What bootstrap makes of real stores: a MinIO, an S3 that the user has, a PostgreSQL. Run again it changes nothing."""
+"""What bootstrap makes of real stores: MinIO, the user's S3, PostgreSQL. Run again it changes nothing."""
 
 from __future__ import annotations
 
 import contextlib
-import http.client
 import subprocess
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.contract.bootstrap import Server, forgetful
 from tests.support.embedded import PASSWORD, Postgres, server_environment, start_postgres
 from tests.support.go_programs import needed
 from tests.support.s3_server import KEY, SECRET, S3Server, start_minio
 
-SERVER = Path(__file__).parents[2] / "deploy"
 # The number of bootstrap's lock in deploy/provision_server/stores/postgres.py.
 TURN = 0x70726F76
 ROOT_USER, ROOT_PASSWORD = "provision", "root-of-the-tests-0123456789"
-BUCKET_ALONE = (
-    "import sys; sys.path.insert(0, sys.argv[1])\n"
-    "from provision_server.stores.artifacts_s3 import prepare_bucket; from provision_server.settings import Fault, read_settings\n"
-    "try:\n    prepare_bucket(read_settings(), lambda verb, subject: print(verb, subject))\n"
-    "except Fault as fault:\n    sys.exit(f'bootstrap: {fault}')"
-)
-
-
-@dataclass
-class Server:
-    """The server's own program with an environment and secrets of a test's own."""
-
-    python: str
-    secrets: Path
-    variables: dict[str, str] = field(default_factory=dict)
-
-    def give(self, **secrets: str) -> None:
-        self.secrets.mkdir(exist_ok=True)
-        for name, value in secrets.items():
-            (self.secrets / name).write_text(value)
-
-    def bucket(self) -> subprocess.CompletedProcess[str]:
-        """The part of bootstrap that deals with the bucket."""
-        return self._run("-c", BUCKET_ALONE, str(SERVER))
-
-    def bootstrap(self) -> subprocess.CompletedProcess[str]:
-        """All of it."""
-        return self._run(str(SERVER / "provision_server"), "bootstrap")
-
-    def bootstraps_at_once(self, number: int) -> list[subprocess.CompletedProcess[str]]:
-        """All of it, so often side by side."""
-        with ThreadPoolExecutor(number) as pool:
-            return list(pool.map(lambda _: self.bootstrap(), range(number)))
-
-    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {
-            "PATH": "/usr/bin:/bin",
-            "HOME": str(self.secrets.parent),
-            "LANG": "C.UTF-8",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "PROVISION_SECRETS": str(self.secrets),
-            "PROVISION_DEADLINE": "2",
-            "PROVISION_BACKEND_STORE": "postgresql+psycopg2://mlflow@/mlflow?host=/nowhere",
-            "PROVISION_ARTIFACTS_DESTINATION": str(self.secrets.parent / "artifacts"),
-        }
-        argv = [self.python, *arguments]
-        return subprocess.run(argv, env=environment | self.variables, capture_output=True, text=True, check=False, timeout=120)
 
 
 @pytest.fixture(scope="module")
@@ -120,56 +66,19 @@ def own(server: Server, minio: S3Server) -> Server:
         "MLFLOW_S3_ENDPOINT_URL": minio.url,
         "PROVISION_MINIO_ADMIN": address,
     }
-    server.give(minio_root_password=ROOT_PASSWORD, s3_access_key_id="the-servers-key", s3_secret_access_key="hunter2-hunter2")
+    server.give(
+        minio_root_password=ROOT_PASSWORD,
+        s3_access_key_id="the-servers-key",
+        s3_secret_access_key="hunter2-hunter2",
+    )
     return server
 
 
-@contextlib.contextmanager
-def forgetful(minio: S3Server) -> Iterator[tuple[str, list[str]]]:
-    """The address of a front of that MinIO, and the paths of its requests: its first policy it takes, and forgets.
-
-    So does MinIO itself when it is asked before it has read what it has.
-    """
-    asked: list[str] = []
-
-    class Front(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def forward(self) -> None:
-            asked.append(urlsplit(self.path).path)
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if asked[-1].endswith("/add-canned-policy") and asked.count(asked[-1]) == 1:
-                self.answer(200, b"")
-                return
-            connection = http.client.HTTPConnection(minio.url.removeprefix("http://"), timeout=20)
-            connection.request(self.command, self.path, body, dict(self.headers))
-            reply = connection.getresponse()
-            self.answer(reply.status, reply.read())
-            connection.close()
-
-        def answer(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_arguments: object) -> None:
-            pass
-
-        do_GET = do_PUT = do_POST = do_HEAD = forward
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Front) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_port}", asked
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 def test_a_policy_that_a_starting_minio_forgets_is_made_again(own: Server) -> None:
-    with contextlib.contextmanager(start_minio)(ROOT_USER, ROOT_PASSWORD) as fresh, forgetful(fresh) as (address, asked):
+    with (
+        contextlib.contextmanager(start_minio)(ROOT_USER, ROOT_PASSWORD) as fresh,
+        forgetful(fresh) as (address, asked),
+    ):
         own.variables |= {"PROVISION_MINIO_ADMIN": address, "MLFLOW_S3_ENDPOINT_URL": fresh.url}
         assert "ok key limited to bucket artifacts" in lines(own.bucket())
     assert [path.rpartition("/")[2] for path in asked].count("add-canned-policy") == 2
@@ -219,7 +128,10 @@ def test_a_wrong_root_password_is_one_line_and_nothing_is_made(own: Server, mini
 @pytest.fixture
 def theirs(server: Server, s3_server: S3Server) -> Server:
     """The server of a stack whose artifacts are in a bucket of the user."""
-    server.variables |= {"PROVISION_ARTIFACTS_DESTINATION": "s3://team/ml/flow", "MLFLOW_S3_ENDPOINT_URL": s3_server.url}
+    server.variables |= {
+        "PROVISION_ARTIFACTS_DESTINATION": "s3://team/ml/flow",
+        "MLFLOW_S3_ENDPOINT_URL": s3_server.url,
+    }
     server.give(s3_access_key_id=KEY, s3_secret_access_key=SECRET)
     if "team" not in [bucket["Name"] for bucket in s3_server.client().list_buckets()["Buckets"]]:
         s3_server.client().create_bucket(Bucket="team")
@@ -229,7 +141,9 @@ def theirs(server: Server, s3_server: S3Server) -> Server:
 def test_a_bucket_of_the_user_is_only_looked_at(theirs: Server, s3_server: S3Server) -> None:
     s3_server.client().put_object(Bucket="team", Key="theirs", Body=b"x")
     assert lines(theirs.bucket()) == ["ok bucket team opens with the server's key"]
-    assert [item["Key"] for item in s3_server.client().list_objects_v2(Bucket="team")["Contents"]] == ["theirs"]
+    assert [item["Key"] for item in s3_server.client().list_objects_v2(Bucket="team")["Contents"]] == [
+        "theirs"
+    ]
 
 
 def test_a_bucket_that_is_not_there_is_one_line_and_is_not_made(theirs: Server, s3_server: S3Server) -> None:
@@ -251,7 +165,11 @@ def test_a_store_that_does_not_answer_is_one_line_at_the_deadline(theirs: Server
 
 def test_a_secret_that_is_not_there_is_one_line_with_its_place(theirs: Server) -> None:
     (theirs.secrets / "s3_access_key_id").unlink()
-    one_line(theirs.bucket(), "secret s3_access_key_id cannot be read: No such file or directory", str(theirs.secrets))
+    one_line(
+        theirs.bucket(),
+        "secret s3_access_key_id cannot be read: No such file or directory",
+        str(theirs.secrets),
+    )
     theirs.give(s3_access_key_id="\n")
     one_line(theirs.bucket(), "secret s3_access_key_id is empty")
 
@@ -269,7 +187,9 @@ def backed(server: Server, postgres: Postgres) -> Server:
         "PROVISION_POSTGRES_ADMIN": postgres.uri("postgres", "postgres"),
         "PROVISION_AUTH_STORE": postgres.uri("mlflow", "mlflow_auth"),
     }
-    server.give(postgres_password=PASSWORD, backend_store_password="hunter2", mlflow_admin_password="hunter2-hunter2")
+    server.give(
+        postgres_password=PASSWORD, backend_store_password="hunter2", mlflow_admin_password="hunter2-hunter2"
+    )
     return server
 
 
@@ -280,7 +200,9 @@ def made(backed: Server) -> Server:
     return backed
 
 
-def test_role_database_and_schema_are_made_once_and_found_the_second_time(backed: Server, postgres: Postgres) -> None:
+def test_role_database_and_schema_are_made_once_and_found_the_second_time(
+    backed: Server, postgres: Postgres
+) -> None:
     backed.variables["PROVISION_BACKEND_STORE"] = postgres.uri("first_role", "first")
     first = lines(backed.bootstrap())
     assert first[:2] == ["created role first_role", "created database first"]
@@ -296,14 +218,22 @@ def test_role_database_and_schema_are_made_once_and_found_the_second_time(backed
     assert locations == [(0, "mlflow-artifacts:/0")]
 
 
-def test_of_two_at_once_one_makes_everything_and_the_other_finds_it(backed: Server, postgres: Postgres) -> None:
+def test_of_two_at_once_one_makes_everything_and_the_other_finds_it(
+    backed: Server, postgres: Postgres
+) -> None:
     """As after an `up` that was killed while its bootstrap worked, and the next `up`."""
-    backed.variables |= {"PROVISION_BACKEND_STORE": postgres.uri("twice", "twice"), "PROVISION_DEADLINE": "60"}
+    backed.variables |= {
+        "PROVISION_BACKEND_STORE": postgres.uri("twice", "twice"),
+        "PROVISION_DEADLINE": "60",
+    }
     verbs = sorted([line.split()[0] for line in lines(done)] for done in backed.bootstraps_at_once(2))
     assert verbs == [["created"] * 3, ["unchanged"] * 3]
     # With a role and a database that are somebody else's, as an external backend store has them.
     postgres.query("CREATE DATABASE alone OWNER twice")
-    backed.variables |= {"PROVISION_BACKEND_STORE": postgres.uri("twice", "alone"), "PROVISION_POSTGRES_ADMIN": ""}
+    backed.variables |= {
+        "PROVISION_BACKEND_STORE": postgres.uri("twice", "alone"),
+        "PROVISION_POSTGRES_ADMIN": "",
+    }
     verbs = sorted([line.split()[0] for line in lines(done)] for done in backed.bootstraps_at_once(2))
     assert verbs == [["created"], ["unchanged"]]
 
@@ -317,7 +247,8 @@ def test_one_that_never_ends_is_named_at_the_deadline(backed: Server, postgres: 
 
 def test_the_servers_role_may_use_its_database_and_nothing_else(made: Server, postgres: Postgres) -> None:
     rights = postgres.query(
-        "SELECT rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls FROM pg_roles WHERE rolname = 'mlflow'"
+        "SELECT rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls "
+        "FROM pg_roles WHERE rolname = 'mlflow'"
     )
     assert rights == [(False, False, False, False, False)]
     assert postgres.query("SELECT count(*) FROM experiments", "mlflow", "mlflow", "hunter2") == [(1,)]
@@ -341,12 +272,16 @@ def test_a_login_has_a_database_and_one_admin_made_once(made: Server, postgres: 
 
 def test_a_wrong_password_of_the_role_is_one_line(made: Server) -> None:
     made.give(backend_store_password="not-the-one-it-was-made-with")
-    one_line(made.bootstrap(), "wrong password for mlflow in mlflow", "put the old secret files back from a backup")
+    one_line(
+        made.bootstrap(), "wrong password for mlflow in mlflow", "put the old secret files back from a backup"
+    )
 
 
 def test_a_wrong_superuser_password_is_one_line(made: Server) -> None:
     made.give(postgres_password="hunter2")
-    one_line(made.bootstrap(), "wrong password for postgres in postgres", "not those that this data was made with")
+    one_line(
+        made.bootstrap(), "wrong password for postgres in postgres", "not those that this data was made with"
+    )
 
 
 def test_a_database_that_does_not_answer_is_one_line_at_the_deadline(server: Server, tmp_path: Path) -> None:
@@ -356,7 +291,10 @@ def test_a_database_that_does_not_answer_is_one_line_at_the_deadline(server: Ser
 
 
 def test_a_schema_of_another_version_is_refused_and_untouched(made: Server, postgres: Postgres) -> None:
-    tables = "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2"
+    tables = (
+        "SELECT table_name, column_name, data_type FROM information_schema.columns "
+        "WHERE table_schema = 'public' ORDER BY 1, 2"
+    )
     own = postgres.query("SELECT version_num FROM alembic_version", "mlflow")[0][0]
     before = postgres.query(tables, "mlflow")
     postgres.query("UPDATE alembic_version SET version_num = 'aaaaaaaaaaaa'", "mlflow")
@@ -373,4 +311,6 @@ def test_tables_without_a_revision_are_refused_and_untouched(made: Server, postg
     postgres.query("CREATE DATABASE foreign_tables OWNER mlflow")
     postgres.query("CREATE TABLE experiments (id int)", "foreign_tables", "mlflow", "hunter2")
     one_line(made.bootstrap(), "no schema revision; it was made by other means")
-    assert postgres.query("SELECT tablename FROM pg_tables WHERE schemaname = 'public'", "foreign_tables") == [("experiments",)]
+    assert postgres.query(
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'public'", "foreign_tables"
+    ) == [("experiments",)]

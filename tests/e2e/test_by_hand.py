@@ -29,21 +29,34 @@ def program(docker: None, installed: Path, stacks: Path) -> Iterator[Program]:
 
 def compose(program: Program, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["docker", "compose", *arguments], cwd=program.stack, env=program.env, capture_output=True, text=True, check=False
+        ["docker", "compose", *arguments],
+        cwd=program.stack,
+        env=program.env,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
 def up_by_hand(program: Program) -> None:
     """Start the stack with an override of the user's, as far as it does not run so."""
-    (program.stack / "compose.override.yml").write_text("services:\n  proxy:\n    labels:\n      team: blue\n")
+    (program.stack / "compose.override.yml").write_text(
+        "services:\n  proxy:\n    labels:\n      team: blue\n"
+    )
     done = compose(program, "up", "-d", "--wait")
     assert done.returncode == 0, done.stderr
 
 
 def call(program: Program, path: str, body: object | None = None) -> dict[str, object]:
-    port = next(line.split("=")[1] for line in (program.stack / ".env").read_text().splitlines() if line.startswith("PROVISION_PORT"))
+    port = next(
+        line.split("=")[1]
+        for line in (program.stack / ".env").read_text().splitlines()
+        if line.startswith("PROVISION_PORT")
+    )
     data = json.dumps(body).encode() if body is not None else None
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"})
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"}
+    )
     with urllib.request.urlopen(request, timeout=30) as answer:
         return dict(json.load(answer))
 
@@ -63,14 +76,20 @@ def test_up_wait_down_up_by_hand_keeps_the_data(program: Program) -> None:
 def test_the_override_file_is_the_users_and_is_honoured(program: Program) -> None:
     up_by_hand(program)
     container = compose(program, "ps", "-q", "proxy").stdout.strip()
-    labels = json.loads(subprocess.run(["docker", "inspect", container], capture_output=True, check=True).stdout)[0]["Config"]["Labels"]
+    labels = json.loads(
+        subprocess.run(["docker", "inspect", container], capture_output=True, check=True).stdout
+    )[0]["Config"]["Labels"]
     assert labels["team"] == "blue"
 
 
 def test_provision_takes_a_stack_over_that_was_started_by_hand(program: Program) -> None:
     up_by_hand(program)
     answer = program.up("--no-link")
-    assert [step for step in answer.data["steps"] if step["verb"] in {"created", "changed"} and step["subject"] == "postgres"] == []
+    assert [
+        step
+        for step in answer.data["steps"]
+        if step["verb"] in {"created", "changed"} and step["subject"] == "postgres"
+    ] == []
     assert all(check["ok"] for check in answer.data["checks"])
     assert (program.stack / "compose.override.yml").read_text().count("team: blue") == 1
 

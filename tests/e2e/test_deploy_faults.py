@@ -1,4 +1,7 @@
-"""What goes wrong with a team's server: the old version goes on serving, two admins, lost connections, and what a server may lack."""
+"""What goes wrong with a team's server, while the old version goes on serving.
+
+Two admins, lost connections, and what a server may lack.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,10 @@ def asking(team: Team) -> Iterator[Asking]:
                 reply = client("GET", f"{API}/experiments/get-by-name?experiment_name=Default")
                 seen.statuses.append(reply.status)
                 if reply.status != 200:
-                    seen.refused.append(f"{time.monotonic() - begun:.1f} s: {reply.status} {reply.body[:200]!r} {dict(reply.headers)}")
+                    seen.refused.append(
+                        f"{time.monotonic() - begun:.1f} s: {reply.status} "
+                        f"{reply.body[:200]!r} {dict(reply.headers)}"
+                    )
             except OSError as error:
                 seen.lost.append(repr(error))
                 time.sleep(0.1)
@@ -88,10 +94,14 @@ def memory(team: Team, megabytes: int) -> None:
 
 def fingerprints(team: Team) -> str:
     """The rendered files of the server's stack, and its state."""
-    return team.server.sh(f"cd {team.server.stack()} && sha256sum docker-compose.yml .env state.json provision.yml")
+    return team.server.sh(
+        f"cd {team.server.stack()} && sha256sum docker-compose.yml .env state.json provision.yml"
+    )
 
 
-def test_a_server_that_does_not_get_healthy_is_taken_back_while_its_clients_wait(team: Team, settings: Path) -> None:
+def test_a_server_that_does_not_get_healthy_is_taken_back_while_its_clients_wait(
+    team: Team, settings: Path
+) -> None:
     before = fingerprints(team)
     memory(team, 48)
     with asking(team) as seen:
@@ -157,7 +167,12 @@ def test_a_lost_connection_is_healed_by_the_next_deploy(team: Team, settings: Pa
     memory(team, 1500 + len(step))
     argv = [part for part in team.program.argv("deploy") if part not in {"--output", "json"}]
     process = subprocess.Popen(
-        argv, env=team.program.env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True
+        argv,
+        env=team.program.env,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+        text=True,
     )
     assert process.stderr is not None
     said = ""
@@ -194,11 +209,15 @@ def stopped_in_the_middle(team: Team) -> Iterator[subprocess.Popen[str]]:
         process.wait(10)
 
 
-def test_two_admins_at_once_are_told_of_each_other_and_a_stale_lock_can_be_broken(team: Team, settings: Path) -> None:
+def test_two_admins_at_once_are_told_of_each_other_and_a_stale_lock_can_be_broken(
+    team: Team, settings: Path
+) -> None:
     memory(team, 1700)
     with stopped_in_the_middle(team) as process:
         for command in (("deploy",), ("down", "--host", team.server.address)):
-            error = refused(team.program(*command), 8, f"provision deploy, process {process.pid}, since", " by ")
+            error = refused(
+                team.program(*command), 8, f"provision deploy, process {process.pid}, since", " by "
+            )
             assert "--break-lock" in error["hint"]
         broken = team.deploy("--break-lock")
         assert ("broken", "lock") in broken.verbs
@@ -221,14 +240,20 @@ def stranger(team: Team, installed: Path, tmp_path: Path) -> Iterator[Program]:
     """An admin whose account may not use the server's engine, by a key that forwards nothing."""
     program = program_of(installed, team.server, tmp_path / "stack")
     program.settings()
-    authorize(team.server, "stranger", "no-port-forwarding " + Path(f"{team.server.client.key}.pub").read_text())
+    authorize(
+        team.server, "stranger", "no-port-forwarding " + Path(f"{team.server.client.key}.pub").read_text()
+    )
     yield program
     team.server.sh("rm -rf ~stranger/.ssh")
 
 
-def test_everything_that_a_server_lacks_is_told_at_once_and_nothing_is_changed(team: Team, stranger: Program) -> None:
+def test_everything_that_a_server_lacks_is_told_at_once_and_nothing_is_changed(
+    team: Team, stranger: Program
+) -> None:
     before = (stranger.stack / "provision.yml").read_bytes()
-    answer = stranger("deploy", f"stranger@{team.server.address}", "--domain", "mlflow.no-such-domain.example.com")
+    answer = stranger(
+        "deploy", f"stranger@{team.server.address}", "--domain", "mlflow.no-such-domain.example.com"
+    )
     assert answer.code == 4, answer.document
     told = [error["what"] for error in answer.document["errors"]]
     assert told == [
@@ -246,11 +271,16 @@ def test_everything_that_a_server_lacks_is_told_at_once_and_nothing_is_changed(t
 @pytest.mark.parametrize(
     ("prepare", "restore", "said"),
     [
-        ("mv /usr/bin/docker /usr/bin/docker.away", "mv /usr/bin/docker.away /usr/bin/docker", "Docker is not installed"),
+        (
+            "mv /usr/bin/docker /usr/bin/docker.away",
+            "mv /usr/bin/docker.away /usr/bin/docker",
+            "Docker is not installed",
+        ),
         ("mv {plugin} {plugin}.away", "mv {plugin}.away {plugin}", "Docker's Compose plugin is missing"),
         (
             "mv {plugin} {plugin}.away; printf '#!/bin/sh\\ncase $1 in docker-cli-plugin-metadata) "
-            'echo "{{\\"SchemaVersion\\":\\"0.1.0\\",\\"Vendor\\":\\"x\\",\\"Version\\":\\"2.10.2\\"}}";; *) echo 2.10.2;; esac\\n\' '
+            'echo "{{\\"SchemaVersion\\":\\"0.1.0\\",\\"Vendor\\":\\"x\\",\\"Version\\":\\"2.10.2\\"}}";; '
+            "*) echo 2.10.2;; esac\\n' "
             ">{plugin}; chmod 755 {plugin}",
             "mv {plugin}.away {plugin}",
             "Docker Compose 2.10.2 is too old",
@@ -262,24 +292,33 @@ def test_everything_that_a_server_lacks_is_told_at_once_and_nothing_is_changed(t
         ),
     ],
 )
-def test_what_is_missing_is_named(team: Team, installed: Path, tmp_path: Path, prepare: str, restore: str, said: str) -> None:
+def test_what_is_missing_is_named(
+    team: Team, installed: Path, tmp_path: Path, prepare: str, restore: str, said: str
+) -> None:
     places = {"plugin": "/usr/libexec/docker/cli-plugins/docker-compose", "small": team.server.stack("small")}
     program = program_of(installed, team.server, tmp_path / "stack")
     program.settings("name: small\n")
     team.server.sh(prepare.format(**places))
     try:
         answer = program("deploy", team.server.destination, "--port", "8443")
-        assert (answer.code, [error["what"] for error in answer.document["errors"]]) == (4, [said]), answer.document
+        assert (answer.code, [error["what"] for error in answer.document["errors"]]) == (4, [said]), (
+            answer.document
+        )
         assert answer.error["hint"]
     finally:
         team.server.sh(restore.format(**places))
 
 
-def test_a_disk_that_fills_up_in_the_middle_is_told_and_healed(team: Team, installed: Path, tmp_path: Path) -> None:
+def test_a_disk_that_fills_up_in_the_middle_is_told_and_healed(
+    team: Team, installed: Path, tmp_path: Path
+) -> None:
     there = team.server.stack("small")
     program = program_of(installed, team.server, tmp_path / "stack")
     program.settings("name: small\nartifact_store:\n  kind: local\n")
-    team.server.sh(f"mkdir -p {there} && mount -t tmpfs -o size=60m tmpfs {there} && chown ana {there} && chmod 700 {there}")
+    team.server.sh(
+        f"mkdir -p {there} && mount -t tmpfs -o size=60m tmpfs {there} "
+        f"&& chown ana {there} && chmod 700 {there}"
+    )
     try:
         process = program.start("deploy", team.server.destination, "--port", "8443")
         eventually(lambda: team.server.sh(f"cat {there}/.lock", check=False), 60, "it has begun", pause=0.02)
@@ -294,7 +333,12 @@ def test_a_disk_that_fills_up_in_the_middle_is_told_and_healed(team: Team, insta
 def test_an_interrupted_deploy_leaves_no_lock_and_no_connection(team: Team, settings: Path) -> None:
     memory(team, 1650)
     process = team.program.start("deploy")
-    eventually(lambda: team.server.sh(f"cat {team.server.stack()}/.lock", check=False), 60, "it has the lock", pause=0.05)
+    eventually(
+        lambda: team.server.sh(f"cat {team.server.stack()}/.lock", check=False),
+        60,
+        "it has the lock",
+        pause=0.05,
+    )
     process.send_signal(signal.SIGINT)
     assert team.program.answer(process).code == 130
     assert ("unchanged", "services") not in team.deploy().verbs

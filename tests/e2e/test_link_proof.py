@@ -1,4 +1,4 @@
-"""Real Kedro and kedro-mlflow say what a run would use after a link; and what our reading of the files says is the same."""
+"""After a link, real Kedro with kedro-mlflow says what a run uses; our reading of the files says the same."""
 
 from __future__ import annotations
 
@@ -69,7 +69,11 @@ def do_link(project: Path, python: Path, uri: str = URI, **options: object) -> L
 
 
 def snapshot(project: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(project)): path.read_bytes() for path in sorted(project.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(project)): path.read_bytes()
+        for path in sorted(project.rglob("*"))
+        if path.is_file()
+    }
 
 
 def test_a_fresh_project_is_proved_and_comes_back_byte_for_byte(project: Path, python: Path) -> None:
@@ -86,11 +90,15 @@ def test_a_fresh_project_is_proved_and_comes_back_byte_for_byte(project: Path, p
 
 
 def test_the_template_of_kedro_mlflow_is_proved(project: Path, python: Path) -> None:
-    template = next(kedro_environment().glob("lib/python*/site-packages/kedro_mlflow/template/project/mlflow.yml"))
+    template = next(
+        kedro_environment().glob("lib/python*/site-packages/kedro_mlflow/template/project/mlflow.yml")
+    )
     content = template.read_text().replace("{{ python_package }}", "demo")
     path = write(project, "conf/base/mlflow.yml", content)
     assert do_link(project, python, SHARED).proof.state == "ok"
-    assert path.read_text() == content.replace("mlflow_tracking_uri: null", f'mlflow_tracking_uri: "{SHARED}"', 1)
+    assert path.read_text() == content.replace(
+        "mlflow_tracking_uri: null", f'mlflow_tracking_uri: "{SHARED}"', 1
+    )
     # For this machine alone: a block in conf/local, with everything that the base's had.
     assert do_link(project, python).proof.state == "ok"
     assert path.read_text() == content
@@ -101,27 +109,43 @@ def test_a_login_is_proved(project: Path, python: Path) -> None:
     assert report.proof.state == "ok"
     loaded = ask(find_project(project), Interpreter(python, ""), ["local"]).environments["local"]
     assert loaded.credentials == "mlflow_server"
-    assert loaded.login["MLFLOW_TRACKING_PASSWORD"] == hashlib.sha256(LOGIN.password.reveal().encode()).hexdigest()
+    assert (
+        loaded.login["MLFLOW_TRACKING_PASSWORD"]
+        == hashlib.sha256(LOGIN.password.reveal().encode()).hexdigest()
+    )
 
 
 CASES = {
     "local only": {"conf/local/mlflow.yml": OLD},
     "base only": {"conf/base/mlflow.yml": OLD + "  credentials: mine\n"},
-    "base and local": {"conf/base/mlflow.yml": OLD, "conf/local/mlflow.yml": "server: {credentials: c}\nui: {port: '1'}\n"},
+    "base and local": {
+        "conf/base/mlflow.yml": OLD,
+        "conf/local/mlflow.yml": "server: {credentials: c}\nui: {port: '1'}\n",
+    },
     "byte-order mark and CRLF": {"conf/local/mlflow.yml": "\ufeff" + OLD.replace("\n", "\r\n")},
-    "globals": {"conf/base/mlflow.yml": "server:\n  mlflow_tracking_uri: ${globals:uri}\n", "conf/base/globals.yml": "uri: http://old\n"},
+    "globals": {
+        "conf/base/mlflow.yml": "server:\n  mlflow_tracking_uri: ${globals:uri}\n",
+        "conf/base/globals.yml": "uri: http://old\n",
+    },
     "nested globals": {
         "conf/base/mlflow.yml": "server:\n  mlflow_tracking_uri: ${globals:a.uri}\n",
         "conf/local/globals.yml": "a:\n  uri: http://old\n  other: 1\n",
     },
     "a file in a folder": {"conf/local/mlflow/server.yml": OLD},
-    "underscore keys in two files": {"conf/local/mlflow.yml": f"_a: 1\n{OLD}", "conf/local/mlflow_x.yml": "_a: 2\nui: {}\n"},
+    "underscore keys in two files": {
+        "conf/local/mlflow.yml": f"_a: 1\n{OLD}",
+        "conf/local/mlflow_x.yml": "_a: 2\nui: {}\n",
+    },
 }
 
 
 def test_kedro_takes_no_login_of_another_server(project: Path, python: Path) -> None:
     write(project, "conf/local/mlflow.yml", OLD + "  credentials: theirs\n")
-    write(project, "conf/local/credentials.yml", "theirs:\n  MLFLOW_TRACKING_USERNAME: bob\n  MLFLOW_TRACKING_PASSWORD: his-alone\n")
+    write(
+        project,
+        "conf/local/credentials.yml",
+        "theirs:\n  MLFLOW_TRACKING_USERNAME: bob\n  MLFLOW_TRACKING_PASSWORD: his-alone\n",
+    )
     before = ask(find_project(project), Interpreter(python, ""), ["local"]).environments["local"]
     assert (before.credentials, "MLFLOW_TRACKING_PASSWORD" in before.login) == ("theirs", True)
     with pytest.raises(OldLoginFound):
@@ -150,12 +174,17 @@ def test_kedro_takes_the_address_in_every_layout(name: str, uri: str, project: P
     assert snapshot(project) == before
 
 
-LOADER_ARGS = "CONFIG_LOADER_ARGS = {'base_env': 'common', 'default_run_env': 'me', 'merge_strategy': {'mlflow': 'soft'}}\n"
+LOADER_ARGS = (
+    "CONFIG_LOADER_ARGS = {'base_env': 'common', 'default_run_env': 'me', "
+    "'merge_strategy': {'mlflow': 'soft'}}\n"
+)
 
 
 @pytest.mark.parametrize("uri", [URI, SHARED])
 @pytest.mark.parametrize("computed", [False, True])
-def test_other_places_and_names_are_found_also_when_they_are_computed(uri: str, computed: bool, project: Path, python: Path) -> None:
+def test_other_places_and_names_are_found_also_when_they_are_computed(
+    uri: str, computed: bool, project: Path, python: Path
+) -> None:
     source = "CONF_SOURCE = '/'.join(['cfg', 'kedro'])\n" if computed else "CONF_SOURCE = 'cfg/kedro'\n"
     settings(project, source + LOADER_ARGS)
     write(project, "cfg/kedro/common/mlflow.yml", OLD + "  credentials: c\n")
@@ -172,14 +201,17 @@ def test_a_missing_run_environment_is_made_so_that_the_base_counts(project: Path
     assert not (project / "conf/local").exists()
 
 
-def test_what_kedro_takes_otherwise_is_refused_and_every_byte_is_back(project: Path, python: Path, tmp_path: Path) -> None:
+def test_what_kedro_takes_otherwise_is_refused_and_every_byte_is_back(
+    project: Path, python: Path, tmp_path: Path
+) -> None:
     # A loader of the project's own, which no reading of files could foresee.
     settings(
         project,
         "from kedro.config import OmegaConfigLoader\n"
         "class Loader(OmegaConfigLoader):\n"
         "    def __getitem__(self, key):\n"
-        "        return {'server': {'mlflow_tracking_uri': 'http://other'}} if key == 'mlflow' else super().__getitem__(key)\n"
+        "        return {'server': {'mlflow_tracking_uri': 'http://other'}} "
+        "if key == 'mlflow' else super().__getitem__(key)\n"
         "CONFIG_LOADER_CLASS = Loader\n",
     )
     write(project, "conf/local/mlflow.yml", OLD)
@@ -221,7 +253,9 @@ def test_a_project_whose_code_does_not_run_is_linked_without_proof(project: Path
     assert (project / "conf/local/mlflow.yml").exists()
 
 
-def test_a_proof_that_takes_too_long_is_none(project: Path, python: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proof_that_takes_too_long_is_none(
+    project: Path, python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(introspection, "_PATIENCE", 8.0)
     settings(project, "import time\n\ntime.sleep(300)\n")
     started = time.monotonic()
@@ -258,7 +292,9 @@ def test_our_reading_and_kedros_agree_for_every_environment(project: Path, pytho
     names = ["globals", "empty", "hides", "own", "missing", "local", "base"]
     answer = ask(found, Interpreter(python, ""), names)
     assert answer.error == ""
-    assert {env: loaded.uri for env, loaded in answer.environments.items()} == {env: effective(found, env, read_file).uri for env in names}
+    assert {env: loaded.uri for env, loaded in answer.environments.items()} == {
+        env: effective(found, env, read_file).uri for env in names
+    }
     assert answer.environments["missing"].uri == "mlruns"
 
 
@@ -279,11 +315,16 @@ mlflow.MlflowClient().create_registered_model("model")
 def test_runs_in_the_projects_folder_are_counted_and_not_touched(project: Path, python: Path) -> None:
     for store, runs in (("mlruns", "2"), ("sqlite:///mlflow.db", "1")):
         environ = {**os.environ, "MLFLOW_ALLOW_FILE_STORE": "true"}
-        subprocess.run([python, "-c", LOG_RUNS, store, runs], cwd=project, env=environ, check=True, capture_output=True)
+        subprocess.run(
+            [python, "-c", LOG_RUNS, store, runs], cwd=project, env=environ, check=True, capture_output=True
+        )
     before = snapshot(project)
     recorder = Recorder()
     link(project, URI, python=python, reporter=recorder)
     kept = {step.subject: step.detail.partition(":")[0] for step in recorder.steps if step.verb == "kept"}
-    assert kept == {"mlruns": "2 runs stay there and not on the server", "mlflow.db": "1 run stays there and not on the server"}
+    assert kept == {
+        "mlruns": "2 runs stay there and not on the server",
+        "mlflow.db": "1 run stays there and not on the server",
+    }
     unlink(project, Recorder())
     assert snapshot(project) == before

@@ -1,4 +1,7 @@
-"""Members of a team point their copies of a project at its server: from machines that have the program and the project, and no stack."""
+"""Members of a team point their copies of a project at its server.
+
+Their machines have the program and the project, and no stack.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +36,17 @@ class Server:
     def runs_of(self, experiment: str) -> list[str]:
         """Ids of the experiment's runs, all of which ended well."""
         login = ("admin", self.program.secret("mlflow_admin_password"))
-        client = Client(self.port, own_address(), own_address(), ca=self.program.stack / "ca.crt", login=login)
-        found = client("GET", f"/api/2.0/mlflow/experiments/get-by-name?experiment_name={experiment}").json()["experiment"]
-        runs = client("POST", "/api/2.0/mlflow/runs/search", {"experiment_ids": [found["experiment_id"]]}).json().get("runs", [])
+        client = Client(
+            self.port, own_address(), own_address(), ca=self.program.stack / "ca.crt", login=login
+        )
+        found = client("GET", f"/api/2.0/mlflow/experiments/get-by-name?experiment_name={experiment}").json()[
+            "experiment"
+        ]
+        runs = (
+            client("POST", "/api/2.0/mlflow/runs/search", {"experiment_ids": [found["experiment_id"]]})
+            .json()
+            .get("runs", [])
+        )
         assert {run["info"]["status"] for run in runs} <= {"FINISHED"}
         return [run["info"]["run_id"] for run in runs]
 
@@ -55,21 +66,37 @@ class Member:
     ca: Path
 
     def link(self, server: Server, *arguments: str, stdin: str = "") -> Answer:
-        return self.program("link", str(self.project), "--uri", server.uri, "--ca-file", str(self.ca), *arguments, stdin=stdin)
+        return self.program(
+            "link", str(self.project), "--uri", server.uri, "--ca-file", str(self.ca), *arguments, stdin=stdin
+        )
 
     def run(self, *argv: str, env: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
         """A program of the member's environment, in the project, after the lines of a shell."""
         line = f"{env}\nexec {' '.join(argv)}"
         own = {**self.program.env, **variables}
-        return subprocess.run(["sh", "-c", line], cwd=self.project, env=own, capture_output=True, text=True, check=False, timeout=300)
+        return subprocess.run(
+            ["sh", "-c", line],
+            cwd=self.project,
+            env=own,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
 
     def git(self, *arguments: str) -> str:
         named = ["-c", "user.name=x", "-c", "user.email=x@example.com"]
-        return subprocess.run(["git", *named, *arguments], cwd=self.project, check=True, capture_output=True, text=True).stdout
+        return subprocess.run(
+            ["git", *named, *arguments], cwd=self.project, check=True, capture_output=True, text=True
+        ).stdout
 
     def files(self) -> dict[str, bytes]:
         folder = self.project / "conf"
-        return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+        return {
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
 
 
 @pytest.fixture(scope="module")
@@ -177,9 +204,14 @@ def test_an_experiment_that_the_login_may_not_log_into_is_said(server: Server, m
     link = (server, "--user", "gil", "--password-stdin")
     assert gil.link(*link, stdin=password).code == 0, gil.program.report()
     assert gil.run("kedro", "run").returncode == 0
-    assert server.program("user", "grant", "gil", "--permission", "NO_PERMISSIONS", "--experiment", "shop").code == 0
+    assert (
+        server.program("user", "grant", "gil", "--permission", "NO_PERMISSIONS", "--experiment", "shop").code
+        == 0
+    )
     for answer in (gil.link(*link, stdin=password), gil.program("doctor", str(gil.project))):
-        assert (answer.code, answer.error["what"]) == (6, "a plain `kedro run` would not be tracked"), gil.program.report()
+        assert (answer.code, answer.error["what"]) == (6, "a plain `kedro run` would not be tracked"), (
+            gil.program.report()
+        )
         assert "this login may not log into the experiment 'shop'" in answer.error["why"]
         assert "`provision user grant NAME --experiment 'shop' --permission EDIT`" in answer.error["hint"]
     assert gil.run("kedro", "run").returncode != 0
@@ -218,20 +250,35 @@ def test_the_login_may_be_in_mlflows_own_file(server: Server, machines: Any) -> 
 
 
 @pytest.mark.parametrize("environment", ["local", "prod"])
-def test_a_machine_of_ci_needs_no_link_and_no_file_of_its_own(server: Server, machines: Any, environment: str) -> None:
+def test_a_machine_of_ci_needs_no_link_and_no_file_of_its_own(
+    server: Server, machines: Any, environment: str
+) -> None:
     password, robot = server.add(f"ci-{environment}"), machines(f"ci-{environment}")
     # Git keeps no empty folder; Kedro runs in no environment without one.
     shutil.rmtree(robot.project / "conf/local")
     (robot.project / "conf" / environment).mkdir()
     where = ("--uri", server.uri, "--user", f"ci-{environment}", "--ca-file", str(robot.ca))
     assert robot.program("env", *where).data["username"] == f"ci-{environment}"
-    done = robot.run("kedro", "run", "--env", environment, env=robot.program.text("env", *where).stdout, MLFLOW_TRACKING_PASSWORD=password)
+    done = robot.run(
+        "kedro",
+        "run",
+        "--env",
+        environment,
+        env=robot.program.text("env", *where).stdout,
+        MLFLOW_TRACKING_PASSWORD=password,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(server.runs_of("shop")) >= 1
-    assert not [name for name in robot.files() if name.startswith((f"{environment}/mlflow", f"{environment}/credentials"))]
+    assert not [
+        name
+        for name in robot.files()
+        if name.startswith((f"{environment}/mlflow", f"{environment}/credentials"))
+    ]
 
 
-def test_kedro_has_the_commands_in_a_project_where_the_program_is_installed(server: Server, machines: Any) -> None:
+def test_kedro_has_the_commands_in_a_project_where_the_program_is_installed(
+    server: Server, machines: Any
+) -> None:
     password, fran = server.add("fran"), machines("fran")
     assert "provision" in fran.run("kedro", "--help").stdout
     line = f"kedro provision link --uri {server.uri} --user fran --password-stdin --ca-file {fran.ca}"

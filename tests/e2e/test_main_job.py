@@ -1,4 +1,7 @@
-"""The main job on real parts, from the built wheel: `kedro new`, `up`, `kedro run`, and the run is where it belongs."""
+"""The main job on real parts, from the built wheel.
+
+`kedro new`, `up`, `kedro run`, and the run is where it belongs.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,9 @@ with mlflow.start_run() as run:
     mlflow.log_artifact(source)
 up = time.monotonic() - started
 started = time.monotonic()
-got = mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/payload.bin", dst_path=os.path.join(folder, "back"))
+got = mlflow.artifacts.download_artifacts(
+    f"runs:/{run.info.run_id}/payload.bin", dst_path=os.path.join(folder, "back")
+)
 same = filecmp.cmp(source, got, shallow=False)
 print(json.dumps({"same": same, "uri": run.info.artifact_uri, "up": up, "down": time.monotonic() - started}))
 """
@@ -124,7 +129,11 @@ def run(case: Case) -> dict[str, Any]:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = _postgres(case, "SELECT r.run_uuid, r.artifact_uri FROM runs r JOIN experiments e USING (experiment_id) WHERE e.name = 'demo'")
+    rows = _postgres(
+        case,
+        "SELECT r.run_uuid, r.artifact_uri FROM runs r JOIN experiments e USING (experiment_id) "
+        "WHERE e.name = 'demo'",
+    )
     assert len(rows) == 1, rows
     return {"id": rows[0][0], "artifact_uri": rows[0][1]}
 
@@ -135,7 +144,9 @@ def _postgres(case: Case, query: str) -> list[tuple[Any, ...]]:
         host = case.program.address("postgres")
     else:
         host = json.loads((case.program.stack / "data/runtime.json").read_text())["run"]
-    connection = psycopg2.connect(host=host, user="mlflow", dbname="mlflow", password=case.program.secret("backend_store_password"))
+    connection = psycopg2.connect(
+        host=host, user="mlflow", dbname="mlflow", password=case.program.secret("backend_store_password")
+    )
     with connection, connection.cursor() as cursor:
         cursor.execute(query)
         return list(cursor.fetchall())
@@ -146,7 +157,13 @@ def _stored(case: Case, path: str) -> bytes:
     if case.artifacts == "local" and case.program.runtime == "embedded":
         return (case.program.stack / "data/artifacts" / path).read_bytes()
     if case.artifacts == "local":
-        argv = ["docker", "exec", case.program.container("mlflow"), "cat", f"/var/lib/mlflow/artifacts/{path}"]
+        argv = [
+            "docker",
+            "exec",
+            case.program.container("mlflow"),
+            "cat",
+            f"/var/lib/mlflow/artifacts/{path}",
+        ]
         return subprocess.run(argv, check=True, capture_output=True).stdout
     if case.s3:
         return bytes(case.s3.client().get_object(Bucket=BUCKET, Key=f"mlflow/files/{path}")["Body"].read())
@@ -163,13 +180,21 @@ def _stored(case: Case, path: str) -> bytes:
 def test_up_inside_a_kedro_project_links_it_and_every_check_passes(case: Case) -> None:
     data = case.first_up["data"]
     assert data["linked"] == [str(case.project)]
-    assert [check["name"] for check in data["checks"] if check["ok"]] == ["tracking server", "backend store", "artifact store"]
+    assert [check["name"] for check in data["checks"] if check["ok"]] == [
+        "tracking server",
+        "backend store",
+        "artifact store",
+    ]
     assert {"verb": "created", "subject": "postgres", "detail": "backend store"} in data["steps"]
     assert ("ok", "kedro") in [(step["verb"], step["subject"]) for step in data["steps"]], data["steps"]
 
 
-def test_a_kedro_run_is_a_row_in_postgres_with_its_parameter_and_metric(case: Case, run: dict[str, Any]) -> None:
-    assert _postgres(case, f"SELECT key, value FROM params WHERE run_uuid = '{run['id']}' AND key LIKE '%alpha'") == [("alpha", "0.25")]
+def test_a_kedro_run_is_a_row_in_postgres_with_its_parameter_and_metric(
+    case: Case, run: dict[str, Any]
+) -> None:
+    assert _postgres(
+        case, f"SELECT key, value FROM params WHERE run_uuid = '{run['id']}' AND key LIKE '%alpha'"
+    ) == [("alpha", "0.25")]
     metrics = _postgres(case, f"SELECT key, value, step FROM metrics WHERE run_uuid = '{run['id']}'")
     assert [(value, step) for _, value, step in metrics] == [(0.75, 1)]
 
@@ -181,7 +206,11 @@ def test_its_artifact_goes_through_the_server_and_is_in_the_store(case: Case, ru
 
 
 def test_the_kedro_project_holds_no_key_and_no_storage_word(case: Case, run: dict[str, Any]) -> None:
-    secrets = [path.read_text() for path in (case.program.stack / "secrets").iterdir() if not path.name.startswith(".")]
+    secrets = [
+        path.read_text()
+        for path in (case.program.stack / "secrets").iterdir()
+        if not path.name.startswith(".")
+    ]
     words = [*secrets, "s3", "minio", "postgres", "bucket", "AWS"]
     for path in (case.project / "conf").rglob("*.yml"):
         text = "\n".join(line for line in path.read_text().splitlines() if not line.startswith("#"))
@@ -189,7 +218,9 @@ def test_the_kedro_project_holds_no_key_and_no_storage_word(case: Case, run: dic
     assert (case.project / "conf/local/mlflow.yml").read_text().count(case.uri) == 1
 
 
-@pytest.mark.parametrize("size", [1000, pytest.param(600 * 1000 * 1000, marks=pytest.mark.slow)], ids=["small", "600MB"])
+@pytest.mark.parametrize(
+    "size", [1000, pytest.param(600 * 1000 * 1000, marks=pytest.mark.slow)], ids=["small", "600MB"]
+)
 def test_bytes_come_back_with_the_clients_default_settings(case: Case, size: int, tmp_path: Path) -> None:
     env = case.program.env | {"MLFLOW_TRACKING_URI": case.uri}
     argv = [str(case.program.environment / "bin/python"), "-c", CLIENT, str(size), str(tmp_path)]
@@ -205,7 +236,11 @@ def test_bytes_come_back_with_the_clients_default_settings(case: Case, size: int
 def test_a_second_up_changes_and_restarts_nothing(case: Case) -> None:
     before = case.program.services()
     answer = case.program.up(cwd=case.project)
-    changes = [step for step in answer.data["steps"] if step["verb"] in {"created", "changed", "started", "removed", "built", "wrote"}]
+    changes = [
+        step
+        for step in answer.data["steps"]
+        if step["verb"] in {"created", "changed", "started", "removed", "built", "wrote"}
+    ]
     assert changes == []
     assert case.program.services() == before
 
@@ -217,7 +252,10 @@ def test_down_keeps_everything_and_names_the_linked_project(case: Case, run: dic
     assert case.program("status").code == 6
     case.program.up("--no-link")
     assert _postgres(case, f"SELECT count(*) FROM runs WHERE run_uuid = '{run['id']}'") == [(1,)]
-    assert _stored(case, run["artifact_uri"].removeprefix("mlflow-artifacts:/") + "/report.txt") == b"a picture of sorts"
+    assert (
+        _stored(case, run["artifact_uri"].removeprefix("mlflow-artifacts:/") + "/report.txt")
+        == b"a picture of sorts"
+    )
 
 
 def test_erase_asks_and_then_leaves_nothing_of_the_data(case: Case) -> None:

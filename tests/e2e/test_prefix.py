@@ -1,4 +1,4 @@
-"""A stack below a path of somebody else's server: Debian's nginx before it, which hands the path on or takes it away."""
+"""A stack below a path of another's server: Debian's nginx, which hands the path on or takes it away."""
 
 from __future__ import annotations
 
@@ -38,8 +38,10 @@ http {{
   scgi_temp_path {folder}/scgi;
   proxy_set_header Host $http_host;
   proxy_set_header X-Forwarded-For $remote_addr;
-  server {{ listen 127.0.0.1:{keeps}; location {path}/ {{ proxy_pass http://127.0.0.1:{port}; }} location / {{ return 404; }} }}
-  server {{ listen 127.0.0.1:{strips}; location {path}/ {{ proxy_pass http://127.0.0.1:{port}/; }} location / {{ return 404; }} }}
+  server {{ listen 127.0.0.1:{keeps}; location {path}/ {{ proxy_pass http://127.0.0.1:{port}; }} \
+location / {{ return 404; }} }}
+  server {{ listen 127.0.0.1:{strips}; location {path}/ {{ proxy_pass http://127.0.0.1:{port}/; }} \
+location / {{ return 404; }} }}
   server {{
     listen 127.0.0.1:{secure} ssl;
     ssl_certificate {folder}/tls.crt;
@@ -66,7 +68,7 @@ pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed: a
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the stack's proxy listens, and nginx: handing the path on, taking it away, and handing it on over TLS."""
+    """Where the stack's proxy listens, and nginx: path handed on, taken away, and handed on over TLS."""
 
     port: int
     keeps: int
@@ -101,27 +103,46 @@ def authority() -> Authority:
 
 @pytest.fixture(scope="module")
 def settings(ports: Ports) -> str:
-    return f"server:\n  port: {ports.port}\n  auth: basic\n  public_url: http://localhost:{ports.keeps}{PATH}\n"
+    return (
+        f"server:\n  port: {ports.port}\n  auth: basic\n  public_url: http://localhost:{ports.keeps}{PATH}\n"
+    )
 
 
 @pytest.fixture(scope="module")
 def stack(
-    installed: Path, stacks: Path, ports: Ports, settings: str, authority: Authority, tmp_path_factory: pytest.TempPathFactory
+    installed: Path,
+    stacks: Path,
+    ports: Ports,
+    settings: str,
+    authority: Authority,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Program]:
     program = Program(installed, stacks / "prefix" / "stack", "embedded")
-    with nginx(tmp_path_factory.mktemp("nginx"), ports, authority.issue("localhost")), program.running(settings):
+    with (
+        nginx(tmp_path_factory.mktemp("nginx"), ports, authority.issue("localhost")),
+        program.running(settings),
+    ):
         yield program
 
 
 @pytest.fixture(scope="module")
 def said(stack: Program, ports: Ports) -> dict[str, str]:
     """What MLflow's client said that logged a run, by the address that it was given."""
-    login = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": stack.secret("mlflow_admin_password")}
+    login = {
+        "MLFLOW_TRACKING_USERNAME": "admin",
+        "MLFLOW_TRACKING_PASSWORD": stack.secret("mlflow_admin_password"),
+    }
     found = {}
     for port in (ports.keeps, ports.strips):
         uri = f"http://localhost:{port}{PATH}"
         env = {**stack.env, **login, "MLFLOW_TRACKING_URI": uri, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-        done = subprocess.run([sys.executable, "-c", LOG_A_RUN, f"by {port}"], env=env, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", LOG_A_RUN, f"by {port}"],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
         found[uri] = done.stdout
     return found
@@ -134,14 +155,25 @@ def test_a_client_logs_and_reads_below_the_path(said: dict[str, str]) -> None:
         assert f"{uri}/#/experiments/" in text
 
 
-def test_the_page_asks_for_nothing_beside_the_path(stack: Program, said: dict[str, str], browser: Browser) -> None:
+def test_the_page_asks_for_nothing_beside_the_path(
+    stack: Program, said: dict[str, str], browser: Browser
+) -> None:
     browser.sign_in("admin", stack.secret("mlflow_admin_password"))
     for uri in said:
         name = f"by {urlsplit(uri).port}"
-        for page, shown in (("", name), ("#/experiments", name), ("#/models", f"model {name}"), ("#/settings", "General")):
+        for page, shown in (
+            ("", name),
+            ("#/experiments", name),
+            ("#/models", f"model {name}"),
+            ("#/settings", "General"),
+        ):
             visit = browser.visit(f"{uri}/{page}", lambda text, shown=shown: shown in text)
             asked = [request for request in visit.requests.values() if request.url.startswith("http")]
-            assert [request.url for request in asked if not request.url.startswith(f"{uri}/") or request.status >= 400] == []
+            assert [
+                request.url
+                for request in asked
+                if not request.url.startswith(f"{uri}/") or request.status >= 400
+            ] == []
             assert visit.complained(uri) == []
 
 
@@ -149,7 +181,10 @@ def test_the_path_without_its_slash_leads_to_the_page(stack: Program, ports: Por
     login = ("admin", stack.secret("mlflow_admin_password"))
     door = Client(ports.port, "localhost", tls=False, login=login)
     assert (door("GET", PATH).status, door("GET", PATH).headers["location"]) == (308, f"{PATH}/")
-    assert {path: door("GET", path).status for path in (f"{PATH}/", "/", f"{PATH}/version", "/version", f"{PATH}x/version")} == {
+    assert {
+        path: door("GET", path).status
+        for path in (f"{PATH}/", "/", f"{PATH}/version", "/version", f"{PATH}x/version")
+    } == {
         f"{PATH}/": 200,
         "/": 200,
         f"{PATH}/version": 200,
@@ -158,7 +193,12 @@ def test_the_path_without_its_slash_leads_to_the_page(stack: Program, ports: Por
     }
     # What is refused by its path is so below it.
     assert door("GET", f"{PATH}/%00").status == 400
-    assert Client(ports.port, "localhost", tls=False)("GET", f"{PATH}/api/2.0/mlflow/experiments/get?experiment_id=0").status == 401
+    assert (
+        Client(ports.port, "localhost", tls=False)(
+            "GET", f"{PATH}/api/2.0/mlflow/experiments/get?experiment_id=0"
+        ).status
+        == 401
+    )
 
 
 def test_a_project_is_linked_to_the_whole_address(stack: Program, ports: Ports, tmp_path: Path) -> None:
@@ -169,7 +209,9 @@ def test_a_project_is_linked_to_the_whole_address(stack: Program, ports: Ports, 
     assert stack("doctor", str(project)).code == 0
 
 
-def test_what_is_before_us_may_end_tls(stack: Program, ports: Ports, settings: str, authority: Authority, tmp_path: Path) -> None:
+def test_what_is_before_us_may_end_tls(
+    stack: Program, ports: Ports, settings: str, authority: Authority, tmp_path: Path
+) -> None:
     uri = f"https://localhost:{ports.secure}{PATH}"
     tls = f"  tls: external\n  trusted_proxies: [127.0.0.1]\n  public_url: {uri}\n"
     stack.settings(f"server:\n  port: {ports.port}\n  auth: basic\n{tls}")
@@ -177,10 +219,14 @@ def test_what_is_before_us_may_end_tls(stack: Program, ports: Ports, settings: s
         assert stack.up("--no-link").data["tracking_uri"] == uri
         ca = tmp_path / "ca.pem"
         ca.write_bytes(authority.root)
-        client = Client(ports.secure, "localhost", ca=ca, login=("admin", stack.secret("mlflow_admin_password")))
+        client = Client(
+            ports.secure, "localhost", ca=ca, login=("admin", stack.secret("mlflow_admin_password"))
+        )
         # As the page sends it: a browser's origin has no path.
         origin = f"https://localhost:{ports.secure}"
-        found = client("POST", f"{PATH}/api/2.0/mlflow/experiments/search", {"max_results": 10}, Origin=origin)
+        found = client(
+            "POST", f"{PATH}/api/2.0/mlflow/experiments/search", {"max_results": 10}, Origin=origin
+        )
         assert found.status == 200
         assert client("GET", f"{PATH}/static-files/favicon.ico").status == 200
     finally:

@@ -1,4 +1,4 @@
-"""No secret where it does not belong, nothing that listens but the proxy, nothing more allowed than needed."""
+"""No secret where it does not belong, nothing listens but the proxy, nothing more is allowed than needed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,11 @@ def program(request: pytest.FixtureRequest, installed: Path, stacks: Path) -> It
 
 
 def values(program: Program) -> dict[str, str]:
-    return {path.name: path.read_text() for path in (program.stack / "secrets").iterdir() if not path.name.startswith(".")}
+    return {
+        path.name: path.read_text()
+        for path in (program.stack / "secrets").iterdir()
+        if not path.name.startswith(".")
+    }
 
 
 def refuse_secrets(program: Program, text: str, where: str) -> None:
@@ -52,7 +56,9 @@ def refuse_secrets(program: Program, text: str, where: str) -> None:
 
 
 def test_secrets_are_32_url_safe_characters_in_files_nobody_else_can_reach(program: Program) -> None:
-    assert {name for name, value in values(program).items() if not re.fullmatch("[A-Za-z0-9]{32}", value)} == set()
+    assert {
+        name for name, value in values(program).items() if not re.fullmatch("[A-Za-z0-9]{32}", value)
+    } == set()
     assert (program.stack / "secrets").stat().st_mode & 0o077 == 0
 
 
@@ -62,15 +68,23 @@ def test_no_secret_in_what_the_program_says_or_plans(program: Program) -> None:
 
 def test_no_secret_in_rendered_files_state_and_logs(program: Program) -> None:
     for path in program.stack.rglob("*"):
-        if path.is_file() and not path.is_relative_to(program.stack / "secrets") and not path.is_relative_to(program.stack / "data"):
+        if (
+            path.is_file()
+            and not path.is_relative_to(program.stack / "secrets")
+            and not path.is_relative_to(program.stack / "data")
+        ):
             refuse_secrets(program, path.read_text(errors="replace"), str(path))
 
 
 def test_no_secret_in_files_that_git_would_track(program: Program) -> None:
     argv = ["git", "-c", "safe.directory=*", "ls-files", "--others", "--exclude-standard"]
-    tracked = subprocess.run(argv, cwd=program.stack, check=True, capture_output=True, text=True).stdout.split()
+    tracked = subprocess.run(
+        argv, cwd=program.stack, check=True, capture_output=True, text=True
+    ).stdout.split()
     assert "provision.yml" in tracked
-    assert not [path for path in tracked if path.startswith(("secrets", "data", "logs", "state.json", ".env"))]
+    assert not [
+        path for path in tracked if path.startswith(("secrets", "data", "logs", "state.json", ".env"))
+    ]
 
 
 def test_no_secret_in_any_process_arguments(program: Program) -> None:
@@ -83,7 +97,9 @@ def test_no_secret_in_docker_inspect_or_container_logs(program: Program) -> None
         return
     for service in program.services():
         container = program.container(service)
-        inspected = subprocess.run(["docker", "inspect", container], check=True, capture_output=True, text=True).stdout
+        inspected = subprocess.run(
+            ["docker", "inspect", container], check=True, capture_output=True, text=True
+        ).stdout
         refuse_secrets(program, inspected, f"docker inspect {service}")
         logs = subprocess.run(["docker", "logs", container], check=True, capture_output=True, text=True)
         refuse_secrets(program, logs.stdout + logs.stderr, f"docker logs {service}")
@@ -93,13 +109,26 @@ def test_only_the_proxy_listens_and_only_on_loopback(program: Program) -> None:
     port = int(program("status").data["tracking_uri"].rpartition(":")[2])
     if program.runtime == "docker":
         for service in program.services():
-            facts = json.loads(subprocess.run(["docker", "inspect", program.container(service)], check=True, capture_output=True).stdout)[0]
-            published = {(p["HostIp"], p["HostPort"]) for ports in facts["HostConfig"]["PortBindings"].values() for p in ports}
+            facts = json.loads(
+                subprocess.run(
+                    ["docker", "inspect", program.container(service)], check=True, capture_output=True
+                ).stdout
+            )[0]
+            published = {
+                (p["HostIp"], p["HostPort"])
+                for ports in facts["HostConfig"]["PortBindings"].values()
+                for p in ports
+            }
             assert published == ({("127.0.0.1", str(port))} if service == "proxy" else set()), service
         return
     ours = [p for p in psutil.process_iter() if _cwd(p).startswith(str(program.stack))]
     assert len(ours) >= 4
-    listening = {(c.laddr.ip, c.laddr.port) for p in ours for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+    listening = {
+        (c.laddr.ip, c.laddr.port)
+        for p in ours
+        for c in p.net_connections("tcp")
+        if c.status == psutil.CONN_LISTEN
+    }
     assert listening == {("127.0.0.1", port)}
 
 
@@ -113,7 +142,9 @@ def _cwd(process: psutil.Process) -> str:
 def test_a_stranger_is_refused_and_the_admin_is_let_in(program: Program) -> None:
     uri = program("status").data["tracking_uri"]
     request = urllib.request.Request(
-        f"{uri}/api/2.0/mlflow/experiments/search", b'{"max_results": 1}', {"Content-Type": "application/json"}
+        f"{uri}/api/2.0/mlflow/experiments/search",
+        b'{"max_results": 1}',
+        {"Content-Type": "application/json"},
     )
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request, timeout=10)
@@ -122,10 +153,16 @@ def test_a_stranger_is_refused_and_the_admin_is_let_in(program: Program) -> None
     assert names == ["tracking server", "access"]
 
 
-def test_a_foreign_host_header_is_refused_and_the_machines_name_in_containers_is_known(program: Program) -> None:
+def test_a_foreign_host_header_is_refused_and_the_machines_name_in_containers_is_known(
+    program: Program,
+) -> None:
     uri = program("status").data["tracking_uri"]
     # Who is known is asked for a login.
-    for host, code in (("evil.example.com", 403), ("host.docker.internal:5000", 401), ("host.containers.internal", 401)):
+    for host, code in (
+        ("evil.example.com", 403),
+        ("host.docker.internal:5000", 401),
+        ("host.containers.internal", 401),
+    ):
         request = urllib.request.Request(f"{uri}/api/2.0/mlflow/experiments/search", b"{}", {"Host": host})
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request, timeout=10)
@@ -133,7 +170,10 @@ def test_a_foreign_host_header_is_refused_and_the_machines_name_in_containers_is
 
 
 def test_the_stores_side_doors_refuse(program: Program) -> None:
-    """From the engine's own host, which alone can reach the containers; embedded, from this user, who owns the socket's directory."""
+    """From the engine's own host, which alone can reach the containers.
+
+    Embedded, from this user, who owns the socket's directory.
+    """
     if program.runtime == "docker":
         host = program.address("postgres")
     else:
@@ -147,7 +187,12 @@ def test_the_stores_side_doors_refuse(program: Program) -> None:
         url = f"http://{program.address('minio')}:9000"
         for key, secret in (("minioadmin", "minioadmin"), ("provision", "provision")):
             client = boto3.client(
-                "s3", endpoint_url=url, aws_access_key_id=key, aws_secret_access_key=secret, region_name="x", config=quick
+                "s3",
+                endpoint_url=url,
+                aws_access_key_id=key,
+                aws_secret_access_key=secret,
+                region_name="x",
+                config=quick,
             )
             with pytest.raises(ClientError):
                 client.list_buckets()
@@ -159,7 +204,13 @@ def test_the_servers_key_opens_its_bucket_and_no_other(program: Program) -> None
     url = f"http://{program.address('minio')}:9000"
 
     def client(key: str, secret: str) -> object:
-        return boto3.client("s3", endpoint_url=url, aws_access_key_id=key, aws_secret_access_key=secret, region_name="us-east-1")
+        return boto3.client(
+            "s3",
+            endpoint_url=url,
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+            region_name="us-east-1",
+        )
 
     root = client("provision", program.secret("minio_root_password"))
     root.create_bucket(Bucket="somebody-elses")  # type: ignore[attr-defined]
@@ -176,9 +227,14 @@ def test_the_servers_role_is_no_superuser(program: Program) -> None:
         host = program.address("postgres")
     else:
         host = json.loads((program.stack / "data/runtime.json").read_text())["run"]
-    connection = psycopg2.connect(host=host, user="mlflow", password=program.secret("backend_store_password"), dbname="mlflow")
+    connection = psycopg2.connect(
+        host=host, user="mlflow", password=program.secret("backend_store_password"), dbname="mlflow"
+    )
     with connection, connection.cursor() as cursor:
-        cursor.execute("SELECT rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls FROM pg_roles WHERE rolname = 'mlflow'")
+        cursor.execute(
+            "SELECT rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls "
+            "FROM pg_roles WHERE rolname = 'mlflow'"
+        )
         assert cursor.fetchall() == [(False, False, False, False, False)]
 
 
@@ -218,12 +274,22 @@ def test_no_secret_in_the_arguments_of_the_databases_shell(program: Program) -> 
 
 def test_what_is_interrupted_in_the_databases_shell_does_not_go_on(program: Program) -> None:
     argv = [str(program.environment / "bin/provision"), "psql", "--write", "--stack", str(program.stack)]
-    shell = subprocess.Popen(argv, env=program.env, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    shell = subprocess.Popen(
+        argv,
+        env=program.env,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     try:
         assert shell.stdin
         shell.stdin.write("SELECT pg_sleep(30);\nCREATE TABLE after_it (one int);\n")
         shell.stdin.close()
-        sleeping = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep(30)%'"
+        sleeping = (
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE state = 'active' AND query LIKE 'SELECT pg_sleep(30)%'"
+        )
         # Only an admin sees what others ask.
         seen = ("-qAt", "-c", "SET ROLE NONE", "-c", sleeping)
         eventually(lambda: psql(program, *seen).stdout == "1\n", 60, "the statement is under way")
@@ -241,7 +307,11 @@ def test_containers_may_do_nothing_they_do_not_need(program: Program) -> None:
     if program.runtime != "docker":
         return
     for service in program.services():
-        facts = json.loads(subprocess.run(["docker", "inspect", program.container(service)], check=True, capture_output=True).stdout)[0]
+        facts = json.loads(
+            subprocess.run(
+                ["docker", "inspect", program.container(service)], check=True, capture_output=True
+            ).stdout
+        )[0]
         may_do_little(facts, service)
 
 
@@ -249,9 +319,15 @@ def test_server_and_stores_have_no_route_out(program: Program) -> None:
     if program.runtime != "docker":
         return
     for service in ("mlflow", "postgres", "minio"):
-        networks = json.loads(subprocess.run(["docker", "inspect", program.container(service)], check=True, capture_output=True).stdout)[0]
+        networks = json.loads(
+            subprocess.run(
+                ["docker", "inspect", program.container(service)], check=True, capture_output=True
+            ).stdout
+        )[0]
         for name in networks["NetworkSettings"]["Networks"]:
-            network = json.loads(subprocess.run(["docker", "network", "inspect", name], check=True, capture_output=True).stdout)[0]
+            network = json.loads(
+                subprocess.run(["docker", "network", "inspect", name], check=True, capture_output=True).stdout
+            )[0]
             assert network["Internal"], f"{service} is on {name}"
 
 
@@ -260,7 +336,9 @@ def test_a_body_that_is_no_object_is_refused_after_the_login(program: Program) -
     login = basic("admin", program.secret("mlflow_admin_password"))
     for headers, code in (({}, 401), ({"Authorization": login}, 400)):
         for path in ("/api/2.0/mlflow/runs/create", "/api/2.0/mlflow/users/create", "/graphql"):
-            request = urllib.request.Request(f"{uri}{path}", b"[1]", {"Content-Type": "application/json", **headers})
+            request = urllib.request.Request(
+                f"{uri}{path}", b"[1]", {"Content-Type": "application/json", **headers}
+            )
             with pytest.raises(urllib.error.HTTPError) as refused:
                 urllib.request.urlopen(request, timeout=10)
             assert refused.value.code == code, path
@@ -274,7 +352,9 @@ def test_open_shows_the_page_where_a_browser_can_have_a_window(program: Program,
     screen = {"BROWSER": str(browser), "DISPLAY": ":99"}
     assert program.changed(variables={**program.variables, **screen})("open").data["opened"]
     eventually(lambda: told.exists() and told.read_text() == f"{uri}/", 10, "the browser is told the address")
-    blind = program.changed(variables={**program.variables, "BROWSER": str(browser), "DISPLAY": "", "WAYLAND_DISPLAY": ""})("open")
+    blind = program.changed(
+        variables={**program.variables, "BROWSER": str(browser), "DISPLAY": "", "WAYLAND_DISPLAY": ""}
+    )("open")
     assert (blind.code, blind.data["opened"], blind.data["tracking_uri"]) == (0, False, uri)
 
 

@@ -1,4 +1,4 @@
-"""The page about a team's server, word for word: a bare server with a public domain, a new admin and a colleague."""
+"""The page about a team's server, word for word: a bare server, a public domain, a new admin, a colleague."""
 
 from __future__ import annotations
 
@@ -42,12 +42,27 @@ class Desk:
     trusted: Path
     said: list[str] = field(default_factory=list)
 
-    def type(self, command: str, *answers: tuple[str, str], page: str = PAGE, cwd: str = "team-mlflow", seconds: int = 300) -> str:
-        """What a command of the page says on a terminal; it is asked something and answers, in that order, and ends well."""
+    def type(
+        self,
+        command: str,
+        *answers: tuple[str, str],
+        page: str = PAGE,
+        cwd: str = "team-mlflow",
+        seconds: int = 300,
+    ) -> str:
+        """What a command of the page says on a terminal, where it ends well.
+
+        It is asked something and answers, in that order.
+        """
         assert command in page, f"the page does not say: {command}"
         script = f'mount --bind {self.folder}/hosts /etc/hosts && exec sh -c "$0"'
         terminal = pexpect.spawn(
-            "unshare", ["--mount", "sh", "-c", script, command], cwd=self.folder / cwd, env=self.env, encoding="utf-8", timeout=seconds
+            "unshare",
+            ["--mount", "sh", "-c", script, command],
+            cwd=self.folder / cwd,
+            env=self.env,
+            encoding="utf-8",
+            timeout=seconds,
         )
         said = ""
         try:
@@ -95,7 +110,15 @@ def desk(installed: Path, server: TeamServer) -> Iterator[Desk]:
     program = program_of(installed, server, folder / "stack")
     server.load(make_server_image(program))
     server.sh(f"echo {' '.join(others)} | xargs -r docker stop")
-    server.run("docker", "build", "-q", "-t", "debian", "-", stdin=b"FROM provision-test/postgres:18\nENTRYPOINT []\nUSER root\n")
+    server.run(
+        "docker",
+        "build",
+        "-q",
+        "-t",
+        "debian",
+        "-",
+        stdin=b"FROM provision-test/postgres:18\nENTRYPOINT []\nUSER root\n",
+    )
     gateway = server.sh("ip route show default").split()[2]
     known = server.client.known_hosts.read_text()
     server.client.add_host(DOMAIN, DOMAIN, 22, ADMIN, server.host_key())
@@ -105,16 +128,26 @@ def desk(installed: Path, server: TeamServer) -> Iterator[Desk]:
             trusted = folder / "public.pem"
             trusted.write_bytes(public.read_bytes() + acme.trusted)
             believed = {"SSL_CERT_FILE": str(trusted), "REQUESTS_CA_BUNDLE": str(trusted)}
-            desk = Desk(server, folder, {**program.env, "HOME": str(folder / "home"), "TERM": "dumb", **believed}, trusted)
+            desk = Desk(
+                server,
+                folder,
+                {**program.env, "HOME": str(folder / "home"), "TERM": "dumb", **believed},
+                trusted,
+            )
             desk.type("mkdir team-mlflow && cd team-mlflow", cwd=".")
             (folder / "team-mlflow/acme.pem").write_bytes(acme.trusted)
             # What the page leaves to Let's Encrypt.
             front = f"server:\n  auth: basic\n  tls: acme\n  public_url: https://{DOMAIN}\n"
             authority = f"  acme_ca: {acme.directory}\n  acme_ca_file: acme.pem\n"
-            (folder / "team-mlflow/provision.yml").write_text(f"{TEST_IMAGES}name: {NAME}\n{front}{authority}")
+            (folder / "team-mlflow/provision.yml").write_text(
+                f"{TEST_IMAGES}name: {NAME}\n{front}{authority}"
+            )
             yield desk
     finally:
-        server.sh(f"docker ps -aq --filter label=com.docker.compose.project --filter name={NAME} | xargs -r docker rm -f")
+        server.sh(
+            f"docker ps -aq --filter label=com.docker.compose.project --filter name={NAME} "
+            "| xargs -r docker rm -f"
+        )
         server.client.known_hosts.write_text(known)
         server.sh(f"rm -rf {server.stack(NAME)}; echo {' '.join(others)} | xargs -r docker start")
         shutil.rmtree(folder, ignore_errors=True)
@@ -160,25 +193,35 @@ def colleague_runs(desk: Desk) -> None:
     new_shop(desk.folder, desk.env)
     line = f"provision link --uri https://{DOMAIN} --user ana"
     assert line in LINKING
-    desk.type(line.replace("ana", "ben"), ("Password of ben", PASSWORD), page=line.replace("ana", "ben"), cwd="shop")
+    desk.type(
+        line.replace("ana", "ben"), ("Password of ben", PASSWORD), page=line.replace("ana", "ben"), cwd="shop"
+    )
     desk.type("kedro run", page=LINKING, cwd="shop")
 
 
 def runs_are_there(desk: Desk) -> None:
     ben = desk.client("ben", PASSWORD)
-    found = ben("GET", "/api/2.0/mlflow/experiments/get-by-name?experiment_name=shop").json()["experiment"]["experiment_id"]
+    found = ben("GET", "/api/2.0/mlflow/experiments/get-by-name?experiment_name=shop").json()["experiment"][
+        "experiment_id"
+    ]
     runs = ben("POST", "/api/2.0/mlflow/runs/search", {"experiment_ids": [found]}).json()["runs"]
     assert [run["info"]["status"] for run in runs] == ["FINISHED"]
 
 
 def containers_are_narrow(desk: Desk) -> None:
-    """On the engine of the server: no right that is not needed, no port but the proxy's, no route out of the data network."""
-    inspected = json.loads(desk.server.sh(f"docker inspect $(docker ps -q --filter label=com.docker.compose.project={desk.project})"))
+    """On the server's engine: no needless right, no port but the proxy's, no way out of the data network."""
+    inspected = json.loads(
+        desk.server.sh(
+            f"docker inspect $(docker ps -q --filter label=com.docker.compose.project={desk.project})"
+        )
+    )
     services = {facts["Config"]["Labels"]["com.docker.compose.service"]: facts for facts in inspected}
     assert {"proxy", "mlflow", "postgres", "minio"} <= set(services)
     for service, facts in services.items():
         may_do_little(facts, service)
-        published = {bound["HostPort"] for ports in facts["HostConfig"]["PortBindings"].values() for bound in ports}
+        published = {
+            bound["HostPort"] for ports in facts["HostConfig"]["PortBindings"].values() for bound in ports
+        }
         assert published == ({"80", "443"} if service == "proxy" else set()), service
         for network in facts["NetworkSettings"]["Networks"]:
             internal = desk.server.sh(f"docker network inspect -f '{{{{.Internal}}}}' {network}") == "true"

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import ssl
 import subprocess
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from provisioner.runtimes.caddyfile import CADDYFILE, CERTIFICATE
+from tests.e2e.tls_front import MLFLOW_CLIENT, PUBLIC, Front, files, kedro_project, run_with
 from tests.support.certificates import Authority, write_pair
 from tests.support.checks import eventually, running
 from tests.support.go_programs import needed
@@ -25,75 +23,6 @@ from tests.support.tls_client import Client, own_address
 
 SEARCH = "/api/2.0/mlflow/experiments/search"
 QUERY = {"max_results": 1}
-PUBLIC = "mlflow.example.com"
-MLFLOW_CLIENT = """\
-import mlflow
-with mlflow.start_run() as run:
-    mlflow.log_metric("score", 0.5)
-    mlflow.log_text("seen through TLS", "note.txt")
-print(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/note.txt"))
-"""
-
-
-@dataclass
-class Front:
-    """One stack, whose settings change from test to test."""
-
-    program: Program
-    port: int
-    http_port: int
-    serving: str = ""
-    """The settings that it runs with, as far as one knows."""
-
-    @property
-    def ca(self) -> Path:
-        return self.program.stack / "ca.crt"
-
-    def settings(self, text: str, redirect: bool = True) -> None:
-        http = f"  http_port: {self.http_port}\n" if redirect else ""
-        self.program.settings(f"artifact_store:\n  kind: local\nserver:\n  auth: basic\n{http}{text}")
-
-    def serve(self, text: str, redirect: bool = True) -> None:
-        self.settings(text, redirect)
-        self.serving = ""
-        answer = self.program.up("--no-link")
-        assert all(check["ok"] for check in answer.data["checks"]), self.program.report()
-        self.serving = text
-
-    def needs(self, text: str) -> None:
-        """Serve with those settings, unless the test before left it so."""
-        if self.serving != text:
-            self.serve(text)
-
-    def at_its_address(self) -> None:
-        address = own_address()
-        self.needs(f"  bind: 0.0.0.0\n  tls: internal\n  public_url: https://{address}:{self.port}\n")
-
-    def in_the_network(self) -> None:
-        self.needs(f"  tls: internal\n  public_url: https://mlflow.lan:{self.port}\n")
-
-    def with_files(self) -> Authority:
-        """Serve with a good certificate of the user's own, new each time; returns who signed it."""
-        authority = Authority("Company CA")
-        certificate, key = authority.issue(PUBLIC)
-        write_pair(self.program.stack / "certs", certificate + authority.root, key)
-        self.serve(files(self))
-        return authority
-
-    def client(self, name: str, **options: object) -> Client:
-        login = ("admin", self.program.secret("mlflow_admin_password"))
-        return Client(self.port, name, **{"ca": self.ca, "login": login, **options})  # type: ignore[arg-type]
-
-    def access(self, path: str) -> dict[str, object]:
-        """The last line of the access log about the path."""
-        end = time.monotonic() + 10
-        while time.monotonic() < end:
-            lines = self.program("logs", "proxy", "--lines", "200").data["logs"]["proxy"].splitlines()
-            found = [line for line in lines if f'"path":"{path}"' in line]
-            if found:
-                return dict(json.loads(found[-1]))
-            time.sleep(0.2)
-        raise AssertionError(f"no line about {path}")
 
 
 @pytest.fixture(scope="module", params=["docker", "embedded"])
@@ -107,31 +36,6 @@ def front(request: pytest.FixtureRequest, installed: Path, stacks: Path) -> Iter
         program.remove()
 
 
-def kedro_project(front: Front, name: str) -> Path:
-    parent = front.program.stack.parent
-    if not (parent / name).exists():
-        argv = [
-            str(front.program.environment / "bin/kedro"),
-            "new",
-            "--name",
-            name,
-            "--tools",
-            "none",
-            "--example",
-            "n",
-            "--telemetry",
-            "no",
-        ]
-        subprocess.run(argv, cwd=parent, check=True, capture_output=True, env=front.program.env)
-    return parent / name
-
-
-def run_with(front: Front, argv: list[str], cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    argv = [str(front.program.environment / "bin" / argv[0]), *argv[1:]]
-    env = {**front.program.env, **variables}
-    return subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=300)
-
-
 def test_a_path_before_all_others_is_served_over_tls(front: Front) -> None:
     address, path = own_address(), "/team/mlflow"
     uri = f"https://{address}:{front.port}{path}"
@@ -142,7 +46,10 @@ def test_a_path_before_all_others_is_served_over_tls(front: Front) -> None:
     assert client("GET", path).headers["location"] == f"{path}/"
     plain = Client(front.http_port, address, address=address, tls=False)
     assert plain("GET", f"{path}/version").headers["location"] == f"{uri}/version"
-    login = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": front.program.secret("mlflow_admin_password")}
+    login = {
+        "MLFLOW_TRACKING_USERNAME": "admin",
+        "MLFLOW_TRACKING_PASSWORD": front.program.secret("mlflow_admin_password"),
+    }
     seen = run_with(
         front,
         ["python", "-c", MLFLOW_CLIENT],
@@ -173,7 +80,8 @@ def test_a_linked_kedro_run_goes_over_tls_with_login(front: Front, tmp_path: Pat
     project = kedro_project(front, "linked")
     (project / "src/linked/pipeline_registry.py").write_text(
         "from kedro.pipeline import node, pipeline\n\n\n"
-        "def register_pipelines():\n    return {'__default__': pipeline([node(lambda: 1, None, 'one', name='one')])}\n"
+        "def register_pipelines():\n"
+        "    return {'__default__': pipeline([node(lambda: 1, None, 'one', name='one')])}\n"
     )
     linked = front.program("link", str(project))
     assert linked.code == 0, front.program.report()
@@ -181,8 +89,12 @@ def test_a_linked_kedro_run_goes_over_tls_with_login(front: Front, tmp_path: Pat
     done = run_with(front, ["kedro", "run"], project)
     assert done.returncode == 0, done.stdout + done.stderr
     client = front.client(own_address(), address=own_address())
-    found = client("GET", "/api/2.0/mlflow/experiments/get-by-name?experiment_name=linked").json()["experiment"]
-    runs = client("POST", "/api/2.0/mlflow/runs/search", {"experiment_ids": [found["experiment_id"]]}).json()["runs"]
+    found = client("GET", "/api/2.0/mlflow/experiments/get-by-name?experiment_name=linked").json()[
+        "experiment"
+    ]
+    runs = client("POST", "/api/2.0/mlflow/runs/search", {"experiment_ids": [found["experiment_id"]]}).json()[
+        "runs"
+    ]
     assert [run["info"]["status"] for run in runs] == ["FINISHED"]
     assert front.access("/api/2.0/mlflow/runs/create")["user"] == "admin"
     doctor = front.program("doctor", str(project))
@@ -197,7 +109,9 @@ def test_env_is_all_that_the_mlflow_client_needs(front: Front, tmp_path: Path) -
     lines = front.program.text("env", "--stack", str(front.program.stack)).stdout
     (tmp_path / "client.py").write_text(MLFLOW_CLIENT)
     script = f"{lines}\nexec {front.program.environment / 'bin/python'} {tmp_path / 'client.py'}"
-    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, env=front.program.env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=tmp_path, env=front.program.env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "seen through TLS" in done.stdout
 
@@ -219,15 +133,33 @@ def test_plain_http_is_only_a_way_to_https(front: Front) -> None:
     front.in_the_network()
     client = Client(front.http_port, "evil.example.com", tls=False)
     answer = client("GET", "/some/path?query=1")
-    assert (answer.status, answer.headers["location"]) == (308, f"https://mlflow.lan:{front.port}/some/path?query=1")
+    assert (answer.status, answer.headers["location"]) == (
+        308,
+        f"https://mlflow.lan:{front.port}/some/path?query=1",
+    )
     assert Client(front.port, "mlflow.lan", tls=False)("POST", SEARCH, QUERY).status == 400
 
 
 def test_older_tls_is_refused(front: Front) -> None:
     front.in_the_network()
-    argv = ["openssl", "s_client", "-connect", f"127.0.0.1:{front.port}", "-servername", "mlflow.lan", "-CAfile", str(front.ca)]
+    argv = [
+        "openssl",
+        "s_client",
+        "-connect",
+        f"127.0.0.1:{front.port}",
+        "-servername",
+        "mlflow.lan",
+        "-CAfile",
+        str(front.ca),
+    ]
     for version, fine in (("-tls1_1", False), ("-tls1_2", True), ("-tls1_3", True)):
-        done = subprocess.run([*argv, version, "-cipher", "ALL:@SECLEVEL=0"], input=b"", capture_output=True, check=False, timeout=20)
+        done = subprocess.run(
+            [*argv, version, "-cipher", "ALL:@SECLEVEL=0"],
+            input=b"",
+            capture_output=True,
+            check=False,
+            timeout=20,
+        )
         assert (b"Verify return code: 0 (ok)" in done.stdout and done.returncode == 0) is fine, (
             version,
             done.stdout[-300:],
@@ -239,7 +171,10 @@ def test_the_access_log_has_who_and_what_and_no_secret(front: Front) -> None:
     front.in_the_network()
     password = front.program.secret("mlflow_admin_password")
     client = front.client("mlflow.lan")
-    assert client("GET", f"{SEARCH}?max_results=1&token=in-the-query", Cookie="session=in-a-cookie").status == 200
+    assert (
+        client("GET", f"{SEARCH}?max_results=1&token=in-the-query", Cookie="session=in-a-cookie").status
+        == 200
+    )
     line = front.access(SEARCH)
     assert (line["method"], line["status"], line["user"]) == ("GET", 200, "admin")
     assert isinstance(line["seconds"], float)
@@ -258,7 +193,15 @@ def test_the_access_log_has_who_and_what_and_no_secret(front: Front) -> None:
 def test_what_a_client_says_about_its_address_or_user_is_not_believed(front: Front) -> None:
     front.in_the_network()
     client = front.client("mlflow.lan", login=None)
-    assert client("GET", "/api/2.0/mlflow/runs/get?run_id=2", X_Forwarded_For="203.0.113.9", X_Provision_User="mallory").status == 401
+    assert (
+        client(
+            "GET",
+            "/api/2.0/mlflow/runs/get?run_id=2",
+            X_Forwarded_For="203.0.113.9",
+            X_Provision_User="mallory",
+        ).status
+        == 401
+    )
     line = front.access("/api/2.0/mlflow/runs/get")
     assert line["address"] != "203.0.113.9"
     assert line["user"] is None
@@ -275,18 +218,20 @@ def test_certificate_files_of_the_users_with_hsts_for_a_public_name(front: Front
     assert front.program.services() == before, "a second up restarts nothing"
 
 
-def files(front: Front) -> str:
-    return f"  tls: files\n  public_url: https://{PUBLIC}:{front.port}\n  tls_certificate: certs/cert.pem\n  tls_key: certs/key.pem\n"
-
-
 @pytest.mark.parametrize(
     ("names", "lasts", "said"),
     [
-        (["other.example.com"], timedelta(days=1), "the certificate is for other.example.com, not for mlflow.example.com"),
+        (
+            ["other.example.com"],
+            timedelta(days=1),
+            "the certificate is for other.example.com, not for mlflow.example.com",
+        ),
         ([PUBLIC], timedelta(days=-1), "the certificate expired on"),
     ],
 )
-def test_up_refuses_a_certificate_that_no_client_would_believe(front: Front, names: list[str], lasts: timedelta, said: str) -> None:
+def test_up_refuses_a_certificate_that_no_client_would_believe(
+    front: Front, names: list[str], lasts: timedelta, said: str
+) -> None:
     front.with_files()
     kept = {path: path.read_bytes() for path in (front.program.stack / "certs").iterdir()}
     write_pair(front.program.stack / "certs", *Authority().issue(*names, lasts=lasts))
@@ -309,7 +254,9 @@ def test_doctor_explains_a_name_without_certificate_and_one_of_somebody_unknown(
         (f"https://127.0.0.1:{front.port}", "has no certificate for this name"),
         (f"https://localhost:{front.port}", "signed by CN=Company CA, is not trusted here"),
     ):
-        assert front.program("link", str(project), "--uri", uri, "--no-check").code == 0, front.program.report()
+        assert front.program("link", str(project), "--uri", uri, "--no-check").code == 0, (
+            front.program.report()
+        )
         doctor = front.program("doctor", str(project))
         assert doctor.code == 6
         seen = [env["server"]["seen"] for env in doctor.data["environments"] if env["default"]]
@@ -333,13 +280,16 @@ def test_doctor_explains_an_expired_certificate(front: Front) -> None:
     folder = front.program.stack / "certs"
     placed, served = folder / "cert.pem", (front.program.stack / CADDYFILE).with_name(CERTIFICATE)
     assert served.read_bytes() == placed.read_bytes()
-    # Time passes: the same certificate, but that it has ended, in both places where the program found it and put it.
+    # Time passes: the same certificate, but that it has ended, in both places where the program found it and
+    # put it.
     expired, _ = authority.issue(PUBLIC, lasts=timedelta(seconds=-1), key=(folder / "key.pem").read_bytes())
     for path in (placed, served):
         path.write_bytes(expired + authority.root)
     front.serving = ""
     running(front.program)["proxy"].kill()
-    eventually(lambda: "expired" in refusal(front), 30, "the proxy is back, with the certificate that it finds")
+    eventually(
+        lambda: "expired" in refusal(front), 30, "the proxy is back, with the certificate that it finds"
+    )
     doctor = front.program("doctor")
     assert doctor.code == 6
     assert f"the certificate of {PUBLIC} expired on" in doctor.error["why"], doctor.document
@@ -351,7 +301,10 @@ def test_acme_gets_its_certificate_from_a_real_server(front: Front) -> None:
     needed("pebble", "pebble-challtestsrv")
     with pebble(own_address(), front.http_port, front.port) as acme:
         (front.program.stack / "acme.pem").write_bytes(acme.trusted)
-        text = f"  tls: acme\n  public_url: https://{PUBLIC}:{front.port}\n  acme_ca: {acme.directory}\n  acme_ca_file: acme.pem\n"
+        text = (
+            f"  tls: acme\n  public_url: https://{PUBLIC}:{front.port}\n"
+            f"  acme_ca: {acme.directory}\n  acme_ca_file: acme.pem\n"
+        )
         front.serve(text + "  acme_email: team@example.com\n")
         client = front.client(PUBLIC)
         assert client("POST", SEARCH, QUERY).status == 200
@@ -369,11 +322,17 @@ def test_acme_gets_its_certificate_from_a_real_server(front: Front) -> None:
 
 def test_external_believes_the_proxies_that_it_was_told_and_nobody_else(front: Front) -> None:
     text = f"  tls: external\n  port: {front.port}\n  public_url: https://{PUBLIC}\n"
-    for trusted, believed in (("198.51.100.0/24", False), ("127.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 10.0.0.0/8", True)):
+    for trusted, believed in (
+        ("198.51.100.0/24", False),
+        ("127.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 10.0.0.0/8", True),
+    ):
         front.serve(f"{text}  trusted_proxies: [{trusted}]\n", redirect=False)
         client = front.client(PUBLIC, tls=False)
         path = f"/api/2.0/mlflow/experiments/get?believed={believed}"
-        assert client("GET", path, Host=PUBLIC, X_Forwarded_For="203.0.113.9", X_Forwarded_Proto="https").status == 400
+        assert (
+            client("GET", path, Host=PUBLIC, X_Forwarded_For="203.0.113.9", X_Forwarded_Proto="https").status
+            == 400
+        )
         assert (front.access("/api/2.0/mlflow/experiments/get")["address"] == "203.0.113.9") is believed
     assert not front.ca.exists()
 

@@ -17,7 +17,9 @@ from tests.support.kedro_env import EARLIER, PRESENT, Release, kedro_environment
 from tests.support.ports import free_port
 
 LOCAL, BASE, SETTINGS = "conf/local/mlflow.yml", "conf/base/mlflow.yml", "src/demo/settings.py"
-EXPERIMENT = "tracking:\n  experiment:\n    name: {}\n    create_experiment_kwargs:\n      artifact_location: {}\n"
+EXPERIMENT = (
+    "tracking:\n  experiment:\n    name: {}\n    create_experiment_kwargs:\n      artifact_location: {}\n"
+)
 PIPELINE = """\
 from kedro.pipeline import node, pipeline
 
@@ -79,19 +81,24 @@ CASES = {
         "settings.py disables the hook of kedro-mlflow",
         "take 'kedro_mlflow' out of DISABLE_HOOKS_FOR_PLUGINS",
     ),
-    "a name that the package does not have": Case({SETTINGS: 'DISABLE_HOOKS_FOR_PLUGINS = ("kedro-mlflow",)\n'}),
+    "a name that the package does not have": Case(
+        {SETTINGS: 'DISABLE_HOOKS_FOR_PLUGINS = ("kedro-mlflow",)\n'}
+    ),
     "artifacts beside the server": Case(
         {LOCAL: EXPERIMENT.format("beside", "s3://bucket/x")},
         False,
         "artifact_location is s3://bucket/x",
         "take artifact_location out of mlflow.yml",
     ),
-    "artifacts in a folder of the server's": Case({LOCAL: EXPERIMENT.format("inside", "mlflow-artifacts:/own")}),
+    "artifacts in a folder of the server's": Case(
+        {LOCAL: EXPERIMENT.format("inside", "mlflow-artifacts:/own")}
+    ),
     "a login that no file has, and nobody asks for": Case({LOCAL: "server:\n  credentials: nobodys\n"}),
     "a key that kedro-mlflow does not know": Case(
         {LOCAL: "# ours\ntracking:\n  run:\n    nam: x\n"},
         False,
-        "Kedro cannot load it: conf/local/mlflow.yml, line 4: tracking.run.nam: Extra inputs are not permitted",
+        "Kedro cannot load it: conf/local/mlflow.yml, line 4: tracking.run.nam: "
+        "Extra inputs are not permitted",
         "correct what it names",
         refused=True,
     ),
@@ -112,7 +119,10 @@ CASES = {
     ),
     "a name that kedro-mlflow makes, and models elsewhere by a global": Case(
         {
-            BASE: "server:\n  mlflow_registry_uri: ${globals:models}\ntracking:\n  run:\n    name: ${km.random_name:}\n",
+            BASE: (
+                "server:\n  mlflow_registry_uri: ${globals:models}\n"
+                "tracking:\n  run:\n    name: ${km.random_name:}\n"
+            ),
             "conf/base/globals.yml": "models: sqlite:///models.db\n",
             "mlruns/1/meta.yaml": "",
             "mlruns/1/0f/meta.yaml": "",
@@ -162,16 +172,22 @@ def arrived(uri: str) -> set[str]:
     for run in runs:
         run_id = run["info"]["run_id"]
         assert [(metric["key"], metric["value"]) for metric in run["data"]["metrics"]] == [("score", 0.5)]
-        assert [file["path"] for file in tracking.call(f"/artifacts/list?run_id={run_id}")["files"]] == ["note.txt"]
+        assert [file["path"] for file in tracking.call(f"/artifacts/list?run_id={run_id}")["files"]] == [
+            "note.txt"
+        ]
         whole.add(run_id)
     return whole
 
 
-def kedro(project: Path, *arguments: str, release: Release = PRESENT, variables: dict[str, str] | None = None) -> tuple[int, str]:
+def kedro(
+    project: Path, *arguments: str, release: Release = PRESENT, variables: dict[str, str] | None = None
+) -> tuple[int, str]:
     """What `kedro` ended with, and said."""
     environment = {**kedro_variables(), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", **(variables or {})}
     argv = [str(kedro_environment(release) / "bin/kedro"), *arguments]
-    done = subprocess.run(argv, cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        argv, cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
     return done.returncode, done.stdout + done.stderr
 
 
@@ -184,13 +200,20 @@ def put(project: Path, files: dict[str, str]) -> None:
 def all_said(answer: Answer) -> str:
     """Every sentence of a command."""
     steps = [step["detail"] for step in answer.data["steps"]]
-    environments = [remark for environment in answer.data.get("environments", ()) for remark in environment["remarks"]]
-    stores = [f"{store['runs']} run stays there and not on the server" for store in answer.data.get("local_runs", ())]
+    environments = [
+        remark for environment in answer.data.get("environments", ()) for remark in environment["remarks"]
+    ]
+    stores = [
+        f"{store['runs']} run stays there and not on the server"
+        for store in answer.data.get("local_runs", ())
+    ]
     return "\n".join([*steps, *environments, *stores, *(error["why"] for error in answer.document["errors"])])
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_said_of_a_run_is_what_becomes_of_it(stack: Program, uri: str, template: Path, tmp_path: Path, name: str) -> None:
+def test_what_is_said_of_a_run_is_what_becomes_of_it(
+    stack: Program, uri: str, template: Path, tmp_path: Path, name: str
+) -> None:
     case = CASES[name]
     project = Path(shutil.copytree(template, tmp_path / "demo"))
     put(project, case.files)
@@ -200,8 +223,13 @@ def test_what_is_said_of_a_run_is_what_becomes_of_it(stack: Program, uri: str, t
         # As by hand, so that its run can be seen.
         put(project, {LOCAL: f"{case.files.get(LOCAL, '')}server:\n  mlflow_tracking_uri: {uri}\n"})
     # It finds the project's Kedro as `kedro` on the PATH would be found: by the active environment.
-    seen = stack.changed(variables={**case.variables, "VIRTUAL_ENV": str(kedro_environment())})("doctor", str(project))
-    assert (linked.code, seen.code) == ((0, 0) if case.tracked else (9 if case.refused else 6, 6)), (linked.document, seen.document)
+    seen = stack.changed(variables={**case.variables, "VIRTUAL_ENV": str(kedro_environment())})(
+        "doctor", str(project)
+    )
+    assert (linked.code, seen.code) == ((0, 0) if case.tracked else (9 if case.refused else 6, 6)), (
+        linked.document,
+        seen.document,
+    )
     for answer in (linked, seen):
         assert case.said in all_said(answer), answer.document
         assert case.tracked or answer.error["hint"].startswith(case.hint), answer.error
@@ -219,18 +247,25 @@ def test_models_elsewhere_are_said_and_carried(stack: Program, template: Path, t
     python = str(kedro_environment() / "bin/python")
     assert ("kept", "registry") in stack("link", str(project), "--python", python).verbs
     assert 'mlflow_registry_uri: "${globals:models}"' in (project / LOCAL).read_text()
-    assert "models are registered at sqlite:///models.db, not on this server" in all_said(stack("doctor", str(project)))
+    assert "models are registered at sqlite:///models.db, not on this server" in all_said(
+        stack("doctor", str(project))
+    )
 
 
 @pytest.mark.parametrize("env", ["base", "local"])
-def test_the_advice_for_the_flat_form_leads_to_a_link(stack: Program, uri: str, template: Path, tmp_path: Path, env: str) -> None:
+def test_the_advice_for_the_flat_form_leads_to_a_link(
+    stack: Program, uri: str, template: Path, tmp_path: Path, env: str
+) -> None:
     project = Path(shutil.copytree(template, tmp_path / "demo"))
     flat = project / "conf" / env / "mlflow.yml"
     flat.write_text("mlflow_tracking_uri: mlruns\nexperiment:\n  name: flat\n")
     link = ("link", str(project), "--python", str(kedro_environment() / "bin/python"))
     refused = stack(*link)
     assert refused.code == 9
-    said = f"move conf/{env}/mlflow.yml out of the configuration, run `kedro mlflow init --env {env}` and bring your values over"
+    said = (
+        f"move conf/{env}/mlflow.yml out of the configuration, "
+        f"run `kedro mlflow init --env {env}` and bring your values over"
+    )
     assert refused.error["hint"].startswith(said)
     flat.rename(tmp_path / "kept.yml")
     assert kedro(project, "mlflow", "init", "--env", env)[0] == 0
@@ -242,8 +277,12 @@ def test_the_advice_for_the_flat_form_leads_to_a_link(stack: Program, uri: str, 
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="Kedro 0.18 has no release for Python 3.12")
-@pytest.mark.parametrize("arguments", ['{"config_patterns": {"spark": ["spark*/"]}}', "dict(config_patterns={})"])
-def test_a_project_of_an_earlier_kedro_keeps_its_own_environments(stack: Program, uri: str, tmp_path: Path, arguments: str) -> None:
+@pytest.mark.parametrize(
+    "arguments", ['{"config_patterns": {"spark": ["spark*/"]}}', "dict(config_patterns={})"]
+)
+def test_a_project_of_an_earlier_kedro_keeps_its_own_environments(
+    stack: Program, uri: str, tmp_path: Path, arguments: str
+) -> None:
     project = logging_project(tmp_path, EARLIER)
     with (project / SETTINGS).open("a") as settings:
         settings.write(f"CONFIG_LOADER_ARGS = {arguments}\n")
@@ -277,7 +316,9 @@ def experiment(uri: str, name: str, **values: str) -> str:
     return str(Tracking(uri).call("/experiments/create", {"name": name, **values})["experiment_id"])
 
 
-def test_a_deleted_experiment_takes_no_run_unless_it_is_restored(stack: Program, uri: str, template: Path, tmp_path: Path) -> None:
+def test_a_deleted_experiment_takes_no_run_unless_it_is_restored(
+    stack: Program, uri: str, template: Path, tmp_path: Path
+) -> None:
     project = Path(shutil.copytree(template, tmp_path / "demo"))
     named = "tracking:\n  experiment:\n    name: gone\n    restore_if_deleted: {}\n"
     python = str(kedro_environment() / "bin/python")
@@ -288,7 +329,10 @@ def test_a_deleted_experiment_takes_no_run_unless_it_is_restored(stack: Program,
         linked, seen = stack("link", str(project), "--python", python), stack("doctor", str(project))
         assert (linked.code, seen.code) == (code, code)
         if not restores:
-            assert linked.error["why"] == "the experiment 'gone' is deleted, and tracking.experiment.restore_if_deleted is false"
+            assert (
+                linked.error["why"]
+                == "the experiment 'gone' is deleted, and tracking.experiment.restore_if_deleted is false"
+            )
             assert linked.error["hint"] == seen.error["hint"] == "set it to true, or name another experiment"
         before = arrived(uri)
         kedro(project, "run")

@@ -1,4 +1,4 @@
-"""Stacks that are shared by faults which leave them healed, an ordinary user, and what only root can prepare."""
+"""Stacks shared by faults that leave them healed, an ordinary user, and what only root can prepare."""
 
 from __future__ import annotations
 
@@ -22,9 +22,13 @@ from tests.support.locks import alone
 from tests.support.ports import free_port
 
 RUNTIMES = ("docker", "embedded")
-# Where names meet a shell, a YAML file, a URI, supervisord or the 107 bytes of a socket's path, this one hurts.
+# Where names meet a shell, a YAML file, a URI, supervisord or the 107 bytes of a socket's path, this one
+# hurts.
 LONG = "ein sehr langer Ordner " * 4 + "数据"
-ODD = {"docker": f"Frédéric's «stack» & $HOME #1/{LONG}", "embedded": f"Frédéric's «stack» 100% & $HOME #1/{LONG}"}
+ODD = {
+    "docker": f"Frédéric's «stack» & $HOME #1/{LONG}",
+    "embedded": f"Frédéric's «stack» 100% & $HOME #1/{LONG}",
+}
 # Each checkout and home has users of its own, one for each process of `pytest -n`.
 OURS = hashlib.sha256(f"{ROOT}\n{CACHE}".encode()).hexdigest()[:6]
 TESTER = f"provision-test-{OURS}-{os.environ.get('PYTEST_XDIST_WORKER', 'one')}"
@@ -125,12 +129,14 @@ def tester(root: None) -> Iterator[pwd.struct_passwd]:
     try:
         yield pwd.getpwnam(TESTER)
     finally:
-        kill_all(process for process in psutil.process_iter(["username"]) if process.info["username"] == TESTER)
+        kill_all(
+            process for process in psutil.process_iter(["username"]) if process.info["username"] == TESTER
+        )
         _change_users("userdel", "--remove", TESTER)
 
 
 def _change_users(*argv: str) -> None:
-    """Run one of shadow's programs, in turn: it fails, in place of waiting, while another changes the users."""
+    """Run one of shadow's programs, in turn: it fails, and does not wait, while another changes the users."""
     with alone(DATA / "users.lock"):
         subprocess.run(argv, check=True, capture_output=True)
 

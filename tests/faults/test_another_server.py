@@ -10,7 +10,9 @@ from tests.support.link_project import make_project
 from tests.support.ports import free_port
 
 
-def test_another_stack_at_the_address_is_never_taken_for_this_one(program: Program, fresh: Program, place: Path) -> None:
+def test_another_stack_at_the_address_is_never_taken_for_this_one(
+    program: Program, fresh: Program, place: Path
+) -> None:
     address = program("status").data["tracking_uri"]
     fresh.settings(f"server:\n  port: {free_port()}\n")
     fresh.up("--no-link")

@@ -1,4 +1,7 @@
-"""A first start that ended while PostgreSQL's container made its data directory, with what the official image's entrypoint does then."""
+"""A first start that ended while PostgreSQL's container made its data directory.
+
+With what the official image's entrypoint does then.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,9 @@ def program(docker: None, installed: Path, place: Path) -> Iterator[Program]:
 
 
 def in_postgres(program: Program, *argv: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["docker", "exec", program.container("postgres"), *argv], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        ["docker", "exec", program.container("postgres"), *argv], capture_output=True, text=True, check=False
+    )
 
 
 def begins(program: Program) -> bool:
@@ -58,14 +63,19 @@ def test_it_is_stopped_at_once_and_the_next_up_begins_anew(program: Program) -> 
     assert program("down").code == 0
     assert time.monotonic() - started < GRACE / 2, "the signal to stop would be waited for"
     ready = program.up("--no-link")
-    (aside,) = [step["detail"] for step in ready.data["steps"] if (step["verb"], step["subject"]) == ("moved", "postgres")]
+    (aside,) = [
+        step["detail"]
+        for step in ready.data["steps"]
+        if (step["verb"], step["subject"]) == ("moved", "postgres")
+    ]
     assert f"{DATA}.unfinished-" in aside
     kept = in_postgres(program, "sh", "-c", f"cat {DATA}.unfinished-*/PG_VERSION")
     assert kept.stdout == "18\n", "nothing was deleted"
     assert all(check["ok"] for check in ready.data["checks"])
     log = program("logs", "postgres", "--lines", "1000").data["logs"]["postgres"]
     assert [line for line in log.splitlines() if "ERROR" in line] == []
-    # Who comes before it is ready, or before bootstrap has made the role, is told so, and does not come at once again.
+    # Who comes before it is ready, or before bootstrap has made the role, is told so, and does not come at
+    # once again.
     assert len([line for line in log.splitlines() if "FATAL" in line]) < 10
 
 

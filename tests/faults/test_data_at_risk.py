@@ -18,7 +18,14 @@ def test_lost_secrets_are_never_replaced_and_work_when_put_back(program: Program
     try:
         before = program.services() if running else {}
         with nothing_changed(program.stack):
-            error = refused(program("up", "--no-link"), 7, "postgres_password", "backend_store_password", "put the files back", "erase")
+            error = refused(
+                program("up", "--no-link"),
+                7,
+                "postgres_password",
+                "backend_store_password",
+                "put the files back",
+                "erase",
+            )
             assert error["left_as"] == "nothing was changed"
             refused(program("up", "--no-link", "--dry-run"), 7, "secrets are gone")
             refused(program("render"), 7, "secrets are gone")
@@ -51,13 +58,23 @@ def test_settings_that_name_another_store_than_the_data_is_in_are_refused(progra
         "artifact_store:\n  kind: s3\n  bucket: elsewhere\n",
         "backend_store:\n  kind: external\n  uri: postgresql+psycopg2://me@db.example.com:5432/mlflow\n",
     ]
-    stores += ["artifact_store:\n  kind: local\n", "artifact_store:\n  bucket: another\n"] if program.runtime == "docker" else []
+    stores += (
+        ["artifact_store:\n  kind: local\n", "artifact_store:\n  bucket: another\n"]
+        if program.runtime == "docker"
+        else []
+    )
     with service_not_restarted(program):
         for other in stores:
             settings.write_text(images + other)
             try:
                 with nothing_changed(program.stack):
-                    error = refused(program("up", "--no-link"), 7, "other stores", "put the old values back", "it was made with")
+                    error = refused(
+                        program("up", "--no-link"),
+                        7,
+                        "other stores",
+                        "put the old values back",
+                        "it was made with",
+                    )
                 assert error["left_as"] == "nothing was changed"
             finally:
                 settings.write_text(right)
@@ -68,6 +85,9 @@ def test_another_runtime_than_the_data_is_in_is_refused(program: Program) -> Non
     other = "embedded" if program.runtime == "docker" else "docker"
     with service_not_restarted(program), nothing_changed(program.stack):
         error = refused(
-            program("up", "--runtime", other, "--no-link"), 7, f"made with the {program.runtime} runtime", "leave --runtime out"
+            program("up", "--runtime", other, "--no-link"),
+            7,
+            f"made with the {program.runtime} runtime",
+            "leave --runtime out",
         )
     assert error["left_as"] == "nothing was changed"

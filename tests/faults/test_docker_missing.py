@@ -1,4 +1,4 @@
-"""Docker that cannot be used: with `--runtime docker` the reason is an error, without it the reason of the embedded runtime."""
+"""Why Docker cannot be used: an error with `--runtime docker`, the embedded runtime's reason without it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,12 @@ def script(folder: Path, text: str) -> dict[str, str]:
 
 
 def test_docker_that_is_not_installed(program: Program, place: Path) -> None:
-    check(program.changed(variables={"PATH": str(place)}), "Docker is not installed", "install Docker Engine", "--runtime embedded")
+    check(
+        program.changed(variables={"PATH": str(place)}),
+        "Docker is not installed",
+        "install Docker Engine",
+        "--runtime embedded",
+    )
 
 
 def test_docker_that_is_stopped(program: Program, docker: None, place: Path) -> None:
@@ -65,7 +70,9 @@ def test_docker_that_this_user_may_not_use(
     plugins = Path(tester.pw_dir) / ".docker/cli-plugins"
     plugins.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(TypeError):
-        shutil.copy(str(shutil.which("docker-compose") or Path.home() / ".docker/cli-plugins/docker-compose"), plugins)
+        shutil.copy(
+            str(shutil.which("docker-compose") or Path.home() / ".docker/cli-plugins/docker-compose"), plugins
+        )
     check(theirs, "this user may not use the Docker engine", "permission denied", "group docker")
 
 
@@ -84,7 +91,9 @@ def test_docker_that_is_too_old(program: Program, place: Path, engine: str, comp
 
 def test_docker_without_its_compose_plugin(program: Program, place: Path) -> None:
     message = "docker: 'compose' is not a docker command.\\nSee 'docker --help'"
-    without = script(place / "bin", f'case "$1" in version) echo 27.3.1;; *) printf "{message}\\n" >&2; exit 1;; esac')
+    without = script(
+        place / "bin", f'case "$1" in version) echo 27.3.1;; *) printf "{message}\\n" >&2; exit 1;; esac'
+    )
     check(program.changed(variables=without), "Docker's Compose plugin is missing", "docker-compose-plugin")
 
 

@@ -27,14 +27,17 @@ BROKEN = {
     ),
     # On another base image, since what was built from the usual one is there already.
     "its packages": (
-        TEST_IMAGES.replace("provision-test/python:3.13", "provision-test/caddy:2.11") + "build:\n  index_url: http://127.0.0.1:1/simple\n",
+        TEST_IMAGES.replace("provision-test/python:3.13", "provision-test/caddy:2.11")
+        + "build:\n  index_url: http://127.0.0.1:1/simple\n",
         (5, "docker failed with exit code", "build"),
     ),
 }
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_after_a_failed_build_nothing_runs_and_the_next_up_is_as_the_first(program: Program, case: str) -> None:
+def test_after_a_failed_build_nothing_runs_and_the_next_up_is_as_the_first(
+    program: Program, case: str
+) -> None:
     server = f"server:\n  port: {free_port()}\n"
     broken, (code, *words) = BROKEN[case]
     (program.stack / "provision.yml").write_text(broken + server)
@@ -51,7 +54,13 @@ def test_secrets_that_only_the_user_has_are_asked_for_before_anything_is_written
     program.settings("artifact_store:\n  kind: s3\n  endpoint_url: http://127.0.0.1:1\n")
     before = sorted(program.stack.iterdir())
     for runtime in ("docker", "embedded"):
-        error = refused(program("up", "--runtime", runtime, "--no-link"), 4, "not given yet", "AWS_ACCESS_KEY_ID", "s3_secret_access_key")
+        error = refused(
+            program("up", "--runtime", runtime, "--no-link"),
+            4,
+            "not given yet",
+            "AWS_ACCESS_KEY_ID",
+            "s3_secret_access_key",
+        )
         assert error["left_as"] == "nothing was changed"
         assert sorted({*program.stack.iterdir()} - {program.stack / ".lock"}) == before
     given = program.changed(variables={"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET})

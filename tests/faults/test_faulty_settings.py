@@ -17,7 +17,13 @@ resources:
   postgres:
     memory: lots
 """
-FAULTS = {2: "did you mean server.port", 3: "opens the server to the network", 5: "must be one of", 7: "postgresql+psycopg2://", 10: "lots"}
+FAULTS = {
+    2: "did you mean server.port",
+    3: "opens the server to the network",
+    5: "must be one of",
+    7: "postgresql+psycopg2://",
+    10: "lots",
+}
 
 
 def all_named(answer: Answer, place: str) -> None:
@@ -69,7 +75,9 @@ def test_text_that_is_no_yaml_is_one_fault_with_its_line(fresh: Program) -> None
 def test_a_file_that_looks_like_the_settings_is_named(fresh: Program) -> None:
     (fresh.stack / "provision.yml").rename(fresh.stack / "provision.yaml")
     with nothing_changed(fresh.stack):
-        error = refused(fresh("up", "--runtime", fresh.runtime), 3, "provision.yaml is not read", "provision.yml")
+        error = refused(
+            fresh("up", "--runtime", fresh.runtime), 3, "provision.yaml is not read", "provision.yml"
+        )
         assert error["hint"] == "rename it to provision.yml"
     (fresh.stack / "provision.yml").write_text("")
     assert "provision.yaml" in fresh("up", "--runtime", fresh.runtime, "--dry-run").warned

@@ -1,4 +1,4 @@
-"""A database of the user's: its password is kept once it has worked, and its address is read as SQLAlchemy reads it."""
+"""The user's database: its password is kept once it worked, its address is read as SQLAlchemy reads it."""
 
 from __future__ import annotations
 
@@ -31,16 +31,26 @@ def theirs(installed: Path, stacks: Path, postgres: Postgres) -> Iterator[Progra
     """A stack on that database, never brought up."""
     with new_stack(installed, stacks / "theirs", "embedded") as program:
         uri = f"postgresql+psycopg2://ana%40corp@127.0.0.1:{postgres.port}/team%20data"
-        program.settings(f"backend_store:\n  kind: external\n  uri: {uri}\nserver:\n  port: {free_port()}\n  auth: basic\n")
+        program.settings(
+            f"backend_store:\n  kind: external\n  uri: {uri}\nserver:\n  port: {free_port()}\n  auth: basic\n"
+        )
         yield program
 
 
 def test_a_first_password_that_was_wrong_is_replaced_and_one_that_worked_is_kept(theirs: Program) -> None:
-    typo, right, other = (theirs.changed(variables={"PGPASSWORD": value}) for value in ("typo", RIGHT, "swordfish"))
+    typo, right, other = (
+        theirs.changed(variables={"PGPASSWORD": value}) for value in ("typo", RIGHT, "swordfish")
+    )
     file = theirs.stack / "secrets/backend_store_password"
     for _ in range(2):
         answer = typo("up", "--runtime", "embedded", "--no-link")
-        error = refused(answer, 6, "wrong password for ana@corp in team data", "secrets/backend_store_password", "PGPASSWORD")
+        error = refused(
+            answer,
+            6,
+            "wrong password for ana@corp in team data",
+            "secrets/backend_store_password",
+            "PGPASSWORD",
+        )
         assert "backup" not in error["why"]
     assert ("would make", "backend_store_password") in right("up", "--dry-run").verbs
     answer = right.up("--no-link")

@@ -28,8 +28,14 @@ def test_a_file_that_is_not_ours_is_refused_and_untouched(program: Program, name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(THEIRS)
     with nothing_changed(program.stack):
-        for command in (["up", "--runtime", "docker", "--no-link"], ["up", "--runtime", "docker", "--dry-run"], ["render"]):
-            error = refused(program(*command), 7, f"{name} is there and was not made by provision", "directory of its own")
+        for command in (
+            ["up", "--runtime", "docker", "--no-link"],
+            ["up", "--runtime", "docker", "--dry-run"],
+            ["render"],
+        ):
+            error = refused(
+                program(*command), 7, f"{name} is there and was not made by provision", "directory of its own"
+            )
             assert error["left_as"] == "nothing was changed"
             assert error["where"] == str(path)
     assert path.read_text() == THEIRS
@@ -42,11 +48,17 @@ def test_a_compose_file_under_its_newer_name_is_refused_too(program: Program) ->
         path = program.stack / name
         path.write_text(THEIRS)
         with nothing_changed(program.stack):
-            refused(program("up", "--runtime", "docker", "--no-link"), 7, f"{name} is there and was not made by provision")
+            refused(
+                program("up", "--runtime", "docker", "--no-link"),
+                7,
+                f"{name} is there and was not made by provision",
+            )
         path.unlink()
 
 
-def test_settings_upwards_of_another_user_are_refused(program: Program, root: None, tester: pwd.struct_passwd) -> None:
+def test_settings_upwards_of_another_user_are_refused(
+    program: Program, root: None, tester: pwd.struct_passwd
+) -> None:
     below = program.stack / "work/here"
     below.mkdir(parents=True)
     os.chown(program.stack / "provision.yml", tester.pw_uid, tester.pw_gid)

@@ -13,7 +13,16 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import new_stack
-from tests.support.checks import commands_in, containers, each_once, eventually, healthy, refused, run_logged, running
+from tests.support.checks import (
+    commands_in,
+    containers,
+    each_once,
+    eventually,
+    healthy,
+    refused,
+    run_logged,
+    running,
+)
 from tests.support.installed import Program
 from tests.support.ports import free_port
 
@@ -51,7 +60,14 @@ def server_starts(program: Program) -> bool:
 
 def states(program: Program) -> list[str]:
     form = '{{.Label "com.docker.compose.service"}} {{.State}}'
-    argv = ["docker", "ps", "--filter", f"label=com.docker.compose.project={program.project}", "--format", form]
+    argv = [
+        "docker",
+        "ps",
+        "--filter",
+        f"label=com.docker.compose.project={program.project}",
+        "--format",
+        form,
+    ]
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
@@ -92,7 +108,11 @@ def test_an_up_killed_at_any_moment_is_finished_by_the_next(program: Program) ->
         process.communicate(timeout=10)
         assert process.returncode == -signal.SIGKILL
     answer = program.up("--no-link")
-    assert [check["name"] for check in answer.data["checks"] if check["ok"]] == ["tracking server", "backend store", "artifact store"]
+    assert [check["name"] for check in answer.data["checks"] if check["ok"]] == [
+        "tracking server",
+        "backend store",
+        "artifact store",
+    ]
     whole(program)
 
 

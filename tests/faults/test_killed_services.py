@@ -18,8 +18,12 @@ from tests.support.checks import (
 from tests.support.installed import Program
 
 
-@pytest.mark.parametrize("victim", ["postgres", pytest.param("minio", marks=pytest.mark.only("docker")), "mlflow", "proxy"])
-def test_a_killed_service_comes_back_by_itself_with_everything_acknowledged(program: Program, victim: str) -> None:
+@pytest.mark.parametrize(
+    "victim", ["postgres", pytest.param("minio", marks=pytest.mark.only("docker")), "mlflow", "proxy"]
+)
+def test_a_killed_service_comes_back_by_itself_with_everything_acknowledged(
+    program: Program, victim: str
+) -> None:
     processes = running(program)
     uri = program("status").data["tracking_uri"]
     run = run_logged(uri)

@@ -9,19 +9,39 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.checks import eventually, healthy, kill_all, processes_in, refused, run_logged, service_not_restarted
+from tests.support.checks import (
+    eventually,
+    healthy,
+    kill_all,
+    processes_in,
+    refused,
+    run_logged,
+    service_not_restarted,
+)
 from tests.support.installed import Program
 
 
 @pytest.mark.only("docker")
 def test_up_heals_what_docker_compose_down_ended(program: Program) -> None:
     run = run_logged(program("status").data["tracking_uri"])
-    done = subprocess.run(["docker", "compose", "down"], cwd=program.stack, env=program.env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["docker", "compose", "down"],
+        cwd=program.stack,
+        env=program.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert program.services() == {}
     assert program("status").code == 6
     answer = program.up("--no-link")
-    assert {subject for verb, subject in answer.verbs if verb == "created"} >= {"postgres", "minio", "mlflow", "proxy"}
+    assert {subject for verb, subject in answer.verbs if verb == "created"} >= {
+        "postgres",
+        "minio",
+        "mlflow",
+        "proxy",
+    }
     run.all_there()
 
 
@@ -39,10 +59,17 @@ def test_up_heals_one_service_that_was_ended_by_hand(program: Program, how: str)
 @pytest.mark.only("docker")
 @pytest.mark.parametrize("service", ["mlflow", "proxy"])
 def test_up_heals_a_container_that_lacks_a_network(program: Program, service: str) -> None:
-    """As Compose leaves it that was killed between making the container and connecting it, which is two calls to an older engine."""
+    """As Compose leaves it that was killed between making the container and connecting it.
+
+    To an older engine these are two calls.
+    """
     run = run_logged(program("status").data["tracking_uri"])
     network = f"{program.project}_web"
-    subprocess.run(["docker", "network", "disconnect", network, program.container(service)], check=True, capture_output=True)
+    subprocess.run(
+        ["docker", "network", "disconnect", network, program.container(service)],
+        check=True,
+        capture_output=True,
+    )
     status = program("status")
     assert status.code == 6
     assert f"is not in the network {network}" in json.dumps(status.document)
@@ -84,7 +111,13 @@ def test_a_stack_that_another_machine_runs_is_refused(program: Program) -> None:
     memory.write_text(json.dumps(for_another))
     try:
         for command in ("up", "down", "status"):
-            error = refused(program(command), 4, "runs on the machine node-17", "provision down", "two servers on the same data")
+            error = refused(
+                program(command),
+                4,
+                "runs on the machine node-17",
+                "provision down",
+                "two servers on the same data",
+            )
             assert error["left_as"] == "nothing was changed"
     finally:
         memory.write_text(right)

@@ -12,7 +12,15 @@ import psutil
 import pytest
 
 from tests.server.deployed import Peer, Reply
-from tests.support.checks import eventually, healthy, nothing_changed, refused, run_logged, running, service_not_restarted
+from tests.support.checks import (
+    eventually,
+    healthy,
+    nothing_changed,
+    refused,
+    run_logged,
+    running,
+    service_not_restarted,
+)
 from tests.support.installed import Program
 from tests.support.outage import raw_client
 from tests.support.ports import free_port
@@ -100,7 +108,11 @@ def test_a_server_that_starts_is_not_called_ill(program: Program) -> None:
         processes["mlflow"].kill()
 
         def said() -> list[str]:
-            return [error["hint"] for error in program("status").document["errors"] if "the stack is starting" in error["what"]]
+            return [
+                error["hint"]
+                for error in program("status").document["errors"]
+                if "the stack is starting" in error["what"]
+            ]
 
         assert "provision status" in eventually(said, 40, "it says so")[0]
     finally:
@@ -110,20 +122,34 @@ def test_a_server_that_starts_is_not_called_ill(program: Program) -> None:
 
 
 @pytest.mark.only("docker")
-def test_a_server_that_the_kernel_ends_for_memory_is_named_with_its_limit_and_the_setting(fresh: Program) -> None:
+def test_a_server_that_the_kernel_ends_for_memory_is_named_with_its_limit_and_the_setting(
+    fresh: Program,
+) -> None:
     settings = f"server:\n  port: {free_port()}\nresources:\n  mlflow:\n    memory: "
     fresh.settings(settings + "64m\n")
-    refused(fresh("up", "--no-link"), 6, "the kernel has ended mlflow for want of memory: it may have 64 MB", "resources.mlflow.memory")
+    refused(
+        fresh("up", "--no-link"),
+        6,
+        "the kernel has ended mlflow for want of memory: it may have 64 MB",
+        "resources.mlflow.memory",
+    )
     fresh.settings(settings + "700m\n")
     fresh.up("--no-link")
     # One process of several: the server goes on without it.
     hog = ["docker", "exec", fresh.container("mlflow"), "/opt/venv/bin/python", "-c", "bytearray(1 << 30)"]
     assert subprocess.run(hog, capture_output=True, check=False).returncode == 137
     row = next(row for row in fresh("status").data["services"] if row["name"] == "mlflow")
-    assert (row["state"] in {"running", "starting"}, row["limit"], row["killed"] >= 1) == (True, 700 << 20, True)
+    assert (row["state"] in {"running", "starting"}, row["limit"], row["killed"] >= 1) == (
+        True,
+        700 << 20,
+        True,
+    )
     assert 0 < row["memory"] < 700 << 20
     shown = fresh.text("status", "--stack", str(fresh.stack))
-    assert "the kernel has ended mlflow for want of memory: it may have 700 MB; raise resources.mlflow.memory" in shown.stdout
+    assert (
+        "the kernel has ended mlflow for want of memory: it may have 700 MB; raise resources.mlflow.memory"
+        in shown.stdout
+    )
 
 
 @pytest.mark.only("docker")
@@ -147,7 +173,13 @@ def test_a_server_that_hangs_is_named_at_the_deadline_with_its_last_lines(progra
     for process in hung:
         process.suspend()
     try:
-        error = refused(hurried("up", "--no-link"), 6, "did not answer within 2 s", "provision logs mlflow", "PROVISION_START_DEADLINE")
+        error = refused(
+            hurried("up", "--no-link"),
+            6,
+            "did not answer within 2 s",
+            "provision logs mlflow",
+            "PROVISION_START_DEADLINE",
+        )
         assert error["where"].startswith("service mlflow: ")
         assert len(error["why"].splitlines()) > 3, (error, said)
         assert "no data was removed" in error["left_as"]

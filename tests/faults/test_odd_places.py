@@ -38,7 +38,12 @@ def test_a_stack_in_a_long_path_with_spaces_and_other_letters_works_from_end_to_
         assert said.code == 0, said.document
         assert said.document["stack"] == str(program.stack)
     lines = program.text("env", "--stack", str(program.stack)).stdout
-    shell = subprocess.run(["sh", "-c", 'eval "$1"; echo "$MLFLOW_TRACKING_URI"', "sh", lines], capture_output=True, text=True, check=True)
+    shell = subprocess.run(
+        ["sh", "-c", 'eval "$1"; echo "$MLFLOW_TRACKING_URI"', "sh", lines],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert shell.stdout.strip() == answer.data["tracking_uri"]
 
 
@@ -69,12 +74,16 @@ def test_a_folder_that_compose_cannot_work_in_is_named(docker: None, installed: 
     program = Program(installed, place / "100% mine/stack", "docker")
     program.settings()
     with nothing_changed(program.stack):
-        error = refused(program("up", "--runtime", "docker", "--no-link"), 4, "folder with % in its name", "--stack DIR")
+        error = refused(
+            program("up", "--runtime", "docker", "--no-link"), 4, "folder with % in its name", "--stack DIR"
+        )
     assert error["left_as"] == "nothing was changed"
 
 
 @pytest.fixture(scope="module")
-def theirs(installed: Path, open_environment: Path, tester: pwd.struct_passwd, stacks: Path) -> Iterator[Program]:
+def theirs(
+    installed: Path, open_environment: Path, tester: pwd.struct_passwd, stacks: Path
+) -> Iterator[Program]:
     """An embedded stack of an ordinary user, in an odd place that only that user can enter."""
     home = stacks / "home"
     directory = home / ODD["embedded"] / "stack"
@@ -83,8 +92,16 @@ def theirs(installed: Path, open_environment: Path, tester: pwd.struct_passwd, s
         os.chown(path, tester.pw_uid, tester.pw_gid)
     home.chmod(0o700)
     # Root's `up` made the server environment, which this user shares; without it the user makes one.
-    own = {} if list(DATA.glob("environments/*/complete.json")) else {"PROVISION_DATA_DIR": str(home / "data")}
-    program = Program(open_environment, directory, "embedded", variables={"PROVISION_STATE_DIR": str(home / "state"), **own}, user=tester)
+    own = (
+        {} if list(DATA.glob("environments/*/complete.json")) else {"PROVISION_DATA_DIR": str(home / "data")}
+    )
+    program = Program(
+        open_environment,
+        directory,
+        "embedded",
+        variables={"PROVISION_STATE_DIR": str(home / "state"), **own},
+        user=tester,
+    )
     (directory / "provision.yml").write_text(f"server:\n  port: {free_port()}\n")
     try:
         yield program
@@ -148,10 +165,18 @@ def small_disk(root: None, stacks: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_disk_that_is_too_full_is_refused_before_anything_is_made(installed: Path, small_disk: Path) -> None:
+def test_a_disk_that_is_too_full_is_refused_before_anything_is_made(
+    installed: Path, small_disk: Path
+) -> None:
     program = Program(installed, small_disk / "stack", "embedded")
     program.settings()
     with nothing_changed(program.stack):
-        error = refused(program("up", "--runtime", "embedded", "--no-link"), 4, "MB are free", "500 are needed", "--stack DIR")
+        error = refused(
+            program("up", "--runtime", "embedded", "--no-link"),
+            4,
+            "MB are free",
+            "500 are needed",
+            "--stack DIR",
+        )
     assert error["left_as"] == "nothing was changed"
     assert processes_in(program.stack) == []

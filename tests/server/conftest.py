@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import RUNTIMES
+from tests.conftest import RUNTIMES, stacks_folder
 from tests.server.deployed import Deployed, unique
+from tests.server.scene import ATTACHMENT, OPEN, SECRET, WITH_LOGIN, Person, Scene
 from tests.support.installed import DATA, Program
 from tests.support.ports import free_port
+from tests.support.tls_client import basic
 
 # Read when mlflow is imported.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -52,7 +54,9 @@ def client(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]
     """MLflow's client of the stack, which the fluent functions use too."""
     import mlflow
 
-    for name in [name for name in os.environ if name.startswith("MLFLOW_") and name != "MLFLOW_DISABLE_TELEMETRY"]:
+    for name in [
+        name for name in os.environ if name.startswith("MLFLOW_") and name != "MLFLOW_DISABLE_TELEMETRY"
+    ]:
         monkeypatch.delenv(name)
     mlflow.set_tracking_uri(deployed.uri)
     mlflow.set_registry_uri(deployed.uri)
@@ -69,3 +73,52 @@ def experiment(client: Any) -> str:
     import mlflow
 
     return str(mlflow.set_experiment(unique("experiment")).experiment_id)
+
+
+@pytest.fixture(scope="session")
+def lasting_stacks() -> Iterator[Path]:
+    """As `stacks`, for those that the tests of several files share."""
+    yield from stacks_folder()
+
+
+@pytest.fixture(scope="session", params=WITH_LOGIN + OPEN)
+def scene(request: pytest.FixtureRequest, installed: Path, lasting_stacks: Path) -> Iterator[Scene]:
+    """On Docker artifacts are in S3, embedded in a folder."""
+    runtime, login = request.param
+    if runtime == "docker":
+        request.getfixturevalue("docker")
+    program = Program(installed, lasting_stacks / f"places-{runtime}-{login}" / "stack", runtime)
+    with program.running(
+        f"server:\n  auth: {'basic' if login else 'none'}\n  port: {free_port()}\n"
+    ) as answer:
+        stack = Deployed(program, answer.data["tracking_uri"])
+        names = {"admin": program.secret("mlflow_admin_password")} if login else {}
+        for name in ("ana", "bob") if login else ():
+            names[name] = program("user", "add", name, "--generate").data["password"]
+        people = {
+            name: Person(stack, {"Authorization": basic(name, names[name])} if login else {})
+            for name in ("admin", "ana", "bob")
+        }
+        ana, bob = people["ana"], people["bob"]
+        experiment, bobs = ana.experiment(), bob.experiment()
+        found = Scene(
+            stack,
+            login,
+            **people,
+            experiment=experiment,
+            run=ana.run(experiment),
+            bobs_experiment=bobs,
+            bobs_run=bob.run(bobs),
+        )
+        for name, content in {
+            "secret.txt": SECRET,
+            f"attachments/{ATTACHMENT}": SECRET,
+            "traces.json": b'{"spans": []}',
+        }.items():
+            assert ana.put(f"{found.home}/{name}", content).status == 200
+        if login:
+            granted = program(
+                "user", "grant", "bob", "--permission", "NO_PERMISSIONS", "--experiment", experiment
+            )
+            assert granted.code == 0, program.report()
+        yield found

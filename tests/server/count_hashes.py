@@ -1,7 +1,8 @@
 # ruff: noqa: F821  the names are those of every_route.py, which stands before this
-"""Runs under a server's own interpreter, after `every_route.py`: how many passwords MLflow hashes while the guard lets nobody in.
+"""How many passwords MLflow hashes while the guard lets nobody in.
 
-Every route of both applications is called with several forms of login headers; the one argument is the folder of the server's code.
+Runs under a server's own interpreter, after `every_route.py`. Every route of both applications is called with
+several forms of login headers; the one argument is the folder of the server's code.
 """
 
 import asyncio
@@ -27,12 +28,30 @@ ODD = [
     "\x0b" + LOGIN,
     LOGIN.lower().replace("basic", "Basic"),
 ]
-ODD += [LOGIN.rstrip("=") + "=" * padding for padding in range(4)] + [LOGIN[:9] + "\n" + LOGIN[9:], f"{LOGIN} x", f"{LOGIN},{KEY}"]
-FORMS = [[], [(AUTHORIZATION, LOGIN)], [(GATEWAY_LOGIN, LOGIN)], [(GATEWAY_LOGIN, ""), (AUTHORIZATION, LOGIN)]]
+ODD += [LOGIN.rstrip("=") + "=" * padding for padding in range(4)] + [
+    LOGIN[:9] + "\n" + LOGIN[9:],
+    f"{LOGIN} x",
+    f"{LOGIN},{KEY}",
+]
+FORMS = [
+    [],
+    [(AUTHORIZATION, LOGIN)],
+    [(GATEWAY_LOGIN, LOGIN)],
+    [(GATEWAY_LOGIN, ""), (AUTHORIZATION, LOGIN)],
+]
 FORMS += [[(name, value)] for name in (AUTHORIZATION, GATEWAY_LOGIN) for value in ODD]
-FORMS += [[(AUTHORIZATION, one), (AUTHORIZATION, other)] for one, other in [(LOGIN, KEY), (KEY, LOGIN), (LOGIN, LOGIN), (LOGIN, "")]]
-FORMS += [[(GATEWAY_LOGIN, one), (AUTHORIZATION, other)] for one, other in [(KEY, LOGIN), (LOGIN, KEY), (LOGIN, LOGIN), (ODD[0], LOGIN)]]
-FORMS += [[(GATEWAY_LOGIN, LOGIN), (AUTHORIZATION, LOGIN), (AUTHORIZATION, KEY)], [(GATEWAY_LOGIN, LOGIN), (GATEWAY_LOGIN, KEY)]]
+FORMS += [
+    [(AUTHORIZATION, one), (AUTHORIZATION, other)]
+    for one, other in [(LOGIN, KEY), (KEY, LOGIN), (LOGIN, LOGIN), (LOGIN, "")]
+]
+FORMS += [
+    [(GATEWAY_LOGIN, one), (AUTHORIZATION, other)]
+    for one, other in [(KEY, LOGIN), (LOGIN, KEY), (LOGIN, LOGIN), (ODD[0], LOGIN)]
+]
+FORMS += [
+    [(GATEWAY_LOGIN, LOGIN), (AUTHORIZATION, LOGIN), (AUTHORIZATION, KEY)],
+    [(GATEWAY_LOGIN, LOGIN), (GATEWAY_LOGIN, KEY)],
+]
 
 hashed = []
 check = sqlalchemy_store.check_password_hash
@@ -63,8 +82,18 @@ def ask(application, method, path, lines):
         if message["type"] == "http.response.start":
             statuses.append(message["status"])
 
-    headers = [(b"host", b"localhost:5000"), *((name.lower().encode(), value.encode()) for name, value in lines)]
-    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http", "path": path}
+    headers = [
+        (b"host", b"localhost:5000"),
+        *((name.lower().encode(), value.encode()) for name, value in lines),
+    ]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+    }
     scope |= {"raw_path": path.encode(), "query_string": b"", "root_path": "", "headers": headers}
     scope |= {"client": ("127.0.0.1", 1), "server": ("localhost", 5000)}
     asyncio.run(application(scope, receive, send))
@@ -92,7 +121,16 @@ def count():
         for lines in FORMS[:4] + FORMS[4 + number % 6 :: 6]:
             for application in both:
                 statuses[ask(application, method, path, lines)] += 1
-    json.dump({"control": control, "routes": len(routes), "forms": len(FORMS), "hashed": len(hashed), "statuses": statuses}, sys.stdout)
+    json.dump(
+        {
+            "control": control,
+            "routes": len(routes),
+            "forms": len(FORMS),
+            "hashed": len(hashed),
+            "statuses": statuses,
+        },
+        sys.stdout,
+    )
 
 
 count()

@@ -68,7 +68,7 @@ class Peer:
         headers: Mapping[str, str] | None = None,
         timeout: float = 60,
     ) -> Reply:
-        """The answer to one request on a connection of its own; a body that is not text or bytes is sent as JSON."""
+        """The answer to one request on its own connection; a body neither text nor bytes is sent as JSON."""
         sent = {"Host": "127.0.0.1", "Accept-Encoding": "identity", **(headers or {})}
         if body is not None and not isinstance(body, (bytes, str)):
             body = json.dumps(body)
@@ -80,7 +80,9 @@ class Peer:
             with contextlib.suppress(BrokenPipeError):
                 connection.request(method, path, body.encode() if isinstance(body, str) else body, sent)
             answer = connection.getresponse()
-            return Reply(answer.status, {key.lower(): value for key, value in answer.getheaders()}, answer.read())
+            return Reply(
+                answer.status, {key.lower(): value for key, value in answer.getheaders()}, answer.read()
+            )
         finally:
             connection.close()
 
@@ -118,8 +120,10 @@ class Deployed:
 
     @property
     def asgi(self) -> Peer:
-        """MLflow's FastAPI application itself, which has Flask's mounted inside: all of MLflow, as its own command serves it."""
-        return Peer(f"{self.run}/mlflow-asgi.sock" if self.embedded else f"{self.program.address('mlflow')}:5001")
+        """All of MLflow, as its own command serves it: the FastAPI application, Flask's mounted inside."""
+        return Peer(
+            f"{self.run}/mlflow-asgi.sock" if self.embedded else f"{self.program.address('mlflow')}:5001"
+        )
 
     @property
     def embedded(self) -> bool:
@@ -139,12 +143,16 @@ class Deployed:
     def postgres_host(self) -> str:
         return self.run if self.embedded else self.program.address("postgres")
 
-    def query(self, text: str, *values: object, user: str = "mlflow", database: str = "mlflow") -> list[tuple[Any, ...]]:
+    def query(
+        self, text: str, *values: object, user: str = "mlflow", database: str = "mlflow"
+    ) -> list[tuple[Any, ...]]:
         """The rows, asked of the database itself."""
         import psycopg2
 
         secret = "postgres_password" if user == "postgres" else "backend_store_password"
-        connection = psycopg2.connect(host=self.postgres_host, user=user, dbname=database, password=self.program.secret(secret))
+        connection = psycopg2.connect(
+            host=self.postgres_host, user=user, dbname=database, password=self.program.secret(secret)
+        )
         connection.autocommit = True
         try:
             with connection.cursor() as cursor:
@@ -154,19 +162,49 @@ class Deployed:
             connection.close()
 
     def python(self, script: str | Path, *arguments: str, timeout: float = 120) -> str:
-        """What a script says that runs in the server's own environment, beside the server and as its account."""
+        """What a script says that runs in the server's environment, beside it and as its account."""
         text = script.read_text() if isinstance(script, Path) else script
         if self.embedded:
-            argv, env, own = [f"{self.memory['environment']}/bin/python", "-", *arguments], {"PATH": os.environ["PATH"]}, self.account()
+            argv, env, own = (
+                [f"{self.memory['environment']}/bin/python", "-", *arguments],
+                {"PATH": os.environ["PATH"]},
+                self.account(),
+            )
         else:
-            argv, env, own = ["docker", "exec", "-i", self.program.container("mlflow"), "/opt/venv/bin/python", "-", *arguments], None, {}
-        done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=timeout, check=False, env=env, cwd="/", **own)
+            argv, env, own = (
+                [
+                    "docker",
+                    "exec",
+                    "-i",
+                    self.program.container("mlflow"),
+                    "/opt/venv/bin/python",
+                    "-",
+                    *arguments,
+                ],
+                None,
+                {},
+            )
+        done = subprocess.run(
+            argv,
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            env=env,
+            cwd="/",
+            **own,
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     def account(self) -> dict[str, Any]:
         owner = (self.program.stack / "data/home").stat()
-        return {} if owner.st_uid == os.geteuid() else {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+        return (
+            {}
+            if owner.st_uid == os.geteuid()
+            else {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+        )
 
     def processes(self) -> Processes:
         """Master and workers by role, once every worker shows its role."""
@@ -191,7 +229,13 @@ class Deployed:
     def restart(self) -> None:
         """Restart the tracking server as an operator would, waiting for its end and its start."""
         if self.embedded:
-            argv = [f"{self.memory['environment']}/bin/supervisorctl", "-s", f"unix://{self.run}/supervisor.sock", "restart", "mlflow:*"]
+            argv = [
+                f"{self.memory['environment']}/bin/supervisorctl",
+                "-s",
+                f"unix://{self.run}/supervisor.sock",
+                "restart",
+                "mlflow:*",
+            ]
         else:
             argv = ["docker", "restart", "--time", "60", self.program.container("mlflow")]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=180, check=False)
@@ -202,7 +246,10 @@ class Deployed:
 
         def answers() -> bool:
             try:
-                return all(self.front("GET", path, timeout=5).status == 200 for path in ("/version", "/api/3.0/mlflow/server-info"))
+                return all(
+                    self.front("GET", path, timeout=5).status == 200
+                    for path in ("/version", "/api/3.0/mlflow/server-info")
+                )
             except OSError:
                 return False
 
@@ -211,7 +258,10 @@ class Deployed:
     @property
     def scratch(self) -> Path:
         """The embedded server's directory of temporary files."""
-        return max((self.program.stack / "data/tmp").glob("server-*"), key=lambda directory: directory.stat().st_mtime)
+        return max(
+            (self.program.stack / "data/tmp").glob("server-*"),
+            key=lambda directory: directory.stat().st_mtime,
+        )
 
     def temporary_files(self) -> dict[str, int]:
         """Files in the server's temporary directory with their sizes; not what a login keeps there."""
@@ -224,7 +274,9 @@ class Deployed:
         return dict(json.loads(listing))
 
 
-def eventually(happened: Callable[[], bool], promise: str, seen: object = None, deadline: float = DEADLINE) -> None:
+def eventually(
+    happened: Callable[[], bool], promise: str, seen: object = None, deadline: float = DEADLINE
+) -> None:
     """Returns once it has happened; fails at the deadline."""
     end = time.monotonic() + deadline
     while not happened():

@@ -1,4 +1,7 @@
-"""Stands before scripts that run under a server's own interpreter: MLflow's two applications with login, and every route of them."""
+"""MLflow's two applications with login, and every route of them.
+
+Stands before scripts that run under a server's own interpreter.
+"""
 
 import os
 import pathlib
@@ -8,8 +11,9 @@ import tempfile
 folder = tempfile.mkdtemp()
 config = pathlib.Path(folder) / "auth.ini"
 config.write_text(
-    f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder}/auth.db\nadmin_username = admin\n"
-    "admin_password = only-for-this-list-1\nauthorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+    f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder}/auth.db\n"
+    "admin_username = admin\nadmin_password = only-for-this-list-1\n"
+    "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
 )
 os.environ |= {
     "MLFLOW_AUTH_CONFIG_PATH": str(config),
@@ -23,7 +27,10 @@ os.environ |= {
 
 
 def filled(path, values=None):
-    """The path with something for each parameter, `<int:version>`, `<path:artifact_path>`, `{name}`, `{path:path}`: `x`, or its value."""
+    """The path with `x`, or its value, for each parameter.
+
+    These are `<int:version>`, `<path:artifact_path>`, `{name}`, `{path:path}`.
+    """
 
     def value(found):
         kind, name = found[1] or "", found[2] or found[3]
@@ -44,9 +51,15 @@ def pairs(flask, asgi, values=None):
     from fastapi.routing import iter_route_contexts
     from starlette.routing import Mount
 
-    found = {(method, filled(rule.rule, values)) for rule in flask.url_map.iter_rules() for method in rule.methods}
+    found = {
+        (method, filled(rule.rule, values)) for rule in flask.url_map.iter_rules() for method in rule.methods
+    }
     for context in iter_route_contexts(asgi.routes):
         if not isinstance(context.original_route, Mount):
-            methods = getattr(context, "methods", None) or getattr(context.original_route, "methods", None) or {"GET"}
+            methods = (
+                getattr(context, "methods", None)
+                or getattr(context.original_route, "methods", None)
+                or {"GET"}
+            )
             found |= {(method, filled(str(context.path), values)) for method in methods}
     return sorted(pair for pair in found if pair[0] not in {"HEAD", "OPTIONS"})

@@ -1,4 +1,4 @@
-"""Run in the server image alone: answers every route of MLflow's applications, then prints which modules that took.
+"""Run in the server image alone: answers every route of MLflow's applications, prints the modules that took.
 
 The database is a file, so that nothing but the image is there.
 """
@@ -43,9 +43,25 @@ class NotFound:
 async def ask(application: Any, method: str, path: str) -> tuple[int, bytes]:
     """The application's answer; it is called as a server would."""
     body = b"{}" if method in {"POST", "PUT", "PATCH", "DELETE"} else b""
-    headers = [(b"host", b"localhost"), (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "method": method, "scheme": "http"}
-    scope |= {"path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "headers": headers}
+    headers = [
+        (b"host", b"localhost"),
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+    }
+    scope |= {
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": headers,
+    }
     scope |= {"client": ("127.0.0.1", 50000), "server": ("localhost", 80), "state": {}}
     messages = [{"type": "http.request", "body": body, "more_body": False}]
     status, parts = 0, []
@@ -92,17 +108,31 @@ async def main() -> None:
 
     initialize_backend_stores(STORE, STORE, "mlflow-artifacts:/")
     routes = {(method, rule.rule) for rule in flask_app.url_map.iter_rules() for method in rule.methods or ()}
-    own = [context for context in iter_route_contexts(app.routes) if not isinstance(context.original_route, Mount)]
+    own = [
+        context
+        for context in iter_route_contexts(app.routes)
+        if not isinstance(context.original_route, Mount)
+    ]
     routes |= {(method, str(context.path)) for context in own for method in context.original_route.methods}
     answers = []
     for method, path in sorted(routes):
         status, body = await ask(app, method, re.sub(r"[<{][^>}]*[>}]", "0", path))
         answers.append((method, path, status, body.decode("utf-8", "replace")[:2000]))
-    missing = [answer for answer in answers if re.search(r"No module named|ModuleNotFoundError|ImportError|not installed", answer[3])]
+    missing = [
+        answer
+        for answer in answers
+        if re.search(r"No module named|ModuleNotFoundError|ImportError|not installed", answer[3])
+    ]
     files = {name: str(getattr(module, "__file__", "") or "") for name, module in list(sys.modules.items())}
     print(
         json.dumps(
-            {"routes": len(answers), "missing": missing, "files": files, "looked_for": sorted(LOOKED_FOR), "prefix": sys.base_prefix}
+            {
+                "routes": len(answers),
+                "missing": missing,
+                "files": files,
+                "looked_for": sorted(LOOKED_FOR),
+                "prefix": sys.base_prefix,
+            }
         )
     )
 

@@ -1,4 +1,4 @@
-"""A stack with a login, met by clients whose addresses a trusted proxy tells it, the test; and floods of wrong passwords."""
+"""A stack with a login, told clients' addresses by a trusted proxy, the test; floods of wrong passwords."""
 
 from __future__ import annotations
 
@@ -51,6 +51,14 @@ class Door:
         return rate(lambda number: self.admin(f"198.51.100.{number}").status, OTHERS, seconds)
 
     def flood(self, way: str, connections: int, seconds: float) -> subprocess.Popen[str]:
-        """Start a flood of wrong passwords; in the end it prints what it was answered, counts by status, as JSON."""
-        argv = [sys.executable, str(FLOOD), self.deployed.front.address, NAME, str(connections), str(seconds), way]
+        """Start a flood of wrong passwords; in the end it prints counts of its answers by status, as JSON."""
+        argv = [
+            sys.executable,
+            str(FLOOD),
+            self.deployed.front.address,
+            NAME,
+            str(connections),
+            str(seconds),
+            way,
+        ]
         return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)

@@ -1,7 +1,8 @@
-"""Runs by itself: many connections that send wrong logins as fast as they are answered; prints counts by status as JSON.
+"""Runs by itself: many connections send wrong logins as fast as answered; prints counts by status as JSON.
 
-`flood_script.py HOST:PORT NAME CONNECTIONS SECONDS WAY`: `one` address and user, `many` addresses and a user that exists, or `names`
-of users that do not exist, each from an address of its own. Addresses are claimed as a trusted proxy does.
+`flood_script.py HOST:PORT NAME CONNECTIONS SECONDS WAY`: `one` address and user, `many` addresses and a user
+that exists, or `names` of users that do not exist, each from an address of its own.
+Addresses are claimed as a trusted proxy does.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ BODY = b'{"max_results": 1}'
 def request(name: str, way: str) -> bytes:
     number = random.getrandbits(32)
     user = f"nobody{number}" if way == "names" else "admin"
-    address = "192.0.2.7" if way == "one" else ".".join(str(number >> shift & 255) for shift in (24, 16, 8, 0))
+    address = (
+        "192.0.2.7" if way == "one" else ".".join(str(number >> shift & 255) for shift in (24, 16, 8, 0))
+    )
     login = base64.b64encode(f"{user}:wrong {number}".encode()).decode()
     head = (
-        f"POST /api/2.0/mlflow/experiments/search HTTP/1.1\r\nHost: {name}\r\nAuthorization: Basic {login}\r\n"
-        f"X-Forwarded-For: {address}\r\nContent-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
+        f"POST /api/2.0/mlflow/experiments/search HTTP/1.1\r\nHost: {name}\r\n"
+        f"Authorization: Basic {login}\r\nX-Forwarded-For: {address}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
     )
     return head.encode() + BODY
 

@@ -20,7 +20,10 @@ OTHERS = 8
 
 
 def others(deployed: Deployed, seconds: float, path: str = "") -> float:
-    """Return the calls, of that path or searches, that others are answered in a second; one that is refused fails the test."""
+    """Return the calls a second, of that path or searches, that others are answered.
+
+    One that is refused fails the test.
+    """
     call = ("GET", path) if path else ("POST", SEARCH, {"max_results": 1})
     return rate(lambda _: deployed.front(*call).status, OTHERS, seconds)
 
@@ -53,7 +56,10 @@ def settled(deployed: Deployed, pids: tuple[int, ...]) -> None:
     seen = [""]
 
     def idle() -> bool:
-        script = f"print([open(f'/proc/{{pid}}/stat').read().rpartition(')')[2].split()[11:13] for pid in {list(pids)}])"
+        script = (
+            "print([open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[11:13] "
+            f"for pid in {list(pids)}])"
+        )
         seen.append(deployed.python(script))
         return seen[-1] == seen[-2]
 

@@ -1,4 +1,4 @@
-"""Clients that keep working while something happens to the server: MLflow's own, with its default settings."""
+"""Clients that keep working while something happens to the server: MLflow's own, with default settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ CUT_OFF = ("Connection broken", "Response ended prematurely", "please ensure tha
 
 
 def rate(call: Callable[[int], int], clients: int, seconds: float) -> float:
-    """Return the calls a second that so many clients are answered; `call` gives the status of one, which is handed its client's number."""
+    """Return the calls a second that so many clients are answered.
+
+    `call` is handed its client's number, and gives the status.
+    """
     end = time.monotonic() + seconds
 
     def work(number: int) -> int:
@@ -83,9 +86,9 @@ def _clients(work: Callable[[int, int], None], count: int, pause: float = 0) -> 
 
 @contextmanager
 def logging_metrics(deployed: Deployed, count: int = CLIENTS, pause: float = 0) -> Iterator[Load]:
-    """Clients that each log a metric to a run of its own, step by step; afterwards every acknowledged step must be there.
+    """Clients that each log a metric to a run of its own, step by step.
 
-    `pause` is in seconds between two calls of one client.
+    Afterwards every acknowledged step must be there. `pause` is in seconds between two calls of one client.
     """
     client = mlflow_client(deployed)
     experiment = client.create_experiment(f"load {time.time_ns()}")
@@ -123,10 +126,13 @@ def logging_batches(deployed: Deployed, count: int) -> Iterator[Load]:
 
 
 @contextmanager
-def moving_artifacts(deployed: Deployed, count: int = 3, *, killed: bool = False, pause: float = 0) -> Iterator[Load]:
+def moving_artifacts(
+    deployed: Deployed, count: int = 3, *, killed: bool = False, pause: float = 0
+) -> Iterator[Load]:
     """Clients that each upload a file and download it again; every file comes back as it was.
 
-    With `killed`, one that a worker's end has cut off is asked for once more: MLflow's client retries no answer that has begun.
+    With `killed`, one that a worker's end has cut off is asked for once more:
+    MLflow's client retries no answer that has begun.
     """
     from mlflow.exceptions import MlflowException
 

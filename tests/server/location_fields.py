@@ -1,4 +1,7 @@
-"""Runs under a server's own interpreter: every field of a request of MLflow's whose name may be one of a place, as one JSON list."""
+"""Every field of a request of MLflow's whose name may be one of a place, as one JSON list.
+
+Runs under a server's own interpreter.
+"""
 
 import json
 import re
@@ -16,8 +19,15 @@ def fields(message, before, depth=0):
         name = f"{before}.{field.name}"
         if PLACE.search(field.name) and not NO_PLACE.search(field.name):
             yield name
-        elif field.message_type and depth < 5 and not field.message_type.full_name.startswith("google.protobuf."):
+        elif (
+            field.message_type
+            and depth < 5
+            and not field.message_type.full_name.startswith("google.protobuf.")
+        ):
             yield from fields(field.message_type, name, depth + 1)
 
 
-json.dump(sorted({name for request in HANDLERS for name in fields(request.DESCRIPTOR, request.__name__)}), sys.stdout)
+json.dump(
+    sorted({name for request in HANDLERS for name in fields(request.DESCRIPTOR, request.__name__)}),
+    sys.stdout,
+)

@@ -1,4 +1,4 @@
-"""Things that one user made and others may not reach: made by the admin, marked, and looked at again afterwards."""
+"""Things of one user that others may not reach: made by the admin, marked, and looked at again afterwards."""
 
 from __future__ import annotations
 
@@ -34,8 +34,15 @@ class Caller:
     front: Peer
     login: tuple[str, str] | None = None
 
-    def __call__(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Reply:
-        return self.front(method, path, body, {**({"Authorization": basic(*self.login)} if self.login else {}), **(headers or {})})
+    def __call__(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> Reply:
+        return self.front(
+            method,
+            path,
+            body,
+            {**({"Authorization": basic(*self.login)} if self.login else {}), **(headers or {})},
+        )
 
     def good(self, method: str, path: str, body: object = None) -> Any:
         answer = self(method, path, body)
@@ -96,7 +103,9 @@ class Things:
             "username": "reader",
             "max_results": 100,
             "max_timestamp_millis": 4_000_000_000_000,
-            "locations": [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": self.experiment}}],
+            "locations": [
+                {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": self.experiment}}
+            ],
         }
 
 
@@ -105,19 +114,39 @@ def make_things(admin: Caller) -> Things:
     tagged = {"name": f"{HIDDEN} experiment", "tags": [{"key": "a", "value": HIDDEN}]}
     experiment = admin.good("POST", f"{API2}/experiments/create", tagged)
     number = experiment["experiment_id"]
-    run = admin.good("POST", f"{API2}/runs/create", {"experiment_id": number, "run_name": HIDDEN, "start_time": 1})["run"]["info"]["run_id"]
+    run = admin.good(
+        "POST", f"{API2}/runs/create", {"experiment_id": number, "run_name": HIDDEN, "start_time": 1}
+    )["run"]["info"]["run_id"]
     admin.good("POST", f"{API2}/runs/log-parameter", {"run_id": run, "key": "rate", "value": HIDDEN})
-    admin.good("POST", f"{API2}/runs/log-metric", {"run_id": run, "key": "loss", "value": 0.5, "timestamp": 1, "step": 1})
+    admin.good(
+        "POST",
+        f"{API2}/runs/log-metric",
+        {"run_id": run, "key": "loss", "value": 0.5, "timestamp": 1, "step": 1},
+    )
     for name in (GIVEN, f"{HIDDEN}.bin"):
         admin.good("PUT", f"{ARTIFACTS}/{number}/{run}/artifacts/{name}", HIDDEN.encode())
     admin.good("POST", f"{API2}/registered-models/create", {"name": MODEL, "description": HIDDEN})
-    source = {"name": MODEL, "source": f"mlflow-artifacts:/{number}/{run}/artifacts", "run_id": run, "description": HIDDEN}
+    source = {
+        "name": MODEL,
+        "source": f"mlflow-artifacts:/{number}/{run}/artifacts",
+        "run_id": run,
+        "description": HIDDEN,
+    }
     admin.good("POST", f"{API2}/model-versions/create", source)
-    model = {"experiment_id": number, "name": "logged", "params": [{"key": "k", "value": HIDDEN}], "source_run_id": run}
+    model = {
+        "experiment_id": number,
+        "name": "logged",
+        "params": [{"key": "k", "value": HIDDEN}],
+        "source_run_id": run,
+    }
     logged = admin.good("POST", f"{API2}/logged-models", model)["model"]["info"]["model_id"]
     made = {"name": "given-dataset", "experiment_ids": [number], "tags": json.dumps({"a": HIDDEN})}
     dataset = admin.good("POST", f"{API3}/datasets/create", made)["dataset"]["dataset_id"]
-    hook = {"name": f"{HIDDEN}-hook", "url": f"https://1.1.1.1/{HIDDEN}", "events": [{"entity": "REGISTERED_MODEL", "action": "CREATED"}]}
+    hook = {
+        "name": f"{HIDDEN}-hook",
+        "url": f"https://1.1.1.1/{HIDDEN}",
+        "events": [{"entity": "REGISTERED_MODEL", "action": "CREATED"}],
+    }
     webhook = admin.good("POST", f"{API2}/webhooks", {**hook, "status": "DISABLED"})["webhook"]["webhook_id"]
     return Things(number, run, _trace(admin, number), logged, dataset, webhook)
 
@@ -127,9 +156,13 @@ def make_endpoint(admin: Caller) -> None:
     key = {"secret_name": f"{HIDDEN}-key", "secret_value": {"api_key": f"sk-{HIDDEN}"}, "provider": "openai"}
     secret = admin.good("POST", f"{API3}/gateway/secrets/create", key)["secret"]["secret_id"]
     model = {"name": f"{HIDDEN}-model", "secret_id": secret, "provider": "openai", "model_name": "gpt-4o"}
-    made = admin.good("POST", f"{API3}/gateway/model-definitions/create", model)["model_definition"]["model_definition_id"]
+    made = admin.good("POST", f"{API3}/gateway/model-definitions/create", model)["model_definition"][
+        "model_definition_id"
+    ]
     models = [{"model_definition_id": made, "linkage_type": "PRIMARY", "weight": 1.0}]
-    admin.good("POST", f"{API3}/gateway/endpoints/create", {"name": f"{HIDDEN}-endpoint", "model_configs": models})
+    admin.good(
+        "POST", f"{API3}/gateway/endpoints/create", {"name": f"{HIDDEN}-endpoint", "model_configs": models}
+    )
 
 
 def _trace(admin: Caller, experiment: str) -> str:
@@ -163,7 +196,9 @@ def picture(admin: Caller, things: Things) -> dict[str, Any]:
     }
     found = {name: admin.good(*call) for name, call in calls.items()}
     found["bytes"] = admin("GET", f"{ARTIFACTS}/{things.artifact}").body
-    found["admins"] = [user["username"] for user in admin.good("GET", f"{API2}/users/list")["users"] if user["is_admin"]]
+    found["admins"] = [
+        user["username"] for user in admin.good("GET", f"{API2}/users/list")["users"] if user["is_admin"]
+    ]
     return found
 
 

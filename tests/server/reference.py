@@ -1,4 +1,4 @@
-"""The reference: `mlflow server` as MLflow starts it, from the same packages, on a database of its own beside the stack's."""
+"""The reference: `mlflow server` itself, the same packages, on a database of its own beside the stack's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ def reference(deployed: Deployed) -> Iterator[Peer]:
         with (_process if deployed.embedded else _container)(deployed, name) as peer:
             # Experiments are numbered: from here on alike.
             for where in ("mlflow", name):
-                deployed.query("SELECT setval(pg_get_serial_sequence('experiments', 'experiment_id'), %s)", FIRST, database=where)
+                deployed.query(
+                    "SELECT setval(pg_get_serial_sequence('experiments', 'experiment_id'), %s)",
+                    FIRST,
+                    database=where,
+                )
             yield peer
     finally:
         deployed.query(f"DROP DATABASE {name} WITH (FORCE)", user="postgres", database="postgres")
@@ -47,10 +51,23 @@ def _variables(deployed: Deployed) -> dict[str, str]:
 
 
 def _arguments(host: str, port: int, database: str, at: str, artifacts: str) -> list[str]:
-    store = f"postgresql+psycopg2://mlflow@/{database}?host={at}" if at.startswith("/") else f"postgresql+psycopg2://mlflow@{at}/{database}"
+    store = (
+        f"postgresql+psycopg2://mlflow@/{database}?host={at}"
+        if at.startswith("/")
+        else f"postgresql+psycopg2://mlflow@{at}/{database}"
+    )
     listen = ["--host", host, "--port", str(port), "--workers", "1"]
     # MLflow's own requirements have no httptools, which uvicorn would take where it is there.
-    return ["server", *listen, "--uvicorn-opts", "--http h11", "--backend-store-uri", store, "--artifacts-destination", artifacts]
+    return [
+        "server",
+        *listen,
+        "--uvicorn-opts",
+        "--http h11",
+        "--backend-store-uri",
+        store,
+        "--artifacts-destination",
+        artifacts,
+    ]
 
 
 @contextmanager
@@ -62,12 +79,20 @@ def _process(deployed: Deployed, database: str) -> Iterator[Peer]:
         shutil.chown(folder, account["user"], account["group"])
     environment = deployed.memory["environment"]
     peer = Peer(f"127.0.0.1:{free_port()}")
-    arguments = _arguments("127.0.0.1", int(peer.address.rpartition(":")[2]), database, deployed.run, str(folder / "artifacts"))
-    env = _variables(deployed) | {"PATH": f"{environment}/bin:{os.environ['PATH']}", "HOME": str(folder), "TMPDIR": str(folder)}
+    arguments = _arguments(
+        "127.0.0.1", int(peer.address.rpartition(":")[2]), database, deployed.run, str(folder / "artifacts")
+    )
+    env = _variables(deployed) | {
+        "PATH": f"{environment}/bin:{os.environ['PATH']}",
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+    }
     try:
         with open(folder.with_suffix(".log"), "w+", encoding="utf-8") as log:
             argv = [f"{environment}/bin/python", "-m", "mlflow", *arguments]
-            with subprocess.Popen(argv, env=env, cwd=folder, stdout=log, stderr=log, start_new_session=True, **account) as process:
+            with subprocess.Popen(
+                argv, env=env, cwd=folder, stdout=log, stderr=log, start_new_session=True, **account
+            ) as process:
                 try:
                     _wait(peer, log)
                     yield peer
@@ -102,7 +127,16 @@ def _container(deployed: Deployed, database: str) -> Iterator[Peer]:
         "MLFLOW_S3_ENDPOINT_URL": "http://minio:9000",
     }
     names = [part for name in variables for part in ("-e", name)]
-    argv = ["run", "-d", "--network", f"{deployed.program.project}_data", *names, "--entrypoint", "/opt/venv/bin/mlflow", ours["Image"]]
+    argv = [
+        "run",
+        "-d",
+        "--network",
+        f"{deployed.program.project}_data",
+        *names,
+        "--entrypoint",
+        "/opt/venv/bin/mlflow",
+        ours["Image"],
+    ]
     everywhere = "0.0.0.0"
     arguments = _arguments(everywhere, 5000, database, "postgres", f"s3://mlflow/{database}")
     container = _docker(*argv, *arguments, env={**os.environ, **variables}).strip()

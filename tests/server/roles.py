@@ -5,8 +5,10 @@ from __future__ import annotations
 from tests.server.deployed import Deployed, Processes, eventually
 
 
-def replaced(deployed: Deployed, before: Processes, gone: tuple[int, ...], deadline: float = 60.0) -> Processes:
-    """The processes once those are gone and as many of each role are there as before, under the same master."""
+def replaced(
+    deployed: Deployed, before: Processes, gone: tuple[int, ...], deadline: float = 60.0
+) -> Processes:
+    """The processes once those are gone and as many of each role are there again, under the same master."""
     found: list[Processes] = []
 
     def done() -> bool:

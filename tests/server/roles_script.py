@@ -1,4 +1,7 @@
-"""Run beside the server: prints the process ids of its master and of its workers, told apart by the socket that they wait on."""
+"""Run beside the server: prints the process ids of its master and of its workers.
+
+They are told apart by the socket that they wait on.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,11 @@ def main() -> None:
     pids = [int(path.name) for path in PROC.iterdir() if path.name.isdigit()]
     if sys.argv[1] == "-":
         servers = [
-            pid for pid in pids if text(PROC / str(pid) / "cmdline").startswith("/opt/venv/bin/python\0-m\0provision_server\0server")
+            pid
+            for pid in pids
+            if text(PROC / str(pid) / "cmdline").startswith(
+                "/opt/venv/bin/python\0-m\0provision_server\0server"
+            )
         ]
         master = next(pid for pid in servers if parent(pid) not in servers)
     else:

@@ -6,6 +6,9 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
+from tests.conftest import RUNTIMES
 from tests.server.deployed import Deployed, Reply, unique
 
 API = "/api/2.0/mlflow"
@@ -15,6 +18,8 @@ SECRET = b"what only Ana may read"
 # MLflow wants a UUID as the name of a trace's attachment.
 ATTACHMENT = str(uuid.uuid4())
 TAG = "mlflow.artifactLocation"
+WITH_LOGIN = [pytest.param((runtime, True), id=f"{runtime}-login") for runtime in RUNTIMES]
+OPEN = [pytest.param((runtime, False), id=f"{runtime}-open") for runtime in RUNTIMES]
 
 
 @dataclass
@@ -34,7 +39,9 @@ class Person:
         return self("PUT", f"{ARTIFACTS}/{path}", content, **{"Content-Type": "text/plain"})
 
     def experiment(self, **more: object) -> str:
-        return str(self.post("/experiments/create", name=unique("experiment"), **more).document["experiment_id"])
+        return str(
+            self.post("/experiments/create", name=unique("experiment"), **more).document["experiment_id"]
+        )
 
     def run(self, experiment: str) -> str:
         return str(self.post("/runs/create", experiment_id=experiment).document["run"]["info"]["run_id"])
@@ -80,7 +87,13 @@ def store(scene: Scene) -> str:
 
 def trace_of(scene: Scene, trace: str, at: str = "", **tags: str) -> dict[str, Any]:
     place = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": at or scene.bobs_experiment}}
-    known = {"trace_id": trace, "trace_location": place, "request_time": "2026-01-01T00:00:00Z", "state": "OK", "tags": tags}
+    known = {
+        "trace_id": trace,
+        "trace_location": place,
+        "request_time": "2026-01-01T00:00:00Z",
+        "state": "OK",
+        "tags": tags,
+    }
     return {"trace": {"trace_info": known}}
 
 

@@ -1,4 +1,4 @@
-"""Changes while clients work: nobody is refused and no call fails, neither one of MLflow's client nor one that is never repeated."""
+"""Changes while clients work: nobody is refused, no call fails, of MLflow's client or one never repeated."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from tests.support.checks import eventually, has_ended, running, service_not_res
 from tests.support.installed import Answer
 from tests.support.outage import Outage, raw_client
 
-# What a release changes that touches neither database nor interface: the server's code, and the proxy's settings.
+# What a release changes that touches neither database nor interface:
+# the server's code, and the proxy's settings.
 RELEASE = {
     "_assets/deploy/provision_server/web/gunicorn_app.py": ('"timeout": 60', '"timeout": 61'),
     "runtimes/caddyfile.py": ("idle 2m", "idle 3m"),
@@ -45,13 +46,19 @@ def changing(made: Deployed) -> Deployed:
 
 @contextmanager
 def clients(deployed: Deployed, what: str, *, killed: bool = False) -> Iterator[Outage]:
-    """Every kind of client at work meanwhile; none of MLflow's own sees a failure, but `killed` a download that had begun."""
+    """Every kind of client at work meanwhile; none of MLflow's own sees a failure.
+
+    `killed`: a download that had begun may be cut off, and is asked for once more.
+    """
     files_moved = moving_artifacts(deployed, 1, killed=killed)
     with logging_metrics(deployed, 2) as load, files_moved as files, raw_client(deployed.uri) as seen:
         yield seen
         load.goes_on()
         files.goes_on(2)
-    print(f"\n{deployed.runtime}, {what}: {seen}; MLflow's client: longest {max(load.longest, files.longest):.1f} s")
+    print(
+        f"\n{deployed.runtime}, {what}: {seen}; "
+        f"MLflow's client: longest {max(load.longest, files.longest):.1f} s"
+    )
 
 
 def settings(deployed: Deployed, text: str) -> None:
@@ -68,7 +75,9 @@ def test_a_setting_of_the_server_fails_no_call_and_restarts_nothing_else(changin
     before = running(changing.program)["mlflow"]
     with service_not_restarted(changing.program, "postgres", "proxy"), clients(changing, "a setting") as seen:
         answer = up(changing, "  workers: 2\n")
-    assert [subject for _, subject in answer.verbs if subject in {"postgres", "minio", "volumes", "proxy"}] == []
+    assert [
+        subject for _, subject in answer.verbs if subject in {"postgres", "minio", "volumes", "proxy"}
+    ] == []
     assert (seen.refused, seen.failed) == ([], [])
     if not changing.embedded:
         assert not before.is_running()
@@ -93,23 +102,38 @@ def test_a_release_fails_no_call(changing: Deployed, installed: Path, tmp_path: 
 @pytest.mark.only("docker")
 def test_two_servers_that_an_interrupted_change_left_become_one(changing: Deployed) -> None:
     compose = ["docker", "compose", "up", "-d", "--no-deps", "--no-recreate", "--scale", "mlflow=2", "mlflow"]
-    subprocess.run(compose, cwd=changing.program.stack, env=changing.program.env, check=True, capture_output=True)
-    with service_not_restarted(changing.program, "postgres", "proxy"), clients(changing, "an interrupted change") as seen:
+    subprocess.run(
+        compose, cwd=changing.program.stack, env=changing.program.env, check=True, capture_output=True
+    )
+    with (
+        service_not_restarted(changing.program, "postgres", "proxy"),
+        clients(changing, "an interrupted change") as seen,
+    ):
         answer = up(changing, "")
     assert ("changed", "mlflow") in answer.verbs
     assert (seen.refused, seen.failed) == ([], [])
-    listing = subprocess.run(["docker", "compose", "ps", "-q", "mlflow"], cwd=changing.program.stack, capture_output=True, check=True)
+    listing = subprocess.run(
+        ["docker", "compose", "ps", "-q", "mlflow"],
+        cwd=changing.program.stack,
+        capture_output=True,
+        check=True,
+    )
     assert len(listing.stdout.split()) == 1
 
 
 def test_another_store_under_the_server_fails_no_call(changing: Deployed) -> None:
-    with service_not_restarted(changing.program, "proxy"), clients(changing, "a setting of PostgreSQL") as seen:
+    with (
+        service_not_restarted(changing.program, "proxy"),
+        clients(changing, "a setting of PostgreSQL") as seen,
+    ):
         answer = up(changing, "resources:\n  postgres:\n    memory: 900m\n")
     assert ("changed", "postgres") in answer.verbs
     assert (seen.refused, seen.failed) == ([], [])
 
 
-def test_without_memory_for_two_servers_the_proxy_holds_the_calls(changing: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_memory_for_two_servers_the_proxy_holds_the_calls(
+    changing: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(docker_changes, "available_mb", lambda _: 100)
     monkeypatch.setattr(embedded_changes, "available_here_mb", lambda: 100)
     for name, value in changing.program.env.items():

@@ -27,7 +27,11 @@ def logged(experiment: str) -> Any:
     """A model logged by a run, with nothing installed to save it."""
     with mlflow.start_run():
         return mlflow.pyfunc.log_model(
-            name="adder", python_model=Adder(), pip_requirements=["mlflow"], input_example=pd.DataFrame({"x": [1.0]}), params={"depth": 3}
+            name="adder",
+            python_model=Adder(),
+            pip_requirements=["mlflow"],
+            input_example=pd.DataFrame({"x": [1.0]}),
+            params={"depth": 3},
         )
 
 
@@ -41,14 +45,19 @@ def test_logged_models(client: MlflowClient, experiment: str, logged: Any) -> No
     assert "gone" not in tags
     with mlflow.start_run():
         mlflow.log_metric("score", 0.9, model_id=model.model_id)
-    found = mlflow.search_logged_models([experiment], filter_string="metrics.score > 0.5", output_format="list")
+    found = mlflow.search_logged_models(
+        [experiment], filter_string="metrics.score > 0.5", output_format="list"
+    )
     assert [one.model_id for one in found] == [model.model_id]
     loaded = mlflow.pyfunc.load_model(logged.model_uri)
     assert list(loaded.predict(pd.DataFrame({"x": [1.0, 2.0]}))["x"]) == [2.0, 3.0]
     external = mlflow.create_external_model(name="elsewhere", params={"p": "1"})
     assert mlflow.get_logged_model(external.model_id).name == "elsewhere"
     by_hand = mlflow.initialize_logged_model(name="by-hand")
-    assert mlflow.finalize_logged_model(by_hand.model_id, LoggedModelStatus.FAILED).status == LoggedModelStatus.FAILED
+    assert (
+        mlflow.finalize_logged_model(by_hand.model_id, LoggedModelStatus.FAILED).status
+        == LoggedModelStatus.FAILED
+    )
     client.delete_logged_model(by_hand.model_id)
     with pytest.raises(MlflowException, match="not found"):
         mlflow.get_logged_model(by_hand.model_id)
@@ -65,11 +74,18 @@ def test_registry(client: MlflowClient, logged: Any) -> None:
     assert (first.status, second.tags) == ("READY", {"k": "v"})
     client.set_registered_model_alias(name, "best", "1")
     assert int(client.get_model_version_by_alias(name, "best").version) == 1
-    assert list(mlflow.pyfunc.load_model(f"models:/{name}@best").predict(pd.DataFrame({"x": [1.0]}))["x"]) == [2.0]
-    assert list(mlflow.pyfunc.load_model(f"models:/{name}/2").predict(pd.DataFrame({"x": [5.0]}))["x"]) == [6.0]
+    assert list(
+        mlflow.pyfunc.load_model(f"models:/{name}@best").predict(pd.DataFrame({"x": [1.0]}))["x"]
+    ) == [2.0]
+    assert list(mlflow.pyfunc.load_model(f"models:/{name}/2").predict(pd.DataFrame({"x": [5.0]}))["x"]) == [
+        6.0
+    ]
     client.transition_model_version_stage(name, "1", "Staging")
     client.transition_model_version_stage(name, "2", "Production", archive_existing_versions=True)
-    assert {int(one.version): one.current_stage for one in client.get_latest_versions(name)} == {1: "Staging", 2: "Production"}
+    assert {int(one.version): one.current_stage for one in client.get_latest_versions(name)} == {
+        1: "Staging",
+        2: "Production",
+    }
     client.set_registered_model_tag(name, "colour", "red")
     client.delete_registered_model_tag(name, "team")
     client.set_model_version_tag(name, "1", "checked", "yes")
@@ -79,7 +95,10 @@ def test_registry(client: MlflowClient, logged: Any) -> None:
     client.update_registered_model(name, "second")
     client.update_model_version(name, "1", "the best")
     assert client.get_model_version(name, "1").description == "the best"
-    assert client.get_model_version_download_uri(name, "1") == mlflow.get_logged_model(logged.model_id).artifact_location
+    assert (
+        client.get_model_version_download_uri(name, "1")
+        == mlflow.get_logged_model(logged.model_id).artifact_location
+    )
     assert [one.name for one in client.search_registered_models(f"name = '{name}'")] == [name]
     assert {int(one.version) for one in client.search_model_versions(f"name = '{name}'")} == {1, 2}
     copied = client.copy_model_version(f"models:/{name}/1", f"{name}-copy")
@@ -97,7 +116,9 @@ def test_registry(client: MlflowClient, logged: Any) -> None:
 def test_a_model_is_registered_as_it_is_logged(client: MlflowClient, experiment: str) -> None:
     name = unique("direct").replace(" ", "-")
     with mlflow.start_run():
-        info = mlflow.pyfunc.log_model(name="m", python_model=Adder(), pip_requirements=["mlflow"], registered_model_name=name)
+        info = mlflow.pyfunc.log_model(
+            name="m", python_model=Adder(), pip_requirements=["mlflow"], registered_model_name=name
+        )
     assert int(info.registered_model_version) == 1
     local = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/1"))
     assert (local / "MLmodel").is_file()

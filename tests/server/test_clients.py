@@ -28,11 +28,15 @@ def test_experiments(client: MlflowClient) -> None:
     client.set_experiment_tag(made, "owner", "ada")
     client.delete_experiment_tag(made, "team")
     assert client.get_experiment(made).tags == {"owner": "ada"}
-    assert [found.experiment_id for found in client.search_experiments(filter_string=f"name = '{name}'")] == [made]
+    assert [found.experiment_id for found in client.search_experiments(filter_string=f"name = '{name}'")] == [
+        made
+    ]
     client.rename_experiment(made, name + " anew")
     assert client.get_experiment(made).name == name + " anew"
     client.delete_experiment(made)
-    deleted = client.search_experiments(view_type=ViewType.DELETED_ONLY, filter_string=f"name = '{name} anew'")
+    deleted = client.search_experiments(
+        view_type=ViewType.DELETED_ONLY, filter_string=f"name = '{name} anew'"
+    )
     assert [found.experiment_id for found in deleted] == [made]
     client.restore_experiment(made)
     assert client.get_experiment(made).lifecycle_stage == "active"
@@ -44,7 +48,9 @@ def test_experiments_come_in_pages(client: MlflowClient) -> None:
     made = {client.create_experiment(f"{prefix} {number}") for number in range(5)}
     found, token = [], None
     while True:
-        page = client.search_experiments(filter_string=f"name LIKE '{prefix}%'", max_results=2, order_by=["name ASC"], page_token=token)
+        page = client.search_experiments(
+            filter_string=f"name LIKE '{prefix}%'", max_results=2, order_by=["name ASC"], page_token=token
+        )
         found += [one.experiment_id for one in page]
         token = page.token
         if not token:
@@ -88,7 +94,9 @@ def test_batches(client: MlflowClient, experiment: str) -> None:
     for start in (1000, 2000):
         client.log_batch(run, metrics[start : start + 1000])
     history = client.get_metric_history(run, "curve")
-    assert [(metric.step, metric.value) for metric in history] == [(metric.step, metric.value) for metric in metrics]
+    assert [(metric.step, metric.value) for metric in history] == [
+        (metric.step, metric.value) for metric in metrics
+    ]
     # The client makes several calls of what is too much for one.
     client.log_batch(run, [Metric("more", step, 1_500_000_000_000, step) for step in range(1001)])
     assert len(client.get_metric_history(run, "more")) == 1001
@@ -127,25 +135,33 @@ def test_runs_are_found_by_filter_order_and_page(client: MlflowClient, experimen
             mlflow.log_metric("score", number)
             mlflow.log_param("number", number)
     found = client.search_runs(
-        [experiment], "metrics.score >= 5 AND tags.even = 'True' AND params.number != '8'", order_by=["metrics.score DESC"]
+        [experiment],
+        "metrics.score >= 5 AND tags.even = 'True' AND params.number != '8'",
+        order_by=["metrics.score DESC"],
     )
     assert [run.data.metrics["score"] for run in found] == [10, 6]
     pages, token = [], None
     while True:
-        page = client.search_runs([experiment], order_by=["attributes.run_name ASC"], max_results=5, page_token=token)
+        page = client.search_runs(
+            [experiment], order_by=["attributes.run_name ASC"], max_results=5, page_token=token
+        )
         pages.append([run.info.run_name for run in page])
         token = page.token
         if not token:
             break
     assert [len(page) for page in pages] == [5, 5, 2]
     assert [name for page in pages for name in page] == [f"run {number:02}" for number in range(12)]
-    frame = mlflow.search_runs([experiment], filter_string="attributes.run_name LIKE 'run 0%'", order_by=["metrics.score ASC"])
+    frame = mlflow.search_runs(
+        [experiment], filter_string="attributes.run_name LIKE 'run 0%'", order_by=["metrics.score ASC"]
+    )
     assert list(frame["metrics.score"]) == list(range(10))
     with pytest.raises(MlflowException, match="Invalid"):
         client.search_runs([experiment], "colour = 'blue'")
 
 
-def test_artifacts_of_every_kind(client: MlflowClient, experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_artifacts_of_every_kind(
+    client: MlflowClient, experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import matplotlib as mpl
 
     mpl.use("agg")
@@ -173,7 +189,10 @@ def test_artifacts_of_every_kind(client: MlflowClient, experiment: str, tmp_path
     assert run.info.artifact_uri == f"mlflow-artifacts:/{experiment}/{run_id}/artifacts"
     top = {item.path: item.is_dir for item in client.list_artifacts(run_id)}
     assert top | {"notes": True, "plots": True, "folder": True, "config.json": False, "empty": False} == top
-    assert {item.path: item.file_size for item in client.list_artifacts(run_id, "folder")} == {"folder/a.txt": 5, "folder/deep": None}
+    assert {item.path: item.file_size for item in client.list_artifacts(run_id, "folder")} == {
+        "folder/a.txt": 5,
+        "folder/deep": None,
+    }
     assert mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/config.json") == {"a": {"b": [1, "ü"]}}
     assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/notes/text.txt") == "Zürich ☃"
     assert mlflow.artifacts.load_image(f"{run.info.artifact_uri}/black.png").size == (8, 8)
@@ -212,16 +231,23 @@ def test_data_sets_of_a_run(client: MlflowClient, experiment: str) -> None:
     assert list(found["run_id"]) == [run.info.run_id]
 
 
-def test_metric_histories_of_many_runs_for_the_page(deployed: Deployed, client: MlflowClient, experiment: str) -> None:
+def test_metric_histories_of_many_runs_for_the_page(
+    deployed: Deployed, client: MlflowClient, experiment: str
+) -> None:
     runs = [client.create_run(experiment).info.run_id for _ in range(100)]
     for number, run in enumerate(runs):
         client.log_batch(run, [Metric("loss", number, 1_500_000_000_000, 0)])
     query = "&".join(f"run_id={run}" for run in runs)
     found = deployed.front("GET", f"/ajax-api/2.0/mlflow/metrics/get-history-bulk?{query}&metric_key=loss")
     assert found.status == 200, found.body
-    assert {point["run_id"]: point["value"] for point in found.document["metrics"]} == {run: n for n, run in enumerate(runs)}
+    assert {point["run_id"]: point["value"] for point in found.document["metrics"]} == {
+        run: n for n, run in enumerate(runs)
+    }
     query = "&".join(f"run_ids={run}" for run in runs)
-    found = deployed.front("GET", f"/ajax-api/2.0/mlflow/metrics/get-history-bulk-interval?{query}&metric_key=loss&max_results=10")
+    found = deployed.front(
+        "GET",
+        f"/ajax-api/2.0/mlflow/metrics/get-history-bulk-interval?{query}&metric_key=loss&max_results=10",
+    )
     assert found.status == 200, found.body
     assert len(found.document["metrics"]) == 100
 
@@ -229,8 +255,13 @@ def test_metric_histories_of_many_runs_for_the_page(deployed: Deployed, client: 
 def test_what_the_page_asks_in_graphql(deployed: Deployed, client: MlflowClient, experiment: str) -> None:
     run = client.create_run(experiment, run_name="shown").info.run_id
     client.log_metric(run, "loss", 0.25)
-    query = "query Q($data: MlflowGetRunInput!) { mlflowGetRun(input: $data) { run { info { runName } data { metrics { key value } } } } }"
-    found = deployed.front("POST", "/graphql", {"query": query, "variables": {"data": {"runId": run}}, "operationName": "Q"})
+    query = (
+        "query Q($data: MlflowGetRunInput!) { mlflowGetRun(input: $data) "
+        "{ run { info { runName } data { metrics { key value } } } } }"
+    )
+    found = deployed.front(
+        "POST", "/graphql", {"query": query, "variables": {"data": {"runId": run}}, "operationName": "Q"}
+    )
     assert found.status == 200
     shown = found.document["data"]["mlflowGetRun"]["run"]
     assert shown == {"info": {"runName": "shown"}, "data": {"metrics": [{"key": "loss", "value": 0.25}]}}
@@ -238,7 +269,10 @@ def test_what_the_page_asks_in_graphql(deployed: Deployed, client: MlflowClient,
 
 def test_webhooks(client: MlflowClient) -> None:
     hook = client.create_webhook(
-        name=unique("hook").replace(" ", "-"), url="https://1.1.1.1/hook", events=["registered_model.created"], secret="s" * 16
+        name=unique("hook").replace(" ", "-"),
+        url="https://1.1.1.1/hook",
+        events=["registered_model.created"],
+        secret="s" * 16,
     )
     assert client.get_webhook(hook.webhook_id).url == "https://1.1.1.1/hook"
     changed = client.update_webhook(hook.webhook_id, description="changed", status="DISABLED")

@@ -1,4 +1,4 @@
-"""One client does not take what belongs to all: the proxy's memory, a worker's, the threads, others' artifacts."""
+"""No client takes what belongs to all: the proxy's memory, a worker's, the threads, others' artifacts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def script(deployed: Deployed) -> str:
 
 
 @pytest.mark.parametrize("coding", ["zstd", "gzip", "identity"])
-def test_many_browsers_at_once_leave_the_proxy_its_memory(deployed: Deployed, script: str, coding: str) -> None:
+def test_many_browsers_at_once_leave_the_proxy_its_memory(
+    deployed: Deployed, script: str, coding: str
+) -> None:
     pid = proxy_pid(deployed)
 
     def fetch(_: int) -> tuple[int, int]:
@@ -51,26 +53,38 @@ def test_many_browsers_at_once_leave_the_proxy_its_memory(deployed: Deployed, sc
     peak = peak_here_mb(pid)
     assert proxy_pid(deployed) == pid
     assert peak < FRONT_DOOR_MB
-    print(f"\n{deployed.runtime}: {4 * BROWSERS} times {size:,} bytes ({coding}); the proxy had {peak:.0f} MB at most")
+    print(
+        f"\n{deployed.runtime}: {4 * BROWSERS} times {size:,} bytes ({coding}); "
+        f"the proxy had {peak:.0f} MB at most"
+    )
 
 
 def begun(method: str, path: str, sent: int = 0, told: int = 0) -> bytes:
     """A request whose body is larger than what comes of it."""
-    head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: identity\r\nContent-Length: {told}\r\n\r\n"
+    head = (
+        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: identity\r\n"
+        f"Content-Length: {told}\r\n\r\n"
+    )
     return head.encode() + b" " * sent
 
 
 @pytest.fixture(scope="module")
 def large_run(deployed: Deployed) -> str:
     """A run that takes 750 KB to tell."""
-    run = deployed.front("POST", "/api/2.0/mlflow/runs/create", {"experiment_id": "0"}).document["run"]["info"]["run_id"]
+    run = deployed.front("POST", "/api/2.0/mlflow/runs/create", {"experiment_id": "0"}).document["run"][
+        "info"
+    ]["run_id"]
     tags = [{"key": f"tag {number}", "value": "x" * 7500} for number in range(100)]
-    assert deployed.front("POST", "/api/2.0/mlflow/runs/log-batch", {"run_id": run, "tags": tags}).status == 200
+    assert (
+        deployed.front("POST", "/api/2.0/mlflow/runs/log-batch", {"run_id": run, "tags": tags}).status == 200
+    )
     return run
 
 
 @pytest.mark.parametrize("what", ["page", "answer", "small body", "large body", "upload"])
-def test_who_reads_or_sends_slowly_keeps_nobody_waiting(deployed: Deployed, script: str, large_run: str, what: str) -> None:
+def test_who_reads_or_sends_slowly_keeps_nobody_waiting(
+    deployed: Deployed, script: str, large_run: str, what: str
+) -> None:
     log_batch = "/api/2.0/mlflow/runs/log-batch"
     request = {
         "page": begun("GET", script),
@@ -112,13 +126,28 @@ def packed(size: int) -> bytes:
 
 GREEDY: dict[str, tuple[str, str, bytes, dict[str, str]]] = {
     "traces, packed": ("POST", "/v1/traces", packed(1_000_000_000), {**PROTOBUF, "Content-Encoding": "gzip"}),
-    "traces as JSON, packed": ("POST", "/v1/traces", packed(200_000_000), {"Content-Encoding": "gzip", "x-mlflow-experiment-id": "0"}),
+    "traces as JSON, packed": (
+        "POST",
+        "/v1/traces",
+        packed(200_000_000),
+        {"Content-Encoding": "gzip", "x-mlflow-experiment-id": "0"},
+    ),
     "traces": ("POST", "/v1/traces", b"\0" * 100_000_000, PROTOBUF),
     "a call that the event loop hands on": ("DELETE", f"{ARTIFACTS}/x", b"[" * 100_000_000, {}),
     "a call of the gateway": ("POST", "/gateway/x/mlflow/invocations", b"[" * 100_000_000, {}),
     "a call of a threaded worker": ("POST", "/api/2.0/mlflow/runs/log-batch", b"[" * 100_000_000, {}),
-    "many values in a small body": ("POST", "/api/2.0/mlflow/runs/log-batch", b"[" + b"[]," * 6_600_000 + b"0]", {}),
-    "many values for the event loop": ("POST", "/gateway/x/mlflow/invocations", b"[" + b"[]," * 6_600_000 + b"0]", {}),
+    "many values in a small body": (
+        "POST",
+        "/api/2.0/mlflow/runs/log-batch",
+        b"[" + b"[]," * 6_600_000 + b"0]",
+        {},
+    ),
+    "many values for the event loop": (
+        "POST",
+        "/gateway/x/mlflow/invocations",
+        b"[" + b"[]," * 6_600_000 + b"0]",
+        {},
+    ),
 }
 
 
@@ -138,7 +167,10 @@ def test_a_body_that_would_take_a_workers_memory_is_refused(deployed: Deployed, 
     assert deployed.processes() == before
     grown = {pid: peak_mb(deployed, pid) - peak for pid, peak in peaks.items()}
     assert max(grown.values()) < WORKER_MB
-    print(f"\n{deployed.runtime}, {case}: {len(body):,} bytes four times at once; a worker's peak grew by {max(grown.values()):.0f} MB")
+    print(
+        f"\n{deployed.runtime}, {case}: {len(body):,} bytes four times at once; "
+        f"a worker's peak grew by {max(grown.values()):.0f} MB"
+    )
 
 
 def test_a_bomb_cut_off_is_refused_too(deployed: Deployed) -> None:
@@ -174,8 +206,26 @@ def kept(deployed: Deployed, artifact: str) -> Reply:
 
 def test_no_call_deletes_the_artifacts_of_several_runs(deployed: Deployed, artifact: str) -> None:
     experiment, run, *_ = artifact.split("/")
-    wide = ["", ".", "./", "%2e", "%252e", "/", "./.", "x/..", experiment, f"{experiment}/", f"{experiment}/.", f"{experiment}/models"]
-    wide += [f"{experiment}/{run}", f"{experiment}/{run}/artifacts/..", f"{experiment}/{run}/artifacts/%2e%2e", f"{experiment}%2f{run}"]
+    wide = [
+        "",
+        ".",
+        "./",
+        "%2e",
+        "%252e",
+        "/",
+        "./.",
+        "x/..",
+        experiment,
+        f"{experiment}/",
+        f"{experiment}/.",
+        f"{experiment}/models",
+    ]
+    wide += [
+        f"{experiment}/{run}",
+        f"{experiment}/{run}/artifacts/..",
+        f"{experiment}/{run}/artifacts/%2e%2e",
+        f"{experiment}%2f{run}",
+    ]
     for prefix in ("/api", "/ajax-api", "//api", "/%61pi", "/API"):
         for path in wide:
             for peer in (deployed.front, deployed.asgi):

@@ -1,4 +1,4 @@
-"""One client's searches do not take what belongs to all: the database's memory and connections, the threads."""
+"""No client's searches take what belongs to all: the database's memory and connections, the threads."""
 
 from __future__ import annotations
 
@@ -27,13 +27,15 @@ def experiment(deployed: Deployed) -> str:
     made = deployed.front("POST", "/api/2.0/mlflow/experiments/create", {"name": unique("many runs")})
     experiment = str(made.document["experiment_id"])
     deployed.query(
-        "INSERT INTO runs (run_uuid, name, source_type, source_name, entry_point_name, user_id, status, start_time, end_time, "
-        "source_version, lifecycle_stage, artifact_uri, experiment_id) "
-        "SELECT md5(%s || i), 'run', 'UNKNOWN', '', '', 'ana', 'FINISHED', i, i, '', 'active', '', %s FROM generate_series(1, %s) i",
+        "INSERT INTO runs (run_uuid, name, source_type, source_name, entry_point_name, user_id, status, "
+        "start_time, end_time, source_version, lifecycle_stage, artifact_uri, experiment_id) "
+        "SELECT md5(%s || i), 'run', 'UNKNOWN', '', '', 'ana', 'FINISHED', i, i, '', 'active', '', %s "
+        "FROM generate_series(1, %s) i",
         experiment, int(experiment), RUNS,
     )  # fmt: skip
     deployed.query(
-        "INSERT INTO latest_metrics (key, value, timestamp, run_uuid, step, is_nan) SELECT 'm' || k, i %% 100, 1, md5(%s || i), 1, false "
+        "INSERT INTO latest_metrics (key, value, timestamp, run_uuid, step, is_nan) "
+        "SELECT 'm' || k, i %% 100, 1, md5(%s || i), 1, false "
         "FROM generate_series(1, %s) i, generate_series(1, %s) k",
         experiment, RUNS, METRICS,
     )  # fmt: skip
@@ -43,12 +45,17 @@ def experiment(deployed: Deployed) -> str:
 
 def search(deployed: Deployed, experiment: str, conditions: int, **more: Any) -> Reply:
     text = " and ".join(f"metrics.m{1 + number % METRICS} > {number % 7}" for number in range(conditions))
-    return deployed.front("POST", SEARCH, {"experiment_ids": [experiment], "filter": text, "max_results": 1, **more}, timeout=90)
+    return deployed.front(
+        "POST", SEARCH, {"experiment_ids": [experiment], "filter": text, "max_results": 1, **more}, timeout=90
+    )
 
 
 def test_a_filter_has_only_so_many_conditions(deployed: Deployed, experiment: str) -> None:
     assert len(search(deployed, experiment, 50).document["runs"]) == 1
-    for reply in (search(deployed, experiment, 51), search(deployed, experiment, 40, order_by=[f"metrics.o{n}" for n in range(11)])):
+    for reply in (
+        search(deployed, experiment, 51),
+        search(deployed, experiment, 40, order_by=[f"metrics.o{n}" for n in range(11)]),
+    ):
         assert (reply.status, reply.document["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
         assert "more than 50 conditions" in reply.document["message"]
 
@@ -62,7 +69,7 @@ def test_a_page_has_only_so_many_results(deployed: Deployed, experiment: str) ->
 
 @contextmanager
 def searching(deployed: Deployed, experiment: str, clients: int) -> Iterator[Counter[int]]:
-    """So many clients search with as many conditions as there may be, over and over; counts their answers by status."""
+    """So many clients search with the most conditions allowed, over and over; counts answers by status."""
     statuses: Counter[int] = Counter()
     end = threading.Event()
 
@@ -94,13 +101,19 @@ def test_who_searches_without_measure_leaves_others_half(deployed: Deployed, exp
         statuses += seen
     assert sum(kept) > sum(calm) / 2
     assert set(statuses) <= {200, 503}
-    print(f"\n{deployed.runtime}: others {calm} calls/s, and {kept} beside 8 who search with 50 conditions; {dict(statuses)}")
+    print(
+        f"\n{deployed.runtime}: others {calm} calls/s, and {kept} beside 8 who search with 50 conditions; "
+        f"{dict(statuses)}"
+    )
 
 
 def test_what_the_database_gives_up_is_said_without_its_words(deployed: Deployed, experiment: str) -> None:
     """As it is after a minute: here the statement is cancelled while it waits for a lock."""
     run = search(deployed, experiment, 0).document["runs"][0]["info"]["run_id"]
-    waiting = "SELECT pid FROM pg_stat_activity WHERE usename = 'mlflow' AND wait_event_type = 'Lock' AND query LIKE '%latest_metrics%'"
+    waiting = (
+        "SELECT pid FROM pg_stat_activity WHERE usename = 'mlflow' AND wait_event_type = 'Lock' "
+        "AND query LIKE '%latest_metrics%'"
+    )
     password = deployed.program.secret("backend_store_password")
     locking = psycopg2.connect(host=deployed.postgres_host, user="mlflow", dbname="mlflow", password=password)
     try:
@@ -120,10 +133,14 @@ def test_what_the_database_gives_up_is_said_without_its_words(deployed: Deployed
 
 def test_the_options_are_ones_that_postgresql_takes(deployed: Deployed) -> None:
     password = deployed.program.secret("backend_store_password")
-    connection = psycopg2.connect(host=deployed.postgres_host, user="mlflow", dbname="mlflow", password=password, options=OPTIONS)
+    connection = psycopg2.connect(
+        host=deployed.postgres_host, user="mlflow", dbname="mlflow", password=password, options=OPTIONS
+    )
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT current_setting('statement_timeout'), current_setting('join_collapse_limit')")
+            cursor.execute(
+                "SELECT current_setting('statement_timeout'), current_setting('join_collapse_limit')"
+            )
             assert cursor.fetchone() == ("1min", "4")
     finally:
         connection.close()

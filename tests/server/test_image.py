@@ -62,9 +62,16 @@ def docker(*arguments: str, stdin: str = "") -> str:
 
 
 def in_image(image: str, script: str, *options: str, python: str = "/opt/venv/bin/python") -> Any:
-    """What a script prints as JSON in a container of the image that has nothing else, no network and nothing to write to."""
+    """What a script prints as JSON in a container of the image.
+
+    It has nothing else, no network and nothing to write to.
+    """
     alone = ["--network", "none", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"]
-    return json.loads(docker("run", "--rm", "-i", *alone, *options, "--entrypoint", python, image, "-", stdin=script).splitlines()[-1])
+    return json.loads(
+        docker(
+            "run", "--rm", "-i", *alone, *options, "--entrypoint", python, image, "-", stdin=script
+        ).splitlines()[-1]
+    )
 
 
 @cache
@@ -72,7 +79,11 @@ def added(image: str) -> dict[str, Any]:
     """Files of the image that its base does not have."""
     base = in_image("provision-test/python:3.13", LISTING, python="python3")
     own = in_image(image, LISTING)
-    return {path: facts for path, facts in own.items() if path not in base and not path.startswith("/etc/") and path != "/.dockerenv"}
+    return {
+        path: facts
+        for path, facts in own.items()
+        if path not in base and not path.startswith("/etc/") and path != "/.dockerenv"
+    }
 
 
 def excluded() -> list[str]:
@@ -88,12 +99,20 @@ def test_it_adds_to_its_base_the_server_alone(image: str) -> None:
 
 def test_it_has_no_compiler_no_installer_and_no_cache(image: str) -> None:
     files = added(image)
-    tools = re.compile(r"/(gcc|cc|g\+\+|c\+\+|clang|cc1|ld|as|make|cmake|rustc|cargo|go|pip3?|uv|uvx|conda|poetry)(-?[0-9.]*)$")
-    assert [path for path, (mode, regular) in files.items() if mode & 0o111 and regular and tools.search(path)] == []
-    leftovers = re.compile(r"/\.cache/|/site-packages/(pip|uv|setuptools)/|\.whl$|/var/cache/|/var/lib/apt/lists/")
+    tools = re.compile(
+        r"/(gcc|cc|g\+\+|c\+\+|clang|cc1|ld|as|make|cmake|rustc|cargo|go|pip3?|uv|uvx|conda|poetry)(-?[0-9.]*)$"
+    )
+    assert [
+        path for path, (mode, regular) in files.items() if mode & 0o111 and regular and tools.search(path)
+    ] == []
+    leftovers = re.compile(
+        r"/\.cache/|/site-packages/(pip|uv|setuptools)/|\.whl$|/var/cache/|/var/lib/apt/lists/"
+    )
     assert [path for path in files if leftovers.search(path) and "/mlflow/" not in path] == []
     programs = ["gcc", "cc", "g++", "c++", "clang", "make", "ld", "as", "rustc", "cargo", "go"]
-    found = in_image(image, f"import json, shutil; print(json.dumps([name for name in {programs} if shutil.which(name)]))")
+    found = in_image(
+        image, f"import json, shutil; print(json.dumps([name for name in {programs} if shutil.which(name)]))"
+    )
     assert found == []
 
 
@@ -115,7 +134,11 @@ def test_it_runs_without_root_and_cannot_change_itself(deployed: Deployed, image
 def test_its_bytecode_is_there_since_it_can_never_be_written(image: str) -> None:
     files = added(image)
     sources = [path for path in files if path.startswith("/opt/") and path.endswith(".py")]
-    compiled = {re.sub(r"__pycache__/([^/]+)\.cpython-\d+\.pyc$", r"\1.py", path) for path in files if path.endswith(".pyc")}
+    compiled = {
+        re.sub(r"__pycache__/([^/]+)\.cpython-\d+\.pyc$", r"\1.py", path)
+        for path in files
+        if path.endswith(".pyc")
+    }
     bare = [path for path in sources if path not in compiled]
     assert len(sources) > 3000
     assert len(bare) < len(sources) / 200, bare[:20]
@@ -136,15 +159,30 @@ def test_all_routes_answer_without_what_was_left_out(image: str) -> None:
     names = {MODULES.get(name, name) for name in excluded()}
     assert names & {name.partition(".")[0] for name in answer["files"]} == set()
     places = ("/opt/venv/", "/opt/provision/", f"{answer['prefix']}/lib/python3", "/usr/lib/python3")
-    strays = {name: path for name, path in answer["files"].items() if path and path not in {"-", "<stdin>"} and not path.startswith(places)}
+    strays = {
+        name: path
+        for name, path in answer["files"].items()
+        if path and path not in {"-", "<stdin>"} and not path.startswith(places)
+    }
     assert strays == {}
-    looked_for = f"import importlib.util, json; print(json.dumps([name for name in {sorted(names)} if importlib.util.find_spec(name)]))"
+    looked_for = (
+        "import importlib.util, json; "
+        f"print(json.dumps([name for name in {sorted(names)} if importlib.util.find_spec(name)]))"
+    )
     assert in_image(image, looked_for) == []
-    print(f"\n{answer['routes']} routes; {len(answer['files'])} modules; looked for in vain: {', '.join(answer['looked_for'])}")
+    print(
+        f"\n{answer['routes']} routes; {len(answer['files'])} modules; looked for in vain: "
+        f"{', '.join(answer['looked_for'])}"
+    )
 
 
 def test_its_size_is_known_by_layer(image: str) -> None:
-    layers = [line.split("\t") for line in docker("history", "--no-trunc", "--format", "{{.Size}}\t{{.CreatedBy}}", image).splitlines()]
+    layers = [
+        line.split("\t")
+        for line in docker(
+            "history", "--no-trunc", "--format", "{{.Size}}\t{{.CreatedBy}}", image
+        ).splitlines()
+    ]
     assert len(layers) > 3
     total = int(json.loads(docker("inspect", image))[0]["Size"])
     print(f"\n{total / 1e6:.0f} MB:")

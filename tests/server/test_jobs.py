@@ -1,4 +1,4 @@
-"""Jobs of the server's program beside the server: any size, any length, and nothing left of one that was ended."""
+"""Jobs of the server's program beside it: any size, any length, and nothing left of one that was ended."""
 
 from __future__ import annotations
 

@@ -19,7 +19,11 @@ YEAR = 31536000
 
 @dataclass(frozen=True)
 class Pages:
-    """The experiments page twice, the first page, that of an experiment as a client prints its address, and a run's; with their text."""
+    """Pages as a browser shows them, with their text.
+
+    The experiments page twice, the first page, that of an experiment as a client prints its address, and a
+    run's.
+    """
 
     first: Visit
     again: Visit
@@ -38,7 +42,9 @@ def metrics(deployed: Deployed) -> tuple[str, str, str]:
     name = f"page {uuid.uuid4().hex[:8]}"
     experiment = client.create_experiment(name)
     run = client.create_run(experiment, run_name="shown run").info.run_id
-    client.log_batch(run, [Metric(f"metric-{number:02}", number + 0.125, 1_500_000_000_000, 0) for number in range(50)])
+    client.log_batch(
+        run, [Metric(f"metric-{number:02}", number + 0.125, 1_500_000_000_000, 0) for number in range(50)]
+    )
     client.set_terminated(run)
     return name, experiment, run
 
@@ -52,7 +58,10 @@ def pages(deployed: Deployed, metrics: tuple[str, str, str], browser: Browser) -
     home_text = browser.text()
     runs = browser.visit(f"{deployed.uri}/#/experiments/{experiment}", lambda text: "shown run" in text)
     runs_text = browser.text()
-    shown = browser.visit(f"{deployed.uri}/#/experiments/{experiment}/runs/{run}", lambda text: "metric-07" in text and "7.125" in text)
+    shown = browser.visit(
+        f"{deployed.uri}/#/experiments/{experiment}/runs/{run}",
+        lambda text: "metric-07" in text and "7.125" in text,
+    )
     return Pages(first, again, home, runs, shown, home_text, runs_text, browser.text())
 
 
@@ -60,7 +69,11 @@ def test_nothing_fails_and_nothing_is_complained_of(deployed: Deployed, pages: P
     for visit in (pages.first, pages.again, pages.home, pages.experiment, pages.run):
         ours = visit.ours(deployed.uri)
         assert len(ours) > 3
-        assert [(request.url, request.status, request.failure) for request in ours if request.failure or request.status >= 400] == []
+        assert [
+            (request.url, request.status, request.failure)
+            for request in ours
+            if request.failure or request.status >= 400
+        ] == []
         assert visit.complained(deployed.uri) == []
 
 
@@ -72,7 +85,9 @@ def test_the_page_offers_what_this_server_has(deployed: Deployed, pages: Pages) 
     assert "Model registry" in pages.home_text
     assert "1 matching run" in pages.experiment_text
     assert "provision-checks" not in pages.home_text
-    found = deployed.front("POST", "/api/2.0/mlflow/experiments/search", {"max_results": 1000}).document["experiments"]
+    found = deployed.front("POST", "/api/2.0/mlflow/experiments/search", {"max_results": 1000}).document[
+        "experiments"
+    ]
     assert "provision-checks" not in {experiment["name"] for experiment in found}
 
 
@@ -95,7 +110,9 @@ def test_files_come_compressed_and_are_kept_for_a_year(deployed: Deployed, pages
 
 
 def test_each_encoding_is_what_was_asked_for(deployed: Deployed, pages: Pages) -> None:
-    path = next(request.url for request in pages.first.ours(deployed.uri) if request.url.endswith(".js")).removeprefix(deployed.uri)
+    path = next(
+        request.url for request in pages.first.ours(deployed.uri) if request.url.endswith(".js")
+    ).removeprefix(deployed.uri)
     plain = deployed.front("GET", path)
     assert "content-encoding" not in plain.headers
     for encoding in ("gzip", "zstd"):
@@ -106,7 +123,11 @@ def test_each_encoding_is_what_was_asked_for(deployed: Deployed, pages: Pages) -
 
 
 def test_the_page_itself_is_not_kept_so_that_an_upgrade_shows(deployed: Deployed, pages: Pages) -> None:
-    index = next(request for request in pages.first.ours(deployed.uri) if request.url.partition("#")[0] == f"{deployed.uri}/")
+    index = next(
+        request
+        for request in pages.first.ours(deployed.uri)
+        if request.url.partition("#")[0] == f"{deployed.uri}/"
+    )
     assert "immutable" not in index.headers.get("cache-control", "")
     assert kept_seconds(index) == 0
     # A missing file must not be kept for a year either.
@@ -120,8 +141,9 @@ def test_a_second_visit_takes_little(deployed: Deployed, pages: Pages) -> None:
     assert first < 2_500_000
     assert again < first / 10
     print(
-        f"\n{deployed.runtime}: experiments page {first:,} bytes in {pages.first.seconds:.1f} s, again {again:,} bytes in "
-        f"{pages.again.seconds:.1f} s; run page {pages.run.size(deployed.uri):,} bytes in {pages.run.seconds:.1f} s"
+        f"\n{deployed.runtime}: experiments page {first:,} bytes in {pages.first.seconds:.1f} s, "
+        f"again {again:,} bytes in {pages.again.seconds:.1f} s; "
+        f"run page {pages.run.size(deployed.uri):,} bytes in {pages.run.seconds:.1f} s"
     )
 
 

@@ -1,4 +1,4 @@
-"""Who may do what: strangers, users with every permission that can be granted, and admins, over every route and by operation."""
+"""Who may do what: strangers, users with each permission there is, and admins, by route and by operation."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 
 from tests.conftest import RUNTIMES
 from tests.server.deployed import Deployed, Reply
+from tests.server.operations import NEEDED, RANK, operations
 from tests.server.reach import (
     API2,
-    API3,
     ARTIFACTS,
     GIVEN,
     HIDDEN,
@@ -30,12 +30,13 @@ from tests.server.reach import (
     make_things,
     picture,
 )
-from tests.server.test_strangers import OPEN, script
+from tests.server.strangers import OPEN, script
 from tests.support.installed import Program
 from tests.support.ports import free_port
 from tests.support.tls_client import basic
 
-# From nobody to everything. `outsider` has a login and no permission; the next three have what is granted to them.
+# From nobody to everything. `outsider` has a login and no permission;
+# the next three have what is granted to them.
 OUTSIDE, GRANTED = ("stranger", "wrong", "removed"), {"reader": "READ", "editor": "EDIT", "owner": "MANAGE"}
 ROLES = (*OUTSIDE, "outsider", *GRANTED, "admin")
 # What a login alone opens; none of it has anything of another user, but names.
@@ -94,8 +95,12 @@ class Team:
         else:
             argv = [f"{self.deployed.memory['environment']}/bin/python"]
         argv += ["-W", "ignore", "-", json.dumps(self.things.in_paths())]
-        done = subprocess.run(argv, input=script("list_routes.py"), capture_output=True, check=True, cwd="/", timeout=120)
-        return [(method, path) for method, path in json.loads(done.stdout) if not path.endswith(ASKS_THE_INTERNET)]
+        done = subprocess.run(
+            argv, input=script("list_routes.py"), capture_output=True, check=True, cwd="/", timeout=120
+        )
+        return [
+            (method, path) for method, path in json.loads(done.stdout) if not path.endswith(ASKS_THE_INTERNET)
+        ]
 
 
 @pytest.fixture(scope="module", params=RUNTIMES)
@@ -105,14 +110,21 @@ def team(request: pytest.FixtureRequest, installed: Path, stacks: Path) -> Itera
     program = Program(installed, stacks / f"reach-{request.param}" / "stack", request.param)
     # With jobs and the gateway more routes have something behind them; without, on Docker, they are closed.
     genai = str(request.param == "embedded").lower()
-    server = f"server:\n  auth: basic\n  default_permission: NO_PERMISSIONS\n  genai: {genai}\n  port: {free_port()}\n"
+    server = (
+        f"server:\n  auth: basic\n  default_permission: NO_PERMISSIONS\n  genai: {genai}\n"
+        f"  port: {free_port()}\n"
+    )
     with program.running(server) as answer:
         yield _made(Deployed(program, answer.data["tracking_uri"]))
 
 
 def _made(deployed: Deployed) -> Team:
     program = deployed.program
-    logins = {"stranger": None, "wrong": ("admin", "not the password"), "admin": ("admin", program.secret("mlflow_admin_password"))}
+    logins = {
+        "stranger": None,
+        "wrong": ("admin", "not the password"),
+        "admin": ("admin", program.secret("mlflow_admin_password")),
+    }
     for name in ("removed", "outsider", *GRANTED):
         logins[name] = (name, program("user", "add", name, "--generate").data["password"])
     callers = {name: Caller(name, deployed.front, logins[name]) for name in ROLES}
@@ -136,7 +148,7 @@ def call_all(caller: Caller, things: Things, pairs: list[tuple[str, str]]) -> di
 
 
 def counts(answers: dict[tuple[str, str], Reply]) -> dict[str, str]:
-    """By family: routes that answered, that refused, and that said something else (no such thing, off, a faulty call)."""
+    """By family: routes that answered, refused, and said something else (no such thing, off, faulty call)."""
     found: dict[str, Counter[str]] = {}
     for (_, path), answer in answers.items():
         kind = "yes" if answer.status < 400 else "no" if answer.status in {401, 403, 429} else "else"
@@ -157,7 +169,11 @@ def test_no_route_gives_or_takes_what_a_user_has_no_permission_for(team: Team) -
         if name in OUTSIDE:
             assert {path for _, path in answered} <= {path for _, path in OPEN}, name
         if name == "outsider":
-            closed = {(method, path) for method, path in answered if (method, path) not in OPEN and not _for_every_user(path)}
+            closed = {
+                (method, path)
+                for method, path in answered
+                if (method, path) not in OPEN and not _for_every_user(path)
+            }
             assert closed == set()
         if name != "reader":
             assert [pair for pair, answer in answers.items() if HIDDEN.encode() in answer.body] == [], name
@@ -174,75 +190,12 @@ def _for_every_user(path: str) -> bool:
 
 def _print(runtime: str, routes: int, reads: int, table: dict[str, dict[str, str]]) -> None:
     names = sorted({family for row in table.values() for family in row})
-    sys.stdout.write(f"\n{runtime}: {routes} routes, {reads} of them GET; answered/refused/else\n| | {' | '.join(table)} |\n")
+    sys.stdout.write(
+        f"\n{runtime}: {routes} routes, {reads} of them GET; answered/refused/else\n"
+        f"| | {' | '.join(table)} |\n"
+    )
     for name in names:
         sys.stdout.write(f"| {name} | {' | '.join(row.get(name, '-') for row in table.values())} |\n")
-
-
-def graphql(query: str) -> tuple[str, str, object]:
-    return "POST", "/graphql", {"query": query}
-
-
-def operations(things: Things, role: str) -> dict[str, tuple[str, tuple[object, ...]]]:
-    """What one may try: the least permission that it takes, and the call. Reads show what is hidden."""
-    run, number = things.run, things.experiment
-    folder = f"{number}/{run}/artifacts"
-    tag = {"key": f"by-{role}", "value": "x"}
-    binary = {"Content-Type": "application/x-protobuf", "x-mlflow-experiment-id": number}
-    return {
-        "get the experiment": ("READ", ("GET", f"{API2}/experiments/get?experiment_id={number}")),
-        "find the experiment": ("READ", ("POST", f"{API2}/experiments/search", {"max_results": 100})),
-        "get the run": ("READ", ("GET", f"{API2}/runs/get?run_id={run}")),
-        "find the run": ("READ", ("POST", f"{API2}/runs/search", {"experiment_ids": [number]})),
-        "list the run's artifacts": ("READ", ("GET", f"{API2}/artifacts/list?run_id={run}")),
-        "download an artifact": ("READ", ("GET", f"{ARTIFACTS}/{things.artifact}")),
-        "download it as the page does": ("READ", ("GET", f"/get-artifact?run_uuid={run}&path={GIVEN}")),
-        "list the folder in the store": ("READ", ("GET", f"{ARTIFACTS}?path={folder}")),
-        "download the version's file": ("READ", ("GET", f"/model-versions/get-artifact?name={MODEL}&version=1&path={GIVEN}")),
-        "get the model": ("READ", ("GET", f"{API2}/registered-models/get?name={MODEL}")),
-        "find the model": ("READ", ("GET", f"{API2}/registered-models/search?max_results=100")),
-        "get the version": ("READ", ("GET", f"{API2}/model-versions/get?name={MODEL}&version=1")),
-        "get the trace": ("READ", ("GET", f"{API3}/traces/{things.trace}")),
-        "get the logged model": ("READ", ("GET", f"{API2}/logged-models/{things.logged_model}")),
-        "get the dataset": ("READ", ("GET", f"{API3}/datasets/{things.dataset}")),
-        "ask GraphQL for the run": (
-            "READ",
-            graphql(f'{{mlflowGetRun(input: {{runId: "{run}"}}) {{run {{data {{params {{key value}}}}}}}}}}'),
-        ),
-        "ask GraphQL for the experiment": (
-            "READ",
-            graphql(f'{{mlflowGetExperiment(input: {{experimentId: "{number}"}}) {{experiment {{name}}}}}}'),
-        ),
-        "tag the experiment": ("EDIT", ("POST", f"{API2}/experiments/set-experiment-tag", {"experiment_id": number, **tag})),
-        "start a run": ("EDIT", ("POST", f"{API2}/runs/create", {"experiment_id": number, "start_time": 1})),
-        "log a metric": ("EDIT", ("POST", f"{API2}/runs/log-metric", {"run_id": run, "key": role, "value": 1, "timestamp": 1})),
-        "log a batch": ("EDIT", ("POST", f"{API2}/runs/log-batch", {"run_id": run, "tags": [tag]})),
-        "upload an artifact": ("EDIT", ("PUT", f"{ARTIFACTS}/{folder}/by-{role}", b"x")),
-        "upload it as the page does": ("EDIT", ("POST", f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={run}&path=page-{role}", b"x")),
-        "tag the model": ("EDIT", ("POST", f"{API2}/registered-models/set-tag", {"name": MODEL, **tag})),
-        "tag the version": ("EDIT", ("POST", f"{API2}/model-versions/set-tag", {"name": MODEL, "version": "1", **tag})),
-        "send OpenTelemetry spans": ("EDIT", ("POST", "/v1/traces", b"", binary)),
-        "delete an artifact": ("MANAGE", ("DELETE", f"{ARTIFACTS}/{folder}/by-nobody")),
-        "delete the run": ("MANAGE", ("POST", f"{API2}/runs/delete", {"run_id": run})),
-        "delete the experiment": ("MANAGE", ("POST", f"{API2}/experiments/delete", {"experiment_id": number})),
-        "add a user": ("admin", ("POST", f"{API2}/users/create", {"username": f"by-{role}", "password": "long enough 1"})),
-        "make an admin": ("admin", ("PATCH", f"{API2}/users/update-admin", {"username": "outsider", "is_admin": False})),
-        "set another's password": ("admin", ("PATCH", f"{API2}/users/update-password", {"username": "admin", "password": "short"})),
-        "grant oneself": (
-            "admin",
-            (
-                "POST",
-                f"{API3}/users/permissions/grant",
-                {"username": role, "resource_type": "registered_model", "resource_id": "other", "permission": "READ"},
-            ),
-        ),
-        "make a role": ("admin", ("POST", f"{API3}/roles/create", {"name": f"role-{role}", "workspace": "default"})),
-        "see the webhooks": ("admin", ("GET", f"{API2}/webhooks")),
-    }
-
-
-RANK = {"stranger": -1, "wrong": -1, "removed": -1, "outsider": 0, "reader": 1, "editor": 2, "owner": 3, "admin": 4}
-NEEDED = {"READ": 1, "EDIT": 2, "MANAGE": 3, "admin": 4}
 
 
 def test_each_permission_allows_what_it_says_and_no_more(team: Team) -> None:
@@ -252,7 +205,9 @@ def test_each_permission_allows_what_it_says_and_no_more(team: Team) -> None:
     for role in ROLES:
         for label, (needed, call) in operations(team.things, role).items():
             answer = team.callers[role](*call)  # type: ignore[arg-type]
-            refused = answer.status in {401, 403, 429} if needed != "READ" else HIDDEN.encode() not in answer.body
+            refused = (
+                answer.status in {401, 403, 429} if needed != "READ" else HIDDEN.encode() not in answer.body
+            )
             rows[label].append("no" if refused else "yes")
             if refused == (RANK[role] >= NEEDED[needed]):
                 wrong.append((label, role, answer.status, answer.body[:120]))
@@ -292,7 +247,9 @@ TRICKS = [
 
 
 @pytest.mark.parametrize("trick", TRICKS)
-def test_no_way_of_writing_a_path_leads_from_an_own_experiment_to_anothers_artifact(team: Team, trick: str) -> None:
+def test_no_way_of_writing_a_path_leads_from_an_own_experiment_to_anothers_artifact(
+    team: Team, trick: str
+) -> None:
     outsider, things = team.callers["outsider"], team.things
     own = outsider.good("POST", f"{API2}/experiments/create", {"name": f"own {trick}"})["experiment_id"]
     path = trick.format(e=things.experiment, r=things.run, own=own)
@@ -306,7 +263,9 @@ def test_no_way_of_writing_a_path_leads_from_an_own_experiment_to_anothers_artif
 
 
 def test_the_root_of_the_artifact_store_shows_a_user_only_what_is_the_users(team: Team) -> None:
-    own = team.callers["outsider"].good("POST", f"{API2}/experiments/create", {"name": "own root"})["experiment_id"]
+    own = team.callers["outsider"].good("POST", f"{API2}/experiments/create", {"name": "own root"})[
+        "experiment_id"
+    ]
     team.callers["outsider"]("PUT", f"{ARTIFACTS}/{own}/x.txt", b"x")
     for path in ("", "?path=", "?path=.", "?path=/"):
         answer = team.callers["outsider"]("GET", f"{ARTIFACTS}{path}")
@@ -324,16 +283,24 @@ def test_a_user_cannot_point_a_model_at_anothers_artifacts(team: Team) -> None:
         "/",
         "file:///etc",
     ):
-        made = outsider("POST", f"{API2}/model-versions/create", {"name": "trojan", "source": source, "run_id": things.run})
+        made = outsider(
+            "POST",
+            f"{API2}/model-versions/create",
+            {"name": "trojan", "source": source, "run_id": things.run},
+        )
         assert made.status in {400, 403, 404}, (source, made.status)
     answer = outsider(
-        "POST", f"{API2}/experiments/create", {"name": "trojan", "artifact_location": f"mlflow-artifacts:/{things.experiment}"}
+        "POST",
+        f"{API2}/experiments/create",
+        {"name": "trojan", "artifact_location": f"mlflow-artifacts:/{things.experiment}"},
     )
     if answer.status == 200:
         # Its runs' artifacts would be in the folder of the other experiment.
-        run = outsider.good("POST", f"{API2}/runs/create", {"experiment_id": answer.document["experiment_id"], "start_time": 1})["run"][
-            "info"
-        ]
+        run = outsider.good(
+            "POST",
+            f"{API2}/runs/create",
+            {"experiment_id": answer.document["experiment_id"], "start_time": 1},
+        )["run"]["info"]
         for call in (
             f"/get-artifact?run_uuid={run['run_id']}&path=../../{things.run}/artifacts/{GIVEN}",
             f"{API2}/artifacts/list?run_id={run['run_id']}&path=..",
@@ -353,6 +320,10 @@ def test_nobody_makes_the_server_work_for_minutes_on_demo_data(team: Team) -> No
     ):
         for name in ("outsider", "admin"):
             answer = team.callers[name].front(
-                "POST", f"/ajax-api/3.0/mlflow/{path}", {}, {"Authorization": basic(*(team.callers[name].login or ("", "")))}, timeout=10
+                "POST",
+                f"/ajax-api/3.0/mlflow/{path}",
+                {},
+                {"Authorization": basic(*(team.callers[name].login or ("", "")))},
+                timeout=10,
             )
             assert answer.status in {308, 403, 404}, (path, name, answer.status)

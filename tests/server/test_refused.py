@@ -15,7 +15,12 @@ REFUSED = {
     "an artifact from a foreign page": ("PUT", "/api/2.0/mlflow-artifacts/artifacts/x", FOREIGN, 403),
     "a call of the event loop from a foreign page": ("POST", "/api/3.0/mlflow/mcp-servers", FOREIGN, 403),
     "a feature that is off": ("POST", "/gateway/mlflow/v1/chat/completions", {}, 501),
-    "a call of a threaded worker from a foreign page": ("POST", "/api/2.0/mlflow/experiments/create", FOREIGN, 403),
+    "a call of a threaded worker from a foreign page": (
+        "POST",
+        "/api/2.0/mlflow/experiments/create",
+        FOREIGN,
+        403,
+    ),
     "a wrong method": ("POST", "/version", {}, 405),
 }
 
@@ -25,6 +30,9 @@ def test_it_gets_the_whole_answer(deployed: Deployed, case: str) -> None:
     method, path, headers, status = REFUSED[case]
     for size in (20, 100_000, 20_000_000):
         body = b"x" * size
-        answers = Counter((reply.status, reply.body) for reply in (deployed.front(method, path, body, headers) for _ in range(TIMES)))
+        answers = Counter(
+            (reply.status, reply.body)
+            for reply in (deployed.front(method, path, body, headers) for _ in range(TIMES))
+        )
         assert [seen for seen, _ in answers] == [status], (size, answers)
         assert all(text for _, text in answers)

@@ -35,13 +35,19 @@ BODIES: dict[str, tuple[str, bytes | object]] = {
     "half a character": (f"{V2}/experiments/create", b'{"name": "\\ud800"}'),
     "a body that is too deep": (f"{V2}/experiments/create", b"[" * 100_000),
     "a name that is taken": (f"{V2}/experiments/create", {"name": "Default"}),
-    "a folder of the server": (f"{V2}/experiments/create", {"name": "elsewhere", "artifact_location": "a folder"}),
+    "a folder of the server": (
+        f"{V2}/experiments/create",
+        {"name": "elsewhere", "artifact_location": "a folder"},
+    ),
     "a source of the server": (f"{V2}/model-versions/create", {"name": "x", "source": "a folder"}),
     "an object for an id": (f"{V2}/runs/delete", {"run_id": {"a": 1}}),
     "a number for a list": (f"{V3}/datasets/create", {"name": "x", "experiment_ids": True}),
     "a text that is no object": (f"{V3}/datasets/create", {"name": "x", "tags": "{"}),
     "a token of no page": (f"{V3}/datasets/search", {"page_token": "é"}),
-    "a page beyond all numbers": (f"{V2}/experiments/search", {"max_results": 5, "page_token": token(str(LARGE))}),
+    "a page beyond all numbers": (
+        f"{V2}/experiments/search",
+        {"max_results": 5, "page_token": token(str(LARGE))},
+    ),
 }
 
 
@@ -87,10 +93,14 @@ def test_a_file_in_the_place_of_a_folder_is_refused_with_words_and_leaves_nothin
     run = run_logged(deployed.uri)
     folder = run.artifacts.rpartition("/")[0]
     for artifact in (run.artifacts, f"{run.artifacts}/file.bin/below", f"{run.artifacts}/{'x' * 300}"):
-        reply = deployed.front("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{artifact}", b"x", {"Content-Type": "text/plain"})
+        reply = deployed.front(
+            "PUT", f"/api/2.0/mlflow-artifacts/artifacts/{artifact}", b"x", {"Content-Type": "text/plain"}
+        )
         assert (reply.status, reply.document["error_code"]) == (400, "INVALID_PARAMETER_VALUE"), reply
         says_nothing_of_the_inside(reply)
-    left = [path for path in (deployed.program.stack / "data/artifacts" / folder).rglob("*") if path.is_file()]
+    left = [
+        path for path in (deployed.program.stack / "data/artifacts" / folder).rglob("*") if path.is_file()
+    ]
     assert [path.name for path in left] == ["file.bin"]
 
 
@@ -110,5 +120,7 @@ def test_what_is_deleted_conflicts_and_is_not_asked_for_again(deployed: Deployed
 
 
 def test_what_earlier_clients_encode_twice_is_still_read(deployed: Deployed) -> None:
-    reply = deployed.front("POST", f"{V2}/experiments/search", json.dumps(json.dumps({"max_results": 1})), JSON)
+    reply = deployed.front(
+        "POST", f"{V2}/experiments/search", json.dumps(json.dumps({"max_results": 1})), JSON
+    )
     assert (reply.status, len(reply.document["experiments"])) == (200, 1)

@@ -18,7 +18,8 @@ from tests.server.deployed import HERE, Deployed, Peer, Reply, asgi_paths
 from tests.support.installed import ROOT
 
 Route = tuple[str, str]
-# These make and remove a whole demo experiment: one after the other, and twice, so that both sides find the same.
+# These make and remove a whole demo experiment:
+# one after the other, and twice, so that both sides find the same.
 IN_TURN = ("/ajax-api/3.0/mlflow/demo/generate", "/ajax-api/3.0/mlflow/demo/delete")
 FILES = ("/static-files/", "/build/")
 
@@ -45,7 +46,11 @@ def compared(deployed: Deployed, routes: dict[str, list[Route]]) -> list[Compare
     wanted = sorted({(method, concrete(path)) for pairs in routes.values() for method, path in pairs})
     whole, front = deployed.asgi, deployed.front
     with ThreadPoolExecutor(4) as threads:
-        answers = list(threads.map(lambda route: ask(route, whole, front), [route for route in wanted if route[1] not in IN_TURN]))
+        answers = list(
+            threads.map(
+                lambda route: ask(route, whole, front), [route for route in wanted if route[1] not in IN_TURN]
+            )
+        )
     for path in IN_TURN:
         for route in [route for route in wanted if route[1] == path]:
             send(front, route)
@@ -70,7 +75,10 @@ def ask(route: Route, whole: Peer, front: Peer) -> Compared:
 
 
 def told(pairs: Iterable[Compared]) -> str:
-    return "\n".join(f"{pair.route}\n  whole: {comparable(pair.whole)}\n  front: {comparable(pair.front)}" for pair in pairs)
+    return "\n".join(
+        f"{pair.route}\n  whole: {comparable(pair.whole)}\n  front: {comparable(pair.front)}"
+        for pair in pairs
+    )
 
 
 def test_the_split_is_what_the_installed_mlflow_says(deployed: Deployed) -> None:
@@ -79,24 +87,38 @@ def test_the_split_is_what_the_installed_mlflow_says(deployed: Deployed) -> None
     assert asgi_paths() == derived
 
 
-def test_every_route_answers_through_the_proxy_as_mlflow_itself_does(deployed: Deployed, compared: list[Compared]) -> None:
+def test_every_route_answers_through_the_proxy_as_mlflow_itself_does(
+    deployed: Deployed, compared: list[Compared]
+) -> None:
     assert len(compared) >= 900
     other = [pair for pair in compared if comparable(pair.whole) != comparable(pair.front)]
     assert other == [], told(other)
     allowed = [pair for pair in compared if allow(pair.whole) != allow(pair.front)]
     assert allowed == [], told(allowed)
     counts = Counter(pair.front.status for pair in compared)
-    print(f"\n{deployed.runtime}: {len(compared)} pairs of method and path compared; statuses {dict(sorted(counts.items()))}")
+    print(
+        f"\n{deployed.runtime}: {len(compared)} pairs of method and path compared; statuses "
+        f"{dict(sorted(counts.items()))}"
+    )
 
 
 def allow(reply: Reply) -> set[str]:
     return set(reply.headers.get("allow", "").replace(" ", "").split(","))
 
 
-def test_no_route_gets_the_answer_to_a_path_or_method_that_is_unknown(deployed: Deployed, compared: list[Compared]) -> None:
-    unknown = {send(deployed.asgi, ("GET", "/api/2.0/no-such-route")).body, send(deployed.asgi, ("POST", "/version")).body}
+def test_no_route_gets_the_answer_to_a_path_or_method_that_is_unknown(
+    deployed: Deployed, compared: list[Compared]
+) -> None:
+    unknown = {
+        send(deployed.asgi, ("GET", "/api/2.0/no-such-route")).body,
+        send(deployed.asgi, ("POST", "/version")).body,
+    }
     assert len(unknown) == 2
-    unanswered = [pair for pair in compared if pair.front.status in {404, 405} and (pair.front.body in unknown or pair.front.status == 405)]
+    unanswered = [
+        pair
+        for pair in compared
+        if pair.front.status in {404, 405} and (pair.front.body in unknown or pair.front.status == 405)
+    ]
     assert unanswered == [], told(unanswered)
 
 
@@ -112,7 +134,9 @@ def stopped(deployed: Deployed, pids: Iterable[int]) -> Iterator[None]:
             deployed.signal(pid, signal.SIGCONT)
 
 
-def test_routes_of_one_application_alone_need_no_worker_of_the_other(deployed: Deployed, routes: dict[str, list[Route]]) -> None:
+def test_routes_of_one_application_alone_need_no_worker_of_the_other(
+    deployed: Deployed, routes: dict[str, list[Route]]
+) -> None:
     fastapi = {(method, concrete(path)) for method, path in routes["fastapi"]}
     flask_alone = {(method, concrete(path)) for method, path in routes["flask"]} - fastapi
     flask_alone = {route for route in flask_alone if route[1] not in IN_TURN and not is_below(route[1])}
@@ -127,8 +151,11 @@ def test_routes_of_one_application_alone_need_no_worker_of_the_other(deployed: D
 
 
 def is_below(path: str) -> bool:
-    """Whether the path shares a prefix with the FastAPI application, which then hands it on to Flask's inside the same process."""
-    return any(path == matcher or (matcher.endswith("*") and path.startswith(matcher[:-1])) for matcher in asgi_paths())
+    """Whether the path shares a prefix with the FastAPI application, which hands it on to Flask's within."""
+    return any(
+        path == matcher or (matcher.endswith("*") and path.startswith(matcher[:-1]))
+        for matcher in asgi_paths()
+    )
 
 
 def test_a_path_that_nobody_has_is_not_found(deployed: Deployed) -> None:

@@ -25,9 +25,13 @@ class Recorder:
     asked: list[str] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
 
-    def __call__(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
+    def __call__(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> Any:
         reply = self.peer(method, path, body, headers)
-        self.asked.append(f"{method} {path[:200]} {str(body)[:200] if body is not None else ''} {headers or ''}")
+        self.asked.append(
+            f"{method} {path[:200]} {str(body)[:200] if body is not None else ''} {headers or ''}"
+        )
         self.replies.append(reply)
         try:
             document = json.loads(reply.body)
@@ -75,7 +79,7 @@ def says_no_sql(ours: Reply, theirs: Reply) -> bool:
 
 
 def refuses_what_cannot_be_read(ours: Reply, theirs: Reply) -> bool:
-    """A body that is no object, a query that ends too soon, a NUL: faults of who asks, where MLflow has one of its own."""
+    """A body that is no object, a query cut short, a NUL: faults of who asks, where MLflow has its own."""
     return (ours.status, theirs.status, ours.document["error_code"]) == (400, 500, "INVALID_PARAMETER_VALUE")
 
 
@@ -88,10 +92,13 @@ def says_what_state_it_is_in(ours: Reply, theirs: Reply) -> bool:
 KNOWN: dict[str, Callable[[Reply, Reply], bool]] = {
     "GET /ajax-api/3.0/mlflow/server-info": clients_stay_at_the_proxy,
     "GET /api/3.0/mlflow/server-info": clients_stay_at_the_proxy,
-    "POST /api/2.0/mlflow-artifacts/mpu/create/": lambda ours, theirs: (ours.status, theirs.status) == (501, 200),
+    "POST /api/2.0/mlflow-artifacts/mpu/create/": lambda ours, theirs: (
+        (ours.status, theirs.status) == (501, 200)
+    ),
     # No answer allows the foreign origin, which is what a browser looks for.
     "OPTIONS /api/2.0/mlflow/experiments/create  {'Origin'": lambda ours, theirs: (
-        (ours.status, theirs.status) == (204, 400) and "access-control-allow-origin" not in {**ours.headers, **theirs.headers}
+        (ours.status, theirs.status) == (204, 400)
+        and "access-control-allow-origin" not in {**ours.headers, **theirs.headers}
     ),
     # Caddy refuses an address that is none.
     "GET /api/2.0/mlflow/x%zz": lambda ours, theirs: (ours.status, theirs.status) == (400, 404),
@@ -108,7 +115,9 @@ def is_known(asked: str, ours: Reply, theirs: Reply) -> bool:
         return says_no_sql(ours, theirs)
     if theirs.status == 500:
         return refuses_what_cannot_be_read(ours, theirs) or says_what_state_it_is_in(ours, theirs)
-    return any(asked.startswith(beginning) and is_right(ours, theirs) for beginning, is_right in KNOWN.items())
+    return any(
+        asked.startswith(beginning) and is_right(ours, theirs) for beginning, is_right in KNOWN.items()
+    )
 
 
 def test_status_and_body_are_the_same(untouched: Deployed, recorded: tuple[Recorder, Recorder]) -> None:
@@ -123,4 +132,7 @@ def test_status_and_body_are_the_same(untouched: Deployed, recorded: tuple[Recor
     statuses = Counter(reply.status for reply in ours.replies)
     assert sum(count for status, count in statuses.items() if status < 300) >= 100
     assert sum(count for status, count in statuses.items() if status >= 400) >= 100
-    print(f"\n{untouched.runtime}: {len(ours.replies)} calls compared; statuses {dict(sorted(statuses.items()))}")
+    print(
+        f"\n{untouched.runtime}: {len(ours.replies)} calls compared; statuses "
+        f"{dict(sorted(statuses.items()))}"
+    )

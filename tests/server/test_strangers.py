@@ -1,91 +1,34 @@
-"""What a stranger meets at the proxy: every route of the pinned MLflow refuses, and no trick gets an answer or costs a worker."""
+"""Strangers at the proxy: each route of the pinned MLflow refuses, no trick is answered or costs a worker."""
 
 from __future__ import annotations
 
-import json
-import re
-import socket
 import ssl
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
-from itertools import count, islice, repeat
+from itertools import islice, repeat
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 
+from tests.server.strangers import (
+    ARTIFACTS,
+    FAMILIES,
+    NAME,
+    OPEN,
+    REFUSED,
+    SEARCH,
+    Door,
+    call_all,
+    nobodies,
+    opened,
+    refuse_internals,
+    slowest,
+)
 from tests.support.installed import Program
 from tests.support.ports import free_port
-from tests.support.tls_client import Answer, Client, basic
-
-NAME = "mlflow.lan"
-SEARCH = "/api/2.0/mlflow/experiments/search"
-ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
-# What answers a stranger, and why that is right.
-OPEN = {
-    ("GET", "/health"): "says OK and nothing else: load balancers ask it",
-    ("GET", "/api/3.0/mlflow/server-info"): "what the server can do, by which clients choose how to talk to it before they log in",
-    ("GET", "/ajax-api/3.0/mlflow/server-info"): "the same, for the page",
-    ("GET", "/static-files/x"): "scripts and pictures of MLflow's page, as anybody can download them; a file that is not there",
-}
-REFUSED = {401, 403}
-NUMBERS = count()
-INTERNALS = re.compile(r"Traceback|File \"|site-packages|/opt/|/var/|/usr/lib|/tmp/|psycopg2|sqlalchemy|root:x:", re.IGNORECASE)
-FAMILIES = [("POST", SEARCH), ("GET", ARTIFACTS), ("GET", f"{ARTIFACTS}/x"), ("POST", "/v1/traces"), ("POST", "/graphql"), ("GET", "/")]
-
-
-def script(name: str) -> bytes:
-    """That script with what stands before it; a server's environment has none of our files."""
-    return b"".join(Path(__file__).with_name(part).read_bytes() for part in ("every_route.py", name))
-
-
-@dataclass
-class Door:
-    """A stack with login and TLS."""
-
-    program: Program
-    port: int
-
-    def client(self, user: str = "", password: str = "") -> Client:
-        return Client(self.port, NAME, ca=self.program.stack / "ca.crt", login=(user, password) if user else None)
-
-    @property
-    def admin(self) -> Client:
-        return self.client("admin", self.program.secret("mlflow_admin_password"))
-
-    def routes(self) -> list[tuple[str, str]]:
-        """Every pair of method and path, asked of the server's own environment."""
-        return [(method, path) for method, path in self.run("list_routes.py")]
-
-    def run(self, name: str, *arguments: str) -> Any:
-        """The JSON that a script says which runs in the server's own environment, beside the server."""
-        if self.program.runtime == "docker":
-            argv = ["docker", "exec", "-i", self.program.container("mlflow"), "/opt/venv/bin/python", "-W", "ignore", "-"]
-        else:
-            environment = json.loads((self.program.stack / "data/runtime.json").read_text())["environment"]
-            argv = [f"{environment}/bin/python", "-W", "ignore", "-"]
-        done = subprocess.run([*argv, *arguments], input=script(name), capture_output=True, check=False, cwd="/", timeout=300)
-        assert done.returncode == 0, done.stderr.decode(errors="replace")[-2000:]
-        return json.loads(done.stdout)
-
-    def workers(self) -> set[str]:
-        """The process numbers of the tracking server."""
-        if self.program.runtime == "docker":
-            argv = ["docker", "top", self.program.container("mlflow"), "-eo", "pid,args"]
-            rows = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
-            return {row.split()[0] for row in rows if "provision_server server" in row}
-        found = set()
-        for process in psutil.process_iter(["cmdline"]):
-            with suppress(psutil.Error):
-                if "provision_server server" in " ".join(process.info["cmdline"] or []) and process.cwd() == str(self.program.stack):
-                    found.add(str(process.pid))
-        return found
+from tests.support.tls_client import basic
 
 
 @pytest.fixture(scope="module", params=["docker", "embedded"])
@@ -96,7 +39,9 @@ def door(request: pytest.FixtureRequest, installed: Path, stacks: Path) -> Itera
     port = free_port()
     # With jobs and the gateway more routes have something behind them.
     genai = str(request.param == "docker").lower()
-    server = f"server:\n  auth: basic\n  tls: internal\n  genai: {genai}\n  public_url: https://{NAME}:{port}\n"
+    server = (
+        f"server:\n  auth: basic\n  tls: internal\n  genai: {genai}\n  public_url: https://{NAME}:{port}\n"
+    )
     with program.running(f"artifact_store:\n  kind: local\n{server}"):
         yield Door(program, port)
 
@@ -115,27 +60,9 @@ def routes(door: Door) -> list[tuple[str, str]]:
     return door.routes()
 
 
-def call_all(clients: Iterator[Client], pairs: list[tuple[str, str]]) -> dict[tuple[str, str], Answer]:
-    def one(client: Client, pair: tuple[str, str]) -> Answer:
-        method, path = pair
-        return client(method, path, None if method == "GET" else {})
-
-    with ThreadPoolExecutor(4) as pool:
-        return dict(zip(pairs, pool.map(one, islice(clients, len(pairs)), pairs), strict=True))
-
-
-def nobodies(door: Door) -> Iterator[Client]:
-    """Clients with wrong logins, each of another user: one who fails often is answered 429."""
-    return (door.client(f"nobody{number}", "wrong") for number in NUMBERS)
-
-
-def refuse_internals(answer: Answer, where: object) -> None:
-    assert not INTERNALS.search(answer.body.decode(errors="replace")), (where, answer.body[:500])
-
-
 @pytest.mark.only("embedded")
 def test_mlflow_hashes_no_password_that_the_guard_has_not_let_through(door: Door) -> None:
-    """Whatever the route and the headers; each hash costs a sixth of a second, in the event loop for half of them."""
+    """Whatever route and headers; each hash costs a sixth of a second, for half of them in the event loop."""
     seen = door.run("count_hashes.py", str(door.program.stack / "deploy"))
     print(seen)
     assert seen["control"] == 2
@@ -144,10 +71,15 @@ def test_mlflow_hashes_no_password_that_the_guard_has_not_let_through(door: Door
     assert seen["statuses"]["401"] > 5000
 
 
-def test_every_route_refuses_a_stranger_but_the_few_that_are_listed(door: Door, routes: list[tuple[str, str]]) -> None:
+def test_every_route_refuses_a_stranger_but_the_few_that_are_listed(
+    door: Door, routes: list[tuple[str, str]]
+) -> None:
     assert len(routes) >= 500
     answers = call_all(repeat(door.client()), routes)
-    print(f"{door.program.runtime}: {len(routes)} pairs, {dict(Counter(answer.status for answer in answers.values()))}")
+    print(
+        f"{door.program.runtime}: {len(routes)} pairs, "
+        f"{dict(Counter(answer.status for answer in answers.values()))}"
+    )
     assert {pair for pair, answer in answers.items() if answer.status not in REFUSED} == set(OPEN)
     for pair, answer in answers.items():
         refuse_internals(answer, pair)
@@ -162,10 +94,22 @@ def test_every_route_refuses_wrong_credentials(door: Door, routes: list[tuple[st
 @pytest.mark.parametrize("path", FAMILIES)
 def test_each_family_of_routes_refuses_a_wrong_password(door: Door, path: tuple[str, str]) -> None:
     for password in ("", "wrong", door.program.secret("mlflow_admin_password") + "x"):
-        assert door.client("admin", password)(*path, None if path[0] == "GET" else {}).status in {*REFUSED, 429}
+        assert door.client("admin", password)(*path, None if path[0] == "GET" else {}).status in {
+            *REFUSED,
+            429,
+        }
 
 
-UNREADABLE = ["Bearer token", "Negotiate abc", "Basic", "Basic !!!", "Basic AAAA", f"Basic {'A' * 8000}", "Basic //79", "Basic YWRtaW4="]
+UNREADABLE = [
+    "Bearer token",
+    "Negotiate abc",
+    "Basic",
+    "Basic !!!",
+    "Basic AAAA",
+    f"Basic {'A' * 8000}",
+    "Basic //79",
+    "Basic YWRtaW4=",
+]
 UNREADABLE += [basic("admin\0", "x"), basic("admin", "x\0"), basic("ad\nmin", "x"), basic("", ""), "x" * 5000]
 
 
@@ -235,7 +179,9 @@ TRICKS = [
 
 @pytest.mark.parametrize("trick", TRICKS)
 @pytest.mark.parametrize("prefix", ["/api", "/ajax-api"])
-def test_no_path_leads_out_of_the_artifact_store_even_with_a_login(door: Door, prefix: str, trick: str) -> None:
+def test_no_path_leads_out_of_the_artifact_store_even_with_a_login(
+    door: Door, prefix: str, trick: str
+) -> None:
     path = ARTIFACTS.replace("/api", prefix, 1) + trick
     for method in ("GET", "PUT", "DELETE"):
         assert door.client()(method, path, b"x" if method == "PUT" else None).status >= 400
@@ -261,7 +207,16 @@ def test_names_that_are_none_are_an_error_of_the_sender(door: Door, path: str) -
 
 
 @pytest.mark.parametrize(
-    "body", [b'{"name": "a\\u0000b"}', b"\x00\xff", b"[]", b"null", b'{"name":' + b"[" * 20000, b'{"name": {"a": 1}}', b""]
+    "body",
+    [
+        b'{"name": "a\\u0000b"}',
+        b"\x00\xff",
+        b"[]",
+        b"null",
+        b'{"name":' + b"[" * 20000,
+        b'{"name": {"a": 1}}',
+        b"",
+    ],
 )
 def test_bodies_that_are_none_show_nothing_of_the_inside(door: Door, body: bytes) -> None:
     answer = door.admin("POST", "/api/2.0/mlflow/experiments/create", body, Content_Type="application/json")
@@ -313,15 +268,24 @@ def test_a_body_that_nobody_wants_is_still_answered(door: Door, size: int) -> No
     pairs += [("POST", SEARCH), ("POST", "/graphql")] if size < 256_000 else []
     for method, path in pairs:
         for headers in ({}, {"Authorization": "Bearer token"}):
-            statuses = {door.client()(method, path, b" " * size, Content_Type="application/json", **headers).status for _ in range(3)}
+            statuses = {
+                door.client()(method, path, b" " * size, Content_Type="application/json", **headers).status
+                for _ in range(3)
+            }
             assert statuses == {401}, (method, path, headers)
-        wrong = {client(method, path, b" " * size, Content_Type="application/json").status for client in islice(nobodies(door), 3)}
+        wrong = {
+            client(method, path, b" " * size, Content_Type="application/json").status
+            for client in islice(nobodies(door), 3)
+        }
         assert wrong == {401}, (method, path)
 
 
 @pytest.mark.parametrize("size", [40_000, 2_000_000])
 def test_oversized_headers_and_addresses_are_refused(door: Door, size: int) -> None:
-    for arguments, headers in ((("GET", "/health"), {"X_Big": "a" * size}), (("GET", "/health?" + "a" * size), {})):
+    for arguments, headers in (
+        (("GET", "/health"), {"X_Big": "a" * size}),
+        (("GET", "/health?" + "a" * size), {}),
+    ):
         try:
             answer = door.client()(*arguments, **headers)
         except OSError:
@@ -330,26 +294,11 @@ def test_oversized_headers_and_addresses_are_refused(door: Door, size: int) -> N
         assert answer.status in {400, 414, 431}
 
 
-def opened(door: Door, stack: ExitStack, count: int, sent: bytes) -> list[socket.socket]:
-    connections = [stack.enter_context(door.client().connect()) for _ in range(count)]
-    for connection in connections:
-        connection.sendall(sent)
-    return connections
-
-
-def slowest(door: Door, calls: int = 10) -> float:
-    """Seconds of the slowest of some calls of somebody with a login."""
-    worst = 0.0
-    for _ in range(calls):
-        started = time.monotonic()
-        assert door.admin("POST", SEARCH, {"max_results": 1}).status == 200
-        worst = max(worst, time.monotonic() - started)
-    return worst
-
-
 def test_a_hundred_clients_that_never_end_their_headers_stop_nobody(door: Door) -> None:
     with ExitStack() as stack:
-        connections = opened(door, stack, 100, f"GET {SEARCH} HTTP/1.1\r\nHost: {NAME}:{door.port}\r\nX-Slow: ".encode())
+        connections = opened(
+            door, stack, 100, f"GET {SEARCH} HTTP/1.1\r\nHost: {NAME}:{door.port}\r\nX-Slow: ".encode()
+        )
         started = time.monotonic()
         worst = slowest(door)
         assert worst < 5
@@ -357,13 +306,19 @@ def test_a_hundred_clients_that_never_end_their_headers_stop_nobody(door: Door) 
         with suppress(ConnectionError, ssl.SSLError):
             connections[0].recv(1)
         waited = time.monotonic() - started
-    print(f"{door.program.runtime}: slowest call {worst:.2f} s, a slow client was sent away after {waited:.0f} s")
+    print(
+        f"{door.program.runtime}: slowest call {worst:.2f} s, "
+        f"a slow client was sent away after {waited:.0f} s"
+    )
     assert waited < 30
 
 
 def test_clients_with_a_login_that_never_end_their_bodies_stop_nobody(door: Door) -> None:
     login = basic("admin", door.program.secret("mlflow_admin_password"))
-    head = f"POST {SEARCH} HTTP/1.1\r\nHost: {NAME}:{door.port}\r\nAuthorization: {login}\r\nContent-Type: application/json\r\n"
+    head = (
+        f"POST {SEARCH} HTTP/1.1\r\nHost: {NAME}:{door.port}\r\nAuthorization: {login}\r\n"
+        "Content-Type: application/json\r\n"
+    )
     with ExitStack() as stack:
         opened(door, stack, 60, f'{head}Content-Length: 5000\r\n\r\n{{"max'.encode())
         time.sleep(1)

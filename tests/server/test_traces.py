@@ -1,4 +1,4 @@
-"""Traces, their assessments and evaluation data sets, from MLflow's own client and OpenTelemetry's, through the proxy."""
+"""Traces, assessments, evaluation data sets, of MLflow's client and OpenTelemetry's, through the proxy."""
 
 from __future__ import annotations
 
@@ -49,7 +49,10 @@ def test_a_trace_with_its_spans() -> None:
     trace = mlflow.get_trace(traced("really"))
     assert trace is not None
     assert trace.info.state == "OK"
-    assert (json.loads(trace.data.request), json.loads(trace.data.response)) == ({"question": "really"}, "really? Yes.")
+    assert (json.loads(trace.data.request), json.loads(trace.data.response)) == (
+        {"question": "really"},
+        "really? Yes.",
+    )
     outer, inner = sorted(trace.data.spans, key=lambda span: span.start_time_ns)
     assert (outer.name, inner.name, inner.parent_id) == ("answer", "look up", outer.span_id)
     assert outer.attributes["team"] == "blue"
@@ -70,11 +73,18 @@ def test_a_failed_function_is_a_failed_trace() -> None:
 def test_traces_are_found(experiment: str) -> None:
     ids = {question: traced(question) for question in ("one", "two", "three")}
     mlflow.set_trace_tag(ids["two"], "colour", "blue")
-    found = mlflow.search_traces(locations=[experiment], filter_string="tags.colour = 'blue'", return_type="list")
+    found = mlflow.search_traces(
+        locations=[experiment], filter_string="tags.colour = 'blue'", return_type="list"
+    )
     assert [trace.info.trace_id for trace in found] == [ids["two"]]
     mlflow.delete_trace_tag(ids["two"], "colour")
-    assert mlflow.search_traces(locations=[experiment], filter_string="tags.colour = 'blue'", return_type="list") == []
-    newest_first = mlflow.search_traces(locations=[experiment], order_by=["timestamp_ms DESC"], return_type="list")
+    assert (
+        mlflow.search_traces(locations=[experiment], filter_string="tags.colour = 'blue'", return_type="list")
+        == []
+    )
+    newest_first = mlflow.search_traces(
+        locations=[experiment], order_by=["timestamp_ms DESC"], return_type="list"
+    )
     assert [trace.info.trace_id for trace in newest_first] == [ids["three"], ids["two"], ids["one"]]
     assert len(mlflow.search_traces(locations=[experiment], max_results=2)) == 2
 
@@ -91,13 +101,22 @@ def test_assessments() -> None:
     given = mlflow.log_feedback(trace_id=trace_id, name="helpful", value=True, rationale="ü", source=HUMAN)
     expected = mlflow.log_expectation(trace_id=trace_id, name="answer", value={"a": [1, 2]}, source=HUMAN)
     assert mlflow.get_assessment(trace_id, given.assessment_id).value is True
-    mlflow.update_assessment(trace_id, given.assessment_id, Feedback(name="helpful", value=False, source=HUMAN))
+    mlflow.update_assessment(
+        trace_id, given.assessment_id, Feedback(name="helpful", value=False, source=HUMAN)
+    )
     assert mlflow.get_assessment(trace_id, given.assessment_id).value is False
-    mlflow.update_assessment(trace_id, expected.assessment_id, Expectation(name="answer", value="other", source=HUMAN))
-    newer = mlflow.override_feedback(trace_id=trace_id, assessment_id=given.assessment_id, value=True, source=HUMAN)
+    mlflow.update_assessment(
+        trace_id, expected.assessment_id, Expectation(name="answer", value="other", source=HUMAN)
+    )
+    newer = mlflow.override_feedback(
+        trace_id=trace_id, assessment_id=given.assessment_id, value=True, source=HUMAN
+    )
     trace = mlflow.get_trace(trace_id)
     assert trace is not None
-    assert {item.name: item.value for item in trace.info.assessments if item.valid is not False} == {"helpful": True, "answer": "other"}
+    assert {item.name: item.value for item in trace.info.assessments if item.valid is not False} == {
+        "helpful": True,
+        "answer": "other",
+    }
     for assessment in (newer, expected):
         mlflow.delete_assessment(trace_id, assessment.assessment_id)
     left = mlflow.get_trace(trace_id)
@@ -119,7 +138,9 @@ def test_a_trace_by_opentelemetrys_own_exporter(deployed: Deployed, experiment: 
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-    exporter = OTLPSpanExporter(f"{deployed.uri}/v1/traces", headers={"x-mlflow-experiment-id": experiment}, timeout=30)
+    exporter = OTLPSpanExporter(
+        f"{deployed.uri}/v1/traces", headers={"x-mlflow-experiment-id": experiment}, timeout=30
+    )
     provider = TracerProvider(resource=Resource({"service.name": "elsewhere"}))
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer("test")
@@ -146,11 +167,15 @@ def test_evaluation_data_sets(experiment: str) -> None:
 
     name = f"set-{uuid.uuid4().hex[:8]}"
     made = datasets.create_dataset(name=name, experiment_id=experiment, tags={"team": "blue"})
-    made.merge_records([{"inputs": {"q": f"question {number}"}, "expectations": {"a": "ü"}} for number in range(3)])
+    made.merge_records(
+        [{"inputs": {"q": f"question {number}"}, "expectations": {"a": "ü"}} for number in range(3)]
+    )
     made.merge_records([{"inputs": {"q": "question 0"}, "expectations": {"a": "changed"}}])
     again = datasets.get_dataset(dataset_id=made.dataset_id)
     frame = again.to_df()
-    assert {row["q"]: expected["a"] for row, expected in zip(frame["inputs"], frame["expectations"], strict=True)} == {
+    assert {
+        row["q"]: expected["a"] for row, expected in zip(frame["inputs"], frame["expectations"], strict=True)
+    } == {
         "question 0": "changed",
         "question 1": "ü",
         "question 2": "ü",
@@ -158,9 +183,10 @@ def test_evaluation_data_sets(experiment: str) -> None:
     datasets.set_dataset_tags(dataset_id=made.dataset_id, tags={"colour": "red"})
     datasets.delete_dataset_tag(dataset_id=made.dataset_id, key="team")
     assert datasets.get_dataset(dataset_id=made.dataset_id).tags.get("colour") == "red"
-    assert [one.dataset_id for one in datasets.search_datasets(experiment_ids=[experiment], filter_string=f"name = '{name}'")] == [
-        made.dataset_id
-    ]
+    assert [
+        one.dataset_id
+        for one in datasets.search_datasets(experiment_ids=[experiment], filter_string=f"name = '{name}'")
+    ] == [made.dataset_id]
     other = mlflow.create_experiment(f"other {name}")
     datasets.add_dataset_to_experiments(made.dataset_id, [other])
     assert set(datasets.get_dataset(dataset_id=made.dataset_id).experiment_ids) == {experiment, other}

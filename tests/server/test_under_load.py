@@ -1,4 +1,7 @@
-"""A restart, a killed and a hung worker: clients that retry as MLflow's does see no failed call, and nothing acknowledged is lost."""
+"""A restart, a killed and a hung worker, under load.
+
+Clients that retry as MLflow's does see no failed call, and nothing acknowledged is lost.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,10 @@ def test_a_reload_fails_no_call(deployed: Deployed) -> None:
             load.goes_on()
             files.goes_on(2)
             before = after
-    print(f"\n{deployed.runtime}: {sum(load.acknowledged)} metrics, {sum(files.acknowledged)} files, longest call {load.longest:.1f} s")
+    print(
+        f"\n{deployed.runtime}: {sum(load.acknowledged)} metrics, {sum(files.acknowledged)} files, "
+        f"longest call {load.longest:.1f} s"
+    )
 
 
 def test_a_restart_fails_no_call(deployed: Deployed) -> None:
@@ -44,8 +50,8 @@ def test_a_restart_fails_no_call(deployed: Deployed) -> None:
         files.goes_on(2)
     deployed.ready()
     print(
-        f"\n{deployed.runtime}: restarted in {took:.1f} s; {sum(load.acknowledged)} metrics, {sum(files.acknowledged)} files, "
-        f"longest call {load.longest:.1f} s"
+        f"\n{deployed.runtime}: restarted in {took:.1f} s; {sum(load.acknowledged)} metrics, "
+        f"{sum(files.acknowledged)} files, longest call {load.longest:.1f} s"
     )
 
 
@@ -98,7 +104,10 @@ def test_hung_workers_are_replaced(deployed: Deployed) -> None:
     before = deployed.processes()
     hung = (before.flask[0], before.asgi[0])
     # They need not hurry for a whole minute.
-    with logging_metrics(deployed, pause=0.5) as load, moving_artifacts(deployed, killed=True, pause=0.5) as files:
+    with (
+        logging_metrics(deployed, pause=0.5) as load,
+        moving_artifacts(deployed, killed=True, pause=0.5) as files,
+    ):
         started = time.monotonic()
         for pid in hung:
             deployed.signal(pid, signal.SIGSTOP)

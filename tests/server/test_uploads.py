@@ -1,4 +1,4 @@
-"""Large files through the proxy: several at once under the default memory limit, and a full temporary volume."""
+"""Large files through the proxy: several at once in the default memory limit; a full temporary volume."""
 
 from __future__ import annotations
 
@@ -46,7 +46,11 @@ def upload(peer: Peer, path: str, content: Content) -> Reply:
     """The answer to the file as one body, made while it is sent."""
     connection = peer.connection(timeout=300)
     try:
-        headers = {"Host": "127.0.0.1", "Content-Length": str(content.megabytes * MB), "Content-Type": "application/octet-stream"}
+        headers = {
+            "Host": "127.0.0.1",
+            "Content-Length": str(content.megabytes * MB),
+            "Content-Type": "application/octet-stream",
+        }
         try:
             connection.request("PUT", path, iter(content), headers)
         except (BrokenPipeError, ConnectionResetError) as error:
@@ -71,8 +75,12 @@ def comes_back(peer: Peer, path: str, content: Content) -> bool:
 
 
 def left_behind(deployed: Deployed) -> dict[str, int]:
-    """Temporary files with bytes in them; MLflow keeps an empty lock file, and a note about the telemetry that is off."""
-    return {path: size for path, size in deployed.temporary_files().items() if size and not path.endswith("/mlflow/telemetry.json")}
+    """Temporary files with bytes; MLflow keeps an empty lock file, and a note of telemetry being off."""
+    return {
+        path: size
+        for path, size in deployed.temporary_files().items()
+        if size and not path.endswith("/mlflow/telemetry.json")
+    }
 
 
 def test_four_large_uploads_at_once(deployed: Deployed) -> None:
@@ -118,7 +126,7 @@ def at_once(work: Callable[[int], None]) -> float:
 
 
 def killed_for_memory(deployed: Deployed) -> int:
-    """How many processes of the container the kernel has ended for want of memory, by either kind of cgroup."""
+    """How many of the container's processes the kernel ended for want of memory, by either kind of cgroup."""
     counted = deployed.python(
         "import os\n"
         "for path in ('/sys/fs/cgroup/memory.events', '/sys/fs/cgroup/memory/memory.oom_control'):\n"
@@ -130,8 +138,13 @@ def killed_for_memory(deployed: Deployed) -> int:
 
 @pytest.fixture(scope="module")
 def on_s3(installed: Path, stacks: Path, s3_server: S3Server) -> Iterator[Deployed]:
-    """An embedded stack whose artifacts go to S3: the server keeps a file that is under way in its temporary directory."""
-    program = Program(installed, stacks / "s3" / "stack", "embedded", {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET})
+    """An embedded stack with artifacts on S3: a file under way is in the server's temporary directory."""
+    program = Program(
+        installed,
+        stacks / "s3" / "stack",
+        "embedded",
+        {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET},
+    )
     s3_server.client().create_bucket(Bucket="uploads")
     store = f"artifact_store:\n  kind: s3\n  bucket: uploads\n  endpoint_url: {s3_server.url}\n"
     with program.running(f"{store}server:\n  port: {free_port()}\n") as answer:
@@ -191,7 +204,7 @@ def test_a_full_artifact_directory_is_a_clear_error_and_frees_itself(deployed: D
 
 
 def refused_for_want_of_space(deployed: Deployed, path: str, directory: Path) -> None:
-    """A file that does not fit is refused with the reason, nothing of it stays, and one that fits is then taken."""
+    """A file that does not fit is refused with the reason, nothing of it stays; one that fits is taken."""
     reply = upload(deployed.front, path, Content(300, 1))
     assert reply.status == 507, reply
     assert "No space left on device" in reply.document["message"]

@@ -21,7 +21,10 @@ from tests.support.tls_client import basic
 
 SEARCH = "/api/2.0/mlflow/experiments/search"
 # One of Flask's routes and one of FastAPI's, which keep their logins apart.
-CALLS = (("POST", SEARCH, {"max_results": 1}), ("GET", "/api/2.0/mlflow-artifacts/artifacts/0/nothing/here", None))
+CALLS = (
+    ("POST", SEARCH, {"max_results": 1}),
+    ("GET", "/api/2.0/mlflow-artifacts/artifacts/0/nothing/here", None),
+)
 # So many that each of three workers surely meets some.
 MANY = 60
 
@@ -41,7 +44,9 @@ def statuses(team: Deployed, user: str, password: str, count: int = MANY) -> set
     """What many calls with that login were answered; 404 is an answer to somebody who may ask."""
     front = Peer(urlsplit(team.uri).netloc)
     login = {"Authorization": basic(user, password)}
-    return {front(method, path, body, login).status for _ in range(count // 2) for method, path, body in CALLS}
+    return {
+        front(method, path, body, login).status for _ in range(count // 2) for method, path, body in CALLS
+    }
 
 
 IN = {200, 404}
@@ -70,7 +75,10 @@ def test_a_user_is_added_listed_and_removed_at_once(team: Deployed) -> None:
     assert password not in program.report()
     assert statuses(team, "ana", password) == IN
     listed = program("user", "list")
-    assert [(row["username"], row["admin"]) for row in listed.data["users"]] == [("admin", True), ("ana", False)]
+    assert [(row["username"], row["admin"]) for row in listed.data["users"]] == [
+        ("admin", True),
+        ("ana", False),
+    ]
     assert program("user", "add", "ana", "--generate").code == 4
     with working(team) as others:
         removed = program("user", "remove", "ana")
@@ -78,7 +86,10 @@ def test_a_user_is_added_listed_and_removed_at_once(team: Deployed) -> None:
         assert removed.code == 0, program.report()
         assert statuses(team, "ana", password, 20) <= OUT
     assert set(others) == IN
-    print(f"\n{team.runtime}: refused {time.monotonic() - started:.1f} s after the removal, {len(others)} calls of others answered")
+    print(
+        f"\n{team.runtime}: refused {time.monotonic() - started:.1f} s after the removal, "
+        f"{len(others)} calls of others answered"
+    )
     assert program("user", "remove", "ana").code == 4
 
 
@@ -118,14 +129,19 @@ def test_a_new_password_of_the_admin_is_kept_for_everything_that_needs_it(team: 
     assert not list((program.stack / "secrets").glob("*.new"))
 
 
-def test_a_change_of_the_admins_password_that_was_cut_off_is_finished_by_the_next_command(team: Deployed) -> None:
+def test_a_change_of_the_admins_password_that_was_cut_off_is_finished_by_the_next_command(
+    team: Deployed,
+) -> None:
     program, new = team.program, "set but not yet kept"
     old = program.secret("mlflow_admin_password")
     # What is on disk when the machine stops just after the server's answer.
     (program.stack / "secrets/mlflow_admin_password.new").write_text(new)
     change = {"username": "admin", "password": new, "current_password": old}
     path = "/api/2.0/mlflow/users/update-password"
-    assert Peer(urlsplit(team.uri).netloc)("PATCH", path, change, {"Authorization": basic("admin", old)}).status == 200
+    assert (
+        Peer(urlsplit(team.uri).netloc)("PATCH", path, change, {"Authorization": basic("admin", old)}).status
+        == 200
+    )
     assert program("user", "list").code == 0, program.report()
     assert program.secret("mlflow_admin_password") == new
     assert program("status").code == 0
@@ -147,7 +163,9 @@ def test_a_permission_is_granted_changed_and_taken_back(team: Deployed) -> None:
     front = Peer(urlsplit(team.uri).netloc)
     admin = {"Authorization": basic("admin", program.secret("mlflow_admin_password"))}
     cleo = {"Authorization": basic("cleo", password)}
-    made = front("POST", "/api/2.0/mlflow/experiments/create", {"name": "shop"}, admin).document["experiment_id"]
+    made = front("POST", "/api/2.0/mlflow/experiments/create", {"name": "shop"}, admin).document[
+        "experiment_id"
+    ]
     assert front("POST", "/api/2.0/mlflow/registered-models/create", {"name": "prices"}, admin).status == 200
     get = f"/api/2.0/mlflow/experiments/get?experiment_id={made}"
 
@@ -155,9 +173,14 @@ def test_a_permission_is_granted_changed_and_taken_back(team: Deployed) -> None:
         tag = {"experiment_id": made, "key": "a", "value": "b"}
         calls = (("GET", get, None), ("POST", "/api/2.0/mlflow/experiments/set-experiment-tag", tag))
         read, change = (front(method, path, body, cleo).status == 200 for method, path, body in calls)
-        deleted = front("POST", "/api/2.0/mlflow/experiments/delete", {"experiment_id": made}, cleo).status == 200
+        deleted = (
+            front("POST", "/api/2.0/mlflow/experiments/delete", {"experiment_id": made}, cleo).status == 200
+        )
         if deleted:
-            assert front("POST", "/api/2.0/mlflow/experiments/restore", {"experiment_id": made}, admin).status == 200
+            assert (
+                front("POST", "/api/2.0/mlflow/experiments/restore", {"experiment_id": made}, admin).status
+                == 200
+            )
         return read, change, deleted
 
     def grant(permission: str, *on: str) -> str:
@@ -175,7 +198,9 @@ def test_a_permission_is_granted_changed_and_taken_back(team: Deployed) -> None:
     assert grant("NO_PERMISSIONS", "--model", "prices") == "NO_PERMISSIONS"
     assert front("GET", "/api/2.0/mlflow/registered-models/get?name=prices", headers=cleo).status == 403
     rows = {row["username"]: row["granted"] for row in program("user", "list").data["users"]}
-    assert rows["cleo"] == [{"resource_type": "registered_model", "resource": "prices", "permission": "NO_PERMISSIONS"}]
+    assert rows["cleo"] == [
+        {"resource_type": "registered_model", "resource": "prices", "permission": "NO_PERMISSIONS"}
+    ]
     less = program("user", "grant", "cleo", "--permission", "READ", "--experiment", "shop")
     assert less.code == 4
     assert "default_permission" in less.error["where"]
@@ -183,7 +208,10 @@ def test_a_permission_is_granted_changed_and_taken_back(team: Deployed) -> None:
 
 def test_a_grant_on_a_prompt_would_count_for_nothing_and_is_refused(team: Deployed) -> None:
     program = team.program
-    front, admin = Peer(urlsplit(team.uri).netloc), {"Authorization": basic("admin", program.secret("mlflow_admin_password"))}
+    front, admin = (
+        Peer(urlsplit(team.uri).netloc),
+        {"Authorization": basic("admin", program.secret("mlflow_admin_password"))},
+    )
     prompt = {"name": "greeting", "tags": [{"key": "mlflow.prompt.is_prompt", "value": "true"}]}
     assert front("POST", "/api/2.0/mlflow/registered-models/create", prompt, admin).status == 200
     assert program("user", "add", "fay", "--generate").code == 0
@@ -215,7 +243,13 @@ def test_while_the_database_is_away_a_login_is_neither_right_nor_wrong(team: Dep
 
     def postgres(verb: str) -> None:
         if team.embedded:
-            argv = [f"{team.memory['environment']}/bin/supervisorctl", "-s", f"unix://{team.run}/supervisor.sock", verb, "postgres:*"]
+            argv = [
+                f"{team.memory['environment']}/bin/supervisorctl",
+                "-s",
+                f"unix://{team.run}/supervisor.sock",
+                verb,
+                "postgres:*",
+            ]
         else:
             argv = ["docker", verb, program.container("postgres")]
         subprocess.run(argv, check=True, capture_output=True, timeout=120)

@@ -25,7 +25,9 @@ class Answer:
         if message["type"] == "http.response.start":
             assert not self.status, "an answer begins once"
             self.status = message["status"]
-            self.headers = {name.decode(): value.decode("latin-1") for name, value in message.get("headers", ())}
+            self.headers = {
+                name.decode(): value.decode("latin-1") for name, value in message.get("headers", ())
+            }
         else:
             assert self.status, "an answer begins with its status"
             self.body += message.get("body", b"")
@@ -53,11 +55,19 @@ def scope_of(method: str, target: str, headers: Headers = (), **more: Any) -> di
 def pieces(body: bytes, size: int) -> list[dict[str, Any]]:
     """The messages in which a body comes, so many bytes in each."""
     parts = [body[at : at + size] for at in range(0, len(body), size)] or [b""]
-    return [{"type": "http.request", "body": part, "more_body": number < len(parts)} for number, part in enumerate(parts, 1)]
+    return [
+        {"type": "http.request", "body": part, "more_body": number < len(parts)}
+        for number, part in enumerate(parts, 1)
+    ]
 
 
-async def ask(application: Application, scope: dict[str, Any], messages: Iterable[Any] | None = None) -> Answer:
-    """The answer to a request whose body comes in these messages, an empty one when there are none; then the client waits for it, whole."""
+async def ask(
+    application: Application, scope: dict[str, Any], messages: Iterable[Any] | None = None
+) -> Answer:
+    """The answer to a request whose body comes in these messages, an empty one when there are none.
+
+    Then the client waits for the answer, whole.
+    """
     waiting = pieces(b"", 1) if messages is None else list(messages)
     answer = Answer()
 

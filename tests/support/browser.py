@@ -1,4 +1,4 @@
-"""A headless Chromium by its own protocol: what a page asked for, what came back, what it complained of, and what it shows."""
+"""A headless Chromium by its own protocol: what a page asked for, got back, complained of, and shows."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Visit:
         return [complaint for complaint in self.complaints if uri in complaint or "http" not in complaint]
 
     def disturbed(self) -> bool:
-        """Whether the machine's network changed, as when a container starts: Chromium then fails every request under way."""
+        """Whether the network changed, as when a container starts: Chromium then fails what is under way."""
         return any(request.failure == "net::ERR_NETWORK_CHANGED" for request in self.requests.values())
 
 
@@ -85,7 +85,10 @@ class Browser:
         self._ask("Network.setExtraHTTPHeaders", headers={"Authorization": f"Basic {login}"})
 
     def visit(self, url: str, shown: Callable[[str], bool], *, cache: bool = True) -> Visit:
-        """Open the address; returns once its text is as wanted and no request is under way. Without `cache` nothing is kept from before."""
+        """Open the address; returns once its text is as wanted and no request is under way.
+
+        Without `cache` nothing is kept from before.
+        """
         for _ in range(ATTEMPTS):
             if not cache:
                 self._ask("Network.clearBrowserCache")
@@ -117,12 +120,15 @@ class Browser:
                 visit.seconds = last - started
                 return
         raise AssertionError(
-            f"{url} does not show what is wanted after {DEADLINE:.0f} s, or still asks for {waiting}: {self.text(visit)[:2000]!r}"
+            f"{url} does not show what is wanted after {DEADLINE:.0f} s, or still asks for {waiting}: "
+            f"{self.text(visit)[:2000]!r}"
         )
 
     def text(self, visit: Visit | None = None) -> str:
         """What the page shows."""
-        answer = self._ask("Runtime.evaluate", visit, expression="document.body ? document.body.innerText : ''")
+        answer = self._ask(
+            "Runtime.evaluate", visit, expression="document.body ? document.body.innerText : ''"
+        )
         return str(answer["result"].get("value", ""))
 
     def _ask(self, method: str, visit: Visit | None = None, **parameters: Any) -> Any:
@@ -149,7 +155,7 @@ class Browser:
 
 def note(visit: Visit, message: dict[str, Any]) -> bool:
     """Whether the event was one of the network; it is written down."""
-    event, about = message.get("method", ""), message.get("params", {})
+    event, about = str(message.get("method", "")), message.get("params", {})
     request = visit.requests.get(about.get("requestId", ""))
     if event == "Network.requestWillBeSent":
         visit.requests[about["requestId"]] = Answered(about["request"]["url"])
@@ -169,7 +175,9 @@ def note(visit: Visit, message: dict[str, Any]) -> bool:
     elif event == "Log.entryAdded" and about["entry"]["level"] == "error":
         visit.complaints.append(f"{about['entry']['text']} {about['entry'].get('url', '')}")
     elif event == "Runtime.consoleAPICalled" and about["type"] == "error":
-        visit.complaints.append(" ".join(str(part.get("value", part.get("description", ""))) for part in about["args"])[:1000])
+        visit.complaints.append(
+            " ".join(str(part.get("value", part.get("description", ""))) for part in about["args"])[:1000]
+        )
     return event.startswith("Network.")
 
 
@@ -180,7 +188,9 @@ def open_browser() -> Iterator[Browser]:
     assert program, "chromium is missing: apt-get install chromium"
     with tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True) as profile:
         argv = [program, *ARGUMENTS, f"--user-data-dir={profile}", "about:blank"]
-        with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_environment(profile)) as process:
+        with subprocess.Popen(
+            argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_environment(profile)
+        ) as process:
             try:
                 with connect(_page_address(Path(profile)), max_size=None, proxy=None) as socket:
                     yield Browser(socket)

@@ -1,4 +1,4 @@
-"""What tests say about a running stack: what was logged is there, what ran still runs, what has to happen happens in time."""
+"""Of a running stack: what was logged is there, what ran still runs, what has to happen happens in time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILES = "/api/2.0/mlflow-artifacts/artifacts"
 
 
 def eventually(look: Callable[[], T], within: float, what: str, pause: float = 0.1) -> T:
-    """The first true value that `look` gives; AssertionError with the last one seen at the deadline, in seconds."""
+    """The first true value that `look` gives; after so many seconds AssertionError with the last one seen."""
     end = time.monotonic() + within
     while True:
         seen = look()
@@ -37,7 +37,10 @@ def eventually(look: Callable[[], T], within: float, what: str, pause: float = 0
 
 @contextlib.contextmanager
 def meanwhile(work: Callable[[threading.Event], None], within: float = 90) -> Iterator[None]:
-    """The work runs in a thread of its own until the caller is done, which the event says; it then has so many seconds to end."""
+    """The work runs in a thread of its own until the caller is done, which the event says.
+
+    It then has so many seconds to end.
+    """
     done = threading.Event()
     thread = threading.Thread(target=work, args=(done,))
     thread.start()
@@ -61,7 +64,9 @@ class Tracking:
             return dict(json.load(answer))
 
     def put(self, path: str, content: bytes) -> None:
-        request = urllib.request.Request(f"{self.uri}{FILES}/{path}", content, {"Content-Type": "application/octet-stream"}, method="PUT")
+        request = urllib.request.Request(
+            f"{self.uri}{FILES}/{path}", content, {"Content-Type": "application/octet-stream"}, method="PUT"
+        )
         urllib.request.urlopen(request, timeout=20).close()
 
     def get(self, path: str) -> bytes:
@@ -111,10 +116,14 @@ def run_logged(uri: str, name: str = "faults") -> LoggedRun:
     """A run in the experiment of that name, with metrics and a file that the server acknowledged."""
     tracking = Tracking(uri)
     query = {"filter": f"name = '{name}'", "max_results": 1}
-    found = tracking.call("/experiments/search", query).get("experiments") or [tracking.call("/experiments/create", {"name": name})]
+    found = tracking.call("/experiments/search", query).get("experiments") or [
+        tracking.call("/experiments/create", {"name": name})
+    ]
     experiment = found[0]["experiment_id"]
     info = tracking.call("/runs/create", {"experiment_id": experiment, "start_time": 1})["run"]["info"]
-    made = LoggedRun(tracking, info["run_id"], info["artifact_uri"].removeprefix("mlflow-artifacts:/").lstrip("/"))
+    made = LoggedRun(
+        tracking, info["run_id"], info["artifact_uri"].removeprefix("mlflow-artifacts:/").lstrip("/")
+    )
     made.log_metrics(10)
     made.log_file()
     return made
@@ -136,7 +145,7 @@ def service_not_restarted(program: Program, *names: str) -> Iterator[None]:
 
 
 def contents(directory: Path) -> dict[str, bytes | None]:
-    """Every file below the directory with its bytes, but the lock that any command leaves, and what running services write."""
+    """Every file below the directory with its bytes, but a command's lock and what services write."""
     found: dict[str, bytes | None] = {}
     for parent, folders, files in os.walk(directory):
         here = Path(parent)
@@ -170,14 +179,18 @@ def refused(answer: Answer, code: int, *words: str) -> dict[str, str]:
 def containers(directory: Path) -> list[str]:
     """The containers that Compose made for that directory, running or not."""
     label = f"label=com.docker.compose.project.working_dir={directory}"
-    return subprocess.run(["docker", "ps", "-aq", "--filter", label], check=True, capture_output=True, text=True).stdout.split()
+    return subprocess.run(
+        ["docker", "ps", "-aq", "--filter", label], check=True, capture_output=True, text=True
+    ).stdout.split()
 
 
 def remove_containers(directory: Path) -> None:
-    """No container, network or volume that Compose made for that directory is left, whatever state.json says."""
+    """No container, network or volume of Compose's for that directory is left, whatever state.json says."""
     form = '{{index .Config.Labels "com.docker.compose.project"}}'
     left = containers(directory)
-    inspected = subprocess.run(["docker", "inspect", "--format", form, *left], capture_output=True, text=True, check=False).stdout
+    inspected = subprocess.run(
+        ["docker", "inspect", "--format", form, *left], capture_output=True, text=True, check=False
+    ).stdout
     for project in set(inspected.split()) if left else ():
         argv = ["docker", "compose", "-p", project, "down", "--volumes", "--remove-orphans", "--timeout", "1"]
         subprocess.run(argv, cwd="/", check=True, capture_output=True)
@@ -188,14 +201,24 @@ def running(program: Program) -> dict[str, psutil.Process]:
     if program.runtime == "docker":
         ids = [program.container(name) for name in program.services()]
         text = subprocess.run(
-            ["docker", "inspect", "--format", '{{index .Config.Labels "com.docker.compose.service"}} {{.State.Pid}}', *ids],
+            [
+                "docker",
+                "inspect",
+                "--format",
+                '{{index .Config.Labels "com.docker.compose.service"}} {{.State.Pid}}',
+                *ids,
+            ],
             check=True,
             capture_output=True,
             text=True,
         ).stdout
         pids = {name: int(pid) for name, pid in (line.split() for line in text.splitlines())}
     else:
-        pids = {row["name"]: int(row["detail"].split()[1].rstrip(",")) for row in program.settled() if row["state"] == "running"}
+        pids = {
+            row["name"]: int(row["detail"].split()[1].rstrip(","))
+            for row in program.settled()
+            if row["state"] == "running"
+        }
     return {name: psutil.Process(pid) for name, pid in pids.items() if pid}
 
 
@@ -212,7 +235,7 @@ def commands_in(directory: Path) -> list[str]:
 
 
 def each_once(directory: Path) -> None:
-    """AssertionError unless supervisord and every embedded service run exactly once; a server's workers belong to it."""
+    """AssertionError unless supervisord and all services run exactly once; a server includes its workers."""
     commands = _command_lines(directory)
     for name in ("supervisor.supervisord", "bin/caddy run", "bin/postgres -D", "provision_server server"):
         ours = {pid: parent for pid, (parent, command) in commands.items() if name in command}
@@ -255,7 +278,9 @@ def may_do_little(facts: Any, service: str) -> None:
     assert not host["Privileged"], service
     assert host["ReadonlyRootfs"], service
     assert host["CapDrop"] == ["ALL"], service
-    assert host["CapAdd"] in ([None, ["CAP_NET_BIND_SERVICE"], ["NET_BIND_SERVICE"]] if service == "proxy" else [None]), service
+    assert host["CapAdd"] in (
+        [None, ["CAP_NET_BIND_SERVICE"], ["NET_BIND_SERVICE"]] if service == "proxy" else [None]
+    ), service
     assert host["SecurityOpt"] == ["no-new-privileges:true"], service
     assert host["Memory"] > 0, service
     assert 0 < host["PidsLimit"] <= 1024, service

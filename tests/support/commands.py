@@ -25,7 +25,9 @@ _ALL = dict(_flat(PROGRAM))
 COMMANDS: dict[str, Any] = {name: command for name, command in _ALL.items() if not command.hidden}
 # Other names of commands, which do the same.
 _ALIASES = {
-    name: next(known for known, one in COMMANDS.items() if one.help == command.help) for name, command in _ALL.items() if command.hidden
+    name: next(known for known, one in COMMANDS.items() if one.help == command.help)
+    for name, command in _ALL.items()
+    if command.hidden
 }
 
 

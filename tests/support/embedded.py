@@ -1,4 +1,4 @@
-"""The embedded runtime's own programs for tests: its environment, made once, and a PostgreSQL of a test's own."""
+"""The embedded runtime's programs for tests: its environment, made once, and a PostgreSQL of a test's own."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def server_environment(reporter: Reporter | None = None) -> tuple[ServerEnvironm
 
 @dataclass(frozen=True)
 class Postgres:
-    """A running server on a unix socket, and on a port of the loopback address; its superuser is `SUPERUSER` with `PASSWORD`."""
+    """A running server on a unix socket and a loopback port; its superuser is `SUPERUSER` with `PASSWORD`."""
 
     socket: Path
     port: int
@@ -46,11 +46,19 @@ class Postgres:
         """As the stack's services get it, without a password."""
         return f"postgresql+psycopg2://{user}@/{database}?host={self.socket}&port={self.port}"
 
-    def connect(self, database: str = "postgres", user: str = SUPERUSER, password: str = PASSWORD) -> contextlib.closing[Any]:
+    def connect(
+        self, database: str = "postgres", user: str = SUPERUSER, password: str = PASSWORD
+    ) -> contextlib.closing[Any]:
         """A connection as that user, until the caller is done."""
-        return contextlib.closing(psycopg2.connect(host=str(self.socket), port=self.port, dbname=database, user=user, password=password))
+        return contextlib.closing(
+            psycopg2.connect(
+                host=str(self.socket), port=self.port, dbname=database, user=user, password=password
+            )
+        )
 
-    def query(self, text: str, database: str = "postgres", user: str = SUPERUSER, password: str = PASSWORD) -> list[tuple[Any, ...]]:
+    def query(
+        self, text: str, database: str = "postgres", user: str = SUPERUSER, password: str = PASSWORD
+    ) -> list[tuple[Any, ...]]:
         """The rows of the statement, as that user."""
         with self.connect(database, user, password) as connection:
             connection.autocommit = True
@@ -68,7 +76,9 @@ def start_postgres() -> Iterator[Postgres]:
     if account.dropped:
         for path in (folder, secret):
             os.chown(path, account.uid, account.gid)
-    run_as: dict[str, Any] = {"user": account.uid, "group": account.gid, "extra_groups": []} if account.dropped else {}
+    run_as: dict[str, Any] = (
+        {"user": account.uid, "group": account.gid, "extra_groups": []} if account.dropped else {}
+    )
     run_as |= {"env": {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}, "cwd": folder}
     initdb = [
         environment.programs.path("initdb"),
@@ -81,9 +91,21 @@ def start_postgres() -> Iterator[Postgres]:
     ]
     subprocess.run([*initdb, "--no-sync"], check=True, capture_output=True, **run_as)
     port = free_port()
-    settings = ["-c", "listen_addresses=127.0.0.1", "-c", f"port={port}", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off"]
+    settings = [
+        "-c",
+        "listen_addresses=127.0.0.1",
+        "-c",
+        f"port={port}",
+        "-c",
+        f"unix_socket_directories={folder}",
+        "-c",
+        "fsync=off",
+    ]
     argv = [environment.programs.path("postgres"), "-D", str(folder / "data"), *settings]
-    with open(f"{folder}.log", "wb") as log, subprocess.Popen(argv, stdout=log, stderr=log, **run_as) as process:
+    with (
+        open(f"{folder}.log", "wb") as log,
+        subprocess.Popen(argv, stdout=log, stderr=log, **run_as) as process,
+    ):
         try:
             server = Postgres(folder, port)
             _wait(server)

@@ -29,7 +29,9 @@ PHASES = ("setup", "call", "teardown")
 MASK = "********"
 SHORTEST_SECRET = 8
 # In JSON and Python's form of it; in a shell and in YAML.
-PASSWORD = re.compile(r"""(?:password['"]\s*:\s*['"]|MLFLOW_TRACKING_PASSWORD['"]?\s*[:=]\s*['"]?)([^\s'",\\$]{8,})""")
+PASSWORD = re.compile(
+    r"""(?:password['"]\s*:\s*['"]|MLFLOW_TRACKING_PASSWORD['"]?\s*[:=]\s*['"]?)([^\s'",\\$]{8,})"""
+)
 
 
 def folder_of(nodeid: str) -> Path | None:
@@ -54,7 +56,7 @@ def keep_report(report: pytest.TestReport, tmp_path: Path | None) -> None:
 
 
 def masked(text: str) -> str:
-    """Return the text without the secrets of the stacks at hand, and without what is called a password in it."""
+    """Return the text without the secrets of the stacks at hand, and what is called a password in it."""
     for program in _programs():
         for path in program.stack.glob("secrets/*"):
             with contextlib.suppress(OSError, UnicodeDecodeError):
@@ -80,10 +82,14 @@ def _programs() -> list[Program]:
 
 
 def keep_stack(program: Program) -> None:
-    """Copy what the stack has for people - settings, rendered files, logs, the last commands - for the test that runs now."""
+    """Copy the stack's settings, rendered files, logs and last commands for the test that runs now."""
     nodeid = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
     folder = folder_of(nodeid) if nodeid else None
-    if not folder or not program.stack.exists() or len(list(folder.parent.glob("*/stack-*"))) >= MOST_WITH_STACKS:
+    if (
+        not folder
+        or not program.stack.exists()
+        or len(list(folder.parent.glob("*/stack-*"))) >= MOST_WITH_STACKS
+    ):
         return
     target = folder / f"stack-{program.runtime}-{program.stack.parent.name[:LONGEST_NAME]}"
     if target.exists():
@@ -107,7 +113,12 @@ def keep_stack(program: Program) -> None:
 
 def _container_logs(program: Program, target: Path) -> None:
     """What the engine has of the stack's containers; a stack that was never applied has none."""
-    for name, arguments in (("containers.txt", ["ps", "-a"]), ("containers.log", ["logs", "--no-color", "--timestamps"])):
+    for name, arguments in (
+        ("containers.txt", ["ps", "-a"]),
+        ("containers.log", ["logs", "--no-color", "--timestamps"]),
+    ):
         argv = ["docker", "compose", *arguments]
-        done = subprocess.run(argv, cwd=program.stack, env=program.env, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            argv, cwd=program.stack, env=program.env, capture_output=True, text=True, check=False, timeout=60
+        )
         (target / name).write_text(done.stdout + done.stderr, errors="replace")

@@ -29,7 +29,7 @@ MODULES = {
 
 
 def go_program(name: str) -> Path:
-    """Return the program, once whoever builds programs now is done with it; RuntimeError where it is not built."""
+    """Return the program, once whoever builds programs now is done; RuntimeError where it is not built."""
     program = _path(name)
     if not _is_whole(program):
         with alone(LOCK):
@@ -40,7 +40,10 @@ def go_program(name: str) -> Path:
 
 
 def build(*names: str) -> list[Path]:
-    """Return the programs, built now unless they were before; minutes for MinIO. RuntimeError where there is no Go, or it fails."""
+    """Return the programs, built now unless they were before; minutes for MinIO.
+
+    RuntimeError where there is no Go, or it fails.
+    """
     with alone(LOCK):
         for name in names:
             if not _is_whole(_path(name)):
@@ -74,7 +77,9 @@ def _build(name: str) -> None:
     program.parent.mkdir()
     with tempfile.TemporaryDirectory(dir=program.parent) as made:
         env = {**os.environ, "GOBIN": made}
-        done = subprocess.run(["go", "install", module], env=env, cwd=made, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["go", "install", module], env=env, cwd=made, capture_output=True, text=True, check=False
+        )
         if done.returncode != 0:
             raise RuntimeError(f"go install {module} failed: {done.stderr[-2000:]}")
         Path(made, name).rename(program)

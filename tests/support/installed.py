@@ -36,7 +36,10 @@ images:
 
 
 def installed_environment(base: str = sys.executable, cache: Path = CACHE, extra: str = "[demo]") -> Path:
-    """A virtual environment with the wheel of this tree and its demo extra: the packages are made once, the wheel when the tree changed."""
+    """A virtual environment with the wheel of this tree and its demo extra.
+
+    The packages are made once, the wheel when the tree changed.
+    """
     declared = (ROOT / "pyproject.toml").read_text().partition("[project.scripts]")[0]
     # Each checkout has one of its own, or the tests of one would run the program of another.
     name = hashlib.sha256(f"{ROOT}\n{sys.version}\n{extra}\n{declared}".encode()).hexdigest()[:12]
@@ -63,7 +66,12 @@ def installed_environment(base: str = sys.executable, cache: Path = CACHE, extra
 
 def _tree() -> str:
     """A hash of every file that may be in the wheel."""
-    folders = [path for name in ("provisioner", "deploy") for path in (ROOT / name).rglob("*") if "__pycache__" not in path.parts]
+    folders = [
+        path
+        for name in ("provisioner", "deploy")
+        for path in (ROOT / name).rglob("*")
+        if "__pycache__" not in path.parts
+    ]
     digest = hashlib.sha256()
     for path in sorted(path for path in [*ROOT.iterdir(), *folders] if path.is_file()):
         content = path.read_bytes()
@@ -117,7 +125,11 @@ class Program:
     def env(self) -> dict[str, str]:
         dropped = ("MLFLOW_", "KEDRO_", "PROVISION_", "AWS_", "PYTHON", "VIRTUAL_ENV", "COMPOSE_")
         kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
-        own = {"PROVISION_DATA_DIR": str(DATA), "PROVISION_STATE_DIR": str(self.stack.parent / "state"), "DO_NOT_TRACK": "1"}
+        own = {
+            "PROVISION_DATA_DIR": str(DATA),
+            "PROVISION_STATE_DIR": str(self.stack.parent / "state"),
+            "DO_NOT_TRACK": "1",
+        }
         if self.user:
             own |= {"HOME": self.user.pw_dir, "USER": self.user.pw_name, "LOGNAME": self.user.pw_name}
         return {**kept, **own, "PATH": f"{self.environment / 'bin'}:{kept['PATH']}", **self.variables}
@@ -132,9 +144,19 @@ class Program:
         return replace(self, **changes)
 
     def argv(self, command: str, *arguments: str) -> list[str]:
-        return [str(self.environment / "bin/provision"), command, *arguments, "--stack", str(self.stack), "--output", "json"]
+        return [
+            str(self.environment / "bin/provision"),
+            command,
+            *arguments,
+            "--stack",
+            str(self.stack),
+            "--output",
+            "json",
+        ]
 
-    def __call__(self, command: str, *arguments: str, cwd: Path | None = None, stdin: str = "", timeout: float = 600) -> Answer:
+    def __call__(
+        self, command: str, *arguments: str, cwd: Path | None = None, stdin: str = "", timeout: float = 600
+    ) -> Answer:
         """The command's answer as JSON; `--stack` is added."""
         process = self.start(command, *arguments, cwd=cwd)
         try:
@@ -166,12 +188,22 @@ class Program:
         assert stdout, f"no JSON document; exit code {process.returncode}; {stderr}"
         return Answer(process.returncode, json.loads(stdout), stderr)
 
-    def text(self, *arguments: str, cwd: Path | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def text(
+        self, *arguments: str, cwd: Path | None = None, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         """The command as a person sees it, as it is."""
         argv = [str(self.environment / "bin/provision"), *arguments]
         where = cwd or self.stack.parent
         return subprocess.run(
-            argv, env=self.env, cwd=where, input=stdin, capture_output=True, text=True, check=False, timeout=600, **self.identity
+            argv,
+            env=self.env,
+            cwd=where,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+            **self.identity,
         )
 
     def up(self, *arguments: str, cwd: Path | None = None) -> Answer:
@@ -205,7 +237,10 @@ class Program:
         return {row["name"]: {"id": row["detail"].partition(",")[0]} for row in self.settled()}
 
     def settled(self, within: float = 20) -> list[dict[str, str]]:
-        """The rows of `status` once every embedded service has run for a while: one that just starts has no process id to tell yet."""
+        """The rows of `status` once every embedded service has run for a while.
+
+        One that just starts has no process id to tell yet.
+        """
         end = time.monotonic() + within
         while True:
             rows: list[dict[str, str]] = self("status").data["services"]
@@ -215,7 +250,15 @@ class Program:
             time.sleep(0.3)
 
     def _containers(self) -> dict[str, str]:
-        rows = _docker("ps", "-a", "--no-trunc", "--filter", f"label=com.docker.compose.project={self.project}", "--format", "{{.ID}}")
+        rows = _docker(
+            "ps",
+            "-a",
+            "--no-trunc",
+            "--filter",
+            f"label=com.docker.compose.project={self.project}",
+            "--format",
+            "{{.ID}}",
+        )
         found = {}
         for container in rows.split():
             facts = json.loads(_docker("inspect", container))[0]
@@ -240,7 +283,7 @@ class Program:
         return "\n".join(self.log[-3:])
 
     def remove(self) -> None:
-        """No container, volume, process or file of the stack is left; what a failed start shows is kept first."""
+        """No container, volume, process or file of it is left; what a failed start shows is kept first."""
         if sys.exc_info()[0]:
             keep_stack(self)
         if (self.stack / "state.json").exists():
@@ -253,9 +296,15 @@ def _docker(*arguments: str) -> str:
 
 
 def stream_through_a_job(program: Program, megabytes: int) -> dict[str, Any]:
-    """What came of so much sent through a job and back, within $PROVISION_JOB_SECONDS: `job_stream.py` says it."""
+    """What came of so much sent through a job and back in $PROVISION_JOB_SECONDS, as `job_stream.py` says."""
     seconds = os.environ.get("PROVISION_JOB_SECONDS", "20")
-    argv = [str(program.environment / "bin/python"), str(ROOT / "tests/support/job_stream.py"), str(program.stack), str(megabytes), seconds]
+    argv = [
+        str(program.environment / "bin/python"),
+        str(ROOT / "tests/support/job_stream.py"),
+        str(program.stack),
+        str(megabytes),
+        seconds,
+    ]
     done = subprocess.run(argv, env=program.env, capture_output=True, text=True, check=False, cwd="/")
     assert done.returncode == 0, done.stderr
     came: dict[str, Any] = json.loads(done.stdout)

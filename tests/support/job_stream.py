@@ -1,6 +1,7 @@
-"""A job with streams of any size, run as the program runs it; `PYTHON job_stream.py STACK MEGABYTES SECONDS` prints what came of it.
+"""A job with streams of any size, run as the program runs it.
 
-It is a script for the Python of the installed program: numbered blocks go to the job `copy` within those seconds, and come back.
+`PYTHON job_stream.py STACK MEGABYTES SECONDS` prints what came of it. It is a script for the Python of the
+installed program: numbered blocks go to the job `copy` within those seconds, and come back.
 """
 
 from __future__ import annotations
@@ -60,7 +61,11 @@ def main(stack: str, megabytes: str, seconds: str) -> None:
     started = time.monotonic()
     found = copy(Path(stack), int(megabytes), float(seconds))
     took, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"blocks": len(found), "same": all(found), "seconds": took, "grown_mb": (after - before) / 1024}))
+    print(
+        json.dumps(
+            {"blocks": len(found), "same": all(found), "seconds": took, "grown_mb": (after - before) / 1024}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -23,12 +23,22 @@ class Release:
 
 PRESENT = Release(
     ("kedro>=1.0,<2", "kedro-mlflow>=2.0,<3", "kedro-datasets>=5.0", "scikit-learn>=1.4", "matplotlib>=3.8"),
-    {"metric": "MlflowMetricDataset", "artifact": "MlflowArtifactDataset", "text": "text.TextDataset", "inner": "dataset"},
+    {
+        "metric": "MlflowMetricDataset",
+        "artifact": "MlflowArtifactDataset",
+        "text": "text.TextDataset",
+        "inner": "dataset",
+    },
 )
 EARLIER = Release(
     # Without setuptools MLflow of that time is not imported.
     ("kedro==0.18.14", "kedro-mlflow>=0.11.10,<0.12", "setuptools<81"),
-    {"metric": "MlflowMetricDataSet", "artifact": "MlflowArtifactDataSet", "text": "text.TextDataSet", "inner": "data_set"},
+    {
+        "metric": "MlflowMetricDataSet",
+        "artifact": "MlflowArtifactDataSet",
+        "text": "text.TextDataSet",
+        "inner": "data_set",
+    },
 )
 ONE_NODE = """\
 from kedro.pipeline import node, pipeline
@@ -59,7 +69,13 @@ def new_project(parent: Path, release: Release = PRESENT) -> Path:
     # Earlier releases are told by a file.
     answers = parent / "answers.yml"
     answers.write_text("output_dir: .\nproject_name: demo\nrepo_name: demo\npython_package: demo\n")
-    subprocess.run([kedro, "new", "--config", str(answers)], cwd=parent, check=True, capture_output=True, env=kedro_variables())
+    subprocess.run(
+        [kedro, "new", "--config", str(answers)],
+        cwd=parent,
+        check=True,
+        capture_output=True,
+        env=kedro_variables(),
+    )
     return parent / "demo"
 
 

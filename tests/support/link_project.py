@@ -15,7 +15,10 @@ OURS = f'server:\n  mlflow_tracking_uri: "{URI}"\n'
 THEIRS = f'server:\n  mlflow_tracking_uri: "{SHARED}"\n'
 LOGIN = Credentials("admin", Secret("s3cret'\"word"))
 SETTINGS = "CONFIG_LOADER_ARGS = {'base_env': 'base', 'default_run_env': 'local'}\n"
-SOFT = "CONFIG_LOADER_ARGS = {'base_env': 'base', 'default_run_env': 'local', 'merge_strategy': {'mlflow': 'soft'}}\n"
+SOFT = (
+    "CONFIG_LOADER_ARGS = {'base_env': 'base', 'default_run_env': 'local', "
+    "'merge_strategy': {'mlflow': 'soft'}}\n"
+)
 NO_KEDRO = Path("/nonexistent/python")
 Tree = dict[str, str]
 LOCAL, BASE = "conf/local/mlflow.yml", "conf/base/mlflow.yml"
@@ -37,7 +40,10 @@ def make_project(path: Path, files: Tree, code: str = SETTINGS) -> Path:
 
 def snapshot(path: Path) -> dict[str, bytes | None]:
     """Every file's bytes and every directory below the path."""
-    return {str(entry.relative_to(path)): read_file(entry) if entry.is_file() else None for entry in sorted(path.rglob("*"))}
+    return {
+        str(entry.relative_to(path)): read_file(entry) if entry.is_file() else None
+        for entry in sorted(path.rglob("*"))
+    }
 
 
 def do_link(project: Path, uri: str = URI, recorder: Recorder | None = None, **options: object) -> LinkReport:

@@ -1,4 +1,7 @@
-"""What a client sees that asks four times a second and repeats nothing: which calls were refused, which failed, how long one took."""
+"""What a client sees that asks four times a second and repeats nothing.
+
+Which calls were refused, which failed, how long one took.
+"""
 
 from __future__ import annotations
 
@@ -29,17 +32,24 @@ class Outage:
     """Seconds that the slowest of all took."""
 
     def __str__(self) -> str:
-        return f"{self.answered} answered, {len(self.refused)} refused, {len(self.failed)} failed, longest {self.longest:.1f} s"
+        return (
+            f"{self.answered} answered, {len(self.refused)} refused, {len(self.failed)} failed, "
+            f"longest {self.longest:.1f} s"
+        )
 
 
 @contextmanager
 def raw_client(uri: str) -> Iterator[Outage]:
-    """A client that writes and reads meanwhile, each call on a connection of its own, whatever became of the one before."""
+    """A client that writes and reads meanwhile, each call on its own connection, whatever came before."""
     run, address = run_logged(uri, "outage").run, urlsplit(uri).netloc
     calls = [
         ("POST", f"{API}/runs/set-tag", {"run_id": run, "value": "x"}),
         ("GET", f"{API}/artifacts/list?run_id={run}", None),
-        ("POST", f"{API}/runs/log-metric", {"run_id": run, "key": "outage", "value": 1.0, "timestamp": 1, "step": 1}),
+        (
+            "POST",
+            f"{API}/runs/log-metric",
+            {"run_id": run, "key": "outage", "value": 1.0, "timestamp": 1, "step": 1},
+        ),
         ("GET", "/api/3.0/mlflow/server-info", None),
     ]
     seen, threads = Outage(), []

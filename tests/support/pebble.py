@@ -22,7 +22,7 @@ from tests.support.ports import free_port
 
 @dataclass(frozen=True)
 class Acme:
-    """Its directory, and the certificates to trust: that of its own address and the root that it signs with."""
+    """Its directory, and the certificates to trust: of its own address, and the root that it signs with."""
 
     directory: str
     trusted: bytes
@@ -30,7 +30,7 @@ class Acme:
 
 @contextlib.contextmanager
 def pebble(address: str, http_port: int, tls_port: int, leads_to: str = "127.0.0.1") -> Iterator[Acme]:
-    """The server at that address of this machine; its challenges come to these ports of that other address."""
+    """The server at that address of this machine; its challenges come to these ports of the other address."""
     folder = Path(tempfile.mkdtemp(prefix="pebble-"))
     authority = Authority("Pebble's own CA")
     write_pair(folder, *authority.issue(address, "localhost"))
@@ -47,9 +47,34 @@ def pebble(address: str, http_port: int, tls_port: int, leads_to: str = "127.0.0
         "externalAccountBindingRequired": False,
     }
     (folder / "config.json").write_text(json.dumps({"pebble": config}))
-    names = [str(go_program("pebble-challtestsrv")), "-defaultIPv4", leads_to, "-defaultIPv6", "", "-dnsserver", f"127.0.0.1:{dns}"]
-    names += ["-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "", "-management", f"127.0.0.1:{free_port()}"]
-    server = [str(go_program("pebble")), "-config", str(folder / "config.json"), "-dnsserver", f"127.0.0.1:{dns}"]
+    names = [
+        str(go_program("pebble-challtestsrv")),
+        "-defaultIPv4",
+        leads_to,
+        "-defaultIPv6",
+        "",
+        "-dnsserver",
+        f"127.0.0.1:{dns}",
+    ]
+    names += [
+        "-http01",
+        "",
+        "-https01",
+        "",
+        "-tlsalpn01",
+        "",
+        "-doh",
+        "",
+        "-management",
+        f"127.0.0.1:{free_port()}",
+    ]
+    server = [
+        str(go_program("pebble")),
+        "-config",
+        str(folder / "config.json"),
+        "-dnsserver",
+        f"127.0.0.1:{dns}",
+    ]
     env = {**os.environ, "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"}
     with open(folder / "log", "wb") as log:
         running = [subprocess.Popen(argv, env=env, stdout=log, stderr=log) for argv in (names, server)]
@@ -65,7 +90,9 @@ def pebble(address: str, http_port: int, tls_port: int, leads_to: str = "127.0.0
 
 def _get(url: str, folder: Path) -> bytes:
     context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+    )
     end = time.monotonic() + 20
     while time.monotonic() < end:
         with contextlib.suppress(OSError), opener.open(url) as got:

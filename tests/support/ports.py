@@ -6,7 +6,8 @@ import itertools
 import os
 import socket
 
-# Below the range of which the kernel takes a client's own port (32768 on Linux): a port that was free stays it until it is used.
+# Below the range of which the kernel takes a client's own port (32768 on Linux):
+# a port that was free stays it until it is used.
 FIRST, EACH, PROCESSES = 12_000, 2_000, 10
 _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % PROCESSES
 # Another run on the same machine begins elsewhere.
@@ -14,7 +15,10 @@ _next = itertools.count(os.getpid() * 37)
 
 
 def free_port() -> int:
-    """Return a port of the loopback address and of all others that nobody listens on, which this process returned to nobody else."""
+    """Return a port of the loopback address and of all others that nobody listens on.
+
+    This process returned it to nobody else.
+    """
     for number in itertools.islice(_next, EACH):
         port = FIRST + _worker * EACH + number % EACH
         with socket.socket() as probe:

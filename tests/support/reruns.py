@@ -1,7 +1,8 @@
-"""A failed test runs once more by itself when all others are done: a fault fails it again, a moment of the machine's does not.
+"""A failed test runs once more by itself when all others are done.
 
-pytest-rerunfailures would run it again at once, in the same process and with the same stacks. More than `LIMIT` failed tests fail the run
-as they are, and so does one that fails twice. No test is exempt.
+A fault fails it again, a moment of the machine's does not. pytest-rerunfailures would run it again at once,
+in the same process and with the same stacks. More than `LIMIT` failed tests fail the run as they are, and so
+does one that fails twice. No test is exempt.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ TEARDOWN_SECONDS = 120
 
 
 def new_folder(root: Path) -> Path:
-    """Return a folder of this run's own for what its failed tests leave; it is made by the first that does."""
+    """Return a folder of this run's own for what failed tests leave; it is made by the first that does."""
     return root / ".failures" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
 
 
@@ -114,22 +115,49 @@ class Reruns:
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         for line in self._said:
-            terminalreporter.write_line(line, yellow=line.startswith(SUMMARY_KEY), red=not line.startswith(SUMMARY_KEY))
+            terminalreporter.write_line(
+                line, yellow=line.startswith(SUMMARY_KEY), red=not line.startswith(SUMMARY_KEY)
+            )
 
 
 def _run_alone(config: pytest.Config, nodeid: str, folder: Path) -> tuple[int, dict[str, int]]:
     """Return the exit code and the counts of a pytest that runs this one test, with stacks of its own."""
     folder.mkdir()
     results, output = folder / "results.xml", folder / "output.txt"
-    # Its temporary files are not among pytest's last three folders of them, of which the first failure's is one.
+    # Its temporary files are not among pytest's last three folders of them,
+    # of which the first failure's is one.
     temporary = tempfile.mkdtemp(prefix="pytest-second-run-")
     # The folder may have brackets in its name, which pytest takes for parameters.
-    argv = [sys.executable, "-m", "pytest", nodeid, "-vv", "--rootdir", str(config.rootpath), *_options(config)]
-    argv += ["--junitxml", str(results), "--basetemp", temporary, "--failures", str(folder), "-p", "no:cacheprovider"]
+    argv = [
+        sys.executable,
+        "-m",
+        "pytest",
+        nodeid,
+        "-vv",
+        "--rootdir",
+        str(config.rootpath),
+        *_options(config),
+    ]
+    argv += [
+        "--junitxml",
+        str(results),
+        "--basetemp",
+        temporary,
+        "--failures",
+        str(folder),
+        "-p",
+        "no:cacheprovider",
+    ]
     # The last one counts: PYTEST_ADDOPTS may ask for second runs.
     argv.append("--no-rerun-failed")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_XDIST", "PYTEST_CURRENT"))}
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(config.invocation_params.dir), env.get("PYTHONPATH")]))
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTEST_XDIST", "PYTEST_CURRENT"))
+    }
+    env["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(config.invocation_params.dir), env.get("PYTHONPATH")])
+    )
     code = _run(argv, config.rootpath, env, output)
     output.write_text(masked(output.read_text(errors="replace")))
     if code == 0:

@@ -45,7 +45,10 @@ def start_minio(key: str = KEY, secret: str = SECRET, address: str = "127.0.0.1"
     port = free_port()
     argv = [str(go_program("minio")), "server", folder, "--address", f"{address}:{port}", "--quiet"]
     env = {"MINIO_ROOT_USER": key, "MINIO_ROOT_PASSWORD": secret, "MINIO_BROWSER": "off", "HOME": folder}
-    with open(f"{folder}.log", "wb") as log, subprocess.Popen(argv, env=env, stdout=log, stderr=log) as process:
+    with (
+        open(f"{folder}.log", "wb") as log,
+        subprocess.Popen(argv, env=env, stdout=log, stderr=log) as process,
+    ):
         try:
             server = S3Server(f"http://{address}:{port}", key, secret)
             _wait(server)

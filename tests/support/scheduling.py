@@ -24,7 +24,14 @@ SHARED = {
         "server/test_under_load",
         "server/test_uploads",
     ),
-    "faults": ("faults/test_data_at_risk", "faults/test_killed", "faults/test_lost_pieces", "faults/test_never", "faults/test_odd_places"),
+    "locations": ("server/test_locations",),
+    "faults": (
+        "faults/test_data_at_risk",
+        "faults/test_killed",
+        "faults/test_lost_pieces",
+        "faults/test_never",
+        "faults/test_odd_places",
+    ),
 }
 # Handed out first, in this order: one that begins late would be at work alone in the end.
 LONGEST = (
@@ -39,6 +46,7 @@ LONGEST = (
     "faults ",
     "e2e/test_link_team.py",
     "e2e/test_main_job.py",
+    "locations ",
     "server/",
     "e2e/",
     "faults/",
@@ -57,21 +65,26 @@ def runtime_of(nodeid: str) -> str:
 
 
 def group_of(nodeid: str) -> str:
-    """Return the name of the group, which one process runs: a file's tests on one runtime, or those of all files that share a stack."""
+    """Return the name of the group, which one process runs.
+
+    It is a file's tests on one runtime, or those of all files that share a stack.
+    """
     file = nodeid.partition("::")[0].removeprefix("tests/")
     shared = next((name for name, files in SHARED.items() if file.startswith(files)), file)
     return f"{shared} {runtime_of(nodeid)}".strip()
 
 
 def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Return the tests as processes are to take them: last those whose images and programs are being built meanwhile."""
+    """Return the tests in the order to take them: last those whose images and programs are being built."""
     waiting = {group_of(item.nodeid) for item in items if _waits(item)}
     return sorted(items, key=lambda item: (group_of(item.nodeid) in waiting, _place(group_of(item.nodeid))))
 
 
 def _waits(item: pytest.Item) -> bool:
     parameters = item.nodeid.partition("[")[2]
-    return bool(BUILT & set(getattr(item, "fixturenames", ()))) or "docker" in parameters or "-s3" in parameters
+    return (
+        bool(BUILT & set(getattr(item, "fixturenames", ()))) or "docker" in parameters or "-s3" in parameters
+    )
 
 
 def _place(group: str) -> int:
@@ -79,13 +92,16 @@ def _place(group: str) -> int:
 
 
 def processes() -> int:
-    """Return how many processes `-n auto` means: one process more than there are cores: most of their time tests wait for services."""
+    """Return how many processes `-n auto` means.
+
+    One more than there are cores: most of their time tests wait for services.
+    """
     cores, memory = os.cpu_count() or 1, psutil.virtual_memory().total
     return max(1, min(cores + 1, memory // MEMORY_EACH, MOST_PROCESSES))
 
 
 def scheduler(config: pytest.Config, log: Any) -> Any:
-    """Return pytest-xdist's scheduler that hands out groups in the order of collection, which is `in_order`'s."""
+    """Return pytest-xdist's scheduler that hands out groups in the order of collection, `in_order`'s."""
     from xdist.scheduler import LoadScopeScheduling
 
     config.option.loadscopereorder = False
@@ -95,8 +111,16 @@ def scheduler(config: pytest.Config, log: Any) -> Any:
             return group_of(nodeid)
 
         def remove_node(self, node: Any) -> str | None:
-            """Return the test that the process died of, which xdist would give to the next process, and the next, until none is left."""
-            pending = [(unit, nodeid) for unit in self.assigned_work[node].values() for nodeid, done in unit.items() if not done]
+            """Return the test that the process died of.
+
+            xdist would give it to the next process, and the next, until none is left.
+            """
+            pending = [
+                (unit, nodeid)
+                for unit in self.assigned_work[node].values()
+                for nodeid, done in unit.items()
+                if not done
+            ]
             if pending:
                 unit, nodeid = pending[0]
                 unit[nodeid] = True

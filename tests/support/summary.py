@@ -1,4 +1,4 @@
-"""The last lines of a run, before pytest's own: what was left out and why, the slowest tests, where the time went."""
+"""The last lines of a run, before pytest's: what was left out and why, the slowest tests, where time went."""
 
 from __future__ import annotations
 
@@ -21,8 +21,17 @@ class Summary:
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
-        reports = [report for kind in terminalreporter.stats.values() for report in kind if isinstance(report, pytest.TestReport)]
-        skipped = [report for report in terminalreporter.stats.get("skipped", []) if isinstance(report, pytest.TestReport)]
+        reports = [
+            report
+            for kind in terminalreporter.stats.values()
+            for report in kind
+            if isinstance(report, pytest.TestReport)
+        ]
+        skipped = [
+            report
+            for report in terminalreporter.stats.get("skipped", [])
+            if isinstance(report, pytest.TestReport)
+        ]
         lines = [*slowest(reports), *by_folder(reports), *left_out(skipped)]
         if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
             lines.append("no test was selected")

@@ -1,4 +1,4 @@
-"""A team's server: a container with an SSH server and a Docker engine of its own, and an admin's machine that knows it."""
+"""A team's server: a container with SSH and its own Docker engine, and an admin's machine that knows it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from tests.support.tls_client import Client
 
 IMAGE = "provision-test/team-server:trixie"
 ADMIN = "ana"
-CAPABILITIES = "SYS_ADMIN NET_ADMIN SYS_PTRACE MKNOD SYS_CHROOT NET_RAW DAC_READ_SEARCH SYS_NICE LINUX_IMMUTABLE SYS_MODULE"
+CAPABILITIES = (
+    "SYS_ADMIN NET_ADMIN SYS_PTRACE MKNOD SYS_CHROOT NET_RAW DAC_READ_SEARCH SYS_NICE LINUX_IMMUTABLE "
+    "SYS_MODULE"
+)
 OPEN = ("seccomp=unconfined", "apparmor=unconfined", "systempaths=unconfined")
 IMAGES = [line.split(": ")[1] for line in TEST_IMAGES.splitlines()[1:]]
 
@@ -41,7 +44,11 @@ class TeamServer:
     def run(self, *argv: str, stdin: bytes = b"", user: str = "root", check: bool = True) -> str:
         """What a program inside says."""
         done = subprocess.run(
-            ["docker", "exec", "-i", "-u", user, self.container, *argv], input=stdin, capture_output=True, check=False, timeout=300
+            ["docker", "exec", "-i", "-u", user, self.container, *argv],
+            input=stdin,
+            capture_output=True,
+            check=False,
+            timeout=300,
         )
         assert done.returncode == 0 or not check, f"{argv}: {done.stderr.decode()}"
         return done.stdout.decode().strip()
@@ -60,7 +67,10 @@ class TeamServer:
         """The images of this machine's engine in the server's."""
         saved = subprocess.Popen(["docker", "save", *images], stdout=subprocess.PIPE)
         loaded = subprocess.run(
-            ["docker", "exec", "-i", self.container, "docker", "load"], stdin=saved.stdout, check=False, capture_output=True
+            ["docker", "exec", "-i", self.container, "docker", "load"],
+            stdin=saved.stdout,
+            check=False,
+            capture_output=True,
         )
         assert saved.wait() == 0
         assert loaded.returncode == 0, loaded.stderr
@@ -85,7 +95,10 @@ class TeamServer:
 
     def clean(self) -> None:
         """Nothing that a test deployed is left; images stay."""
-        self.sh("docker ps -aq | xargs -r docker rm -f; docker volume ls -q | xargs -r docker volume rm; docker network prune -f")
+        self.sh(
+            "docker ps -aq | xargs -r docker rm -f; docker volume ls -q | xargs -r docker volume rm; "
+            "docker network prune -f"
+        )
         self.sh(f"rm -rf /home/{ADMIN}/provision")
 
 
@@ -96,14 +109,31 @@ def team_server(folder: Path) -> Iterator[TeamServer]:
     client.make()
     options = [part for name in CAPABILITIES.split() for part in ("--cap-add", name)]
     options += [part for name in OPEN for part in ("--security-opt", name)]
-    argv = ["docker", "run", "-d", *options, "-v", "/sys/fs/cgroup:/sys/fs/cgroup", "--hostname", "team", IMAGE]
+    argv = [
+        "docker",
+        "run",
+        "-d",
+        *options,
+        "-v",
+        "/sys/fs/cgroup:/sys/fs/cgroup",
+        "--hostname",
+        "team",
+        IMAGE,
+    ]
     container = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
     try:
         form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-        address = subprocess.run(["docker", "inspect", "-f", form, container], check=True, capture_output=True, text=True).stdout.strip()
+        address = subprocess.run(
+            ["docker", "inspect", "-f", form, container], check=True, capture_output=True, text=True
+        ).stdout.strip()
         server = TeamServer(container, address, client)
         wait_for(address, 22)
-        eventually(lambda: server.sh("docker version >/dev/null && echo yes", check=False), 60, "its engine answers", pause=0.5)
+        eventually(
+            lambda: server.sh("docker version >/dev/null && echo yes", check=False),
+            60,
+            "its engine answers",
+            pause=0.5,
+        )
         authorize(server, ADMIN, Path(f"{client.key}.pub").read_text())
         client.add_host("team", address, 22, ADMIN, server.host_key())
         server.load(*IMAGES)
@@ -117,7 +147,10 @@ def authorize(server: TeamServer, account: str, public_key: str) -> None:
     home = f"/home/{account}"
     server.sh(f"mkdir -p {home}/.ssh")
     server.put(public_key.encode(), f"{home}/.ssh/authorized_keys")
-    server.sh(f"chown -R {account}:{account} {home}/.ssh && chmod 700 {home}/.ssh && chmod 600 {home}/.ssh/authorized_keys")
+    server.sh(
+        f"chown -R {account}:{account} {home}/.ssh && chmod 700 {home}/.ssh "
+        f"&& chmod 600 {home}/.ssh/authorized_keys"
+    )
 
 
 @dataclass
@@ -139,7 +172,9 @@ class Team:
     def client(self, **options: object) -> Client:
         login = ("admin", self.server.run("cat", f"{self.server.stack()}/secrets/mlflow_admin_password"))
         ca = self.program.stack / "ca.crt"
-        return Client(443, self.server.address, **{"address": self.server.address, "ca": ca, "login": login, **options})  # type: ignore[arg-type]
+        return Client(
+            443, self.server.address, **{"address": self.server.address, "ca": ca, "login": login, **options}
+        )  # type: ignore[arg-type]
 
 
 def program_of(installed: Path, server: TeamServer, stack: Path) -> Program:
@@ -154,7 +189,10 @@ def make_server_image(program: Program) -> str:
     scratch.settings()
     assert scratch("render").code == 0, scratch.report()
     image = yaml.safe_load((scratch.stack / "docker-compose.yml").read_text())["services"]["mlflow"]["image"]
-    there = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode == 0
+    there = (
+        subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode
+        == 0
+    )
     if not there:
         subprocess.run(["docker", "compose", "build"], cwd=scratch.stack, check=True, capture_output=True)
     shutil.rmtree(scratch.stack)

@@ -51,7 +51,9 @@ class Client:
         try:
             connection.request(method, path, content, sent)
             answer = connection.getresponse()
-            return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+            return Answer(
+                answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+            )
         finally:
             connection.close()
 
@@ -76,6 +78,10 @@ def own_address() -> str:
 
     for name, found in sorted(psutil.net_if_addrs().items()):
         for known in found:
-            if known.family == socket.AF_INET and not known.address.startswith("127.") and not name.startswith(("docker", "br-", "veth")):
+            if (
+                known.family == socket.AF_INET
+                and not known.address.startswith("127.")
+                and not name.startswith(("docker", "br-", "veth"))
+            ):
                 return known.address
     return "127.0.0.1"

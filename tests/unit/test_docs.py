@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import pytest
 import yaml
@@ -23,84 +22,26 @@ from provisioner.model.settings import Settings, setting_names
 from provisioner.model.settings_text import parse_settings
 from provisioner.output import Data, Recorder, Result, result_document
 from tests.support.commands import COMMANDS, PROGRAM, named
+from tests.unit.doc_texts import (
+    DOCUMENTS,
+    ROOT,
+    arguments_of,
+    code_blocks,
+    code_in,
+    command_sections,
+    documented_options,
+    options_of,
+    provision_lines,
+    sections,
+    setting_codes,
+    table,
+    text_of,
+)
 
-ROOT = Path(__file__).parents[2]
 KEYS_OF_MLFLOW_YML = ("server.mlflow_tracking_uri", "server.mlflow_registry_uri", "server.credentials")
 GROUPS = (["user"],)
 COMMON = {"--stack", "--output", "--help"}
-DOCUMENTS = (
-    "README.md",
-    "CONTRIBUTING.md",
-    "SECURITY.md",
-    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))),
-)
 OUR_FOLDERS = ("docs/", "tests/", "provisioner/", ".ci/")
-
-
-def text_of(name: str) -> str:
-    return (ROOT / name).read_text(encoding="utf-8")
-
-
-def options_of(command: Any) -> set[str]:
-    return {name for parameter in command.params if parameter.param_type_name == "option" for name in parameter.opts} | {"--help"}
-
-
-def arguments_of(command: Any) -> list[str]:
-    context = command.make_context(command.name, [], resilient_parsing=True)
-    return [piece.strip("{}") for piece in command.collect_usage_pieces(context) if piece != "[OPTIONS]"]
-
-
-def sections(text: str) -> dict[str, str]:
-    """The text below each heading of the second level, by heading."""
-    parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
-
-
-def command_sections() -> dict[str, tuple[list[str], str]]:
-    """The arguments and the text of each command's section in docs/reference/commands.md."""
-    found = {}
-    for heading, body in sections(text_of("docs/reference/commands.md")).items():
-        if match := re.fullmatch(r"`provision ([^`]+)`", heading):
-            name, arguments = named(match[1].split())
-            found[name] = (arguments, body)
-    return found
-
-
-def table(text: str) -> list[list[str]]:
-    """The cells of every table row; an escaped bar is none."""
-    rows = [line for line in text.splitlines() if line.startswith("| ") and not set(line) <= set("| -")]
-    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
-
-
-def code_in(cell: str) -> list[str]:
-    return re.findall(r"`([^`]+)`", cell)
-
-
-def documented_options(text: str) -> set[str]:
-    """The options that the first column of a section's tables names."""
-    return {code.split()[0] for row in table(text) for code in code_in(row[0]) if code.startswith("-")}
-
-
-def code_blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
-
-
-def provision_lines(text: str) -> Iterator[list[str]]:
-    """Every command line of `provision` in code, as words after the program's name."""
-    lines = [line for block in code_blocks(text, "sh") for line in block.splitlines()]
-    # Code between backquotes in running text; a name of a file or a package is no command line.
-    prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
-    lines += [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", prose)]
-    for line in lines:
-        for found in re.findall(r"(?:^|\$\(|[A-Z_]+=\S+ |bin/)provision((?: [^#|>)\]]*)?)", line):
-            if "[" not in line:
-                yield shlex.split(found)
-
-
-def setting_codes(text: str) -> set[str]:
-    """Names in backquotes that can only be settings: `server.port`, also with a value as in `server.auth: basic`."""
-    groups = "|".join(re.escape(name) for name in Settings.model_fields)
-    return {match for match in re.findall(rf"`((?:{groups})\.[a-z_.]*[a-z_])(?:: [^`]*)?`", text) if not match.endswith((".yml", ".json"))}
 
 
 def error_codes() -> dict[int, list[str]]:
@@ -141,13 +82,20 @@ def test_every_option_and_argument_of_a_command_is_documented(name: str) -> None
 
 
 def test_the_common_options_are_those_that_every_command_has() -> None:
-    assert documented_options(sections(text_of("docs/reference/commands.md"))["Common to all commands"]) == COMMON
+    assert (
+        documented_options(sections(text_of("docs/reference/commands.md"))["Common to all commands"])
+        == COMMON
+    )
     for command in COMMANDS.values():
         assert options_of(command) >= COMMON
 
 
 def test_the_options_of_the_program_itself_are_documented() -> None:
-    line = next(line for line in text_of("docs/reference/commands.md").splitlines() if line.startswith("`provision` itself has"))
+    line = next(
+        line
+        for line in text_of("docs/reference/commands.md").splitlines()
+        if line.startswith("`provision` itself has")
+    )
     assert {code for code in code_in(line) if code.startswith("-")} == options_of(PROGRAM)
 
 
@@ -201,7 +149,15 @@ def test_every_command_line_in_the_texts_parses(document: str) -> None:
 
 def test_the_command_lines_are_really_found() -> None:
     found = [" ".join(words) for document in DOCUMENTS for words in provision_lines(text_of(document))]
-    assert {"up", "env", "link ../shop", "logs -f", "render --check", "up --runtime embedded", "schema"} <= set(found)
+    assert {
+        "up",
+        "env",
+        "link ../shop",
+        "logs -f",
+        "render --check",
+        "up --runtime embedded",
+        "schema",
+    } <= set(found)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -230,7 +186,11 @@ def test_every_example_of_settings_is_valid() -> None:
 def test_the_override_example_is_of_a_service_that_a_stack_has() -> None:
     from provisioner.model.stack import build_stack
 
-    (override,) = [block for block in code_blocks(text_of("docs/how-to/plain-docker-compose.md"), "yaml") if block.startswith("services:")]
+    (override,) = [
+        block
+        for block in code_blocks(text_of("docs/how-to/plain-docker-compose.md"), "yaml")
+        if block.startswith("services:")
+    ]
     names = {service.name for service in build_stack(Settings(), "docker").services}
     assert set(yaml.safe_load(override)["services"]) <= names
 
@@ -261,7 +221,11 @@ def test_every_link_to_a_heading_leads_somewhere(document: str) -> None:
 
 
 def test_the_table_of_folders_names_all_of_the_program() -> None:
-    named = {code for row in table(sections(text_of("CONTRIBUTING.md"))["Where things are"])[1:] for code in code_in(row[0])}
+    named = {
+        code
+        for row in table(sections(text_of("CONTRIBUTING.md"))["Where things are"])[1:]
+        for code in code_in(row[0])
+    }
     for name in named:
         assert (ROOT / name).exists(), name
     for path in (ROOT / "provisioner").iterdir():

@@ -21,14 +21,31 @@ def test_every_page_is_reached_from_the_readme() -> None:
     reached, new = set[Path](), {ROOT / "README.md"}
     while new:
         reached |= new
-        links = [(page, link) for page in new for link in re.findall(r"\]\(([^)\s#]+\.md)", page.read_text(encoding="utf-8"))]
-        new = {(page.parent / link).resolve() for page, link in links if not link.startswith("http")} - reached
+        links = [
+            (page, link)
+            for page in new
+            for link in re.findall(r"\]\(([^)\s#]+\.md)", page.read_text(encoding="utf-8"))
+        ]
+        new = {
+            (page.parent / link).resolve() for page, link in links if not link.startswith("http")
+        } - reached
     assert {path.resolve() for path in (ROOT / "docs").rglob("*.md")} <= reached
 
 
 def built_docs(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
     """The build of `make docs`, which writes no pages."""
-    argv = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", "-b", "dummy", str(source), str(target)]
+    argv = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "--quiet",
+        "--fail-on-warning",
+        "--keep-going",
+        "-b",
+        "dummy",
+        str(source),
+        str(target),
+    ]
     return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 

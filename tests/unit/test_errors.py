@@ -61,5 +61,9 @@ def test_every_kind_has_a_code_of_its_own() -> None:
             yield from below(derived)
 
     # One that only gathers others is never raised itself.
-    codes = [kind.code for kind in below(ProvisionError) if kind.__module__.startswith("provisioner") and kind.__name__ != "Faults"]
+    codes = [
+        kind.code
+        for kind in below(ProvisionError)
+        if kind.__module__.startswith("provisioner") and kind.__name__ != "Faults"
+    ]
     assert len(codes) == len({*codes, ProvisionError.code}) - 1

@@ -33,7 +33,8 @@ def test_options_and_help_are_those_of_the_program(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"), [(["--no-such"], 2), (["--stack", "STACK"], 6), (["--stack", "STACK", "--output", "xml"], 2)]
+    ("arguments", "code"),
+    [(["--no-such"], 2), (["--stack", "STACK"], 6), (["--stack", "STACK", "--output", "xml"], 2)],
 )
 def test_the_exit_code_is_that_of_the_program(arguments: list[str], code: int, tmp_path: Path) -> None:
     words = [str(tmp_path / "none") if word == "STACK" else word for word in arguments]
@@ -41,5 +42,11 @@ def test_the_exit_code_is_that_of_the_program(arguments: list[str], code: int, t
 
 
 def test_kedros_other_commands_do_not_wait_for_the_program() -> None:
-    code = "import sys, provisioner.kedro_plugin; print([name for name in sys.modules if name.startswith(('typer', 'provisioner.cli'))])"
-    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
+    code = (
+        "import sys, provisioner.kedro_plugin; "
+        "print([name for name in sys.modules if name.startswith(('typer', 'provisioner.cli'))])"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+        == "[]\n"
+    )

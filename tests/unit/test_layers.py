@@ -9,14 +9,27 @@ from pathlib import Path
 import pytest
 
 PROGRAM = Path(__file__).parents[2] / "provisioner"
-FILES = sorted(path for path in PROGRAM.rglob("*.py") if "demo_project" not in path.relative_to(PROGRAM).parts)
+FILES = sorted(
+    path for path in PROGRAM.rglob("*.py") if "demo_project" not in path.relative_to(PROGRAM).parts
+)
 
 # What each part may import of the others: down only. `__init__` is the version alone.
 MAY_USE = {
     "__main__": {"cli"},
     "kedro_plugin": {"cli"},
     "cli": {"__init__", "actions", "output", "errors"},
-    "actions": {"__init__", "remote", "stack", "kedro", "runtimes", "model", "mlflow_api", "system", "output", "errors"},
+    "actions": {
+        "__init__",
+        "remote",
+        "stack",
+        "kedro",
+        "runtimes",
+        "model",
+        "mlflow_api",
+        "system",
+        "output",
+        "errors",
+    },
     "remote": {"stack", "runtimes", "model", "yaml_edit", "system", "output", "errors"},
     "stack": {"__init__", "runtimes", "model", "mlflow_api", "system", "output", "errors"},
     # A project knows no stack, and nothing of what runs one.
@@ -103,9 +116,17 @@ def test_no_part_reaches_around_in_a_circle() -> None:
 
 @pytest.mark.parametrize("library", ONE_DOOR)
 def test_a_library_with_one_door_is_used_there_alone(library: str) -> None:
-    users = {name_of(path) for path in FILES if any(f"{name}.".startswith(f"{library}.") for name in imported(tree_of(path)))}
+    users = {
+        name_of(path)
+        for path in FILES
+        if any(f"{name}.".startswith(f"{library}.") for name in imported(tree_of(path)))
+    }
     assert users
-    strangers = {user for user in users if not any(user == door or user.startswith(f"{door}/") for door in ONE_DOOR[library])}
+    strangers = {
+        user
+        for user in users
+        if not any(user == door or user.startswith(f"{door}/") for door in ONE_DOOR[library])
+    }
     assert not strangers
 
 
@@ -115,7 +136,10 @@ def test_one_loop_waits() -> None:
         name_of(path)
         for path in FILES
         for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.Attribute) and node.attr == "sleep" and isinstance(node.value, ast.Name) and node.value.id == "time"
+        if isinstance(node, ast.Attribute)
+        and node.attr == "sleep"
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "time"
     }
     assert sleepers == {"system/wait.py", "stack/checks.py"}
 
@@ -123,7 +147,11 @@ def test_one_loop_waits() -> None:
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_nothing_is_printed(path: Path) -> None:
     calls = [node.func for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
-    assert not [call.lineno for call in calls if isinstance(call, ast.Name) and call.id in {"print", "input", "breakpoint"}]
+    assert not [
+        call.lineno
+        for call in calls
+        if isinstance(call, ast.Name) and call.id in {"print", "input", "breakpoint"}
+    ]
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
@@ -142,7 +170,11 @@ def test_a_command_does_little_itself(path: Path) -> None:
     long = {}
     for node in functions(tree_of(path)):
         # What stands below the signature and the docstring.
-        body = [part for part in node.body if not (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))]
+        body = [
+            part
+            for part in node.body
+            if not (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))
+        ]
         if name_of(path).endswith("_commands.py") and body:
             long[node.name] = (node.end_lineno or 0) - body[0].lineno + 1
     assert not {name: count for name, count in long.items() if count > LONGEST_COMMAND}

@@ -10,9 +10,20 @@ from dataclasses import dataclass
 import pytest
 
 from provisioner.errors import CommandFailed, PreflightError, ProvisionError, SettingsError
-from provisioner.output import CheckResult, Data, Recorder, Reporter, Result, TerminalReporter, error_lines, result_document
+from provisioner.output import (
+    CheckResult,
+    Data,
+    Recorder,
+    Reporter,
+    Result,
+    TerminalReporter,
+    error_lines,
+    result_document,
+)
 
-ERROR = PreflightError("port 5000 is taken", where="proxy", why="held by caddy", hint="stop caddy", left_as="nothing was changed")
+ERROR = PreflightError(
+    "port 5000 is taken", where="proxy", why="held by caddy", hint="stop caddy", left_as="nothing was changed"
+)
 
 
 class Terminal(io.StringIO):
@@ -100,7 +111,16 @@ def test_the_document_of_an_error_is_this() -> None:
 
 def test_the_document_has_its_keys_in_order_and_letters_as_they_are() -> None:
     text = result_document("up", Result(Given("/home/ana/übung")), Recorder())
-    assert list(json.loads(text)) == ["version", "command", "ok", "exit_code", "stack", "runtime", "data", "errors"]
+    assert list(json.loads(text)) == [
+        "version",
+        "command",
+        "ok",
+        "exit_code",
+        "stack",
+        "runtime",
+        "data",
+        "errors",
+    ]
     assert "übung" in text
 
 

@@ -1,7 +1,8 @@
-"""The login of a request: read once, strictly, before both of MLflow's applications, which get it in one form or not at all.
+"""The login of a request: read once, strictly, before MLflow's applications get it in one form or not at all.
 
-Each of MLflow's applications reads the headers in a way of its own: of two it takes the first, or both as one text; where base64 has
-foreign characters, it skips them. What they hash must be what was judged: so it is written anew for them; stdlib only.
+Each of MLflow's applications reads the headers in a way of its own: of two it takes the first, or both as one
+text; where base64 has foreign characters, it skips them. What they hash must be what was judged: so it is
+written anew for them; stdlib only.
 """
 
 from __future__ import annotations

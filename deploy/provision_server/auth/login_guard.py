@@ -1,10 +1,11 @@
-"""Logins before MLflow looks at them: few passwords are hashed at a time, only wrong ones count, a changed user counts at once.
+"""Logins before MLflow's: few passwords are hashed at a time, only wrong ones count, a changed user at once.
 
-A password costs a sixth of a second of CPU. MLflow remembers right logins for a while in each process; wrong ones are hashed each
-time, by the threads that serve everybody, and its FastAPI application does it in its event loop. So they are judged here, and MLflow
-finds those that were right remembered. Who was never right waits for a turn among its like, and who was right waits for none of
-them. What MLflow remembers it drops only in the process that changed the user: here all processes share a mark that changes with a
-user, and whoever sees it change forgets.
+A password costs a sixth of a second of CPU. MLflow remembers right logins for a while in each process; wrong
+ones are hashed each time, by the threads that serve everybody, and its FastAPI application does it in its
+event loop. So they are judged here, and MLflow finds those that were right remembered. Who was never right
+waits for a turn among its like, and who was right waits for none of them. What MLflow remembers it drops only
+in the process that changed the user: here all processes share a mark that changes with a user,
+and whoever sees it change forgets.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ _T = TypeVar("_T")
 # With the prefix of MLflow's REST API or of its page.
 _CHANGES = re.compile(r"/(?:ajax-)?api/\d\.\d/mlflow/users/(?:update-password|update-admin|delete)")
 _MARK = 16
-# Seconds that a stranger waits for its turn, and then for one of the places; and after which it may come again.
+# Seconds that a stranger waits for its turn, and then for one of the places;
+# and after which it may come again.
 PATIENCE, PAUSE = 20.0, 2.0
 # Strangers in each process; each is a request that is held.
 MOST_WAITING = 256
@@ -71,13 +73,17 @@ class Changes:
 
 
 class Judge:
-    """Judges logins for all processes forked from this one; `places` passwords of strangers are hashed at a time."""
+    """Judges logins for all processes forked from this one.
+
+    `places` passwords of strangers are hashed at a time.
+    """
 
     def __init__(self, places: int) -> None:
         self.changes = Changes()
         self._failures, self._known, self._refuted = Failures(), Known(), Known()
         self._places = Locks(places)
-        # Strangers wait for each other, and never those who are known. Threads begin after the fork, at the first login.
+        # Strangers wait for each other, and never those who are known.
+        # Threads begin after the fork, at the first login.
         self._turns = Turns(MOST_WAITING)
         self._strangers, self._acquaintances, self._tables = (ThreadPoolExecutor(1) for _ in range(3))
 
@@ -166,7 +172,10 @@ async def _run(threads: Executor, work: Callable[[Attempt], _T], attempt: Attemp
 
 
 class Turns:
-    """One of a process's coroutines at a time; of those who wait, each key has its turn, and then the next one of the same key."""
+    """One of a process's coroutines at a time.
+
+    Of those who wait, each key has its turn, and then the next one of the same key.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most

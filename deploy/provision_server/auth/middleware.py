@@ -1,4 +1,4 @@
-"""What stands around both applications: nobody with a wrong login gets in, and the proxy learns who was let in."""
+"""Around both applications: nobody with a wrong login gets in, and the proxy learns who was let in."""
 
 from __future__ import annotations
 
@@ -56,12 +56,21 @@ async def _judged(login: Login, values: Values, judge: Judge) -> Refusal | None:
     try:
         verdict, wait = await judge.judge("".join(values(ADDRESS)), login.user, login.password)
     except Exception as error:
-        # The database is away, as a rule. Neither right nor wrong: MLflow's clients come again after this answer.
-        print(f"server: a login could not be judged: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        # The database is away, as a rule. Neither right nor wrong:
+        # MLflow's clients come again after this answer.
+        print(
+            f"server: a login could not be judged: {type(error).__name__}: {error}",
+            file=sys.stderr,
+            flush=True,
+        )
         return _AWAY
     if verdict is Verdict.right:
         return None
-    return not_in() if verdict is Verdict.wrong else Refusal(429, _TOO_MANY, (("Retry-After", str(math.ceil(wait))),))
+    return (
+        not_in()
+        if verdict is Verdict.wrong
+        else Refusal(429, _TOO_MANY, (("Retry-After", str(math.ceil(wait))),))
+    )
 
 
 class _Guard:
@@ -84,7 +93,10 @@ class _Guard:
         except Malformed:
             login, refused = None, _MALFORMED
         if refused is None:
-            known = {USER: login.user if login else "", "headers": with_headers(scope["headers"], handed_on(login))}
+            known = {
+                USER: login.user if login else "",
+                "headers": with_headers(scope["headers"], handed_on(login)),
+            }
             await self._application({**scope, **known}, receive, send)
             return
         await refused.by_asgi(send)
@@ -124,7 +136,10 @@ class _Naming:
 
         async def named(message: Any) -> None:
             if message["type"] == "http.response.start" and (user := state.get("username")):
-                message["headers"] = [*message.get("headers", ()), (HEADER.lower().encode(), quote(user, safe="@ ").encode())]
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (HEADER.lower().encode(), quote(user, safe="@ ").encode()),
+                ]
             await send(message)
 
         await self._application(scope, receive, named)

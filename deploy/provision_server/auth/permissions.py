@@ -1,7 +1,7 @@
 """What MLflow's login leaves out when it asks whether a user may do something.
 
-It compares ids as text where the store reads them as numbers, asks for a scorer's permission but not for its experiment's, and
-knows nothing of the run that a request of OpenTelemetry's protocol names in a header.
+It compares ids as text where the store reads them as numbers, asks for a scorer's permission but not for its
+experiment's, and knows nothing of the run that a request of OpenTelemetry's protocol names in a header.
 """
 
 from __future__ import annotations
@@ -58,7 +58,10 @@ def _refused_by_flask() -> Any:
 
 
 class _RunsOfTraces:
-    """The FastAPI application, which the guard stands before: traces are linked to a run of the experiment that they are logged to."""
+    """The FastAPI application, which the guard stands before.
+
+    Traces are linked to a run of the experiment that they are logged to.
+    """
 
     def __init__(self, application: Any) -> None:
         self._application = application

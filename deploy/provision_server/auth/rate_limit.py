@@ -1,4 +1,4 @@
-"""Failed logins, counted for all workers together, and how many passwords are hashed at a time; stdlib only."""
+"""Failed logins, counted for all workers together, and how many passwords are hashed at once; stdlib only."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Locks:
 
 
 class Table:
-    """A number and a time for each of the last keys, in memory that all processes share; what matters least makes room."""
+    """A number and a time for each of the last keys, in shared memory; what matters least makes room."""
 
     def __init__(self, matters: Callable[[float, float], float], entries: int = ENTRIES) -> None:
         self._memory = mmap.mmap(-1, entries * _ENTRY.size)

@@ -18,7 +18,9 @@ def bootstrap(settings: Settings) -> None:
     """Prepare roles, databases, bucket, key and schema; raise Fault, which says what is in the way."""
     password = settings.secret("backend_store_password")
     if settings.postgres_admin:
-        turn = postgres.connect(settings.postgres_admin, settings.secret("postgres_password"), settings.deadline)
+        turn = postgres.connect(
+            settings.postgres_admin, settings.secret("postgres_password"), settings.deadline
+        )
     else:
         turn = postgres.connect(settings.backend_store, password, settings.deadline, whose=postgres.GIVEN)
     postgres.wait_for_turn(turn, settings.deadline)
@@ -45,7 +47,9 @@ def _make_role_and_databases(settings: Settings, password: str) -> None:
     if postgres.query(admin, "SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)):
         say("unchanged", f"role {role}")
     else:
-        text = sql.SQL("CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD %s").format(sql.Identifier(role))
+        text = sql.SQL("CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD %s").format(
+            sql.Identifier(role)
+        )
         postgres.query(admin, text, (password,))
         say("created", f"role {role}")
     databases = [wanted["dbname"]]

@@ -1,4 +1,7 @@
-"""What the server needs of an artifact store: the file `artifacts_SCHEME.py` has it, `artifacts_local.py` for a directory."""
+"""What the server needs of an artifact store.
+
+The file `artifacts_SCHEME.py` has it, `artifacts_local.py` for a directory.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,13 @@ class ArtifactStore(ABC):
         self.settings = settings
 
     def prepare(self, say: Say) -> None:  # noqa: B027  not every store has something to do
-        """Make the store ready before the server starts, and `say` what was done; raise Fault with what is in the way."""
+        """Make the store ready for the server, and `say` what was done; Fault with what is in the way."""
 
     def check(self) -> None:  # noqa: B027  not every store has something to do
         """Raise Fault when this process cannot use it as it is."""
 
     def export(self) -> None:  # noqa: B027  not every store has something to do
-        """Put what MLflow's client of the store needs into the environment of this process; raise Fault without a secret."""
+        """Put what MLflow's client of the store needs into os.environ; raise Fault without a secret."""
 
     def register(self) -> None:  # noqa: B027  not every store has something to do
         """Have MLflow's server use it as ours does, where its own way would not do."""
@@ -50,6 +53,8 @@ def artifact_store(settings: Settings) -> ArtifactStore:
     try:
         module = importlib.import_module(f"provision_server.stores.artifacts_{scheme}")
     except ModuleNotFoundError as missing:
-        raise Fault(f"this server knows no artifact store {scheme}:// ({missing.name} is not there)") from missing
+        raise Fault(
+            f"this server knows no artifact store {scheme}:// ({missing.name} is not there)"
+        ) from missing
     store: ArtifactStore = module.Store(settings)
     return store

@@ -54,7 +54,11 @@ class Store(ArtifactStore):
 
     def _client(self) -> Any:
         os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
-        return s3_client(self.settings, self.settings.secret("s3_access_key_id"), self.settings.secret("s3_secret_access_key"))
+        return s3_client(
+            self.settings,
+            self.settings.secret("s3_access_key_id"),
+            self.settings.secret("s3_secret_access_key"),
+        )
 
 
 def bucket_of(settings: Settings) -> tuple[str, str]:
@@ -68,8 +72,16 @@ def s3_client(settings: Settings, key: str, secret: str) -> Any:
     import boto3
     from botocore.config import Config
 
-    config = Config(connect_timeout=3, read_timeout=20, retries={"max_attempts": 2}, s3={"addressing_style": "auto"})
-    return boto3.client("s3", aws_access_key_id=key, aws_secret_access_key=secret, endpoint_url=settings.s3_endpoint or None, config=config)
+    config = Config(
+        connect_timeout=3, read_timeout=20, retries={"max_attempts": 2}, s3={"addressing_style": "auto"}
+    )
+    return boto3.client(
+        "s3",
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        endpoint_url=settings.s3_endpoint or None,
+        config=config,
+    )
 
 
 def prepare_bucket(settings: Settings, say: Say) -> None:
@@ -81,7 +93,9 @@ def prepare_bucket(settings: Settings, say: Say) -> None:
     if settings.minio_admin:
         _make_bucket_and_key(settings, key, secret, say)
     bucket, _ = bucket_of(settings)
-    problem = _problem(s3_client(settings, key, secret), bucket, 0 if settings.minio_admin else settings.deadline)
+    problem = _problem(
+        s3_client(settings, key, secret), bucket, 0 if settings.minio_admin else settings.deadline
+    )
     if problem:
         raise Fault(f"bucket {bucket} at {settings.s3_endpoint or 'AWS'}: {problem}")
     say("ok", f"bucket {bucket} opens with the server's key")
@@ -99,12 +113,17 @@ def _make_bucket_and_key(settings: Settings, key: str, secret: str, say: Say) ->
         client.create_bucket(Bucket=bucket)
         say("created", f"bucket {bucket}")
     elif problem == _DENIED:
-        raise Fault("the artifact store refuses its root password: the secrets are not those that this data was made with")
+        raise Fault(
+            "the artifact store refuses its root password: "
+            "the secrets are not those that this data was made with"
+        )
     elif problem:
         raise Fault(f"bucket {bucket}: {problem}")
     else:
         say("unchanged", f"bucket {bucket}")
-    admin = MinioAdmin(endpoint=settings.minio_admin, credentials=StaticProvider(ROOT_USER, root), secure=False)
+    admin = MinioAdmin(
+        endpoint=settings.minio_admin, credentials=StaticProvider(ROOT_USER, root), secure=False
+    )
     end = time.monotonic() + settings.deadline
     while refusal := _refusal(admin, bucket, key, secret):
         if time.monotonic() >= end or not any(code in refusal for code in _PASSING):
@@ -132,7 +151,13 @@ def _policy(bucket: str) -> dict[str, Any]:
 
     Both resources are needed, or listing is refused.
     """
-    objects = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+    objects = [
+        "s3:GetObject",
+        "s3:PutObject",
+        "s3:DeleteObject",
+        "s3:AbortMultipartUpload",
+        "s3:ListMultipartUploadParts",
+    ]
     listing = ["s3:ListBucket", "s3:GetBucketLocation", "s3:ListBucketMultipartUploads"]
     return {
         "Version": "2012-10-17",
@@ -145,7 +170,8 @@ def _policy(bucket: str) -> dict[str, Any]:
 
 _MISSING = "there is no such bucket; make it first, or fix artifact_store.bucket"
 _DENIED = (
-    "access is denied: check what the key may do; the right one goes into secrets/s3_access_key_id and secrets/s3_secret_access_key, "
+    "access is denied: check what the key may do; "
+    "the right one goes into secrets/s3_access_key_id and secrets/s3_secret_access_key, "
     "or, if none has worked yet, into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for `provision up`"
 )
 
@@ -175,7 +201,7 @@ def _problem(client: Any, bucket: str, deadline: float) -> str:
 
 
 def _never_send_clients_to_the_store() -> None:
-    """Register an S3 repository without MLflow's presigning parts: it would hand clients URLs of the internal store."""
+    """Register an S3 repository without presigning, which would hand clients URLs of the internal store."""
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
     from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
     from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
@@ -183,9 +209,13 @@ def _never_send_clients_to_the_store() -> None:
     class ProxiedS3ArtifactRepository(ArtifactRepository):  # type: ignore[misc, unused-ignore]
         """MLflow's S3 repository, offering only what goes through the server."""
 
-        def __init__(self, artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None) -> None:
+        def __init__(
+            self, artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None
+        ) -> None:
             super().__init__(artifact_uri, tracking_uri, registry_uri)
-            self._s3 = S3ArtifactRepository(artifact_uri, tracking_uri=tracking_uri, registry_uri=registry_uri)
+            self._s3 = S3ArtifactRepository(
+                artifact_uri, tracking_uri=tracking_uri, registry_uri=registry_uri
+            )
 
         def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
             self._s3.log_artifact(local_file, artifact_path)

@@ -1,7 +1,8 @@
 """Where a client may say that artifacts are: inside the stack's own artifact root.
 
-MLflow keeps whatever location a client names, and opens it later with the server's own key and account. So it is looked at twice. A
-row that names one outside is not written, whatever route it came by; and no location outside is opened, whoever wrote it.
+MLflow keeps whatever location a client names, and opens it later with the server's own key and account. So it
+is looked at twice. A row that names one outside is not written, whatever route it came by; and no location
+outside is opened, whoever wrote it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def place(uri: str) -> tuple[str, ...] | None:
     while (decoded := unquote(path)) != path:
         path = decoded
     folders = tuple(folder for folder in path.split("/") if folder)
-    return (scheme, host, *folders) if scheme and "\0" not in path and not {".", ".."} & set(folders) else None
+    return (
+        (scheme, host, *folders) if scheme and "\0" not in path and not {".", ".."} & set(folders) else None
+    )
 
 
 def _is_within(found: tuple[str, ...], around: tuple[str, ...] | None) -> bool:
@@ -51,7 +54,9 @@ class Root:
     def holds(self, uri: str) -> bool:
         """Return whether the URI leads into the artifact store, as a client sees it or as the server does."""
         found = place(uri)
-        return found is not None and (found[:2] == (PROXIED, "") or _is_within(found, place(self.destination)))
+        return found is not None and (
+            found[:2] == (PROXIED, "") or _is_within(found, place(self.destination))
+        )
 
     def fault_of_experiment(self, location: str, experiment_id: object) -> str:
         """Return what is wrong with an experiment's location, "" when nothing is.
@@ -67,7 +72,10 @@ class Root:
         if found[2].isdecimal():
             return f"{named}is the folder of another experiment. {_HOW}"
         if self.login:
-            return f"{named}cannot be chosen on a server with a login, where permissions go by an experiment's own folder. Leave it out."
+            return (
+                f"{named}cannot be chosen on a server with a login, "
+                "where permissions go by an experiment's own folder. Leave it out."
+            )
         return ""
 
     def fault_of_source(self, source: str, home: str | None) -> str:
@@ -94,7 +102,10 @@ class Root:
         is_plain = place(f"{PROXIED}:/{trace_id}") == (PROXIED, "", trace_id)
         if is_plain and home and location == f"{home.rstrip('/')}/traces/{trace_id}/artifacts":
             return ""
-        return f"trace {trace_id!r} cannot have its artifacts at {location!r}: the server chooses the place. Leave the tag out."
+        return (
+            f"trace {trace_id!r} cannot have its artifacts at {location!r}: the server chooses the place. "
+            "Leave the tag out."
+        )
 
 
 def refuse_locations_outside(root: Root) -> None:
@@ -111,7 +122,9 @@ def _refuse_to_open(root: Root) -> None:
             registry._registry[scheme] = partial(_opened, root, kind)
 
 
-def _opened(root: Root, kind: Any, uri: str, tracking_uri: str | None = None, registry_uri: str | None = None) -> Any:
+def _opened(
+    root: Root, kind: Any, uri: str, tracking_uri: str | None = None, registry_uri: str | None = None
+) -> Any:
     if not root.holds(uri):
         raise _refused(f"{uri!r} is outside this server's artifact store, and is not opened.")
     return kind(uri, tracking_uri=tracking_uri, registry_uri=registry_uri)
@@ -135,7 +148,11 @@ def _refuse_to_write(root: Root) -> None:
     @event.listens_for(SqlModelVersion, "before_insert")
     def _version(_mapper: Any, connection: Any, row: Any) -> None:
         if row.source not in _PROMPT_SOURCE_PLACEHOLDERS:
-            home = connection.scalar(select(SqlRun.artifact_uri).where(SqlRun.run_uuid == row.run_id)) if row.run_id else None
+            home = (
+                connection.scalar(select(SqlRun.artifact_uri).where(SqlRun.run_uuid == row.run_id))
+                if row.run_id
+                else None
+            )
             _raise(root.fault_of_source(row.source, home))
 
     @event.listens_for(SqlTraceTag, "before_insert")
@@ -143,9 +160,13 @@ def _refuse_to_write(root: Root) -> None:
     def _trace(_mapper: Any, connection: Any, row: Any) -> None:
         # MLflow opens, and deletes, what either says.
         if row.key == MLFLOW_ARTIFACT_LOCATION:
-            of_trace: Any = select(SqlTraceInfo.experiment_id).where(SqlTraceInfo.request_id == row.request_id)
+            of_trace: Any = select(SqlTraceInfo.experiment_id).where(
+                SqlTraceInfo.request_id == row.request_id
+            )
             home = connection.scalar(
-                select(SqlExperiment.artifact_location).where(SqlExperiment.experiment_id == of_trace.scalar_subquery())
+                select(SqlExperiment.artifact_location).where(
+                    SqlExperiment.experiment_id == of_trace.scalar_subquery()
+                )
             )
             _raise(root.fault_of_trace(row.value, row.request_id, home))
         elif row.key == MLFLOW_TRACE_ARCHIVE_LOCATION:

@@ -1,4 +1,4 @@
-"""PostgreSQL as bootstrap, server and probe meet it: connect with a deadline, and say clearly what is wrong."""
+"""PostgreSQL as bootstrap, server and probe meet it: connect with a deadline, say clearly what is wrong."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _PASSING = (
 OURS = "the secrets are not those that this data was made with; put the old secret files back from a backup"
 # One that never worked is replaced (`provisioner/stack/secrets.py`).
 GIVEN = (
-    "the database refuses what secrets/backend_store_password has; write the right one into that file, or, if none has worked yet, "
-    "set PGPASSWORD for `provision up`"
+    "the database refuses what secrets/backend_store_password has; write the right one into that file, "
+    "or, if none has worked yet, set PGPASSWORD for `provision up`"
 )
 
 # As PgBouncer says it, unless its `ignore_startup_parameters` has `options`.
@@ -50,7 +50,13 @@ def libpq_arguments(uri: str) -> dict[str, Any]:
     return dict(arguments)
 
 
-def connect(uri: str, password: str, deadline: float, wait_for: Callable[[str], bool] = lambda _: False, whose: str = OURS) -> Any:
+def connect(
+    uri: str,
+    password: str,
+    deadline: float,
+    wait_for: Callable[[str], bool] = lambda _: False,
+    whose: str = OURS,
+) -> Any:
     """Open an autocommitting connection.
 
     Raise Fault at the deadline (seconds), or at once for an error that time does not fix. `whose` says what
@@ -61,11 +67,16 @@ def connect(uri: str, password: str, deadline: float, wait_for: Callable[[str], 
     end = time.monotonic() + deadline
     while True:
         try:
-            connection = psycopg2.connect(**arguments, password=password, connect_timeout=5, application_name="provision")
+            connection = psycopg2.connect(
+                **arguments, password=password, connect_timeout=5, application_name="provision"
+            )
         except psycopg2.OperationalError as error:
             seen = str(error).strip().splitlines()[-1]
             if _NO_OPTIONS in seen and os.environ.pop("PGOPTIONS", ""):
-                print("server: the pooler before PostgreSQL takes no options: statements have no time limit", flush=True)
+                print(
+                    "server: the pooler before PostgreSQL takes no options: statements have no time limit",
+                    flush=True,
+                )
                 continue
             if "password authentication failed" in seen and not wait_for(seen):
                 raise Fault(f"wrong password for {named}: {whose}") from None
@@ -93,12 +104,14 @@ def wait_for_turn(connection: Any, deadline: float) -> None:
     Raise Fault when another one is still at work at the deadline. A `provision up` that was killed leaves its
     bootstrap at work, and the next `up` starts another.
     """
-    # A transaction keeps its session, also behind a pooler; a lock of the session would stay with whoever comes next.
+    # A transaction keeps its session, also behind a pooler;
+    # a lock of the session would stay with whoever comes next.
     connection.autocommit = False
     try:
         query(connection, "SELECT set_config('lock_timeout', %s, true)", (f"{deadline:.0f}s",))
         query(connection, "SELECT pg_advisory_xact_lock(%s)", (_TURN,))
     except psycopg2.errors.LockNotAvailable:
         raise Fault(
-            f"another bootstrap has been at work on these stores for more than {deadline:.0f} s; let it end, then try again"
+            f"another bootstrap has been at work on these stores for more than {deadline:.0f} s; "
+            "let it end, then try again"
         ) from None

@@ -56,13 +56,19 @@ def current(connection: Any, schema: Schema) -> str | None:
 
     Raise Fault when it has tables of MLflow but no revision.
     """
-    tables = {row[0] for row in query(connection, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")}
+    tables = {
+        row[0]
+        for row in query(connection, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
+    }
     if schema.version_table in tables:
         rows = query(connection, f"SELECT version_num FROM {schema.version_table}")  # noqa: S608
         if rows:
             return str(rows[0][0])
     if schema.first_table in tables:
-        raise Fault(f"the {schema.name} database has tables of MLflow but no schema revision; it was made by other means")
+        raise Fault(
+            f"the {schema.name} database has tables of MLflow but no schema revision; "
+            "it was made by other means"
+        )
     return None
 
 
@@ -70,6 +76,7 @@ def verify(schema: Schema, found: str, expected: str) -> None:
     """Raise Fault when the database is of another MLflow than the installed one; migrate nothing."""
     if found != expected:
         raise Fault(
-            f"the {schema.name} database has schema revision {found}, this MLflow expects {expected}: it was made by "
-            "another version of MLflow; go back to that version, or migrate it after a backup. Nothing was changed"
+            f"the {schema.name} database has schema revision {found}, this MLflow expects {expected}: "
+            "it was made by another version of MLflow; "
+            "go back to that version, or migrate it after a backup. Nothing was changed"
         )

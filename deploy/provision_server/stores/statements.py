@@ -1,7 +1,7 @@
-"""What a request may ask of the database: how long a statement takes, how many tables it joins, and how much comes of it.
+"""What a request may ask of the database: a statement's time, the tables it joins, and how much comes of it.
 
-MLflow joins a table for each condition of a filter and each key of an order; PostgreSQL needs memory by the square of their number to
-find the best way through them, and minutes, also for a client that has left.
+MLflow joins a table for each condition of a filter and each key of an order; PostgreSQL needs memory by the
+square of their number to find the best way through them, and minutes, also for a client that has left.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ MOST_RESULTS = 10_000
 # Pages of more take turns: one of 10,000 runs with 20 metrics each takes 500 MB while it is made.
 MANY_RESULTS = 1_000
 SECONDS = 60
-# As libpq reads them. PostgreSQL weighs every order of so few joins at a time: 50 conditions take 116 MB and 1.2 s where its default
-# of 8 takes 834 MB and 8 s.
+# As libpq reads them. PostgreSQL weighs every order of so few joins at a time: 50 conditions take 116 MB and
+# 1.2 s where its default of 8 takes 834 MB and 8 s.
 OPTIONS = f"-c statement_timeout={SECONDS}s -c join_collapse_limit=4"
 # Calls that cost what they ask for.
 SEARCHES = re.compile(r".*/(?:search|graphql|get-history|traces/metrics)[^/]*", re.DOTALL)
 # Cancelled, which is what becomes of one that takes too long; out of memory.
 _TOO_MUCH = {"57014", "53200"}
-# What MLflow's answers say of the others, by their code; of a deadlock it looks for the word, and tries again.
+# What MLflow's answers say of the others, by their code;
+# of a deadlock it looks for the word, and tries again.
 _SAID = {
     "23502": "A value that has to be there is missing.",
     "23503": "The request names something that is not there, or that others still need.",
@@ -94,7 +95,9 @@ def said_of(error: Any) -> str:
         return _SAID[code]
     if type(error).__name__ in {"OperationalError", "InterfaceError", "InternalError"} or code[:2] in _AWAY:
         # Of the log alone.
-        print(f"server: the database: {type(error).__name__}: {str(error).strip()}", file=sys.stderr, flush=True)
+        print(
+            f"server: the database: {type(error).__name__}: {str(error).strip()}", file=sys.stderr, flush=True
+        )
         return "The database did not answer this request; try again."
     return "The database cannot take a value of this request, or its type."
 
@@ -110,9 +113,15 @@ class Bounds:
         self._leave(connection)
         joins = len(_JOIN.findall(statement))
         if joins > MOST_JOINS:
-            raise _error(f"The filter and the order have more than {MOST_JOINS} conditions and keys together; ask for less at once.")
+            raise _error(
+                f"The filter and the order have more than {MOST_JOINS} conditions and keys together; "
+                "ask for less at once."
+            )
         if joins > MANY_JOINS:
-            connection.info[_PLACE] = _turn(self._places, "Others search with many conditions; try again."), time.monotonic()
+            connection.info[_PLACE] = (
+                _turn(self._places, "Others search with many conditions; try again."),
+                time.monotonic(),
+            )
 
     def after(self, connection: Any, *_: Any) -> None:
         """Let the next one have its turn, after a pause as long as this one took, at most PATIENCE / 2."""
@@ -129,14 +138,18 @@ class Bounds:
         if context.connection is not None:
             self._leave(context.connection)
         if error := context.sqlalchemy_exception:
-            # MLflow puts the error's text into its answers: what was asked of the database, and how, is nobody's business.
+            # MLflow puts the error's text into its answers:
+            # what was asked of the database, and how, is nobody's business.
             error.statement = error.code = None
             error.args = (said_of(context.original_exception),)
         if isinstance(context.original_exception, ValueError):
             return _error(f"The database cannot take a value of this request: {context.original_exception}")
         if getattr(context.original_exception, "pgcode", None) not in _TOO_MUCH:
             return None
-        return _error(f"The database gave this request up: it took more than {SECONDS} s, or too much memory. Ask for less at once.")
+        return _error(
+            f"The database gave this request up: it took more than {SECONDS} s, or too much memory. "
+            "Ask for less at once."
+        )
 
     def _leave(self, connection: Any) -> None:
         if connection.info.get(_PLACE):
@@ -161,8 +174,13 @@ class _Pages:
         @catch_mlflow_exception  # type: ignore[untyped-decorator, unused-ignore]
         def take_turn() -> Any:
             if wanted > MOST_RESULTS:
-                raise _error(f"max_results is {wanted}; at most {MOST_RESULTS:,} come at once, and next_page_token leads to the others.")
-            g.provision_turn = _turn(self._large, f"Another search for more than {MANY_RESULTS:,} results is under way; try again.")
+                raise _error(
+                    f"max_results is {wanted}; at most {MOST_RESULTS:,} come at once, "
+                    "and next_page_token leads to the others."
+                )
+            g.provision_turn = _turn(
+                self._large, f"Another search for more than {MANY_RESULTS:,} results is under way; try again."
+            )
 
         return take_turn()
 

@@ -1,4 +1,4 @@
-"""MLflow's two applications: Flask's, which has nearly every route, and FastAPI's around it, with routes of its own.
+"""MLflow's two applications: Flask's with nearly every route, FastAPI's around it, with routes of its own.
 
 Importing this module imports MLflow, which takes seconds and reads the environment.
 """
@@ -115,9 +115,12 @@ def _answered(uri: str, password: str, table: str, question: str, left: float) -
     import psycopg2
 
     unready = ("password authentication failed", "does not exist")
-    connection = postgres.connect(uri, password, max(left, 1), lambda seen: any(text in seen for text in unready))
+    connection = postgres.connect(
+        uri, password, max(left, 1), lambda seen: any(text in seen for text in unready)
+    )
     try:
-        # A question to a table that is not there would be an error in PostgreSQL's log, twenty times a second.
+        # A question to a table that is not there would be an error in PostgreSQL's log,
+        # twenty times a second.
         is_there = postgres.query(connection, "SELECT to_regclass(%s) IS NOT NULL", (table,))[0][0]
         return bool(is_there and postgres.query(connection, question))
     except psycopg2.Error:

@@ -1,7 +1,8 @@
 """The paths that a client may name on the routes which serve the artifact store as it lies there.
 
-MLflow's routes take any path. Deleting `.` removes every artifact of every experiment, and a number those of a whole experiment. And
-permissions go by the number that a path begins with: for `./5/...`, which is the same folder, it asks for none.
+MLflow's routes take any path. Deleting `.` removes every artifact of every experiment, and a number those of
+a whole experiment. And permissions go by the number that a path begins with:
+for `./5/...`, which is the same folder, it asks for none.
 """
 
 from __future__ import annotations
@@ -20,12 +21,17 @@ _FAMILY = "/mlflow-artifacts/"
 # As MLflow names what it stores: a run by 32 digits, a logged model by m- and a trace by tr- before them.
 _OWNED = re.compile(r"(?:.+/)?(?:m-|tr-)?[0-9a-f]{32}/artifacts(?:/.*)?", re.DOTALL)
 _WIDE = mlflow_error(
-    403, "PERMISSION_DENIED", "Only artifacts inside those of one run, model or trace are deleted here: EXPERIMENT/RUN/artifacts/..."
+    403,
+    "PERMISSION_DENIED",
+    "Only artifacts inside those of one run, model or trace are deleted here: EXPERIMENT/RUN/artifacts/...",
 )
 _ELSEWHERE = mlflow_error(
     403,
     "PERMISSION_DENIED",
-    "Artifacts are asked for by their experiment's folder: EXPERIMENT_ID/RUN_ID/artifacts/...; other folders are an admin's.",
+    (
+        "Artifacts are asked for by their experiment's folder: EXPERIMENT_ID/RUN_ID/artifacts/...; "
+        "other folders are an admin's."
+    ),
 )
 
 

@@ -1,7 +1,7 @@
 """How large a request's body may be, and of how many values once it is read.
 
-MLflow reads any body whole, unpacks it and makes objects of it: a few megabytes can become gigabytes of a process that serves
-everybody. An uploaded artifact has any size, since it goes to its place piece by piece.
+MLflow reads any body whole, unpacks it and makes objects of it: a few megabytes can become gigabytes of a
+process that serves everybody. An uploaded artifact has any size, since it goes to its place piece by piece.
 """
 
 from __future__ import annotations
@@ -49,9 +49,15 @@ _PROTOBUF = "application/x-protobuf"
 _BROKEN = b"\0"
 # zlib's windows: of gzip; of deflate as the standard has it, and as some send it.
 _WINDOWS = {"gzip": (31,), "deflate": (15, -15)}
-_TOO_LARGE = f"The body is larger than {MOST // 1_000_000} MB; send it in several requests, or as an artifact, which has any size."
+_TOO_LARGE = (
+    f"The body is larger than {MOST // 1_000_000} MB; "
+    "send it in several requests, or as an artifact, which has any size."
+)
 _TOO_MANY = f"The body has more than {MOST_VALUES:,} values; send it in several requests."
-_TOO_MANY_SPANS = f"The body has more than {MOST_SPANS:,} spans, or {MOST_MESSAGES:,} attributes and values; send it in several requests."
+_TOO_MANY_SPANS = (
+    f"The body has more than {MOST_SPANS:,} spans, or {MOST_MESSAGES:,} attributes and values; "
+    "send it in several requests."
+)
 
 
 def _too_much(message: str) -> Refused:
@@ -164,7 +170,7 @@ def bounded(application: Callable[..., Awaitable[None]]) -> Callable[..., Awaita
 
 
 class _Sending:
-    """An answer on its way to a client that may read it slowly; one that has no room is refused in its place."""
+    """An answer on its way to a client that may read slowly; one that has no room is refused in its place."""
 
     def __init__(self, send: Send, share: Share) -> None:
         self._send = send

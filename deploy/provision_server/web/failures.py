@@ -1,7 +1,7 @@
-"""What is said of a request that MLflow failed at: nothing of our insides, and 400 where a value of the request is why.
+"""What is said of a request that MLflow failed at: nothing of our insides, 400 where a value of it is why.
 
-MLflow reads what clients send in many places, and takes most of it for what it should be. Its own clients ask again for minutes after
-500, and never after 400. The server's log has what happened in either case.
+MLflow reads what clients send in many places, and takes most of it for what it should be. Its own clients ask
+again for minutes after 500, and never after 400. The server's log has what happened in either case.
 """
 
 from __future__ import annotations
@@ -18,10 +18,19 @@ _INVALID = "INVALID_PARAMETER_VALUE"
 _WRONG = "A value of this request is missing, or not of the form that it should have"
 _FAILED = mlflow_error(500, "INTERNAL_ERROR", "The server failed at this request; its log says why.")
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-_NO_PATH = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTEMPTY, errno.EINVAL, errno.ELOOP}
+_NO_PATH = {
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+    errno.EEXIST,
+    errno.ENOTEMPTY,
+    errno.EINVAL,
+    errno.ELOOP,
+}
 # As S3 servers say it of a name.
 _NO_NAME = re.compile(r"\((?:XMinioInvalidObjectName|XMinioInvalidResourceName|KeyTooLongError|InvalidURI)\)")
-# How MLflow's words begin where it gives no code to what a request is wrong with, and the code that they should have.
+# How MLflow's words begin where it gives no code to what a request is wrong with,
+# and the code that they should have.
 WITHOUT_CODE = {
     "Could not find a registered artifact repository for": _INVALID,
     "Either 'endpoint_name' or both": _INVALID,
@@ -46,7 +55,9 @@ def explain_failures(flask: Any, asgi: Any) -> None:
 
     ERROR_CODE_TO_HTTP_STATUS.update(_STATUSES)
     _explain_causes(MlflowException)
-    flask.register_error_handler(InternalServerError, lambda error: answer(error.original_exception).by_flask())
+    flask.register_error_handler(
+        InternalServerError, lambda error: answer(error.original_exception).by_flask()
+    )
     asgi.add_exception_handler(OSError, _of_file_by_fastapi)
     # What no other handler takes; the error is logged afterwards.
     asgi.add_exception_handler(Exception, _by_fastapi)
@@ -58,7 +69,9 @@ def answer(error: BaseException | None) -> Refusal:
 
     if isinstance(error, MlflowException):
         # Not all of MLflow's routes know its errors.
-        return Refusal(error.get_http_status_code(), error.serialize_as_json(), content_type="application/json")
+        return Refusal(
+            error.get_http_status_code(), error.serialize_as_json(), content_type="application/json"
+        )
     if isinstance(error, OSError):
         return _of_file(error)
     if _NO_NAME.search(str(error)):
@@ -70,12 +83,22 @@ def is_of_value(error: BaseException) -> bool:
     """Return whether this is what Python, or protobuf, raises at a value of the wrong type or form."""
     from google.protobuf.json_format import Error as NoMessage
 
-    wrong = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, SystemError, TypeError, ValueError, NoMessage)
+    wrong = (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        SystemError,
+        TypeError,
+        ValueError,
+        NoMessage,
+    )
     return isinstance(error, wrong)
 
 
 def words(error: BaseException) -> str:
-    """Return what is said of such an error; what Python says of a value as such helps, and of its own objects not."""
+    """Return what is said of such an error; what Python says of a value helps, and of its own objects not."""
     return f"{_WRONG}: {error}" if type(error) is ValueError else f"{_WRONG}."
 
 
@@ -93,7 +116,7 @@ def _of_file(error: OSError) -> Refusal:
 
 
 def _explain_causes(kind: Any) -> None:
-    """Have MLflow's own errors say so too, where all that they have is another error; and not where the server works."""
+    """Have MLflow's own errors say so too, where they only have another error; not where the server works."""
     from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, ErrorCode
 
     made, here = kind.__init__, re.compile(rf"(?<!\w){re.escape(str(Path.cwd()))}(?:/|(?![\w-]|\.\w))")
@@ -104,7 +127,10 @@ def _explain_causes(kind: Any) -> None:
         if error_code == INTERNAL_ERROR and isinstance(message, Exception) and is_of_value(message):
             message, error_code = words(message), ErrorCode.Value(_INVALID)
         elif error_code == INTERNAL_ERROR:
-            code = next((code for begin, code in WITHOUT_CODE.items() if str(message).startswith(begin)), "INTERNAL_ERROR")
+            code = next(
+                (code for begin, code in WITHOUT_CODE.items() if str(message).startswith(begin)),
+                "INTERNAL_ERROR",
+            )
             error_code = ErrorCode.Value(code)
         # MLflow makes a path of a location that is no URI, and says which.
         made(self, hide(str(message)), error_code, *arguments, **more)

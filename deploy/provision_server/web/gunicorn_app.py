@@ -37,7 +37,8 @@ def serve(settings: Settings) -> None:
 
     application.wait_for_bootstrap(settings)
     size = sizing(settings.workers, cores_here(), memory_here_mb(), _max_connections(settings))
-    # Two for each thread stay open once they were needed. No overflow at all would mean SQLAlchemy's default to MLflow.
+    # Two for each thread stay open once they were needed.
+    # No overflow at all would mean SQLAlchemy's default to MLflow.
     kept = min(2 * size.threads, size.pool - 1)
     os.environ["MLFLOW_SQLALCHEMYSTORE_POOL_SIZE"] = str(kept)
     os.environ["MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW"] = str(size.pool - kept)
@@ -45,10 +46,14 @@ def serve(settings: Settings) -> None:
     options = _options(settings, size)
     if settings.genai:
         options["when_ready"] = lambda arbiter: start_jobs(settings, os.getpid())
-    print(f"server: {size.workers} workers of {size.threads} threads, {size.pool} connections for each pool", flush=True)
+    print(
+        f"server: {size.workers} workers of {size.threads} threads, {size.pool} connections for each pool",
+        flush=True,
+    )
     here = os.getpid()
     if "LISTEN_FDS" in os.environ:
-        # The sockets of `listening.py`, as systemd would hand them over: gunicorn then leaves their files alone.
+        # The sockets of `listening.py`, as systemd would hand them over:
+        # gunicorn then leaves their files alone.
         os.environ["LISTEN_PID"] = str(here)
     try:
         Server(flask, asgi, options).run()
@@ -67,7 +72,8 @@ def _max_connections(settings: Settings) -> int:
         limit = int(query(connection, "SHOW max_connections")[0][0])
     finally:
         connection.close()
-    # For a while two servers run, when one takes the other's place. A smaller database has too few for both at their busiest.
+    # For a while two servers run, when one takes the other's place.
+    # A smaller database has too few for both at their busiest.
     return limit // 2 if limit >= ENOUGH_FOR_TWO else limit
 
 
@@ -80,7 +86,8 @@ def _options(settings: Settings, size: Sizing) -> dict[str, Any]:
         # Of the worker's heartbeat, not of a request.
         "timeout": 60,
         "graceful_timeout": 45,
-        # The proxy opens a connection for each request: one that is kept could be closed just as it is used again.
+        # The proxy opens a connection for each request:
+        # one that is kept could be closed just as it is used again.
         "keepalive": 0,
         "backlog": 512,
         # The proxy has limits for both; gunicorn's own refuse what MLflow's page asks for a hundred runs.
@@ -134,7 +141,12 @@ def start_jobs(settings: Settings, server: int) -> None:
 
     uri = settings.jobs_uri
     _launch_job_execution_runner(  # type: ignore[no-untyped-call, unused-ignore]
-        {"MLFLOW_BACKEND_STORE_URI": settings.backend_store, "MLFLOW_TRACKING_URI": uri, "MLFLOW_GATEWAY_URI": uri}, server
+        {
+            "MLFLOW_BACKEND_STORE_URI": settings.backend_store,
+            "MLFLOW_TRACKING_URI": uri,
+            "MLFLOW_GATEWAY_URI": uri,
+        },
+        server,
     )
 
 
@@ -185,7 +197,7 @@ def own_directory(folder: Path) -> Path:
 
 
 def _lock(directory: Path) -> None:
-    """Lock the directory for as long as this process or a worker of it lives; OSError when another server has done that."""
+    """Lock the directory while this process or a worker of it lives; OSError when another server did so."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,9 +1,9 @@
-"""Become one service of the embedded runtime: take its environment from a JSON file, end with the parent, exec.
+"""Become a service of the embedded runtime: take its environment from a JSON file, end with the parent, exec.
 
 One that is given sockets stays a program of this process, which keeps them.
 
-`launch NAME` runs the service's own command; `launch NAME PROGRAM ARGUMENTS...` another one in its environment.
-Started in the stack directory; PROVISION_RUN names the directory of unix sockets.
+`launch NAME` runs the service's own command; `launch NAME PROGRAM ARGUMENTS...` another one in its
+environment. Started in the stack directory; PROVISION_RUN names the directory of unix sockets.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ def launch(arguments: list[str]) -> None:
         service = json.loads(SERVICES.read_text(encoding="utf-8"))[name]
         run = os.environ["PROVISION_RUN"]
     except (OSError, ValueError, KeyError) as error:
-        sys.exit(f"{name}: cannot be started: {type(error).__name__} {error}; `provision up` renders {SERVICES} anew")
+        sys.exit(
+            f"{name}: cannot be started: {type(error).__name__} {error}; "
+            f"`provision up` renders {SERVICES} anew"
+        )
     os.umask(0o077)
     end_with_parent(service["parent_death_signal"], parent)
     if "log" in service and not other:
@@ -50,7 +53,10 @@ def launch(arguments: list[str]) -> None:
             remember_start(Path(run) / f"{name}.starts")
         os.execvpe(argv[0], argv, environment)
     except OSError as error:
-        sys.exit(f"{name}: {argv[0]} cannot be run: {error.strerror}; `provision up` makes the server environment anew")
+        sys.exit(
+            f"{name}: {argv[0]} cannot be run: {error.strerror}; "
+            "`provision up` makes the server environment anew"
+        )
 
 
 def serve(name: str, service: dict[str, Any], argv: list[str], environment: dict[str, str]) -> int:
@@ -62,7 +68,9 @@ def serve(name: str, service: dict[str, Any], argv: list[str], environment: dict
     run, parent = Path(environment["PROVISION_RUN"]), os.getpid()
     taken = run / f"{name}.taken"
     former = os.environ.pop(FORMER, "")
-    addresses = [one.replace(RUN, str(run)) if isinstance(one, str) else tuple(one) for one in service["listen"]]
+    addresses = [
+        one.replace(RUN, str(run)) if isinstance(one, str) else tuple(one) for one in service["listen"]
+    ]
     try:
         listener = Listener(name, addresses, adopted=bool(former))
     except PortTaken as error:
@@ -78,7 +86,9 @@ def serve(name: str, service: dict[str, Any], argv: list[str], environment: dict
         remember_start(run / f"{name}.starts")
 
     starter = Starter(argv, environment, prepare, run / name, service["grace_seconds"])
-    return listener.run(starter, Program(int(former)) if former else None, lambda program: renew(name, program))
+    return listener.run(
+        starter, Program(int(former)) if former else None, lambda program: renew(name, program)
+    )
 
 
 def renew(name: str, program: Program) -> None:
@@ -88,7 +98,11 @@ def renew(name: str, program: Program) -> None:
     """
     try:
         path = json.loads(SERVICES.read_text(encoding="utf-8"))[name]["environment"]["PATH"]
-        os.execvpe("python", ["python", sys.argv[0], "launch", name], {**os.environ, "PATH": path, FORMER: str(program.pid)})
+        os.execvpe(
+            "python",
+            ["python", sys.argv[0], "launch", name],
+            {**os.environ, "PATH": path, FORMER: str(program.pid)},
+        )
     except (OSError, ValueError, KeyError) as error:
         sys.stderr.write(f"{name}: cannot be started anew: {type(error).__name__} {error}\n")
 

@@ -1,8 +1,9 @@
 """Listen for a program, and keep listening while it is started anew, or while another takes its place.
 
-Caddy listens with SO_REUSEPORT, so that two of them share a port in silence. A socket made here has the port for itself, by the
-kernel; the program finds it as file descriptor 3, the next one as 4. Calls that come while the program starts wait in the socket.
-A Unix socket listens when its program does: who calls before that is refused, as the proxy wants it, which asks again.
+Caddy listens with SO_REUSEPORT, so that two of them share a port in silence. A socket made here has the port
+for itself, by the kernel; the program finds it as file descriptor 3, the next one as 4. Calls that come while
+the program starts wait in the socket. A Unix socket listens when its program does: who calls before that is
+refused, as the proxy wants it, which asks again.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class Listener:
     """The sockets of a program that is given them, and the program; ends with it unless it had served."""
 
     def __init__(self, name: str, addresses: Sequence[Address], *, adopted: bool = False) -> None:
-        """Listen on each address; PortTaken when another program has one, OSError when it cannot be had at all.
+        """Listen on each address; PortTaken when a program has one, OSError when it cannot be had at all.
 
         `adopted` are sockets that the process has already, where a former program of it put them.
         """
@@ -97,13 +98,16 @@ class Listener:
             os.dup2(descriptor, number, inheritable=True)
             os.close(descriptor)
 
-    def run(self, start: Starter, former: Program | None = None, renew: Callable[[Program], None] | None = None) -> int:
+    def run(
+        self, start: Starter, former: Program | None = None, renew: Callable[[Program], None] | None = None
+    ) -> int:
         """Run the program until it is told to end, and give its exit code.
 
-        `former` runs until the new one is ready, and on when that does not get ready. `renew` is called for a signal to take the
-        program's place, and returns when it cannot.
+        `former` runs until the new one is ready, and on when that does not get ready. `renew` is called for a
+        signal to take the program's place, and returns when it cannot.
         """
-        # Waited for one after the other: a handler would miss a signal that comes just before it waits for the program.
+        # Waited for one after the other: a handler would miss a signal that comes just
+        # before it waits for the program.
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         program = start(self._descriptors)
@@ -146,7 +150,11 @@ class Listener:
             elif is_ready and time.monotonic() > end:
                 former.signal(signal.SIGKILL)
             elif not is_ready and (program.has_ended() or time.monotonic() > end):
-                why = f"ended with {program.code}" if program.has_ended() else f"was not ready within {READY_SECONDS:.0f} s"
+                why = (
+                    f"ended with {program.code}"
+                    if program.has_ended()
+                    else f"was not ready within {READY_SECONDS:.0f} s"
+                )
                 program.signal(signal.SIGKILL)
                 start.tell("failed", why)
                 return former
@@ -188,7 +196,12 @@ class Starter:
     """How a program is started and says that it is ready; files beside its notes tell who asked for it."""
 
     def __init__(
-        self, argv: Sequence[str], environment: dict[str, str], prepare: Callable[[], None], notes: Path, grace_seconds: float
+        self,
+        argv: Sequence[str],
+        environment: dict[str, str],
+        prepare: Callable[[], None],
+        notes: Path,
+        grace_seconds: float,
     ) -> None:
         """Make the socket on which the program says that it is ready.
 
@@ -246,4 +259,6 @@ def bind(address: Address) -> socket.socket:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortTaken(f"port {port} of {host} is taken by another program") from None
-        raise OSError(error.errno, f"cannot listen on port {port} of {host}: {os.strerror(error.errno or 0)}") from None
+        raise OSError(
+            error.errno, f"cannot listen on port {port} of {host}: {os.strerror(error.errno or 0)}"
+        ) from None

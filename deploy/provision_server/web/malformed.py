@@ -1,4 +1,4 @@
-"""Bodies that no route can read: refused with words, where MLflow would answer that it has an error of its own."""
+"""Bodies that no route can read: refused with words, where MLflow would tell of an error of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ GRAPHQL = "/graphql"
 
 
 def refuse_malformed(flask: Any, *, login: bool) -> None:
-    """Have the Flask application answer 400 before anything of MLflow reads the body; to be called before MLflow adds its login."""
+    """Have the Flask application answer 400 before anything of MLflow reads the body.
+
+    To be called before MLflow adds its login.
+    """
     from flask import request
     from graphql import GraphQLError
 
@@ -20,11 +23,13 @@ def refuse_malformed(flask: Any, *, login: bool) -> None:
         return _refused() if not login or request.authorization else None
 
     flask.before_request(refuse)
-    flask.register_error_handler(GraphQLError, lambda error: _answer(f"The query cannot be read: {error.message}"))
+    flask.register_error_handler(
+        GraphQLError, lambda error: _answer(f"The query cannot be read: {error.message}")
+    )
 
 
 def fault(path: str, body: Any) -> str:
-    """Return what is wrong with a JSON body for that path; "" for nothing. None is one that is absent, empty or no JSON."""
+    """Return what is wrong with a JSON body for that path, or "". None: it is absent, empty or no JSON."""
     if isinstance(body, str):
         # Earlier clients encode it twice.
         try:
@@ -33,7 +38,11 @@ def fault(path: str, body: Any) -> str:
             return "The body is a text, and must be an object of JSON."
     if path.endswith(GRAPHQL):
         return _graphql_fault(body)
-    return "" if body is None or isinstance(body, dict) else f"The body is {_kind(body)}, and must be an object of JSON."
+    return (
+        ""
+        if body is None or isinstance(body, dict)
+        else f"The body is {_kind(body)}, and must be an object of JSON."
+    )
 
 
 def _graphql_fault(body: Any) -> str:
@@ -45,13 +54,17 @@ def _graphql_fault(body: Any) -> str:
 
 
 def _kind(value: Any) -> str:
-    return "an array" if isinstance(value, list) else "true or false" if isinstance(value, bool) else "a number"
+    return (
+        "an array" if isinstance(value, list) else "true or false" if isinstance(value, bool) else "a number"
+    )
 
 
 def _refused() -> Any:
     from flask import request
 
-    if request.method in {"GET", "HEAD", "OPTIONS"} or not (request.is_json or request.path.endswith(GRAPHQL)):
+    if request.method in {"GET", "HEAD", "OPTIONS"} or not (
+        request.is_json or request.path.endswith(GRAPHQL)
+    ):
         return None
     found = fault(request.path, request.get_json(force=True, silent=True))
     return _answer(found) if found else None

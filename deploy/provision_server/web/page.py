@@ -22,14 +22,21 @@ CODINGS = {"zstd": ".zst", "gzip": ".gz"}
 
 
 class _Files(StaticFiles):
-    """Starlette's, before an application that answers for all else: what lies compressed beside itself is sent so to who takes that."""
+    """Starlette's, before an application that answers for all else.
+
+    What lies compressed beside itself is sent so to who takes that.
+    """
 
     def __init__(self, application: Any, directory: str) -> None:
         super().__init__(directory=directory)
         self._application = application
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        response = await self._response(scope) if scope["type"] == "http" and scope["method"] in {"GET", "HEAD"} else None
+        response = (
+            await self._response(scope)
+            if scope["type"] == "http" and scope["method"] in {"GET", "HEAD"}
+            else None
+        )
         await (response or self._application)(scope, receive, send)
 
     async def _response(self, scope: Any) -> Response | None:
@@ -42,7 +49,9 @@ class _Files(StaticFiles):
         for coding, suffix in CODINGS.items():
             if accepted.quality(coding) > 0 and (packed := await self._found(path + suffix, scope)):
                 kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
-                packed.headers["Content-Type"] = f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+                packed.headers["Content-Type"] = (
+                    f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+                )
                 packed.headers["Content-Encoding"] = coding
                 return packed
         return await self._found(path, scope)

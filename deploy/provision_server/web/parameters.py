@@ -1,6 +1,7 @@
 """A request's parameters with one reading, where permissions are looked for by them.
 
-MLflow's login asks for the permission on what one spelling or place of a parameter names, and its handler acts on what another names.
+MLflow's login asks for the permission on what one spelling or place of a parameter names,
+and its handler acts on what another names.
 """
 
 from __future__ import annotations
@@ -33,7 +34,11 @@ def _refused() -> Any:
 def _fault(request: Any) -> str:
     """Return what is read in two ways, "" when nothing is."""
     # Of path and query the login takes the query, and the handler the path.
-    twice = [name for name, value in (request.view_args or {}).items() if set(request.args.getlist(name)) - {str(value)}]
+    twice = [
+        name
+        for name, value in (request.view_args or {}).items()
+        if set(request.args.getlist(name)) - {str(value)}
+    ]
     if twice:
         return _TWICE.format(twice[0])
     # Of body and query, each takes the other.

@@ -1,7 +1,7 @@
 """Prepare the files of MLflow's page, once: what a new browser sees first, and each compressed beside itself.
 
-Needs `zstandard`, which the server does not. Compressing for every answer takes tens of megabytes of the proxy's memory
-each time, and anybody may ask.
+Needs `zstandard`, which the server does not. Compressing for every answer takes tens of megabytes of the
+proxy's memory each time, and anybody may ask.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ PAGE = "server/js/build"
 SUFFIXES = frozenset({".css", ".html", ".js", ".json", ".mjs", ".svg", ".ttf", ".txt"})
 # Higher levels of zstd take three times as long and more, for a twentieth.
 _ZSTD_LEVEL, _GZIP_LEVEL = 12, 9
-# What a browser keeps of its user's choices; the page's own beginning is that of GenAI, without runs, and says that usage data is
-# collected, which no stack does.
+# What a browser keeps of its user's choices; the page's own beginning is that of GenAI, without runs, and
+# says that usage data is collected, which no stack does.
 DEFAULTS = {
     "mlflow.workflowType_v1": "machine_learning",
     "mlflow.telemetry.info.alert.dismissed_v1": True,
@@ -38,10 +38,12 @@ for (const [key, value] of Object.entries(%s)) {
 """
 _INDEX, _SCRIPTS = "index.html", "static/js"
 _MAIN = re.compile(r'<script defer="defer" src="static-files/static/js/(main\.[0-9a-f]+\.js)"></script>')
-# Whether the page offers MLflow's Assistant without asking the server: at these names it takes a quarter of each page. It works
-# for none who come through a proxy, unless the server says so, and then the page offers it under every name.
+# Whether the page offers MLflow's Assistant without asking the server: at these names it takes a quarter of
+# each page. It works for none who come through a proxy, unless the server says so,
+# and then the page offers it under every name.
 _OFFERS_ASSISTANT = re.compile(
-    r'\(\(\)=>\{const (\w)=window\.location\.hostname;return"localhost"===\1\|\|"127\.0\.0\.1"===\1\|\|"::1"===\1\}\)\(\)'
+    r"\(\(\)=>\{const (\w)=window\.location\.hostname;"
+    r'return"localhost"===\1\|\|"127\.0\.0\.1"===\1\|\|"::1"===\1\}\)\(\)'
 )
 
 
@@ -50,9 +52,9 @@ class UnknownPage(Exception):
 
 
 def adapt(directory: Path) -> None:
-    """Give new browsers other defaults, and let the server alone say whether the Assistant is offered; UnknownPage when it cannot be.
+    """Give new browsers other defaults, and let the server alone say whether the Assistant is offered.
 
-    The changed script gets another name: browsers keep one for a year.
+    UnknownPage when this cannot be done. The changed script gets another name: browsers keep one for a year.
     """
     index = (directory / _INDEX).read_text(encoding="utf-8")
     found = _MAIN.search(index)
@@ -63,7 +65,9 @@ def adapt(directory: Path) -> None:
     if count != 1:
         raise UnknownPage(f"{main.name} decides about the Assistant in {count} places, not in one")
     # Deferred scripts run in their order.
-    tags = _added(directory, "defaults", _SET_DEFAULTS % json.dumps(DEFAULTS)) + _added(directory, "main", script)
+    tags = _added(directory, "defaults", _SET_DEFAULTS % json.dumps(DEFAULTS)) + _added(
+        directory, "main", script
+    )
     _put(directory / _INDEX, index.replace(found[0], tags))
     main.unlink()
 

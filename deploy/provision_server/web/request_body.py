@@ -1,7 +1,8 @@
-"""A request's body is waited for within limits, and its rest is read before the answer goes out, so that a refused upload is told why.
+"""A body is waited for within limits, and its rest is read before the answer: a refused upload is told why.
 
-MLflow refuses some requests before it has read their body (no login, a foreign origin, a feature that is off). The server
-would then close the connection while the proxy still sends, which takes that for a broken server: 502 in place of 403.
+MLflow refuses some requests before it has read their body (no login, a foreign origin, a feature that is
+off). The server would then close the connection while the proxy still sends,
+which takes that for a broken server: 502 in place of 403.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from provision_server.messages import LATE, Message, Receive, Send, header_value
 
 MOST = 64 << 20
 SECONDS = 2.0
-# Only who may upload learns that the disk is full, and an upload has any size; a body that was late is waited for no more.
+# Only who may upload learns that the disk is full, and an upload has any size;
+# a body that was late is waited for no more.
 _AT_MOST = {507: sys.maxsize, LATE.status: 0}
-# Of a body something comes in each so many seconds, and all of it within so many and one more for each so many bytes.
+# Of a body something comes in each so many seconds,
+# and all of it within so many and one more for each so many bytes.
 PATIENCE = 30.0
 BYTES_A_SECOND = 10_000
 
@@ -33,7 +36,9 @@ def drained(application: Callable[..., Awaitable[None]]) -> Callable[..., Awaita
         if scope["type"] != "http":
             await application(scope, receive, send)
             return
-        has_body = header_values(scope, "Content-Length") not in ([], ["0"]) or header_values(scope, "Transfer-Encoding")
+        has_body = header_values(scope, "Content-Length") not in ([], ["0"]) or header_values(
+            scope, "Transfer-Encoding"
+        )
         body = _Body(receive, ended=not has_body)
         has_begun = False
 
@@ -59,7 +64,8 @@ class _Body:
         self._ended = ended
         self._started, self._taken = time.monotonic(), 0
         self.is_late = False
-        # A streaming response waits for the client to leave while it begins: one of the two may receive at a time.
+        # A streaming response waits for the client to leave while it begins:
+        # one of the two may receive at a time.
         self._one = asyncio.Lock()
 
     async def receive(self) -> Message:

@@ -18,7 +18,11 @@ def asgi_paths(application: Any) -> list[str]:
     from fastapi.routing import iter_route_contexts
     from starlette.routing import Mount
 
-    own = [context for context in iter_route_contexts(application.routes) if not isinstance(context.original_route, Mount)]
+    own = [
+        context
+        for context in iter_route_contexts(application.routes)
+        if not isinstance(context.original_route, Mount)
+    ]
     return _fewest([f"{PAGE_FILES}/*", *(_matcher(str(context.path)) for context in own)])
 
 
@@ -34,7 +38,11 @@ def _matcher(path: str) -> str:
 def _fewest(matchers: Iterable[str]) -> list[str]:
     found = sorted(set(matchers))
     wide = [matcher.removesuffix("*") for matcher in found if matcher.endswith("*")]
-    return [matcher for matcher in found if not any(matcher.startswith(base) and matcher != f"{base}*" for base in wide)]
+    return [
+        matcher
+        for matcher in found
+        if not any(matcher.startswith(base) and matcher != f"{base}*" for base in wide)
+    ]
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""How much of a process one client may have under way: requests whose body is still to come, and bytes of bodies and answers.
+"""What one client may have of a process: requests with a body to come, and bytes of bodies and answers.
 
 A client is a login, else an address. What it has may be sent or read slowly: others have the rest.
 """
@@ -23,7 +23,9 @@ MOST_TO_COME = 200
 NOT_COUNTED = 64_000
 
 
-_BUSY = mlflow_error(503, "TEMPORARILY_UNAVAILABLE", "Too much of yours is under way at once; try again.", ("Retry-After", "1"))
+_BUSY = mlflow_error(
+    503, "TEMPORARILY_UNAVAILABLE", "Too much of yours is under way at once; try again.", ("Retry-After", "1")
+)
 
 
 def client_of(scope: Message) -> str:
@@ -34,7 +36,9 @@ def client_of(scope: Message) -> str:
 class Shares:
     """What each client has of one event loop."""
 
-    def __init__(self, most: int = MOST, most_of_one: int = MOST_OF_ONE, most_to_come: int = MOST_TO_COME) -> None:
+    def __init__(
+        self, most: int = MOST, most_of_one: int = MOST_OF_ONE, most_to_come: int = MOST_TO_COME
+    ) -> None:
         self._most, self._most_of_one, self._most_to_come = most, most_of_one, most_to_come
         self._bytes: Counter[str] = Counter()
         # The tasks that wait, in the order in which they began.
@@ -42,7 +46,9 @@ class Shares:
 
     def has_room(self, client: str, size: int) -> bool:
         """Return whether so many bytes more are within what the client may have, and within what all may."""
-        return self._bytes[client] + size <= self._most_of_one and sum(self._bytes.values()) + size <= self._most
+        return (
+            self._bytes[client] + size <= self._most_of_one and sum(self._bytes.values()) + size <= self._most
+        )
 
     def held(self, client: str) -> int:
         """Return the number of the client's bytes."""

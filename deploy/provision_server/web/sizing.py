@@ -18,8 +18,9 @@ THREADS = 4
 POOLS = 3
 # For bootstrap, probes, and a person with psql.
 CONNECTIONS_KEPT_FREE = 10
-# MLflow's log-batch holds one connection while it opens a second, and more when two clients write the same tag. With one more than
-# threads somebody always gets a second; with fewer all would wait for each other, until SQLAlchemy gives up after 30 seconds.
+# MLflow's log-batch holds one connection while it opens a second, and more when two clients write the same
+# tag. With one more than threads somebody always gets a second; with fewer all would wait for each other,
+# until SQLAlchemy gives up after 30 seconds.
 LEAST_POOL, BEST_POOL = THREADS + 1, 3 * THREADS
 
 Reader = Callable[[str], "str | None"]
@@ -60,7 +61,9 @@ def cores_here(read: Reader = read_line) -> float:
     quota, period = None, None
     if text := read("/sys/fs/cgroup/cpu.max"):
         quota, period = text.split()
-    elif (first := read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")) and (second := read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")):
+    elif (first := read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")) and (
+        second := read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+    ):
         quota, period = first, second
     if quota is None or period is None or quota in {"max", "-1"}:
         return affinity

@@ -1,6 +1,7 @@
-"""Flask's application as an ASGI one: a few threads do its work, and the event loop does all the waiting for clients.
+"""Flask's application as an ASGI one: a few threads do its work, the event loop all the waiting for clients.
 
-A thread is never held by who sends a body slowly, or who does not read an answer: it gets a body whole, and leaves an answer behind.
+A thread is never held by who sends a body slowly, or who does not read an answer:
+it gets a body whole, and leaves an answer behind.
 """
 
 from __future__ import annotations
@@ -193,7 +194,9 @@ class _Answer:
         if close := getattr(self._body, "close", None):
             close()
 
-    def _start(self, status: str, headers: list[tuple[str, str]], error: Any = None) -> Callable[[bytes], None]:
+    def _start(
+        self, status: str, headers: list[tuple[str, str]], error: Any = None
+    ) -> Callable[[bytes], None]:
         self.status = int(status[:3])
         self.headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         return self._written.append

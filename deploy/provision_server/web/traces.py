@@ -1,6 +1,7 @@
-"""How many spans, and messages inside them, a request of OpenTelemetry's protocol has: counted without making objects of them.
+"""The spans, and messages in them, of a request of OpenTelemetry's protocol: counted without making objects.
 
-An empty span has two bytes on the wire and 180 in memory, before MLflow makes an object of its own and a row of it.
+An empty span has two bytes on the wire and 180 in memory,
+before MLflow makes an object of its own and a row of it.
 """
 
 from __future__ import annotations
@@ -76,7 +77,11 @@ def count_in_json(body: bytes) -> int:
     """Return how many spans the body has; raise NotOpenTelemetry when it is broken."""
     try:
         document = json.loads(body)
-        scopes = [scope for resource in document.get("resourceSpans", []) for scope in resource.get("scopeSpans", [])]
+        scopes = [
+            scope
+            for resource in document.get("resourceSpans", [])
+            for scope in resource.get("scopeSpans", [])
+        ]
         return sum(len(scope.get("spans", [])) for scope in scopes)
     except (ValueError, TypeError, AttributeError, RecursionError):
         raise NotOpenTelemetry from None

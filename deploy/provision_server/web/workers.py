@@ -1,4 +1,7 @@
-"""The worker processes of one gunicorn, each with an event loop: one for MLflow's FastAPI application, the others for its Flask one."""
+"""Workers of one gunicorn, each with an event loop.
+
+One is for MLflow's FastAPI application, the others are for its Flask one.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,11 @@ FIRST_BYTES = 1.0
 class AsgiWorker(UvicornWorker):  # type: ignore[misc, unused-ignore]
     """uvicorn under gunicorn's watch: replaced when it ends or hangs."""
 
-    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {"proxy_headers": False, "server_header": False, "timeout_graceful_shutdown": 45}
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
+        "proxy_headers": False,
+        "server_header": False,
+        "timeout_graceful_shutdown": 45,
+    }
 
     async def _serve(self) -> None:
         self.config.app = self.wsgi
@@ -58,18 +65,22 @@ class PatientServer(uvicorn.Server):
         for connection in waiting:
             await loop.connect_accepted_socket(self._protocol, connection)
         until = loop.time() + FIRST_BYTES
-        while loop.time() < until and any(getattr(one, "cycle", one) is None for one in self.server_state.connections):
+        while loop.time() < until and any(
+            getattr(one, "cycle", one) is None for one in self.server_state.connections
+        ):
             await asyncio.sleep(0.01)
         await super().shutdown([])
 
     def _protocol(self) -> asyncio.Protocol:
         make: Any = self.config.http_protocol_class
-        protocol: asyncio.Protocol = make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        protocol: asyncio.Protocol = make(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
         return protocol
 
 
 def take_waiting(listener: socket.socket) -> list[socket.socket]:
-    """Accept everybody who waits, and close the listener at once: who comes after that is refused, and asks again."""
+    """Accept all who wait, and close the listener at once: who comes later is refused, and asks again."""
     waiting = []
     with listener, contextlib.suppress(OSError):
         while True:
@@ -80,9 +91,10 @@ def take_waiting(listener: socket.socket) -> list[socket.socket]:
 
 
 class Server(BaseApplication):  # type: ignore[misc, unused-ignore]
-    """gunicorn over two applications that were loaded before the fork, so that all workers share their memory.
+    """gunicorn over two applications loaded before the fork, so that all workers share their memory.
 
-    The first listening socket is Flask's, the second FastAPI's. One worker of each generation takes the second.
+    The first listening socket is Flask's, the second FastAPI's.
+    One worker of each generation takes the second.
     """
 
     def __init__(self, flask: Any, asgi: Any, options: dict[str, Any]) -> None:
@@ -116,7 +128,8 @@ class Server(BaseApplication):  # type: ignore[misc, unused-ignore]
             """A worker in whichever role is free."""
 
             def __new__(cls, age: int, ppid: int, sockets: list[Any], *rest: Any) -> Any:
-                # Not an instance of this class: Python then calls no __init__ of ours, and the worker is what it was made as.
+                # Not an instance of this class:
+                # Python then calls no __init__ of ours, and the worker is what it was made as.
                 return server._make_worker(age, ppid, sockets, rest)
 
         return Worker

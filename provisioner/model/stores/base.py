@@ -1,4 +1,4 @@
-"""What every kind of store says of itself; a new kind is a class of its own, and nothing else of the program knows it."""
+"""What every kind of store says of itself; a new kind is its own class, and nothing else knows it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class Store(ABC):
 
     kind: ClassVar[str]
     own_settings: ClassVar[type[StoreSettings] | None] = None
-    """The class of its keys in `provision.yml`, for a kind that has others than those of `model/settings.py`."""
+    """The class of its keys in `provision.yml`, for a kind that has others than those of
+    `model/settings.py`."""
     needs_route: ClassVar[bool] = False
     """Whether the server reaches it outside of the stack."""
 
@@ -36,7 +37,7 @@ class Store(ABC):
 
     @property
     def theirs(self) -> str:
-        """Return what of it is the user's own, and stays when a stack is erased; "" when it is the stack's."""
+        """Return what of it is the user's own and stays when a stack is erased; "" when it is the stack's."""
         return ""
 
     def services(self) -> tuple[Service, ...]:
@@ -88,7 +89,10 @@ class ArtifactStore(Store):
         """Return where the server keeps artifacts: a URI or a directory."""
 
     def owned_volumes(self) -> tuple[Volume, ...]:
-        """Return the volumes of services from others' images, each where our image has a directory with their owner."""
+        """Return the volumes of services from others' images.
+
+        Each is where our image has a directory with their owner.
+        """
         return ()
 
     def server_volumes(self) -> tuple[Volume, ...]:

@@ -31,7 +31,9 @@ class Minio(ArtifactStore):
         return (Volume("minio", "/var/lib/minio", holds="artifact"),)
 
     def secrets(self) -> tuple[SecretSpec, ...]:
-        root = SecretSpec("minio_root_password", "root of the artifact store", services=("minio", "bootstrap"))
+        root = SecretSpec(
+            "minio_root_password", "root of the artifact store", services=("minio", "bootstrap")
+        )
         return root, *key_of_the_server(from_env=False)
 
     def destination(self, addresses: Addresses) -> str:
@@ -60,7 +62,8 @@ class Minio(ArtifactStore):
         return PreflightError(
             "the MinIO artifact store needs Docker",
             where="artifact_store.kind in provision.yml",
-            hint="use kind: local, or kind: s3 with the endpoint_url of an S3 server that you have; or `--runtime docker`",
+            hint="use kind: local, or kind: s3 with the endpoint_url of an S3 server that you have; "
+            "or `--runtime docker`",
         )
 
 

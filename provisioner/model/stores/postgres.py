@@ -31,7 +31,9 @@ class OwnPostgres(BackendStore):
         return (_service(self.settings.resources.postgres),)
 
     def secrets(self) -> tuple[SecretSpec, ...]:
-        superuser = SecretSpec("postgres_password", "superuser of the backend store", services=("postgres", "bootstrap"))
+        superuser = SecretSpec(
+            "postgres_password", "superuser of the backend store", services=("postgres", "bootstrap")
+        )
         return superuser, SecretSpec(*_OF_THE_SERVER, services=SERVERS)
 
     def uri(self, addresses: Addresses) -> str:
@@ -47,7 +49,8 @@ class OwnPostgres(BackendStore):
         return {
             "POSTGRES_USER": POSTGRES_USER,
             "POSTGRES_PASSWORD_FILE": f"{addresses.secrets}/postgres_password",
-            "POSTGRES_INITDB_ARGS": "--auth=scram-sha-256 --locale-provider=builtin --locale=C.UTF-8 --encoding=UTF8",
+            "POSTGRES_INITDB_ARGS": "--auth=scram-sha-256 --locale-provider=builtin --locale=C.UTF-8 "
+            "--encoding=UTF8",
         }
 
 

@@ -19,7 +19,9 @@ class S3(ArtifactStore):
     @property
     def location(self) -> str:
         endpoint = self.settings.artifact_store.endpoint_url
-        return f"{self.kind} {bucket_uri(self.settings.artifact_store)}" + (f" at {endpoint}" if endpoint else "")
+        return f"{self.kind} {bucket_uri(self.settings.artifact_store)}" + (
+            f" at {endpoint}" if endpoint else ""
+        )
 
     @property
     def theirs(self) -> str:
@@ -49,8 +51,9 @@ def client_environment(store: ArtifactStoreSettings, endpoint: str | None) -> di
 
 
 def key_of_the_server(*, from_env: bool) -> tuple[SecretSpec, ...]:
-    """Return the two secrets that are the server's key to the bucket; the user's own come from the environment."""
+    """Return the server's key to the bucket, two secrets; the user's own come from the environment."""
     names = {"s3_access_key_id": "AWS_ACCESS_KEY_ID", "s3_secret_access_key": "AWS_SECRET_ACCESS_KEY"}
     return tuple(
-        SecretSpec(name, "the server's key to the bucket", variable if from_env else "", SERVERS) for name, variable in names.items()
+        SecretSpec(name, "the server's key to the bucket", variable if from_env else "", SERVERS)
+        for name, variable in names.items()
     )

@@ -9,7 +9,9 @@ from provisioner.model.stores.minio import Minio
 from provisioner.model.stores.postgres import ExternalPostgres, OwnPostgres
 from provisioner.model.stores.s3 import S3
 
-BACKEND_STORES: dict[str, type[BackendStore]] = {store.kind: store for store in (OwnPostgres, ExternalPostgres)}
+BACKEND_STORES: dict[str, type[BackendStore]] = {
+    store.kind: store for store in (OwnPostgres, ExternalPostgres)
+}
 ARTIFACT_STORES: dict[str, type[ArtifactStore]] = {store.kind: store for store in (Minio, S3, Local)}
 DEFAULT_ARTIFACT_STORES: dict[RuntimeKind, type[ArtifactStore]] = {"docker": Minio, "embedded": Local}
 

@@ -1,4 +1,4 @@
-"""A plan carried out with Docker Compose while the proxy serves: it holds calls, or another server takes them."""
+"""A plan carried out with Compose while the proxy serves: it holds calls, or another server takes them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from provisioner.model.plan import SERVES, Plan
 from provisioner.model.service import Service, megabytes
 from provisioner.model.stack import Stack
 from provisioner.output import Reporter
-from provisioner.runtimes.base import FIX, NEW_SERVER_MB, PROXY, SERVER, Usage, for_memory, may_run_twice, tell_held, tell_held_for_stores
+from provisioner.runtimes.base import (
+    FIX,
+    NEW_SERVER_MB,
+    PROXY,
+    SERVER,
+    Usage,
+    for_memory,
+    may_run_twice,
+    tell_held,
+    tell_held_for_stores,
+)
 from provisioner.runtimes.docker import cli
 from provisioner.runtimes.docker.engine import Engine
 from provisioner.runtimes.docker.usage import inspect
@@ -109,7 +119,11 @@ class Changes:
         except CommandFailed as failure:
             self._remove_new(before)
             # A name or a port that an override gives it can be had once.
-            tell_held(f"another cannot run beside it ({failure.why.splitlines()[-1] if failure.why else failure.what})", self._reporter)
+            tell_held(
+                "another cannot run beside it "
+                f"({failure.why.splitlines()[-1] if failure.why else failure.what})",
+                self._reporter,
+            )
             self._up("--no-deps", SERVER)
             return
         new = [one for one in cli.containers_of(self._engine.containers(), SERVER) if one not in before]
@@ -149,7 +163,9 @@ class Changes:
             raise self._not_ready(container)
 
     def _seen(self, container: str) -> tuple[Usage, str]:
-        return inspect(self._engine, [container])[container], cli.state_of(self._engine.containers(), container)
+        return inspect(self._engine, [container])[container], cli.state_of(
+            self._engine.containers(), container
+        )
 
     def _is_ready(self, container: str) -> bool:
         try:

@@ -58,12 +58,24 @@ def only_pulls(show: Callable[[str], None]) -> Callable[[str], None]:
 
 def list_containers(project: str) -> list[str]:
     """Return the argv that lists every container of the project, a row each for `parse_containers`."""
-    return ["docker", "ps", "-a", "--no-trunc", "--filter", f"label=com.docker.compose.project={project}", "--format", _ROW]
+    return [
+        "docker",
+        "ps",
+        "-a",
+        "--no-trunc",
+        "--filter",
+        f"label=com.docker.compose.project={project}",
+        "--format",
+        _ROW,
+    ]
 
 
 def try_server_image(image: str) -> list[str]:
     """Return the argv that succeeds when the image has what a server image of ours has."""
-    program = ["-c", "import importlib.util; assert all(map(importlib.util.find_spec, ('mlflow', 'provision_server')))"]
+    program = [
+        "-c",
+        "import importlib.util; assert all(map(importlib.util.find_spec, ('mlflow', 'provision_server')))",
+    ]
     isolated = ["--network", "none", "--read-only", "--cap-drop", "ALL"]
     return ["docker", "run", "--rm", *isolated, "--entrypoint", "/opt/venv/bin/python", image, *program]
 
@@ -81,7 +93,9 @@ def parse_containers(text: str) -> dict[str, ObservedService]:
         if name in found:
             # It is as wanted when there is one of it: the next plan changes it.
             detail = "two of it: a change is under way, or was interrupted"
-            seen = replace(min(seen, found[name], key=lambda one: one.state not in SERVES), fingerprint="", detail=detail)
+            seen = replace(
+                min(seen, found[name], key=lambda one: one.state not in SERVES), fingerprint="", detail=detail
+            )
         found[name] = seen
     return found
 
@@ -93,7 +107,9 @@ def containers_of(text: str, service: str) -> list[str]:
 
 def state_of(text: str, container: str) -> State:
     """Return the state of one container, from the rows of `list_containers`; "missing" where it has none."""
-    found = [_state(state, status) for identifier, state, status, *_ in _services(text) if identifier == container]
+    found = [
+        _state(state, status) for identifier, state, status, *_ in _services(text) if identifier == container
+    ]
     return found[0] if found else "missing"
 
 
@@ -127,7 +143,9 @@ def parse_hashes(text: str) -> dict[str, str]:
     return dict(line.split() for line in text.splitlines() if line.strip())
 
 
-def explained(failure: CommandFailed, left_as: str = "nothing was changed", *, remote: bool = False) -> ProvisionError:
+def explained(
+    failure: CommandFailed, left_as: str = "nothing was changed", *, remote: bool = False
+) -> ProvisionError:
     """Return Docker's failure as what the user has to fix; the failure itself when it is not a known one."""
     other = _OR_EMBEDDED if remote else _OR_SHIP
     seen = failure.output or failure.why
@@ -138,8 +156,15 @@ def explained(failure: CommandFailed, left_as: str = "nothing was changed", *, r
         for line in seen.splitlines():
             if re.search(pattern, line, re.IGNORECASE):
                 told = what.format(image=_image_in(line, failure.argv))
-                return PreflightError(told, where=failure.where, why=line.strip(), hint=hint.replace(other, ""), left_as=left_as)
-    if failure.returncode is None and not seen and failure.argv[:1] == ("docker",) and "is not there" in failure.what:
+                return PreflightError(
+                    told, where=failure.where, why=line.strip(), hint=hint.replace(other, ""), left_as=left_as
+                )
+    if (
+        failure.returncode is None
+        and not seen
+        and failure.argv[:1] == ("docker",)
+        and "is not there" in failure.what
+    ):
         return PreflightError(
             "Docker is not installed",
             where="PATH",
@@ -169,11 +194,16 @@ _KNOWN = (
     (
         r"permission denied.*(docker.sock|docker daemon|docker API)",
         "this user may not use the Docker engine",
-        "add yourself to the group docker (`sudo usermod -aG docker $USER`, then log in again), or use rootless Docker",
+        (
+            "add yourself to the group docker (`sudo usermod -aG docker $USER`, then log in again), "
+            "or use rootless Docker"
+        ),
     ),
     (
-        r"cannot connect to the docker daemon|is the docker daemon running|failed to connect to the docker API|"
-        r"error during connect",
+        (
+            r"cannot connect to the docker daemon|is the docker daemon running|"
+            r"failed to connect to the docker API|error during connect"
+        ),
         "the Docker engine is not running",
         f"start Docker (Docker Desktop, or `sudo systemctl start docker`){_OR_EMBEDDED}",
     ),
@@ -209,10 +239,16 @@ _KNOWN = (
         "update the packages docker-ce-cli and docker-compose-plugin",
     ),
     (
-        r"pull access denied|manifest unknown|no such host|TLS handshake timeout|failed to resolve reference|dial tcp|"
-        r"Client\.Timeout exceeded|pull rate limit|x509: |unauthorized: |no basic auth credentials",
+        (
+            r"pull access denied|manifest unknown|no such host|TLS handshake timeout|"
+            r"failed to resolve reference|dial tcp|"
+            r"Client\.Timeout exceeded|pull rate limit|x509: |unauthorized: |no basic auth credentials"
+        ),
         "{image} could not be fetched",
-        f"check the network and the login (`docker login`), or name a mirror with images.registry in provision.yml{_OR_SHIP}",
+        (
+            "check the network and the login (`docker login`), "
+            f"or name a mirror with images.registry in provision.yml{_OR_SHIP}"
+        ),
     ),
 )
 
@@ -251,7 +287,9 @@ def refuse_remote(endpoint: str) -> None:
         "the current Docker context is on another machine",
         where=endpoint,
         why="a stack's files and secrets must be where its engine is",
-        hint="`docker context use default` (and unset DOCKER_HOST and DOCKER_CONTEXT), or work on that machine",
+        hint=(
+            "`docker context use default` (and unset DOCKER_HOST and DOCKER_CONTEXT), or work on that machine"
+        ),
     )
 
 

@@ -24,11 +24,16 @@ DEFAULT_IMAGES = {
     "caddy": "caddy:2.11.7-alpine",
 }
 BUILD_CA = "deploy/build-ca.pem"
-FRONT_PORT, REDIRECT_PORT = (address.rpartition(":")[2] for address in (IN_CONTAINERS.front, IN_CONTAINERS.front_http))
+FRONT_PORT, REDIRECT_PORT = (
+    address.rpartition(":")[2] for address in (IN_CONTAINERS.front, IN_CONTAINERS.front_http)
+)
 _HEADER = """\
-# Made by `provision` from provision.yml; changes here are overwritten by the next `provision up` or `provision render`.
-# Change provision.yml for what it has a key for, and compose.override.yml (yours, read by compose itself) for all else.
-# It works without our program too: `docker compose up -d --wait` in this directory, once `provision render` has made
+# Made by `provision` from provision.yml; changes here are overwritten by the next `provision up` \
+or `provision render`.
+# Change provision.yml for what it has a key for, and compose.override.yml (yours, read by compose itself) \
+for all else.
+# It works without our program too: `docker compose up -d --wait` in this directory, \
+once `provision render` has made
 # the secrets. What differs between two stacks with equal settings (project name, port) stands in .env.
 """
 
@@ -58,9 +63,14 @@ def render_compose(stack: Stack, image_files: Mapping[str, bytes], mounted: Mapp
     images = image_references(stack.settings.images) | {"server": server_image(stack.settings, image_files)}
     volumes = sorted({volume.name for service in stack.services for volume in service.volumes})
     networks = sorted({network for service in stack.services for network in service.networks})
-    builder = None if stack.settings.images.server else next(s.name for s in stack.services if s.image == "server")
+    builder = (
+        None if stack.settings.images.server else next(s.name for s in stack.services if s.image == "server")
+    )
     document: dict[str, Any] = {
-        "services": {service.name: _service(stack, service, images, mounted, build=service.name == builder) for service in stack.services},
+        "services": {
+            service.name: _service(stack, service, images, mounted, build=service.name == builder)
+            for service in stack.services
+        },
         "networks": {name: {} if name == "edge" else {"internal": True} for name in networks},
         "volumes": {name: {} for name in volumes},
         "secrets": {spec.name: {"file": f"./secrets/{spec.name}"} for spec in stack.secrets},
@@ -72,7 +82,10 @@ def render_compose(stack: Stack, image_files: Mapping[str, bytes], mounted: Mapp
 
 def render_env(project: str, port: int) -> str:
     """Return the text of `.env`."""
-    return f"# Made by `provision`: what is this stack's own.\nCOMPOSE_PROJECT_NAME={project}\nPROVISION_PORT={port}\n"
+    return (
+        "# Made by `provision`: what is this stack's own.\n"
+        f"COMPOSE_PROJECT_NAME={project}\nPROVISION_PORT={port}\n"
+    )
 
 
 def port_in_env(content: bytes | None) -> int | None:
@@ -81,7 +94,9 @@ def port_in_env(content: bytes | None) -> int | None:
     return int(found[1]) if found and 0 < int(found[1]) < 1 << 16 else None
 
 
-def _service(stack: Stack, service: Service, images: Mapping[str, str], mounted: Mapping[str, bytes], *, build: bool) -> dict[str, Any]:
+def _service(
+    stack: Stack, service: Service, images: Mapping[str, str], mounted: Mapping[str, bytes], *, build: bool
+) -> dict[str, Any]:
     body: dict[str, Any] = {"image": images[service.image]}
     if build:
         body["build"] = _build(stack.settings, images["python"])

@@ -21,12 +21,22 @@ class Engine:
         self._instance = instance
         self._host = host
 
-    def run(self, argv: list[str], *, stdin: bytes = b"", timeout: float = 60, check: bool = True, in_directory: bool = True) -> Completed:
+    def run(
+        self,
+        argv: list[str],
+        *,
+        stdin: bytes = b"",
+        timeout: float = 60,
+        check: bool = True,
+        in_directory: bool = True,
+    ) -> Completed:
         """Run the command, in the stack's directory where that is there and unless told otherwise."""
         directory = self._instance.directory
         cwd = directory if in_directory and self._host.has_directory(directory) else None
         try:
-            return self._host.run(argv, cwd=cwd, env=self._environment(), stdin=stdin, timeout=timeout, check=check)
+            return self._host.run(
+                argv, cwd=cwd, env=self._environment(), stdin=stdin, timeout=timeout, check=check
+            )
         except CommandFailed as failure:
             raise self.explained(failure) from failure
 
@@ -34,9 +44,16 @@ class Engine:
         """Run `docker ARGUMENTS`."""
         return self.run(["docker", *arguments], timeout=timeout, check=check)
 
-    def compose(self, *arguments: str, timeout: float = 60, check: bool = True, in_directory: bool = True) -> Completed:
+    def compose(
+        self, *arguments: str, timeout: float = 60, check: bool = True, in_directory: bool = True
+    ) -> Completed:
         """Run `docker compose ARGUMENTS` on the stack's project."""
-        return self.run(cli.compose(self._instance.project, *arguments), timeout=timeout, check=check, in_directory=in_directory)
+        return self.run(
+            cli.compose(self._instance.project, *arguments),
+            timeout=timeout,
+            check=check,
+            in_directory=in_directory,
+        )
 
     def stream(self, on_line: Callable[[str], None], *arguments: str) -> None:
         """Run a long `docker compose ARGUMENTS`; hand on its progress line by line."""
@@ -47,7 +64,9 @@ class Engine:
         """Run `docker compose ARGUMENTS` to its end with these open files as its streams."""
         argv = cli.compose(self._instance.project, *arguments, progress="quiet")
         try:
-            self._host.transfer(argv, stdin=stdin, stdout=stdout, cwd=self._instance.directory, env=self._environment())
+            self._host.transfer(
+                argv, stdin=stdin, stdout=stdout, cwd=self._instance.directory, env=self._environment()
+            )
         except CommandFailed as failure:
             raise self.explained(failure) from failure
 
@@ -72,7 +91,10 @@ class Engine:
         if host := os.environ.get("DOCKER_HOST"):
             return host
         config = Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker")) / "config.json"
-        if os.environ.get("DOCKER_CONTEXT") or cli.current_context(self._host.get(config)) not in {"", "default"}:
+        if os.environ.get("DOCKER_CONTEXT") or cli.current_context(self._host.get(config)) not in {
+            "",
+            "default",
+        }:
             return self.docker("context", "inspect", "--format", "{{.Endpoints.docker.Host}}").text
         return ""
 
@@ -81,5 +103,9 @@ class Engine:
 
         The stack's own port is added.
         """
-        kept = {key: value for key, value in self._host.environment().items() if not key.startswith(("COMPOSE_", "PROVISION_"))}
+        kept = {
+            key: value
+            for key, value in self._host.environment().items()
+            if not key.startswith(("COMPOSE_", "PROVISION_"))
+        }
         return kept | {"PROVISION_PORT": str(self._instance.port)}

@@ -1,4 +1,4 @@
-"""The archive that `docker save` writes: which of its layers an engine has already, and the archive without those.
+"""The archive of `docker save`: which of its layers an engine has already, and the archive without those.
 
 `docker load` opens a layer only where its engine has no layer of that content on top of the same layers below
 (https://github.com/moby/moby/blob/master/daemon/internal/image/tarexport/load.go).
@@ -25,7 +25,10 @@ Chain = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Archive:
-    """What is in an archive: bytes by path, and each image's layers from the lowest on, as digest of the unpacked content and path."""
+    """What is in an archive: bytes by path, and each image's layers from the lowest on.
+
+    A layer is the digest of its unpacked content, and its path.
+    """
 
     sizes: Mapping[str, int]
     images: tuple[tuple[tuple[str, str], ...], ...]
@@ -33,7 +36,9 @@ class Archive:
     def without(self, there: set[Chain]) -> set[str]:
         """Return the paths that an engine with those layers does not open."""
         by_chain = [
-            (tuple(digest for digest, _ in layers[:number]), path) for layers in self.images for number, (_, path) in enumerate(layers, 1)
+            (tuple(digest for digest, _ in layers[:number]), path)
+            for layers in self.images
+            for number, (_, path) in enumerate(layers, 1)
         ]
         opened = {path for chain, path in by_chain if chain not in there}
         return {path for chain, path in by_chain if chain in there and path in self.sizes} - opened
@@ -44,7 +49,7 @@ class Archive:
 
 
 def read_archive(stream: IO[bytes]) -> Archive:
-    """Return what is in the archive, read once to its end; where it has no list of its images, none of them."""
+    """Return what is in the archive, read once to its end; with no list of its images, none of them."""
     sizes: dict[str, int] = {}
     links: dict[str, str] = {}
     documents: dict[str, bytes] = {}
@@ -52,7 +57,9 @@ def read_archive(stream: IO[bytes]) -> Archive:
     with tarfile.open(fileobj=stream, mode="r|") as tar:
         for member in tar:
             if member.issym():
-                links[member.name] = posixpath.normpath(posixpath.join(posixpath.dirname(member.name), member.linkname))
+                links[member.name] = posixpath.normpath(
+                    posixpath.join(posixpath.dirname(member.name), member.linkname)
+                )
             elif member.islnk():
                 links[member.name] = member.linkname
             elif member.isfile():
@@ -70,7 +77,9 @@ def read_archive(stream: IO[bytes]) -> Archive:
     return Archive(sizes, images)
 
 
-def _layers(image: Mapping[str, Any], config: Mapping[str, Any], links: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def _layers(
+    image: Mapping[str, Any], config: Mapping[str, Any], links: Mapping[str, str]
+) -> tuple[tuple[str, str], ...]:
     paths = [links.get(path, path) for path in image["Layers"]]
     return tuple(zip(config["rootfs"]["diff_ids"], paths, strict=True))
 

@@ -69,14 +69,17 @@ def require(reference: str, seen: tuple[str, int] | None, platform: str) -> int:
         raise PreflightError(
             f"the image {reference} is for {seen[0] if seen else 'nothing'}, the server is {platform}",
             where="this machine's Docker engine",
-            hint=f"build on such a machine; or, where this engine can emulate one, set DOCKER_DEFAULT_PLATFORM={platform} and deploy again",
+            hint=(
+                "build on such a machine; or, where this engine can emulate one, "
+                f"set DOCKER_DEFAULT_PLATFORM={platform} and deploy again"
+            ),
         )
     return seen[1]
 
 
 @dataclass(frozen=True)
 class Load:
-    """Images to send: all bytes of them, those that have to travel, and the paths in the archive that stay."""
+    """Images to send: all their bytes, those that have to travel, and the paths in the archive that stay."""
 
     references: tuple[str, ...]
     whole: int
@@ -93,7 +96,10 @@ def weigh(host: Host, references: Sequence[str]) -> Load:
         raise cli.explained(failure) from failure
     except tarfile.TarError as error:
         raise ProvisionError(
-            "docker save wrote no archive", where=" ".join(save(references)), why=str(error), hint="look at `docker image ls`"
+            "docker save wrote no archive",
+            where=" ".join(save(references)),
+            why=str(error),
+            hint="look at `docker image ls`",
         ) from error
     left_out = archive.without(chains(_layers(host)))
     return Load(tuple(references), archive.size(), archive.size(left_out), frozenset(left_out))
@@ -106,11 +112,15 @@ def _layers(host: Host) -> list[list[str]]:
     """
     if "io.containerd.snapshotter" in host.run(["docker", "info", "--format", "{{json .DriverStatus}}"]).text:
         return []
-    identifiers = sorted(set(host.run(["docker", "image", "ls", "--all", "--quiet", "--no-trunc"]).text.split()))
+    identifiers = sorted(
+        set(host.run(["docker", "image", "ls", "--all", "--quiet", "--no-trunc"]).text.split())
+    )
     if not identifiers:
         return []
     # One that was removed meanwhile is no error: it has no layers.
-    listed = host.run(["docker", "image", "inspect", "--format", "{{json .RootFS.Layers}}", *identifiers], check=False).text
+    listed = host.run(
+        ["docker", "image", "inspect", "--format", "{{json .RootFS.Layers}}", *identifiers], check=False
+    ).text
     return [layers for line in listed.splitlines() if (layers := _digests(line))]
 
 
@@ -162,6 +172,8 @@ def _send(host: SSHHost, load: Load, show: Callable[[int], None]) -> int:
     try:
         streams.pipe(save(load.references), host.connection.program(argv), packed)
     except CommandFailed as failure:
-        explained = cli.explained(failure, "images that had arrived whole are there; nothing else was changed", remote=True)
+        explained = cli.explained(
+            failure, "images that had arrived whole are there; nothing else was changed", remote=True
+        )
         raise host.connection.lost_or(argv, explained) from failure
     return sent

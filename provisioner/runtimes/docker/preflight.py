@@ -1,4 +1,4 @@
-"""What about an engine and its machine keeps the images of a stack from running, found before anything is made."""
+"""What of an engine and its machine keeps a stack's images from running, found before anything is made."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from provisioner.runtimes.docker.cli import version_tuple
 
 # Compose before it asks in the API 1.43 at most (https://github.com/docker/compose/releases/tag/v2.24.0).
 _COMPOSE_FOR_API_1_44 = (2, 24)
-# The SELinux context that files of a directory get, where SELinux is enforced: a directory that is not there will have its parent's.
+# The SELinux context that files of a directory get, where SELinux is enforced: a directory that is not there
+# will have its parent's.
 LABEL = """\
 [ "$(cat /sys/fs/selinux/enforce 2>/dev/null)" = 1 ] || exit 0
 d=$1; while [ ! -d "$d" ]; do d=$(dirname "$d"); done
 stat -c %C "$d"
 """
 _READABLE_TYPES = ("container_file_t", "container_share_t", "container_ro_file_t", "svirt_sandbox_file_t")
-# The first whose seccomp profile answers clone3 with "no such system call", after which C libraries take another one.
+# The first whose seccomp profile answers clone3 with "no such system call", after which C libraries take
+# another one.
 _KNOWS_CLONE3 = 10
 
 
@@ -32,7 +34,10 @@ def check_api(minimum_api: str, compose_version: str) -> None:
 
 
 def check_label(label: str, directory: Path) -> None:
-    """Raise PreflightError where SELinux keeps containers from reading the stack's files; `label` is what `LABEL` printed."""
+    """Raise PreflightError where SELinux keeps containers from reading the stack's files.
+
+    `label` is what `LABEL` printed.
+    """
     parts = label.strip().split(":")
     if len(parts) < 3 or parts[2] in _READABLE_TYPES:
         return
@@ -40,7 +45,9 @@ def check_label(label: str, directory: Path) -> None:
         "SELinux keeps containers from reading the stack's files",
         where=str(directory),
         why=f"the engine runs with SELinux, and the directory is {parts[2]}",
-        hint=f"label it for containers: `mkdir -p {directory} && sudo chcon -Rt container_file_t {directory}`",
+        hint=(
+            f"label it for containers: `mkdir -p {directory} && sudo chcon -Rt container_file_t {directory}`"
+        ),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -12,8 +12,8 @@ from pathlib import Path
 from secrets import token_hex
 from typing import IO
 
-from provisioner.assets import asgi_paths, image_files
-from provisioner.errors import INTERRUPTED, UNCHANGED, CommandFailed, PreflightError, ProvisionError, Unhealthy
+from provisioner.assets import asgi_paths
+from provisioner.errors import INTERRUPTED, CommandFailed, ProvisionError, Unhealthy
 from provisioner.model.addresses import IN_CONTAINERS, Addresses
 from provisioner.model.plan import Observed, Plan
 from provisioner.model.proxy import redirect_port
@@ -36,15 +36,23 @@ from provisioner.runtimes.base import (
     see_log,
 )
 from provisioner.runtimes.caddyfile import CADDYFILE, identity_files, render_caddyfile
-from provisioner.runtimes.docker import cli, images
+from provisioner.runtimes.docker import cli
 from provisioner.runtimes.docker.changes import PROBE, Changes
-from provisioner.runtimes.docker.compose_file import BUILD_CA, image_references, render_compose, render_env, server_image
+from provisioner.runtimes.docker.compose_file import render_compose, render_env
 from provisioner.runtimes.docker.engine import Engine
-from provisioner.runtimes.docker.postgres import INTERRUPT_PSQL, POSTGRES, PSQL, PSQL_UNSEEN, end_initialisation, set_unfinished_aside
+from provisioner.runtimes.docker.postgres import (
+    INTERRUPT_PSQL,
+    POSTGRES,
+    PSQL,
+    PSQL_UNSEEN,
+    end_initialisation,
+    set_unfinished_aside,
+)
 from provisioner.runtimes.docker.preflight import LABEL, check_api, check_label, refuses_threads
+from provisioner.runtimes.docker.stack_images import StackImages
 from provisioner.runtimes.docker.usage import read_usage
 from provisioner.runtimes.tls_files import ROOT_CERTIFICATE, certificate_files
-from provisioner.system.host import Host, LocalHost
+from provisioner.system.host import Host
 
 COMPOSE_FILE = "docker-compose.yml"
 OVERRIDE_FILE = "compose.override.yml"
@@ -61,6 +69,7 @@ class DockerRuntime:
         self._instance = instance
         self._host = host
         self._engine = Engine(instance, host)
+        self._images = StackImages(stack, instance, host, self._engine)
 
     def preflight(self) -> None:
         check_stores(self._stack)
@@ -68,26 +77,35 @@ class DockerRuntime:
             cli.refuse_snap(_docker_path(), self._instance.directory)
             cli.refuse_remote(self._engine.endpoint())
         with ThreadPoolExecutor() as pool:
-            engine = pool.submit(self._engine.docker, "version", "--format", "{{.Server.Version}} {{.Server.MinAPIVersion}}")
+            engine = pool.submit(
+                self._engine.docker, "version", "--format", "{{.Server.Version}} {{.Server.MinAPIVersion}}"
+            )
             compose = pool.submit(self._engine.docker, "compose", "version", "--short")
-            options = pool.submit(self._engine.docker, "info", "--format", "{{json .SecurityOptions}}", check=False)
+            options = pool.submit(
+                self._engine.docker, "info", "--format", "{{json .SecurityOptions}}", check=False
+            )
             version, _, minimum_api = engine.result().text.partition(" ")
             cli.check_versions(version, compose.result().text)
             check_api(minimum_api, compose.result().text)
         if "name=selinux" in options.result().text:
             argv = ["/bin/sh", "-c", LABEL, "sh", str(self._instance.directory)]
-            check_label(self._engine.run(argv, check=False, in_directory=False).text, self._instance.directory)
+            check_label(
+                self._engine.run(argv, check=False, in_directory=False).text, self._instance.directory
+            )
         check_processor(self._host)
 
     def files(self) -> Mapping[str, RenderedFile]:
-        built_from = self._image_files()
+        built_from = self._images.server_files()
         certificates = certificate_files(self._stack, self._instance.source)
-        # The key is a secret of Docker's, which a container keeps as it was: certificate and key are read together.
+        # The key is a secret of Docker's, which a container keeps as it was: certificate and key are read
+        # together.
         kept = certificates if self._stack.settings.server.tls == "files" else {}
         texts = {
             COMPOSE_FILE: render_compose(self._stack, built_from, kept).encode(),
             ".env": render_env(self._instance.project, self._instance.port).encode(),
-            CADDYFILE: render_caddyfile(self._stack, _addresses(self._stack, self._instance.port), asgi_paths(), certificates).encode(),
+            CADDYFILE: render_caddyfile(
+                self._stack, _addresses(self._stack, self._instance.port), asgi_paths(), certificates
+            ).encode(),
             **certificates,
             # It is read when somebody asks: the proxy runs on.
             **identity_files(self._instance.identity),
@@ -108,14 +126,23 @@ class DockerRuntime:
     def observe(self) -> Observed:
         with ThreadPoolExecutor() as pool:
             containers = pool.submit(self._engine.containers)
-            volumes = pool.submit(self._engine.run, cli.list_volumes(self._instance.project), in_directory=False)
+            volumes = pool.submit(
+                self._engine.run, cli.list_volumes(self._instance.project), in_directory=False
+            )
             text = containers.result()
             services = cli.parse_containers(text)
             for name, network in self._half_made(text).items():
-                services[name] = replace(services[name], state="unhealthy", detail=f"is not in the network {network}")
+                services[name] = replace(
+                    services[name], state="unhealthy", detail=f"is not in the network {network}"
+                )
             proxy = services.get("proxy")
-            if proxy and proxy.state == "running" and self._host.get(self._instance.directory / CADDYFILE) is None:
-                # Its mount is the directory that was there: what is written in its place it sees when it is started anew.
+            if (
+                proxy
+                and proxy.state == "running"
+                and self._host.get(self._instance.directory / CADDYFILE) is None
+            ):
+                # Its mount is the directory that was there: what is written in its place it sees when it is
+                # started anew.
                 services["proxy"] = replace(proxy, state="unhealthy", detail=f"{CADDYFILE} was removed")
             return Observed(services, bool(volumes.result().text))
 
@@ -125,61 +152,27 @@ class DockerRuntime:
         return {} if found and self._host.get(self._instance.directory / OVERRIDE_FILE) is not None else found
 
     def usage(self) -> Mapping[str, Usage]:
-        return read_usage(self._engine, self._instance.project, [service.name for service in self._stack.lasting])
+        return read_usage(
+            self._engine, self._instance.project, [service.name for service in self._stack.lasting]
+        )
 
     def prepare(self, reporter: Reporter) -> None:
-        self._fetch(reporter)
+        # With an override the images are the user's.
+        if self._host.get(self._instance.directory / OVERRIDE_FILE) is None:
+            self._images.fetch(reporter)
         self.build(reporter)
 
     def build(self, reporter: Reporter) -> None:
         """Build the server image where it is not there; an image of the user's is looked at."""
-        image = self.server_image()
-        if self._stack.settings.images.server:
-            if images.found(self._host, image):
-                self._refuse_other_image(image)
-            return
-        if images.found(self._host, image):
-            return
-        self._fetch_one(image_references(self._stack.settings.images)["python"], reporter)
-        try:
-            with reporter.working(f"building the server image {image}"):
-                self._engine.stream(_steps(reporter), "build", self._builder())
-        except CommandFailed as failure:
-            raise self._engine.explained(failure.with_(hint=FIX, left_as=UNCHANGED)) from failure
-        reporter.step("built", "image", image)
+        self._images.build(reporter)
 
-    def _fetch(self, reporter: Reporter) -> None:
-        """Fetch what Compose would fetch, one by one, so that a failure names its image.
+    def server_image(self) -> str:
+        """Return the reference of the server image."""
+        return self._images.server()
 
-        Fetch nothing with an override: the images are the user's.
-        """
-        if self._host.get(self._instance.directory / OVERRIDE_FILE) is not None:
-            return
-        built = "" if self._stack.settings.images.server else self.server_image()
-        for image in self.images():
-            if image != built:
-                self._fetch_one(image, reporter)
-
-    def _fetch_one(self, image: str, reporter: Reporter) -> None:
-        if images.found(self._host, image):
-            return
-        with reporter.working(f"fetching the image {image}"):
-            images.fetch(self._host, image)
-        reporter.step("fetched", "image", image)
-
-    def _refuse_other_image(self, image: str) -> None:
-        """Raise PreflightError for an image of the user's that is no server image.
-
-        It is found before it takes the place of one that runs.
-        """
-        seen = self._engine.run(cli.try_server_image(image), check=False, timeout=120, in_directory=False)
-        if seen.code:
-            raise PreflightError(
-                "images.server is no image of this stack's server",
-                where=image,
-                why=seen.error_text or seen.text,
-                hint="build it from the Dockerfile in the stack's directory, or leave images.server out",
-            )
+    def images(self) -> list[str]:
+        """Return the references of the images that the stack's services run."""
+        return self._images.references()
 
     def apply(self, plan: Plan, reporter: Reporter) -> None:
         try:
@@ -213,13 +206,32 @@ class DockerRuntime:
     def probe(self, *arguments: str) -> str:
         return self._engine.compose("exec", "-T", SERVER, *PROBE, *arguments).text
 
-    def run_job(self, role: str, *arguments: str, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None) -> None:
+    def run_job(
+        self, role: str, *arguments: str, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None
+    ) -> None:
         if SERVER not in self.observe().services:
-            raise Unhealthy("the stack is down", where=str(self._instance.directory), hint="`provision up` starts it", left_as="")
+            raise Unhealthy(
+                "the stack is down",
+                where=str(self._instance.directory),
+                hint="`provision up` starts it",
+                left_as="",
+            )
         # A name that nothing else has: whoever ends the client of a container does not end the container.
         name = f"{self._instance.project}-job-{token_hex(4)}"
         try:
-            self._engine.transfer("run", "--rm", "--no-deps", "-T", "--name", name, SERVER, role, *arguments, stdin=stdin, stdout=stdout)
+            self._engine.transfer(
+                "run",
+                "--rm",
+                "--no-deps",
+                "-T",
+                "--name",
+                name,
+                SERVER,
+                role,
+                *arguments,
+                stdin=stdin,
+                stdout=stdout,
+            )
         except BaseException:
             with suppress(ProvisionError):
                 self._engine.docker("rm", "--force", name, check=False)
@@ -230,15 +242,33 @@ class DockerRuntime:
         return found.stdout if found.code == 0 else None
 
     def logs(self, service: str, lines: int) -> str:
-        return self._engine.compose("logs", "--no-color", "--no-log-prefix", "--tail", str(lines), service).text
+        return self._engine.compose(
+            "logs", "--no-color", "--no-log-prefix", "--tail", str(lines), service
+        ).text
 
     def follow(self, service: str | None, lines: int) -> int:
         return self._engine.attach("logs", "-f", "--tail", str(lines), *([service] if service else []))
 
     def psql(self, arguments: Sequence[str], write: bool) -> int:
-        options, script, mark = (["-T"], PSQL_UNSEEN, token_hex(8)) if not sys.stdin.isatty() else ([], PSQL, "psql")
-        program = ["sh", "-c", script, mark, "-h", "/run/postgresql", "-U", POSTGRES_USER, "-d", MLFLOW_DATABASE, *arguments]
-        code = self._engine.attach("exec", *options, "-e", f"PGOPTIONS={psql_options(write)}", POSTGRES, *program)
+        options, script, mark = (
+            (["-T"], PSQL_UNSEEN, token_hex(8)) if not sys.stdin.isatty() else ([], PSQL, "psql")
+        )
+        program = [
+            "sh",
+            "-c",
+            script,
+            mark,
+            "-h",
+            "/run/postgresql",
+            "-U",
+            POSTGRES_USER,
+            "-d",
+            MLFLOW_DATABASE,
+            *arguments,
+        ]
+        code = self._engine.attach(
+            "exec", *options, "-e", f"PGOPTIONS={psql_options(write)}", POSTGRES, *program
+        )
         if code == INTERRUPTED and options:
             self._engine.compose("exec", "-T", POSTGRES, "sh", "-c", INTERRUPT_PSQL, mark, check=False)
         return code
@@ -262,32 +292,6 @@ class DockerRuntime:
         for volume in volumes:
             reporter.step("removed", "volume", volume)
 
-    def _image_files(self) -> dict[str, bytes]:
-        """Return what the image is built from.
-
-        The certificates are the user's, or an empty file for the Dockerfile to copy. Raise PreflightError
-        when the user's are not there.
-        """
-        named = self._stack.settings.build.ca_file
-        if not named:
-            return image_files() | {BUILD_CA: b""}
-        certificates = LocalHost().get(self._instance.source / named)
-        if certificates is None:
-            raise PreflightError("build.ca_file is not there", where=str(self._instance.source / named), hint="put the PEM file there")
-        return image_files() | {BUILD_CA: certificates}
-
-    def server_image(self) -> str:
-        """Return the reference of the server image."""
-        return server_image(self._stack.settings, self._image_files())
-
-    def images(self) -> list[str]:
-        """Return the references of the images that the stack's services run."""
-        known = image_references(self._stack.settings.images) | {"server": self.server_image()}
-        return sorted({known[service.image] for service in self._stack.services})
-
-    def _builder(self) -> str:
-        return next(service.name for service in self._stack.services if service.image == "server")
-
     def _start_failure(self, failure: CommandFailed) -> Exception:
         known = self._engine.explained(failure, _STARTED)
         if known is not failure:
@@ -295,32 +299,31 @@ class DockerRuntime:
         observed = self.observe().services
         seen = [observed[service.name] for service in self._stack.services if service.name in observed]
         # In start order: what waits for a service that failed is not the one to name.
-        bad = next((service for service in seen if service.state not in {"running", "starting", "completed"}), None)
+        bad = next(
+            (service for service in seen if service.state not in {"running", "starting", "completed"}), None
+        )
         if bad is None:
             return failure.with_(hint=FIX)
         why = self.logs(bad.name, 20) or failure.why
         failed = (f"{bad.name} failed while starting", see_log(bad.name))
-        if refuses_threads(self._engine.docker("version", "--format", "{{.Server.Version}}", check=False).text, why):
-            failed = (f"this Docker engine lets {bad.name} start no process or thread", "update Docker: 20.10.10 or later knows the call")
+        if refuses_threads(
+            self._engine.docker("version", "--format", "{{.Server.Version}}", check=False).text, why
+        ):
+            failed = (
+                f"this Docker engine lets {bad.name} start no process or thread",
+                "update Docker: 20.10.10 or later knows the call",
+            )
         what, hint = for_memory(bad.name, self.usage().get(bad.name)) or failed
-        return Unhealthy(what, where=f"service {bad.name}: {bad.detail}", why=why, hint=hint, left_as=_STARTED)
+        return Unhealthy(
+            what, where=f"service {bad.name}: {bad.detail}", why=why, hint=hint, left_as=_STARTED
+        )
 
 
 def _addresses(stack: Stack, port: int) -> Addresses:
     """Return the addresses in containers, with the one for redirects only where its port is published."""
-    return IN_CONTAINERS if redirect_port(stack.settings.server, port) else replace(IN_CONTAINERS, front_http="")
-
-
-def _steps(reporter: Reporter) -> Callable[[str], None]:
-    """Return a function that shows each step of a build once, of all the lines that a build writes."""
-    shown: set[str] = set()
-
-    def line(text: str) -> None:
-        if (step := cli.build_step(text)) and step not in shown:
-            shown.add(step)
-            reporter.line(f"step {step}")
-
-    return line
+    return (
+        IN_CONTAINERS if redirect_port(stack.settings.server, port) else replace(IN_CONTAINERS, front_http="")
+    )
 
 
 def _docker_path() -> Path | None:

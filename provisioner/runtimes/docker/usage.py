@@ -11,9 +11,19 @@ from provisioner.runtimes.base import Usage
 from provisioner.runtimes.docker import cli
 from provisioner.runtimes.docker.engine import Engine
 
-# How often the kernel ended a process of the container's present run, where control groups of either version tell it.
+# How often the kernel ended a process of the container's present run, where control groups of either version
+# tell it.
 COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
-_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_UNITS = {
+    "B": 1,
+    "kB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+}
 _STATS = ("stats", "--no-stream", "--no-trunc", "--format", "{{.ID}}\t{{.MemUsage}}")
 _EVENTS = ("events", "--since", "24h", "--until", "0s", "--filter", "event=oom", "--format", "{{.ID}}")
 _INSPECTED = "{{.Id}} {{.RestartCount}} {{.HostConfig.Memory}} {{.State.OOMKilled}}"
@@ -28,8 +38,13 @@ def read_usage(engine: Engine, project: str, names: list[str]) -> dict[str, Usag
     ids = list(containers.values())
     with ThreadPoolExecutor() as pool:
         stats = pool.submit(_asked, engine, *_STATS, *ids)
-        events = pool.submit(_asked, engine, *_EVENTS, "--filter", f"label=com.docker.compose.project={project}")
-        counted = {name: pool.submit(_asked, engine, "exec", container, "cat", *COUNTERS) for name, container in containers.items()}
+        events = pool.submit(
+            _asked, engine, *_EVENTS, "--filter", f"label=com.docker.compose.project={project}"
+        )
+        counted = {
+            name: pool.submit(_asked, engine, "exec", container, "cat", *COUNTERS)
+            for name, container in containers.items()
+        }
         memory, ended = parse_stats(stats.result()), events.result()
         inspected = inspect(engine, ids)
         return {
@@ -38,7 +53,11 @@ def read_usage(engine: Engine, project: str, names: list[str]) -> dict[str, Usag
                 inspected[container].limit,
                 inspected[container].restarts,
                 # Each forgets what another one knows: a former run, one of long ago, a child process.
-                max(parse_counters(counted[name].result()), ended.count(container), inspected[container].killed),
+                max(
+                    parse_counters(counted[name].result()),
+                    ended.count(container),
+                    inspected[container].killed,
+                ),
             )
             for name, container in containers.items()
         }
@@ -70,7 +89,10 @@ def parse_stats(text: str) -> Mapping[str, int]:
 def parse_inspected(text: str) -> Mapping[str, Usage]:
     """Return the usage of each container, from the rows that `inspect` asks for."""
     rows = [row.split() for row in text.splitlines()]
-    return {found: Usage(None, int(limit) or None, int(restarts), int(killed == "true")) for found, restarts, limit, killed in rows}
+    return {
+        found: Usage(None, int(limit) or None, int(restarts), int(killed == "true"))
+        for found, restarts, limit, killed in rows
+    }
 
 
 def parse_counters(text: str) -> int:

@@ -1,4 +1,4 @@
-"""A plan carried out with supervisord while the proxy serves: it holds calls, or another process takes them."""
+"""A plan carried out with supervisord while the proxy serves: it holds calls, or a new process takes them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from provisioner.errors import CommandFailed, NotTakenOver, Unhealthy
-from provisioner.model.plan import Plan
+from provisioner.model.plan import ObservedService, Plan
 from provisioner.model.stack import Stack
 from provisioner.output import Reporter
 from provisioner.runtimes.base import FIX, PROXY, SERVER, may_run_twice, port_taken, tell_held_for_stores
@@ -25,7 +25,10 @@ ALONE_DEADLINE = 10.0
 
 
 class Changes:
-    """The steps of one plan; `wanted` has the fingerprints that it leads to, `run` runs a process of the stack to its end."""
+    """The steps of one plan.
+
+    `wanted` has the fingerprints that it leads to, `run` runs a process of the stack to its end.
+    """
 
     def __init__(
         self,
@@ -68,9 +71,12 @@ class Changes:
         names = [
             name
             for name in self._daemons
-            if name in changed & self._running() - self._stores and _process(memory.applied.get(name, "")) == _process(self._wanted[name])
+            if name in changed & self._running() - self._stores
+            and _process(memory.applied.get(name, "")) == _process(self._wanted[name])
         ]
-        if SERVER in names and (self._stores & changed or not may_run_twice(self._stack, available_here_mb(), self._reporter)):
+        if SERVER in names and (
+            self._stores & changed or not may_run_twice(self._stack, available_here_mb(), self._reporter)
+        ):
             names.remove(SERVER)
         return names
 
@@ -81,7 +87,10 @@ class Changes:
             tell_held_for_stores(names & self._stores, self._reporter)
             names = names | {SERVER}
         self._client.reread()
-        for name in [*sorted(names - set(self._daemons)), *(name for name in reversed(self._daemons) if name in names)]:
+        for name in [
+            *sorted(names - set(self._daemons)),
+            *(name for name in reversed(self._daemons) if name in names),
+        ]:
             daemon = self._daemons.get(name)
             self._client.stop(name, daemon.grace_seconds if daemon else 60)
             applied = {other: value for other, value in memory.applied.items() if other != name}
@@ -123,7 +132,8 @@ class Changes:
                 service=name,
                 log=tail(self._log(name), 2000),
             )
-        # For a moment both answer, the one before by what it was started with; with a transfer under way for longer.
+        # For a moment both answer, the one before by what it was started with; with a transfer under way for
+        # longer.
         wait_until(lambda: read_note(memory, name, "alone") is not None, ALONE_DEADLINE, 0.05)
         return self._kept(memory, applied={**memory.applied, name: self._wanted[name]})
 
@@ -174,3 +184,18 @@ class Changes:
 def _process(fingerprint: str) -> str:
     """Return the part of a fingerprint that is of what supervisord and the launcher do for the service."""
     return fingerprint.partition(".")[0]
+
+
+def observed_bootstrap(memory: Memory, *, running: bool) -> ObservedService:
+    """Return how bootstrap ended.
+
+    Done counts for as long as the stack runs: at the next start secrets and stores may be others.
+    """
+    fingerprint = memory.applied[BOOTSTRAP]
+    if memory.bootstrap != "done":
+        return ObservedService(BOOTSTRAP, "failed", fingerprint, memory.bootstrap)
+    return (
+        ObservedService(BOOTSTRAP, "completed", fingerprint)
+        if running
+        else ObservedService(BOOTSTRAP, "stopped", fingerprint)
+    )

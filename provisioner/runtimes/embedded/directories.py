@@ -1,4 +1,4 @@
-"""The directories of an embedded stack: made, owned by the services' account, and removed without following links."""
+"""An embedded stack's directories: made, owned by the services' account, removed without following links."""
 
 from __future__ import annotations
 
@@ -36,6 +36,15 @@ def check_owner(directory: Path, account: Account) -> None:
             )
 
 
+def openable(directory: Path, data: Path) -> list[Path]:
+    """Return the directories that are ours to open for the services' account.
+
+    They are the stack's, our own data directory, and those between the two.
+    """
+    between = [path for path in directory.parents if path == data or data in path.parents]
+    return [directory, *between, data]
+
+
 def make_directories(directory: Path, account: Account) -> None:
     """Make every directory that the services write to, private to their account.
 
@@ -52,7 +61,10 @@ def make_directories(directory: Path, account: Account) -> None:
         _give(path, account)
     open_for_others(directory)
     deploy = directory / "deploy"
-    for path in (deploy, *(below for below in deploy.rglob("*") if below.is_dir() and not below.is_symlink())):
+    for path in (
+        deploy,
+        *(below for below in deploy.rglob("*") if below.is_dir() and not below.is_symlink()),
+    ):
         open_for_others(path)
 
 
@@ -66,7 +78,12 @@ def is_run_directory(path: Path, account: Account) -> bool:
     except OSError:
         return False
     private = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077
-    return private and found.st_uid == account.uid and path.parent == _RUN_BASE and path.name.startswith(_RUN_PREFIX)
+    return (
+        private
+        and found.st_uid == account.uid
+        and path.parent == _RUN_BASE
+        and path.name.startswith(_RUN_PREFIX)
+    )
 
 
 def make_run_directory(account: Account) -> Path:
@@ -89,7 +106,10 @@ def refuse_links(directory: Path) -> None:
             raise WouldLoseData(
                 f"{path.name} is a link to {path.readlink()}, outside of what this stack may remove",
                 where=str(path),
-                hint=f"remove the link and what it leads to yourself, then `provision erase` again: `rm {path}`",
+                hint=(
+                    "remove the link and what it leads to yourself, then `provision erase` again: "
+                    f"`rm {path}`"
+                ),
             )
 
 

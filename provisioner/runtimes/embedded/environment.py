@@ -1,4 +1,4 @@
-"""The environment that the embedded services run from: made with uv from one lock, shared by stacks, never changed."""
+"""The embedded services' environment: made with uv from one lock, shared by stacks, never changed."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ _NOT_PASSED = frozenset(
         "UV_WORKING_DIRECTORY",
     ]
 )
-# uv's lines on what it does, such as `Downloading mlflow (11.0MiB)`; the names of 90 packages tell nobody anything.
+# uv's lines on what it does, such as `Downloading mlflow (11.0MiB)`; the names of 90 packages tell nobody
+# anything.
 _PROGRESS = re.compile(r"^(Resolved|Prepared|Installed|Bytecode|Downloading|Downloaded|warning|error)")
 
 
@@ -82,7 +83,7 @@ def shipped_recipe() -> Recipe:
 
 @dataclass(frozen=True)
 class ServerEnvironment:
-    """One environment: its recipe, its interpreter, the directory of all environments, and where packages come from."""
+    """One environment: recipe, interpreter, the directory of all environments, where packages come from."""
 
     data: Path
     recipe: Recipe
@@ -112,7 +113,8 @@ def check_space(environment: ServerEnvironment) -> None:
     free = free_bytes(environment.path)
     if not environment.is_complete() and free < NEEDED_BYTES:
         raise PreflightError(
-            f"{free // 1_000_000} MB are free where the server environment goes, {NEEDED_BYTES // 1_000_000} are needed",
+            f"{free // 1_000_000} MB are free where the server environment goes, "
+            f"{NEEDED_BYTES // 1_000_000} are needed",
             where=str(environment.path.parent),
             hint="free some space, or name another place: PROVISION_DATA_DIR",
         )
@@ -164,14 +166,18 @@ def _make(environment: ServerEnvironment, account: Account, reporter: Reporter) 
         if account.dropped:
             _open_whole(made)
         _check_usable(made, environment, account)
-        (made / MARKER).write_text(json.dumps({"python": str(environment.interpreter.executable)}) + "\n", encoding="utf-8")
+        (made / MARKER).write_text(
+            json.dumps({"python": str(environment.interpreter.executable)}) + "\n", encoding="utf-8"
+        )
         if environment.path.exists():
             # An interpreter that is gone left it of no use to anybody.
             environment.path.rename(Path(scratch) / "old")
         made.rename(environment.path)
 
 
-def uv_commands(uv: str, environment: ServerEnvironment, made: Path, tools: Path, *, copied: bool) -> list[list[str]]:
+def uv_commands(
+    uv: str, environment: ServerEnvironment, made: Path, tools: Path, *, copied: bool
+) -> list[list[str]]:
     """Return the command lines that make the environment.
 
     They make the venv, install exactly the locked packages, and prepare the page's files. `tools` has the
@@ -180,10 +186,25 @@ def uv_commands(uv: str, environment: ServerEnvironment, made: Path, tools: Path
     """
     python = str(made / "bin" / "python")
     exactly = [uv, "pip", "install", "--python", python, "--no-deps", "--require-hashes"]
-    venv = [uv, "venv", "--quiet", "--no-project", "--relocatable", "--python", str(environment.interpreter.executable), str(made)]
+    venv = [
+        uv,
+        "venv",
+        "--quiet",
+        "--no-project",
+        "--relocatable",
+        "--python",
+        str(environment.interpreter.executable),
+        str(made),
+    ]
     return [
         venv,
-        [*exactly, "--compile-bytecode", *(["--link-mode", "copy"] if copied else []), "-r", str(tools / _PACKAGES)],
+        [
+            *exactly,
+            "--compile-bytecode",
+            *(["--link-mode", "copy"] if copied else []),
+            "-r",
+            str(tools / _PACKAGES),
+        ],
         [*exactly, "--quiet", "--target", str(tools), "-r", str(tools / _PREPARER_PACKAGES)],
         [python, str(tools / _PREPARER)],
     ]
@@ -193,7 +214,9 @@ def uv_environment(environ: Mapping[str, str], environment: ServerEnvironment) -
     """Return the user's environment with the stack's settings; pip's variables count where uv has none."""
     result = {key: value for key, value in environ.items() if key not in _NOT_PASSED}
     index = environment.index_url or _first(environ, "UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
-    certificates = str(environment.ca_file or "") or _first(environ, "SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
+    certificates = str(environment.ca_file or "") or _first(
+        environ, "SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE"
+    )
     if index:
         result.pop("UV_INDEX_URL", None)
         result["UV_DEFAULT_INDEX"] = index
@@ -214,7 +237,11 @@ def _uv() -> str:
     except FileNotFoundError:
         found = shutil.which("uv")
     if not found:
-        raise PreflightError("uv is not there", where="this program's own environment", hint="install provision anew: uv comes with it")
+        raise PreflightError(
+            "uv is not there",
+            where="this program's own environment",
+            hint="install provision anew: uv comes with it",
+        )
     return found
 
 
@@ -255,5 +282,8 @@ def _check_usable(made: Path, environment: ServerEnvironment, account: Account) 
             f"the user {account.name}, which the services run as, cannot use the server environment",
             where=str(environment.path.parent),
             why=f"{environment.interpreter.executable} gives it another Python than us, or none",
-            hint="install Python 3.10 or later for all users, or name a place that others may enter: PROVISION_DATA_DIR",
+            hint=(
+                "install Python 3.10 or later for all users, "
+                "or name a place that others may enter: PROVISION_DATA_DIR"
+            ),
         )

@@ -104,7 +104,9 @@ def mount_of(path: Path, table: Iterable[Mount]) -> Mount | None:
     found: Mount | None = None
     for mount in table:
         point = Path(mount.point)
-        if (real == point or point in real.parents) and (found is None or len(point.parts) >= len(Path(found.point).parts)):
+        if (real == point or point in real.parents) and (
+            found is None or len(point.parts) >= len(Path(found.point).parts)
+        ):
             found = mount
     return found
 
@@ -113,7 +115,11 @@ def is_network(mount: Mount) -> bool:
     """Return whether other machines may see the same files."""
     kind = mount.kind.lower()
     main, _, behind = kind.partition(".")
-    return kind in NETWORK_TYPES or main in NETWORK_TYPES or (main in {"fuse", "macfuse", "osxfuse"} and behind in NETWORK_FUSE)
+    return (
+        kind in NETWORK_TYPES
+        or main in NETWORK_TYPES
+        or (main in {"fuse", "macfuse", "osxfuse"} and behind in NETWORK_FUSE)
+    )
 
 
 def existing_parent(path: Path) -> Path:

@@ -18,18 +18,20 @@ from provisioner.system import process
 OLDEST = (3, 10)
 NEWEST = (3, 14)
 _SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
-# An interpreter below a closed home may start for another user and silently use another standard library: so it says
-# which one it has. The modules are those with a compiled part that the services need.
+# An interpreter below a closed home may start for another user and silently use another standard library: so
+# it says which one it has. The modules are those with a compiled part that the services need.
 _FACTS = (
     "import ctypes, json, sqlite3, ssl, sys, sysconfig;"
     "print(json.dumps([sysconfig.get_path('stdlib'), json.__file__, sys.base_prefix, *sys.version_info[:3]]))"
 )
-_LEFT_OUT = shutil.ignore_patterns("site-packages", "dist-packages", "test", "tests", "idlelib", "__pycache__", "*.a", "include", "man")
+_LEFT_OUT = shutil.ignore_patterns(
+    "site-packages", "dist-packages", "test", "tests", "idlelib", "__pycache__", "*.a", "include", "man"
+)
 
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python program and its version (`3.11`); `copy_of` is the prefix that it still has to be copied from."""
+    """A Python program and its version (`3.11`); `copy_of` is the prefix it still has to be copied from."""
 
     executable: Path
     version: str
@@ -54,7 +56,9 @@ def choose_interpreter(account: Account, data: Path) -> Interpreter:
         if is_usable(candidate, account):
             return candidate
     prefix = Path(sys.base_prefix).resolve()
-    folder = data / "interpreters" / f"{sys.implementation.cache_tag}-{'.'.join(map(str, sys.version_info[:3]))}"
+    folder = (
+        data / "interpreters" / f"{sys.implementation.cache_tag}-{'.'.join(map(str, sys.version_info[:3]))}"
+    )
     return Interpreter(folder / own.executable.relative_to(prefix), own.version, copy_of=prefix)
 
 
@@ -73,7 +77,9 @@ def make_interpreter(interpreter: Interpreter, account: Account, reporter: Repor
     if not folder.exists():
         with reporter.working(f"copying the interpreter of {source} for the user {account.name}"):
             _copy(source, folder)
-        reporter.step("created", "interpreter", f"a copy of {source}, which the user {account.name} cannot read")
+        reporter.step(
+            "created", "interpreter", f"a copy of {source}, which the user {account.name} cannot read"
+        )
     if not is_usable(interpreter, account):
         raise PreflightError(
             f"no Python here can be used by the user {account.name}, which the services run as",
@@ -91,7 +97,9 @@ def _copy(source: Path, folder: Path) -> None:
             shutil.copytree(source / name, copy / name, symlinks=True, ignore=_LEFT_OUT)
         for path in (copy, *copy.rglob("*")):
             if not path.is_symlink():
-                path.chmod(path.stat().st_mode | (0o055 if path.is_dir() or path.stat().st_mode & 0o100 else 0o044))
+                path.chmod(
+                    path.stat().st_mode | (0o055 if path.is_dir() or path.stat().st_mode & 0o100 else 0o044)
+                )
         try:
             copy.rename(folder)
         except OSError:
@@ -111,7 +119,9 @@ def _facts(interpreter: Interpreter, account: Account | None) -> list[object] | 
     argv = [str(interpreter.executable), "-I", "-S", "-c", _FACTS]
     identity = account.identity if account else None
     try:
-        seen = process.run(argv, cwd=Path("/"), env={"PATH": _SYSTEM_PATH, "LANG": "C.UTF-8"}, identity=identity, timeout=30)
+        seen = process.run(
+            argv, cwd=Path("/"), env={"PATH": _SYSTEM_PATH, "LANG": "C.UTF-8"}, identity=identity, timeout=30
+        )
         facts = json.loads(seen.text)
     except (CommandFailed, ValueError):
         return None

@@ -18,7 +18,7 @@ _CLOCK_TOLERANCE = 3.0
 
 @dataclass(frozen=True)
 class Mark:
-    """A process by its number and when it started: the kernel's ticks on Linux, seconds of the clock elsewhere."""
+    """A process by its number and its start: the kernel's ticks on Linux, seconds of the clock elsewhere."""
 
     pid: int
     started: str
@@ -77,7 +77,8 @@ def _linux_start(pid: int) -> str:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-    # The second field may hold spaces and parentheses; the state is the third, the start time the twenty-second.
+    # The second field may hold spaces and parentheses; the state is the third, the start time the
+    # twenty-second.
     fields = stat.rpartition(")")[2].split()
     return "" if fields[0] in {"Z", "X"} else fields[19]
 

@@ -17,8 +17,8 @@ from provisioner.runtimes.base import Instance
 from provisioner.runtimes.caddyfile import CADDYFILE
 from provisioner.runtimes.embedded.supervisord_conf import LOGS, Daemon
 
-# The directory of unix sockets is not known before the start and may change at the next one: the launcher puts the
-# real one in this name's place, and Caddy takes it from its environment.
+# The directory of unix sockets is not known before the start and may change at the next one: the launcher
+# puts the real one in this name's place, and Caddy takes it from its environment.
 RUN = "/@RUN@"
 RUN_VARIABLE = "PROVISION_RUN"
 SERVER_SOCKET = "mlflow.sock"
@@ -86,8 +86,16 @@ def daemons(stack: Stack, instance: Instance, programs: Programs, host_memory_mb
     scratch = {"PROVISION_TMP": str(instance.directory / SCRATCH)}
     make: dict[str, Callable[[], Daemon]] = {
         "postgres": lambda: _postgres(stack, programs, base, host_memory_mb),
-        "bootstrap": lambda: _server("bootstrap", stack, programs, base | service_environment(stack, "bootstrap", addresses)),
-        "mlflow": lambda: _server("mlflow", stack, programs, base | scratch | service_environment(stack, "mlflow", addresses), sockets),
+        "bootstrap": lambda: _server(
+            "bootstrap", stack, programs, base | service_environment(stack, "bootstrap", addresses)
+        ),
+        "mlflow": lambda: _server(
+            "mlflow",
+            stack,
+            programs,
+            base | scratch | service_environment(stack, "mlflow", addresses),
+            sockets,
+        ),
         "proxy": lambda: _proxy(stack, instance, programs, base),
     }
     services = tuple(make[service.name]() for service in stack.services if service.name in make)
@@ -151,11 +159,17 @@ def _postgres(stack: Stack, programs: Programs, base: Mapping[str, str], host_me
     )
     argv = (programs.path("postgres"), "-D", POSTGRES_DATA, *options)
     # SIGTERM would wait for every client to leave.
-    return Daemon("postgres", argv, dict(base), stop_signal="INT", grace_seconds=stack.service("postgres").grace_seconds)
+    return Daemon(
+        "postgres", argv, dict(base), stop_signal="INT", grace_seconds=stack.service("postgres").grace_seconds
+    )
 
 
 def _server(
-    name: str, stack: Stack, programs: Programs, environment: Mapping[str, str], listen: tuple[tuple[str, int] | str, ...] = ()
+    name: str,
+    stack: Stack,
+    programs: Programs,
+    environment: Mapping[str, str],
+    listen: tuple[tuple[str, int] | str, ...] = (),
 ) -> Daemon:
     python = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     service = stack.service(name)

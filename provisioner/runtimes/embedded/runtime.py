@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
 import sys
@@ -14,24 +13,39 @@ from typing import IO
 
 from provisioner.assets import asgi_paths, server_code
 from provisioner.errors import PreflightError, Unhealthy
-from provisioner.model.plan import Observed, ObservedService, Plan
-from provisioner.model.proxy import redirect_port, terminates_tls
+from provisioner.model.plan import Observed, Plan
 from provisioner.model.stack import Stack
 from provisioner.model.stores.base import RuntimeKind
 from provisioner.model.stores.postgres import MLFLOW_DATABASE, POSTGRES_USER
 from provisioner.output import Reporter
-from provisioner.runtimes.base import PROXY, SERVER, Instance, RenderedFile, Usage, check_processor, check_stores, psql_options, report_done
+from provisioner.runtimes.base import (
+    PROXY,
+    SERVER,
+    Instance,
+    RenderedFile,
+    Usage,
+    check_processor,
+    check_stores,
+    psql_options,
+    report_done,
+)
 from provisioner.runtimes.caddyfile import CADDYFILE, identity_files, render_caddyfile
-from provisioner.runtimes.embedded import directories, filesystem
-from provisioner.runtimes.embedded.changes import BOOTSTRAP, Changes
-from provisioner.runtimes.embedded.environment import ServerEnvironment, check_space, make_environment, shipped_recipe
+from provisioner.runtimes.embedded import directories
+from provisioner.runtimes.embedded.changes import BOOTSTRAP, Changes, observed_bootstrap
+from provisioner.runtimes.embedded.environment import (
+    ServerEnvironment,
+    check_space,
+    make_environment,
+    shipped_recipe,
+)
 from provisioner.runtimes.embedded.filesystem import Mount
+from provisioner.runtimes.embedded.fingerprint import fingerprint
 from provisioner.runtimes.embedded.interpreter import choose_interpreter
+from provisioner.runtimes.embedded.preflight import check_file_system, check_proxy
 from provisioner.runtimes.embedded.processes import (
     ARTIFACTS,
     CADDY_HOME,
     INITDB,
-    MEMORY_FILE,
     POSTGRES_DATA,
     POSTGRES_NEW,
     SECRETS,
@@ -41,8 +55,14 @@ from provisioner.runtimes.embedded.processes import (
     entrypoint_argv,
     launcher_argv,
 )
-from provisioner.runtimes.embedded.service_user import Account, check_account, check_reachable, current_account, make_account
-from provisioner.runtimes.embedded.state import Machine, Memory, read_memory, this_machine, write_memory
+from provisioner.runtimes.embedded.service_user import (
+    Account,
+    check_account,
+    check_reachable,
+    current_account,
+    make_account,
+)
+from provisioner.runtimes.embedded.state import Machine, Memory, memory_here, this_machine, write_memory
 from provisioner.runtimes.embedded.supervisor import Supervision, tail
 from provisioner.runtimes.embedded.supervisor_rpc import Supervisor, Unreachable
 from provisioner.runtimes.embedded.supervisord_conf import (
@@ -51,21 +71,19 @@ from provisioner.runtimes.embedded.supervisord_conf import (
     SUPERVISORD_CONF,
     Daemon,
     render_launcher,
-    render_program,
     render_supervisord,
 )
 from provisioner.runtimes.tls_files import ROOT_CERTIFICATE, certificate_files
 from provisioner.system import process, streams
 from provisioner.system.host import LocalHost, host_memory_mb
 from provisioner.system.paths import data_directory
-from provisioner.system.ports import first_unprivileged, listens
+from provisioner.system.ports import listens
 
-NEEDED_BYTES = 500_000_000
 BOOTSTRAP_DEADLINE = 300.0
 
 
 class EmbeddedRuntime:
-    """Runs a stack as processes: PostgreSQL, the tracking server and Caddy, on unix sockets behind one TCP port."""
+    """Runs PostgreSQL, the tracking server and Caddy as processes, on unix sockets behind one TCP port."""
 
     kind: RuntimeKind = "embedded"
 
@@ -92,14 +110,17 @@ class EmbeddedRuntime:
 
     def preflight(self) -> None:
         check_stores(self._stack)
-        self._check_proxy()
+        check_proxy(self._stack.settings.server, self._instance.port, self._account)
         check_processor(LocalHost())
         if not sys.platform.startswith(("linux", "darwin")):
-            raise PreflightError("the embedded runtime needs Linux or macOS", why=sys.platform, hint="use Docker")
+            raise PreflightError(
+                "the embedded runtime needs Linux or macOS", why=sys.platform, hint="use Docker"
+            )
         check_account(self._account)
-        check_reachable(self._directory, self._account, self._openable())
+        openable = directories.openable(self._directory, self._environment.data)
+        check_reachable(self._directory, self._account, openable)
         directories.check_owner(self._directory, self._account)
-        self._check_file_system()
+        check_file_system(self._directory / directories.DATA, self._mount_table)
         check_space(self._environment)
         self._memory()
 
@@ -108,7 +129,9 @@ class EmbeddedRuntime:
         texts = {
             SUPERVISORD_CONF: render_supervisord(self._services),
             SERVICES_JSON: render_launcher(self._daemons),
-            CADDYFILE: render_caddyfile(self._stack, embedded_addresses(self._stack, self._instance), asgi_paths(), certificates),
+            CADDYFILE: render_caddyfile(
+                self._stack, embedded_addresses(self._stack, self._instance), asgi_paths(), certificates
+            ),
         }
         contents = {path: text.encode() for path, text in texts.items()} | server_code()
         contents |= certificates | identity_files(self._instance.identity)
@@ -116,7 +139,7 @@ class EmbeddedRuntime:
 
     def wanted(self) -> Mapping[str, str]:
         files = self.files()
-        return {daemon.name: _fingerprint(daemon, files) for daemon in self._services}
+        return {daemon.name: fingerprint(daemon, files) for daemon in self._services}
 
     def observe(self) -> Observed:
         memory = self._memory()
@@ -130,19 +153,29 @@ class EmbeddedRuntime:
         by_name = {daemon.name: daemon for daemon in self._lasting}
         known = {name: by_name.get(name, Daemon(name, (), {})) for name in [*by_name, *memory.applied]}
         services = {
-            name: self._supervision().observe(daemon, infos.get(name), memory) for name, daemon in known.items() if name != BOOTSTRAP
+            name: self._supervision().observe(daemon, infos.get(name), memory)
+            for name, daemon in known.items()
+            if name != BOOTSTRAP
         }
         if services[SERVER].state == "running" and not listens(Path(memory.run) / SERVER_SOCKET):
-            services[SERVER] = replace(services[SERVER], state="starting", detail=f"{services[SERVER].detail}, does not answer yet")
+            services[SERVER] = replace(
+                services[SERVER], state="starting", detail=f"{services[SERVER].detail}, does not answer yet"
+            )
         if BOOTSTRAP in memory.applied:
-            services[BOOTSTRAP] = _observed_bootstrap(memory, running=client is not None)
-        return Observed({name: seen for name, seen in services.items() if seen.state != "missing"}, self._has_data())
+            services[BOOTSTRAP] = observed_bootstrap(memory, running=client is not None)
+        return Observed(
+            {name: seen for name, seen in services.items() if seen.state != "missing"}, self._has_data()
+        )
 
     def usage(self) -> Mapping[str, Usage]:
         memory = self._memory()
         client = self._connected(memory)
         infos = client.processes() if client else {}
-        return {daemon.name: self._supervision().usage(daemon, infos.get(daemon.name), memory) for daemon in self._lasting if infos}
+        return {
+            daemon.name: self._supervision().usage(daemon, infos.get(daemon.name), memory)
+            for daemon in self._lasting
+            if infos
+        }
 
     def prepare(self, reporter: Reporter) -> None:
         self._account = make_account(self._account, self._environment.data, reporter)
@@ -159,7 +192,9 @@ class EmbeddedRuntime:
             if client is None:
                 client, memory = self._start_supervisor(memory)
             run = partial(self._run, timeout=BOOTSTRAP_DEADLINE)
-            Changes(self._stack, self._directory, self._lasting, self.wanted(), client, run, reporter).carry_out(plan, memory)
+            Changes(
+                self._stack, self._directory, self._lasting, self.wanted(), client, run, reporter
+            ).carry_out(plan, memory)
         report_done(plan, self._stack, reporter)
 
     def reload(self) -> None:
@@ -170,7 +205,9 @@ class EmbeddedRuntime:
         argv = entrypoint_argv(self._environment.programs, "probe", *arguments)
         return self._run(self._memory_of_a_running(), SERVER, argv).text
 
-    def run_job(self, role: str, *arguments: str, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None) -> None:
+    def run_job(
+        self, role: str, *arguments: str, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None
+    ) -> None:
         env = self._supervision().environment(Path(self._memory_of_a_running().run))
         programs, identity = self._environment.programs, self._account.identity
         argv = launcher_argv(programs, SERVER, entrypoint_argv(programs, role, *arguments))
@@ -180,7 +217,9 @@ class EmbeddedRuntime:
         """Return what is known of the stack; raise Unhealthy when it is down."""
         memory = self._memory()
         if not memory.run_exists:
-            raise Unhealthy("the stack is down", where=str(self._directory), hint="`provision up` starts it", left_as="")
+            raise Unhealthy(
+                "the stack is down", where=str(self._directory), hint="`provision up` starts it", left_as=""
+            )
         return memory
 
     def certificate_authority(self) -> bytes | None:
@@ -201,11 +240,18 @@ class EmbeddedRuntime:
         # What the user's shell says of other databases.
         env = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         env |= {"PGPASSWORD": password, "PGOPTIONS": psql_options(write)}
-        return process.attach([str(program), "-h", self._memory().run, "-U", POSTGRES_USER, "-d", MLFLOW_DATABASE, *arguments], env=env)
+        return process.attach(
+            [str(program), "-h", self._memory().run, "-U", POSTGRES_USER, "-d", MLFLOW_DATABASE, *arguments],
+            env=env,
+        )
 
     def stop(self, reporter: Reporter) -> None:
         memory = self._memory()
-        running = [name for name, seen in self.observe().services.items() if seen.state in {"running", "starting", "unhealthy"}]
+        running = [
+            name
+            for name, seen in self.observe().services.items()
+            if seen.state in {"running", "starting", "unhealthy"}
+        ]
         with reporter.working("stopping services"):
             client = self._connected(memory)
             self._end(client, memory)
@@ -218,63 +264,8 @@ class EmbeddedRuntime:
         for name in directories.remove_data(self._directory):
             reporter.step("removed", name)
 
-    def _openable(self) -> list[Path]:
-        """Return the directories that are ours to open for the services' account.
-
-        They are the stack's, our own data directory, and those between the two.
-        """
-        data = self._environment.data
-        between = [path for path in self._directory.parents if path == data or data in path.parents]
-        return [self._directory, *between, data]
-
-    def _check_file_system(self) -> None:
-        data = self._directory / directories.DATA
-        table = filesystem.mount_table() if self._mount_table is None else self._mount_table
-        mount = filesystem.mount_of(data, table)
-        if mount and filesystem.is_network(mount):
-            raise PreflightError(
-                f"the stack's directory is on a network file system ({mount.kind}), where a database gets damaged",
-                where=f"{data}, mounted at {mount.point}",
-                why="locks and flushes do not hold there as PostgreSQL needs them, and other machines may open the same files",
-                hint="choose a directory on a local disk: `provision up --stack /var/tmp/mlflow-stack`",
-            )
-        free = filesystem.free_bytes(data)
-        if free < NEEDED_BYTES:
-            raise PreflightError(
-                f"{free // 1_000_000} MB are free where the data goes, {NEEDED_BYTES // 1_000_000} are needed to start",
-                where=str(data),
-                hint="free some space, or choose another directory: `provision up --stack DIR`",
-            )
-
-    def _check_proxy(self) -> None:
-        server = self._stack.settings.server
-        if server.genai and terminates_tls(server):
-            raise PreflightError(
-                "server.genai with TLS needs Docker",
-                where="server.genai in provision.yml",
-                why="MLflow's jobs would reach the server by its public name only",
-                hint="leave out server.genai, or `--runtime docker`",
-            )
-        for port in (self._instance.port, redirect_port(server, self._instance.port)):
-            if port is not None and port < first_unprivileged():
-                raise PreflightError(
-                    f"the proxy may not listen on port {port}: the services run as {self._account.name}, not as root",
-                    where="server.port, server.http_port or server.public_url in provision.yml",
-                    why=f"ports below {first_unprivileged()} are for root on this machine",
-                    hint=f"`sysctl -w net.ipv4.ip_unprivileged_port_start={port}` as root; or a higher port, forwarded to",
-                )
-
     def _memory(self) -> Memory:
-        """Return what is remembered; raise PreflightError when another machine runs this stack."""
-        memory = read_memory(self._directory)
-        if memory.machine and memory.is_elsewhere(self._machine):
-            raise PreflightError(
-                f"this stack runs on the machine {memory.machine.name}",
-                where=str(self._directory),
-                why=f"this is {self._machine.name}; two servers on the same data would destroy it",
-                hint=f"`provision down` on {memory.machine.name}; if that machine is gone for good, remove {self._directory / MEMORY_FILE}",
-            )
-        return memory
+        return memory_here(self._directory, self._machine)
 
     def _supervision(self) -> Supervision:
         return Supervision(self._directory, self._account, self._environment.programs)
@@ -332,7 +323,9 @@ class EmbeddedRuntime:
         self._run(memory, INITDB)
         (self._directory / POSTGRES_NEW).rename(data)
 
-    def _run(self, memory: Memory, name: str, argv: tuple[str, ...] = (), timeout: float = 120) -> process.Completed:
+    def _run(
+        self, memory: Memory, name: str, argv: tuple[str, ...] = (), timeout: float = 120
+    ) -> process.Completed:
         """Run a process of the stack beside supervisord, to its end."""
         return process.run(
             launcher_argv(self._environment.programs, name, argv),
@@ -345,9 +338,14 @@ class EmbeddedRuntime:
     def _tell_limits(self, reporter: Reporter) -> None:
         # For whatever directory that is typed in.
         again = f"provision up --stack {shlex.quote(str(self._directory))}"
-        reporter.note("reboot", f"this stack does not come back by itself after a reboot: `{again}` starts it again")
+        reporter.note(
+            "reboot", f"this stack does not come back by itself after a reboot: `{again}` starts it again"
+        )
         if not self._stack.login:
-            reporter.note("access", "everyone with an account on this machine can reach it (server.auth: basic asks for a login)")
+            reporter.note(
+                "access",
+                "everyone with an account on this machine can reach it (server.auth: basic asks for a login)",
+            )
 
 
 def embedded_runtime(stack: Stack, instance: Instance) -> EmbeddedRuntime:
@@ -363,35 +361,3 @@ def embedded_runtime(stack: Stack, instance: Instance) -> EmbeddedRuntime:
         ca_file=instance.directory / build.ca_file if build.ca_file else None,
     )
     return EmbeddedRuntime(stack, instance, account=account, environment=environment, machine=this_machine())
-
-
-def _observed_bootstrap(memory: Memory, *, running: bool) -> ObservedService:
-    """Return how bootstrap ended.
-
-    Done counts for as long as the stack runs: at the next start secrets and stores may be others.
-    """
-    fingerprint = memory.applied[BOOTSTRAP]
-    if memory.bootstrap != "done":
-        return ObservedService(BOOTSTRAP, "failed", fingerprint, memory.bootstrap)
-    return ObservedService(BOOTSTRAP, "completed", fingerprint) if running else ObservedService(BOOTSTRAP, "stopped", fingerprint)
-
-
-def _fingerprint(daemon: Daemon, files: Mapping[str, RenderedFile]) -> str:
-    """Return `PROCESS.CONTENT`, either of which changes when the service has to be started anew.
-
-    The first changes where no new process can take the service's place: it is of what supervisord and the
-    launcher do for it. The second is of its command line, environment, and the files that it reads.
-    """
-    kept = [render_program(daemon, 0).encode(), repr(daemon.listen).encode()] if daemon.lasting else []
-    parts = [render_launcher([daemon]).encode()]
-    for path, file in sorted(files.items()):
-        if any(path == name or path.startswith(f"{name}/") for name in daemon.reads):
-            parts += [path.encode(), file.content]
-    return f"{_digest(kept)}.{_digest(parts)}"
-
-
-def _digest(parts: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(f"{len(part)}\0".encode() + part)
-    return digest.hexdigest()[:16]

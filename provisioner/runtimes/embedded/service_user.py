@@ -1,4 +1,4 @@
-"""Whom the embedded services run as: the user, or for root a dedicated system user that is dropped to once."""
+"""Whom the embedded services run as: the user, or for root a dedicated system user, dropped to once."""
 
 from __future__ import annotations
 
@@ -86,7 +86,16 @@ def make_account(account: Account, home: Path, reporter: Reporter) -> Account:
     """Return the account as it exists; make it, without a login, when it does not."""
     if account.exists:
         return account
-    argv = ["useradd", "--system", "--no-create-home", "--home-dir", str(home), "--shell", "/usr/sbin/nologin", account.name]
+    argv = [
+        "useradd",
+        "--system",
+        "--no-create-home",
+        "--home-dir",
+        str(home),
+        "--shell",
+        "/usr/sbin/nologin",
+        account.name,
+    ]
     try:
         process.run(argv)
     except CommandFailed:
@@ -107,7 +116,9 @@ def first_blocked(path: Path, account: Account) -> Path | None:
     whole = existing_parent(path.absolute())
     argv = ["/bin/sh", "-c", 'for d do cd "$d" 2>/dev/null || { printf %s "$d"; exit 0; }; done', "sh"]
     steps = [str(step) for step in (*reversed(whole.parents), whole)]
-    seen = process.run([*argv, *steps], cwd=Path("/"), env={"PATH": "/usr/bin:/bin"}, identity=account.identity).text
+    seen = process.run(
+        [*argv, *steps], cwd=Path("/"), env={"PATH": "/usr/bin:/bin"}, identity=account.identity
+    ).text
     return Path(seen) if seen else None
 
 
@@ -125,7 +136,10 @@ def check_reachable(path: Path, account: Account, ours: Sequence[Path]) -> None:
         f"the user {account.name}, which the services run as, cannot reach the stack",
         where=str(path),
         why=f"{blocked} may not be entered by others",
-        hint=f"choose a directory that others may enter, such as `provision up --stack /srv/mlflow`, or `chmod o+x {blocked}`",
+        hint=(
+            "choose a directory that others may enter, such as `provision up --stack /srv/mlflow`, "
+            f"or `chmod o+x {blocked}`"
+        ),
     )
 
 

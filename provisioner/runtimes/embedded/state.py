@@ -1,4 +1,4 @@
-"""What the embedded runtime remembers in the stack's data: machine, processes, what was applied; no secret in it."""
+"""What the embedded runtime remembers in a stack's data: machine, processes, what was applied; no secret."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Machine:
-    """This machine's name, and an identity of the time since it booted in which process numbers mean something."""
+    """This machine's name, and an identity of this boot, within which process numbers mean something."""
 
     name: str
     boot: str
@@ -65,7 +65,9 @@ class Memory:
 def this_machine() -> Machine:
     """Return this machine; containers are machines of their own, since their process numbers are."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip() + str(Path("/proc/self/ns/pid").readlink()).removeprefix("pid:")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip() + str(
+            Path("/proc/self/ns/pid").readlink()
+        ).removeprefix("pid:")
     except OSError:
         boot = process.run(["sysctl", "-n", "kern.bootsessionuuid"], timeout=10, check=False).text
     return Machine(socket.gethostname(), boot)
@@ -92,8 +94,27 @@ def read_memory(directory: Path) -> Memory:
             "what the embedded runtime remembers cannot be understood",
             where=str(path),
             why=str(error),
-            hint="use the version of provision that made it; or end the stack's processes yourself and remove the file",
+            hint=(
+                "use the version of provision that made it; "
+                "or end the stack's processes yourself and remove the file"
+            ),
         ) from error
+
+
+def memory_here(directory: Path, here: Machine) -> Memory:
+    """Return what is remembered; raise PreflightError when another machine runs this stack."""
+    memory = read_memory(directory)
+    if memory.machine and memory.is_elsewhere(here):
+        raise PreflightError(
+            f"this stack runs on the machine {memory.machine.name}",
+            where=str(directory),
+            why=f"this is {here.name}; two servers on the same data would destroy it",
+            hint=(
+                f"`provision down` on {memory.machine.name}; "
+                f"if that machine is gone for good, remove {directory / MEMORY_FILE}"
+            ),
+        )
+    return memory
 
 
 def write_memory(directory: Path, memory: Memory) -> None:

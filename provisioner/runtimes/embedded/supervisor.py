@@ -84,7 +84,13 @@ class Supervision:
         """
         argv = supervisord_argv(self.programs, SUPERVISORD_CONF)
         try:
-            process.run(argv, cwd=self.directory, env=self.environment(run), identity=self.account.identity, timeout=START_DEADLINE)
+            process.run(
+                argv,
+                cwd=self.directory,
+                env=self.environment(run),
+                identity=self.account.identity,
+                timeout=START_DEADLINE,
+            )
         except CommandFailed as failure:
             raise self._not_started(failure.why) from failure
         client = Supervisor(run / SOCKET)
@@ -111,9 +117,16 @@ class Supervision:
                 detail = read_taken(memory, daemon.name) or detail
             return ObservedService(daemon.name, state, fingerprint, detail, str(info.pid or ""))
         if starts and process_id.is_alive(starts[-1].mark):
-            return ObservedService(daemon.name, "unhealthy", fingerprint, "it runs, but supervisord, which keeps it alive, is gone")
+            return ObservedService(
+                daemon.name,
+                "unhealthy",
+                fingerprint,
+                "it runs, but supervisord, which keeps it alive, is gone",
+            )
         if memory.supervisor and not memory.run_exists and process_id.is_alive(memory.supervisor):
-            return ObservedService(daemon.name, "unhealthy", fingerprint, f"its directory of sockets {memory.run} was removed")
+            return ObservedService(
+                daemon.name, "unhealthy", fingerprint, f"its directory of sockets {memory.run} was removed"
+            )
         return ObservedService(daemon.name, "stopped", fingerprint, "")
 
     def usage(self, daemon: Daemon, info: ProcessInfo | None, memory: Memory) -> Usage:
@@ -121,7 +134,9 @@ class Supervision:
 
         A process that was killed counts as ended for memory where the kernel has ended any for that.
         """
-        killed = _count(self.directory / LOGS / "supervisord.log", f"exited: {daemon.name} (terminated by SIGKILL")
+        killed = _count(
+            self.directory / LOGS / "supervisord.log", f"exited: {daemon.name} (terminated by SIGKILL"
+        )
         killed += _count(self.directory / LOGS / f"{daemon.name}.log", f"{daemon.name}: killed by SIGKILL")
         return Usage(
             used_by(info.pid) if info and info.pid else None,
@@ -160,7 +175,11 @@ class Supervision:
 
     def _own(self, marks: Sequence[Mark]) -> list[Mark]:
         """Return those that run as the account: the list comes from files that the account can write."""
-        return [mark for mark in marks if process_id.is_alive(mark) and process_id.belongs_to(mark, self.account.uid)]
+        return [
+            mark
+            for mark in marks
+            if process_id.is_alive(mark) and process_id.belongs_to(mark, self.account.uid)
+        ]
 
     def _not_started(self, why: str) -> Unhealthy:
         return Unhealthy(

@@ -1,4 +1,4 @@
-"""Services to supervisord's settings, and to the JSON that the launcher reads; no path of the machine in the first."""
+"""Services to supervisord's settings, without a path of the machine, and to the JSON of the launcher."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ LOGS = "logs"
 SOCKET = "supervisor.sock"
 PID_FILE = "supervisord.pid"
 
-# supervisord expands log file names twice and chokes on quotes in `environment=`: so only relative names stand here, and
-# what may hold any character (paths, environment) is in the launcher's JSON. PROVISION_RUN is a short name of ours.
+# supervisord expands log file names twice and chokes on quotes in `environment=`: so only relative names
+# stand here, and what may hold any character (paths, environment) is in the launcher's JSON. PROVISION_RUN is
+# a short name of ours.
 _HEAD = f"""\
 # Made by `provision`; changes here are overwritten.
 # supervisord is started in the stack directory: every name is relative to it.
@@ -68,7 +69,8 @@ class Daemon:
     log: str = ""
     """A file that the process writes itself, since nobody takes its output."""
     listen: tuple[tuple[str, int] | str, ...] = ()
-    """The hosts and ports, or paths, that it is given as sockets, from file descriptor 3 on; then another can take its place."""
+    """The hosts and ports, or paths, that it is given as sockets, from file descriptor 3 on;
+    then another can take its place."""
     reads: tuple[str, ...] = field(default=())
     """The rendered files that it reads: another content makes it another configuration."""
 
@@ -79,7 +81,9 @@ def render_supervisord(daemons: Sequence[Daemon]) -> str:
     They are stopped in the opposite of this order.
     """
     lasting = [daemon for daemon in daemons if daemon.lasting]
-    return _HEAD + "".join(render_program(daemon, 10 * place) for place, daemon in enumerate(lasting, start=1))
+    return _HEAD + "".join(
+        render_program(daemon, 10 * place) for place, daemon in enumerate(lasting, start=1)
+    )
 
 
 def render_program(daemon: Daemon, priority: int) -> str:
@@ -96,7 +100,9 @@ def render_program(daemon: Daemon, priority: int) -> str:
 
 def render_launcher(daemons: Sequence[Daemon]) -> str:
     """Return the text of the launcher's JSON: no secret is in it, only where secrets are."""
-    return json.dumps({daemon.name: _entry(daemon) for daemon in daemons}, indent=2, ensure_ascii=False) + "\n"
+    return (
+        json.dumps({daemon.name: _entry(daemon) for daemon in daemons}, indent=2, ensure_ascii=False) + "\n"
+    )
 
 
 def _entry(daemon: Daemon) -> dict[str, object]:
@@ -108,6 +114,8 @@ def _entry(daemon: Daemon) -> dict[str, object]:
     if daemon.log:
         entry["log"] = daemon.log
     if daemon.listen:
-        entry["listen"] = [address if isinstance(address, str) else list(address) for address in daemon.listen]
+        entry["listen"] = [
+            address if isinstance(address, str) else list(address) for address in daemon.listen
+        ]
         entry["grace_seconds"] = daemon.grace_seconds
     return entry

@@ -21,7 +21,9 @@ KEPT = [f"keeps   the backend store, which is yours: {URI}", "keeps   the bucket
 
 
 @pytest.mark.parametrize("kind", ["docker", "embedded"])
-@pytest.mark.parametrize(("text", "said"), [("", OWN), (THEIRS, KEPT)], ids=["own stores", "stores of the user"])
+@pytest.mark.parametrize(
+    ("text", "said"), [("", OWN), (THEIRS, KEPT)], ids=["own stores", "stores of the user"]
+)
 def test_before_it_asks_it_says_what_becomes_of_each_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: RuntimeKind, text: str, said: list[str]
 ) -> None:

@@ -61,5 +61,7 @@ class Answering(Rest):
         ((500, 500), {"tracking server": False, "access": False}),
     ],
 )
-def test_a_stranger_is_judged_where_a_server_answers(statuses: tuple[int, ...], seen: dict[str, bool]) -> None:
+def test_a_stranger_is_judged_where_a_server_answers(
+    statuses: tuple[int, ...], seen: dict[str, bool]
+) -> None:
     assert {check.name: check.ok for check in light_checks(Answering(*statuses), True)} == seen

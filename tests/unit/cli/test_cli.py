@@ -27,12 +27,33 @@ from tests.support.commands import COMMANDS
 # What a command cannot do without.
 NEEDED = {"name": ["ana"], "permission": ["--permission", "READ"]}
 KINDS = sorted(
-    (kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ProvisionError)), key=lambda kind: kind.exit_code
+    (kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ProvisionError)),
+    key=lambda kind: kind.exit_code,
 )
 # Each costs more than the rest of `--help` together.
 HEAVY = (
-    *["mlflow", "boto3", "botocore", "kedro", "pydantic", "psycopg2", "psutil", "yaml", "rich", "numpy", "pandas", "minio", "uv"],
-    *["provisioner.runtimes", "provisioner.model", "provisioner.kedro", "provisioner.stack", "provisioner.remote"],
+    *[
+        "mlflow",
+        "boto3",
+        "botocore",
+        "kedro",
+        "pydantic",
+        "psycopg2",
+        "psutil",
+        "yaml",
+        "rich",
+        "numpy",
+        "pandas",
+        "minio",
+        "uv",
+    ],
+    *[
+        "provisioner.runtimes",
+        "provisioner.model",
+        "provisioner.kedro",
+        "provisioner.stack",
+        "provisioner.remote",
+    ],
 )
 
 
@@ -132,7 +153,9 @@ def test_a_real_interrupt_is_130_and_one_document() -> None:
         "run('up', Output.json, work)"
     )
     wrapped = f"import typer\ndef main():\n    exec({code!r}, {{}})\ntyper.run(main)"
-    with subprocess.Popen([sys.executable, "-c", wrapped], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", wrapped], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "ready\n"
         process.send_signal(signal.SIGINT)
@@ -162,7 +185,9 @@ def test_a_result_with_a_code_of_its_own_ends_with_it() -> None:
 def test_every_command_takes_the_common_options_after_its_name(name: str) -> None:
     options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
     assert {"--stack", "--output"} <= options
-    needed = [word for parameter in COMMANDS[name].params if parameter.required for word in NEEDED[parameter.name]]
+    needed = [
+        word for parameter in COMMANDS[name].params if parameter.required for word in NEEDED[parameter.name]
+    ]
     COMMANDS[name].make_context(name, [*needed, "--stack", "/s", "--output", "json"])
 
 
@@ -173,7 +198,12 @@ def test_options_before_the_command_are_a_usage_error(option: list[str]) -> None
     assert "No such option" in answer.output
 
 
-FAULTY = (["no-such-command"], ["up", "--runtime", "podman"], ["up", "--output", "xml"], ["logs", "--lines", "0"])
+FAULTY = (
+    ["no-such-command"],
+    ["up", "--runtime", "podman"],
+    ["up", "--output", "xml"],
+    ["logs", "--lines", "0"],
+)
 
 
 @pytest.mark.parametrize("arguments", FAULTY, ids=" ".join)
@@ -196,7 +226,9 @@ def test_every_command_and_option_has_help(name: str) -> None:
 
 @pytest.mark.parametrize("group", [(), ("user",)])
 def test_what_a_command_does_is_said_whole_in_the_list_of_commands(group: tuple[str, ...]) -> None:
-    listed = CliRunner().invoke(app, [*group, "--help"], env={"COLUMNS": "80"}).output.partition("Commands:")[2]
+    listed = (
+        CliRunner().invoke(app, [*group, "--help"], env={"COLUMNS": "80"}).output.partition("Commands:")[2]
+    )
     assert len(listed.splitlines()) > 3
     assert "..." not in listed
 
@@ -265,7 +297,9 @@ def imported_by(*command_lines: str) -> set[str]:
         f"print('\\n' + json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(provisioner.__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 

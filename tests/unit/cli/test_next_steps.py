@@ -1,4 +1,4 @@
-"""A next step that is named to the user has what the user typed: the stack, the project, the address, the name, the host."""
+"""A next step named to the user has what the user typed: the stack, project, address, name and host."""
 
 from __future__ import annotations
 
@@ -35,35 +35,99 @@ After = Callable[[str, Callable[[], str]], str]
 @pytest.mark.parametrize(
     ("typed", "text", "shown"),
     [
-        ("provision status --stack /srv", "`provision up` starts it", "`provision up --stack /srv` starts it"),
+        (
+            "provision status --stack /srv",
+            "`provision up` starts it",
+            "`provision up --stack /srv` starts it",
+        ),
         ("provision status", "`provision up` starts it", "`provision up` starts it"),
-        ("provision up --stack 'my stack'", "next          provision link", "next          provision link --stack 'my stack'"),
+        (
+            "provision up --stack 'my stack'",
+            "next          provision link",
+            "next          provision link --stack 'my stack'",
+        ),
         ("provision up --stack a", "the next          provision up", "the next          provision up"),
-        ("provision up --stack a", "`provision logs x` or `provision logs`", "`provision logs x --stack a` or `provision logs --stack a`"),
-        ("provision up --stack a", "make another: `provision up --stack DIR`", "make another: `provision up --stack DIR`"),
-        ("provision up --stack a", "`provision`, `provision --help`, `docker ps`", "`provision`, `provision --help`, `docker ps`"),
+        (
+            "provision up --stack a",
+            "`provision logs x` or `provision logs`",
+            "`provision logs x --stack a` or `provision logs --stack a`",
+        ),
+        (
+            "provision up --stack a",
+            "make another: `provision up --stack DIR`",
+            "make another: `provision up --stack DIR`",
+        ),
+        (
+            "provision up --stack a",
+            "`provision`, `provision --help`, `docker ps`",
+            "`provision`, `provision --help`, `docker ps`",
+        ),
         ("provision user passwd ann --stack a", "`provision user list`", "`provision user list --stack a`"),
         ("provision user list --stack a", "`provision user add NAME`", "`provision user add NAME --stack a`"),
-        ("provision render /srv", "`provision up`, `provision render`", "`provision up --stack /srv`, `provision render --stack /srv`"),
+        (
+            "provision render /srv",
+            "`provision up`, `provision render`",
+            "`provision up --stack /srv`, `provision render --stack /srv`",
+        ),
         ("provision link p --uri http://h --user ann", "`provision doctor`", "`provision doctor p`"),
         (
             "provision link --uri http://h --user a",
             "`provision link --ca-file c`",
             "`provision link --ca-file c --uri http://h --user a`",
         ),
-        ("provision link --uri http://h --user ann", "`provision link --user NAME`", "`provision link --user NAME --uri http://h`"),
-        ("provision link --uri http://h --stack a", "`provision user passwd ann`", "`provision user passwd ann`"),
-        ("provision doctor p --stack none", "an admin: `provision user grant NAME`", "an admin: `provision user grant NAME`"),
-        ("provision doctor p --stack none", "`provision up` starts it", "`provision up --stack none` starts it"),
+        (
+            "provision link --uri http://h --user ann",
+            "`provision link --user NAME`",
+            "`provision link --user NAME --uri http://h`",
+        ),
+        (
+            "provision link --uri http://h --stack a",
+            "`provision user passwd ann`",
+            "`provision user passwd ann`",
+        ),
+        (
+            "provision doctor p --stack none",
+            "an admin: `provision user grant NAME`",
+            "an admin: `provision user grant NAME`",
+        ),
+        (
+            "provision doctor p --stack none",
+            "`provision up` starts it",
+            "`provision up --stack none` starts it",
+        ),
         ("provision link p --dry-run --no-check", "`provision link`", "`provision link p`"),
         ("provision doctor p --python /bin/sh", "`provision link`", "`provision link p --python /bin/sh`"),
         ("provision doctor p", "`provision up` starts it", "`provision up` starts it"),
-        ("provision deploy ann@h --port 8443", "`provision deploy --break-lock`", "`provision deploy --break-lock ann@h --port 8443`"),
-        ("provision deploy ann@h --stack a", "`provision deploy bob@h`", "`provision deploy bob@h --stack a`"),
-        ("provision erase --host h --yes --stack a", "`provision erase` again", "`provision erase --stack a --host h` again"),
-        ("provision up --runtime embedded --no-link", "`provision up` again", "`provision up --runtime embedded --no-link` again"),
-        ("provision up --stack a", "an `unclosed 'quote` and `provision logs 'x`", "an `unclosed 'quote` and `provision logs 'x`"),
-        ("provision up --stack a", "`provision logs --nothing-such`", "`provision logs --nothing-such --stack a`"),
+        (
+            "provision deploy ann@h --port 8443",
+            "`provision deploy --break-lock`",
+            "`provision deploy --break-lock ann@h --port 8443`",
+        ),
+        (
+            "provision deploy ann@h --stack a",
+            "`provision deploy bob@h`",
+            "`provision deploy bob@h --stack a`",
+        ),
+        (
+            "provision erase --host h --yes --stack a",
+            "`provision erase` again",
+            "`provision erase --stack a --host h` again",
+        ),
+        (
+            "provision up --runtime embedded --no-link",
+            "`provision up` again",
+            "`provision up --runtime embedded --no-link` again",
+        ),
+        (
+            "provision up --stack a",
+            "an `unclosed 'quote` and `provision logs 'x`",
+            "an `unclosed 'quote` and `provision logs 'x`",
+        ),
+        (
+            "provision up --stack a",
+            "`provision logs --nothing-such`",
+            "`provision logs --nothing-such --stack a`",
+        ),
     ],
 )
 def test_a_command_gets_what_was_typed(
@@ -91,4 +155,7 @@ def test_a_command_is_typed_again_as_it_was(after: After, typed: str) -> None:
 
 
 def test_outside_of_a_command_nothing_is_added() -> None:
-    assert (as_typed()("`provision up` starts it"), typed_again("up")) == ("`provision up` starts it", "provision up")
+    assert (as_typed()("`provision up` starts it"), typed_again("up")) == (
+        "`provision up` starts it",
+        "provision up",
+    )

@@ -20,7 +20,8 @@ def asked(stdin: bool, generate: bool, given: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("given", "password"), [("a b c\n", "a b c"), ("abc", "abc"), ("abc\r\nmore\n", "abc"), ("", ""), (" a \n", " a ")]
+    ("given", "password"),
+    [("a b c\n", "a b c"), ("abc", "abc"), ("abc\r\nmore\n", "abc"), ("", ""), (" a \n", " a ")],
 )
 def test_standard_input_gives_its_first_line_as_it_is(given: str, password: str) -> None:
     assert asked(True, False, given).stdout == f"{password!r}\n"

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from provisioner.actions.doctor import what_helps
-from provisioner.kedro.diagnosis import client_remarks, project_report, server_report
+from provisioner.kedro.diagnosis import client_remarks, project_report
 from provisioner.kedro.experiment import UNKNOWN
 from provisioner.kedro.record import LinkRecord
+from provisioner.kedro.server_report import server_report
 from provisioner.model.state import State
 from provisioner.system.http import Rest, RestError
 
@@ -33,16 +34,24 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self._answer(200, json.dumps({"path": self.path, "size": len(body), "host": self.headers["Host"]}).encode())
+        self._answer(
+            200, json.dumps({"path": self.path, "size": len(body), "host": self.headers["Host"]}).encode()
+        )
 
     def do_POST(self) -> None:
         query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.login and self.headers.get("Authorization") != self.login:
-            self._answer(401, json.dumps({"error_code": "UNAUTHENTICATED", "message": "who are you?"}).encode())
+            self._answer(
+                401, json.dumps({"error_code": "UNAUTHENTICATED", "message": "who are you?"}).encode()
+            )
             return
         first = {"experiment_id": "0", "name": "Default", "artifact_location": "mlflow-artifacts:/0"}
         second = {"experiment_id": "7", "name": "old", "artifact_location": "s3://bucket/7"}
-        page = {"experiments": [second]} if query.get("page_token") == "next" else {"experiments": [first], "next_page_token": "next"}
+        page = (
+            {"experiments": [second]}
+            if query.get("page_token") == "next"
+            else {"experiments": [first], "next_page_token": "next"}
+        )
         self._answer(200, json.dumps(page).encode())
 
     def _answer(self, status: int, body: bytes) -> None:
@@ -104,7 +113,11 @@ def test_the_client_sends_what_it_is_told_and_names_failures(server: tuple[str, 
     uri, login = server
     rest = Rest(uri, host="mlflow.example.org", username="admin", password="pw")
     assert rest.get_bytes("/health") == b"OK"
-    assert rest.call("PUT", "/a b/ä", {"x": 1}) == {"path": "/a%20b/%C3%A4", "size": 8, "host": "mlflow.example.org"}
+    assert rest.call("PUT", "/a b/ä", {"x": 1}) == {
+        "path": "/a%20b/%C3%A4",
+        "size": 8,
+        "host": "mlflow.example.org",
+    }
     with pytest.raises(RestError) as caught:
         rest.get_bytes("/nothing")
     assert (caught.value.status, caught.value.message) == (404, "no such page")
@@ -113,15 +126,21 @@ def test_the_client_sends_what_it_is_told_and_names_failures(server: tuple[str, 
             rest.anonymous().call("POST", "/api/2.0/mlflow/experiments/search", {})
 
 
-def test_each_environment_is_reported_with_its_reason(server: tuple[str, bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_environment_is_reported_with_its_reason(
+    server: tuple[str, bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("KEDRO_ENV", "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "HTTP_PROXY", "http_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MY_PASSWORD", "pw")
     uri, _ = server
     files = {
-        "pyproject.toml": '[tool.kedro]\npackage_name = "demo"\nproject_name = "demo"\nkedro_init_version = "1.0.0"\n',
+        "pyproject.toml": (
+            '[tool.kedro]\npackage_name = "demo"\nproject_name = "demo"\nkedro_init_version = "1.0.0"\n'
+        ),
         "conf/base/mlflow.yml": f"server:\n  mlflow_tracking_uri: {uri}\n  credentials: entry\n",
-        "conf/local/credentials.yml": ("entry:\n  MLFLOW_TRACKING_USERNAME: admin\n  MLFLOW_TRACKING_PASSWORD: ${oc.env:MY_PASSWORD}\n"),
+        "conf/local/credentials.yml": (
+            "entry:\n  MLFLOW_TRACKING_USERNAME: admin\n  MLFLOW_TRACKING_PASSWORD: ${oc.env:MY_PASSWORD}\n"
+        ),
         "conf/prod/mlflow.yml": "server: {}\n",
         "conf/twice/mlflow.yml": "server: {}\nserver: {}\n",
     }
@@ -163,18 +182,24 @@ def test_a_client_that_does_not_fit_the_server_is_said(client: str, server: str,
 @pytest.mark.parametrize(
     ("port", "helps"),
     [
-        (5000, "start the server that the project was linked to: `provision up --stack {stack}`, or link it anew: `{link}`"),
+        (
+            5000,
+            "start the server that the project was linked to: `provision up --stack {stack}`, "
+            "or link it anew: `{link}`",
+        ),
         (5001, "its stack has another address now: `{link}`"),
     ],
 )
-def test_what_helps_a_project_whose_server_does_not_answer_names_its_own_stack(tmp_path: Path, port: int, helps: str) -> None:
+def test_what_helps_a_project_whose_server_does_not_answer_names_its_own_stack(
+    tmp_path: Path, port: int, helps: str
+) -> None:
     stack = tmp_path / "my stack"
     stack.mkdir()
     (stack / "state.json").write_bytes(State(project="mlflow-1", runtime="embedded", port=port).text())
     link = f"provision link /p/shop --stack '{stack}'"
-    assert what_helps(LinkRecord("/p/shop", str(stack), "http://127.0.0.1:5000", "local", ())) == helps.format(
-        stack=f"'{stack}'", link=link
-    )
+    assert what_helps(
+        LinkRecord("/p/shop", str(stack), "http://127.0.0.1:5000", "local", ())
+    ) == helps.format(stack=f"'{stack}'", link=link)
 
 
 def test_nothing_is_said_of_a_stack_that_nobody_knows() -> None:

@@ -15,7 +15,19 @@ from provisioner.kedro.link import linked_projects
 from provisioner.kedro.project import NotAProject, environments, find_project
 from provisioner.kedro.unlink import unlink
 from provisioner.output import Recorder
-from tests.support.link_project import BASE, LOCAL, LOGIN, OLD, OURS, SHARED, THEIRS, URI, do_link, make_project, snapshot
+from tests.support.link_project import (
+    BASE,
+    LOCAL,
+    LOGIN,
+    OLD,
+    OURS,
+    SHARED,
+    THEIRS,
+    URI,
+    do_link,
+    make_project,
+    snapshot,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +100,9 @@ def test_unlink_keeps_an_address_that_somebody_wrote_since(project: Path) -> Non
     recorder = Recorder()
     unlink(project, recorder)
     assert (project / LOCAL).read_text() == OLD
-    assert ("kept", LOCAL, "server.mlflow_tracking_uri was changed since") in [(s.verb, s.subject, s.detail) for s in recorder.steps]
+    assert ("kept", LOCAL, "server.mlflow_tracking_uri was changed since") in [
+        (s.verb, s.subject, s.detail) for s in recorder.steps
+    ]
 
 
 def test_unlink_of_a_project_that_is_not_linked_changes_nothing(project: Path) -> None:
@@ -104,7 +118,9 @@ def test_a_file_that_somebody_changed_is_linked_again_in_place(project: Path) ->
     (project / LOCAL).write_text("# mine\n" + (project / LOCAL).read_text())
     assert do_link(project).changed == ()
     do_link(project, uri="http://localhost:6000")
-    assert (project / LOCAL).read_text() == '# mine\nserver:\n  mlflow_tracking_uri: "http://localhost:6000"\n'
+    assert (
+        project / LOCAL
+    ).read_text() == '# mine\nserver:\n  mlflow_tracking_uri: "http://localhost:6000"\n'
     unlink(project, Recorder())
     assert (project / LOCAL).read_text() == "# mine\n"
 
@@ -114,7 +130,9 @@ def test_a_login_is_named_in_mlflow_yml_and_kept_in_private_credentials(project:
     do_link(project, credentials=LOGIN)
     assert (project / LOCAL).read_text() == OURS + '  credentials: "mlflow_server"\n'
     path = project / "conf/local/credentials.yml"
-    assert path.read_text() == ('mlflow_server:\n  MLFLOW_TRACKING_USERNAME: "admin"\n  MLFLOW_TRACKING_PASSWORD: "s3cret\'\\"word"\n')
+    assert path.read_text() == (
+        'mlflow_server:\n  MLFLOW_TRACKING_USERNAME: "admin"\n  MLFLOW_TRACKING_PASSWORD: "s3cret\'\\"word"\n'
+    )
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     do_link(project)
     assert not path.exists()
@@ -130,7 +148,9 @@ def test_a_login_joins_the_entry_that_mlflow_yml_names_and_the_mode_comes_back(t
     path = project / "conf/local/credentials.yml"
     path.chmod(0o640)
     do_link(project, credentials=LOGIN)
-    assert path.read_text().startswith('mine:\n  MLFLOW_TRACKING_USERNAME: "admin"\n  MLFLOW_TRACKING_PASSWORD: "s3cret')
+    assert path.read_text().startswith(
+        'mine:\n  MLFLOW_TRACKING_USERNAME: "admin"\n  MLFLOW_TRACKING_PASSWORD: "s3cret'
+    )
     assert path.read_text().endswith("\n  AWS_KEY: 'a' # k\nother: {x: y}\n")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     unlink(project, Recorder())
@@ -166,7 +186,9 @@ def test_a_password_that_git_ignores_is_written(project: Path) -> None:
     assert (project / "conf/local/credentials.yml").exists()
 
 
-def test_a_dry_run_shows_the_diff_without_the_password_and_writes_nothing(tmp_path: Path, state: Path) -> None:
+def test_a_dry_run_shows_the_diff_without_the_password_and_writes_nothing(
+    tmp_path: Path, state: Path
+) -> None:
     files = {"conf/base/": "", LOCAL: OLD, "conf/local/credentials.yml": "mine: {KEY: topsecret}\n"}
     project = make_project(tmp_path / "demo", files)
     before = snapshot(tmp_path)
@@ -223,7 +245,11 @@ def test_two_links_at_once_do_not_mix(project: Path, state: Path) -> None:
 @pytest.mark.parametrize(
     ("variables", "cause", "fix"),
     [
-        ({"HTTP_PROXY": "http://me:pw@127.0.0.1:9"}, "HTTP_PROXY sends requests for 127.0.0.1 to 127.0.0.1:9", "add 127.0.0.1 to NO_PROXY"),
+        (
+            {"HTTP_PROXY": "http://me:pw@127.0.0.1:9"},
+            "HTTP_PROXY sends requests for 127.0.0.1 to 127.0.0.1:9",
+            "add 127.0.0.1 to NO_PROXY",
+        ),
         (
             {"all_proxy": "http://127.0.0.1:9", "no_proxy": "example.org"},
             "all_proxy sends requests for 127.0.0.1 to 127.0.0.1:9",
@@ -248,7 +274,9 @@ def test_a_proxy_that_swallows_the_address_keeps_runs_from_it(
     assert beyond == (["proxy"] if "all_proxy" in variables or "HTTPS_PROXY" in variables else [])
 
 
-@pytest.mark.parametrize(("files", "said"), [({}, True), ({LOCAL: "server:\n  mlflow_registry_uri: http://reg\n"}, False)])
+@pytest.mark.parametrize(
+    ("files", "said"), [({}, True), ({LOCAL: "server:\n  mlflow_registry_uri: http://reg\n"}, False)]
+)
 def test_a_registry_of_the_shell_is_said_where_no_file_names_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], said: bool
 ) -> None:
@@ -262,7 +290,7 @@ def test_a_registry_of_the_shell_is_said_where_no_file_names_one(
 
 
 def steps_of_link(project: Path, uri: str = URI, **options: object) -> tuple[list[tuple[str, str]], bool]:
-    """What the link says that it did or found, without its proof; and whether it says that nothing was changed."""
+    """What the link says it did or found, without its proof; and whether it says that nothing was changed."""
     recorder = Recorder()
     report = do_link(project, uri, recorder=recorder, **options)
     return [(step.verb, step.subject) for step in recorder.steps if step.subject != "kedro"], report.unchanged

@@ -1,4 +1,4 @@
-"""Private certificates go to the project's runs by a path in credentials.yml; the file is kept where git sees nothing."""
+"""Private certificates go to a project's runs by a path in credentials.yml; git sees nothing of the file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ def test_the_path_stands_beside_the_login_and_the_file_has_the_certificates(proj
     kept = Path(entry(project)[VARIABLE])
     assert kept.read_bytes() == ROOT
     assert kept.is_relative_to(os.environ["PROVISION_STATE_DIR"])
-    assert yaml.safe_load((project / "conf/base/mlflow.yml").read_text())["server"]["credentials"] == "mlflow_server"
+    assert (
+        yaml.safe_load((project / "conf/base/mlflow.yml").read_text())["server"]["credentials"]
+        == "mlflow_server"
+    )
 
 
 def test_without_a_login_it_stands_alone(project: Path) -> None:

@@ -1,4 +1,4 @@
-"""The login that `link` keeps outside of a project: in MLflow's own file, or in the shell that asks for it."""
+"""The login that `link` keeps outside a project: in MLflow's own file, or in the shell that asks for it."""
 
 from __future__ import annotations
 
@@ -101,7 +101,9 @@ def test_a_file_that_was_changed_since_is_left_alone_and_said(home: Path, projec
     assert ("kept", str(path)) in {(step.verb, step.subject) for step in recorder.steps}
 
 
-def test_the_login_stays_as_long_as_another_project_uses_it(home: Path, project: Path, tmp_path: Path) -> None:
+def test_the_login_stays_as_long_as_another_project_uses_it(
+    home: Path, project: Path, tmp_path: Path
+) -> None:
     second = make_project(tmp_path / "second", {"conf/base/": "", "conf/local/": ""})
     do_link(project, SHARED, home=LOGIN)
     do_link(second, SHARED, home=LOGIN)

@@ -11,13 +11,25 @@ import yaml
 
 from provisioner.actions.link import LinkOptions, link_project
 from provisioner.errors import EditRefused, LinkRefused
+from provisioner.kedro.address import warnings_of_environment
 from provisioner.kedro.link import Credentials
 from provisioner.kedro.old_login import OldLoginFound, decided
-from provisioner.kedro.placement import warnings_of_environment
 from provisioner.kedro.unlink import unlink
 from provisioner.model.secret import Secret
 from provisioner.output import Recorder
-from tests.support.link_project import BASE, LOCAL, LOGIN, NO_KEDRO, SETTINGS, SHARED, SOFT, URI, do_link, make_project, snapshot
+from tests.support.link_project import (
+    BASE,
+    LOCAL,
+    LOGIN,
+    NO_KEDRO,
+    SETTINGS,
+    SHARED,
+    SOFT,
+    URI,
+    do_link,
+    make_project,
+    snapshot,
+)
 
 ENTRY = "their_login:\n  MLFLOW_TRACKING_USERNAME: bob\n  MLFLOW_TRACKING_PASSWORD: his-alone\n"
 CREDENTIALS = "conf/local/credentials.yml"
@@ -96,7 +108,10 @@ def test_a_login_for_this_server_gets_an_entry_of_its_own(project: Path) -> None
     do_link(project, credentials=LOGIN)
     assert loaded(project)["credentials"] == "mlflow_server"
     entries = yaml.safe_load((project / CREDENTIALS).read_text())
-    assert entries["their_login"] == {"MLFLOW_TRACKING_USERNAME": "bob", "MLFLOW_TRACKING_PASSWORD": "his-alone"}
+    assert entries["their_login"] == {
+        "MLFLOW_TRACKING_USERNAME": "bob",
+        "MLFLOW_TRACKING_PASSWORD": "his-alone",
+    }
     assert entries["mlflow_server"]["MLFLOW_TRACKING_USERNAME"] == LOGIN.username
     unlink(project, Recorder())
     assert snapshot(project) == before
@@ -104,12 +119,18 @@ def test_a_login_for_this_server_gets_an_entry_of_its_own(project: Path) -> None
 
 @pytest.mark.parametrize("name", ["mlflow_server", "their_login"])
 def test_certificates_for_this_server_bring_no_old_login_along(tmp_path: Path, name: str) -> None:
-    files = {"conf/base/": "", LOCAL: NAMED.replace("their_login", name), CREDENTIALS: ENTRY.replace("their_login", name)}
+    files = {
+        "conf/base/": "",
+        LOCAL: NAMED.replace("their_login", name),
+        CREDENTIALS: ENTRY.replace("their_login", name),
+    }
     project = make_project(tmp_path / "demo", files)
     do_link(project, ca=b"certificates", old_login="remove")
     entry = loaded(project)["credentials"]
     assert entry != name
-    assert set(yaml.safe_load((project / CREDENTIALS).read_text())[entry]) == {"MLFLOW_TRACKING_SERVER_CERT_PATH"}
+    assert set(yaml.safe_load((project / CREDENTIALS).read_text())[entry]) == {
+        "MLFLOW_TRACKING_SERVER_CERT_PATH"
+    }
 
 
 @pytest.mark.parametrize(
@@ -117,10 +138,19 @@ def test_certificates_for_this_server_bring_no_old_login_along(tmp_path: Path, n
     [
         (SETTINGS, {BASE: NAMED, "conf/local/": ""}),
         (SOFT, {BASE: NAMED, "conf/local/": ""}),
-        (SOFT, {BASE: "server:\n  credentials: their_login\n", LOCAL: "server:\n  mlflow_tracking_uri: http://old\n"}),
+        (
+            SOFT,
+            {
+                BASE: "server:\n  credentials: their_login\n",
+                LOCAL: "server:\n  mlflow_tracking_uri: http://old\n",
+            },
+        ),
         (SETTINGS, {"conf/base/": "", LOCAL: "server:\n  credentials: their_login\n"}),
         (SETTINGS, {"conf/base/": "", LOCAL: NAMED, CREDENTIALS: "their_login: ${oc.env:LOGIN}\n"}),
-        (SETTINGS, {"conf/base/": "", LOCAL: NAMED, CREDENTIALS: "their_login:\n  MLFLOW_TRACKING_TOKEN: t\n"}),
+        (
+            SETTINGS,
+            {"conf/base/": "", LOCAL: NAMED, CREDENTIALS: "their_login:\n  MLFLOW_TRACKING_TOKEN: t\n"},
+        ),
         (SETTINGS, {"conf/base/credentials.yml": ENTRY, LOCAL: NAMED, CREDENTIALS: "other: {}\n"}),
     ],
 )
@@ -146,7 +176,9 @@ def test_a_name_that_only_kedro_can_tell_may_be_a_login(tmp_path: Path) -> None:
     assert loaded(project)["credentials"] == "${globals:login}"
 
 
-@pytest.mark.parametrize("entry", ["", "their_login: {AWS_SECRET_ACCESS_KEY: k}\n", "other: {MLFLOW_TRACKING_USERNAME: bob}\n"])
+@pytest.mark.parametrize(
+    "entry", ["", "their_login: {AWS_SECRET_ACCESS_KEY: k}\n", "other: {MLFLOW_TRACKING_USERNAME: bob}\n"]
+)
 def test_an_entry_without_a_login_is_none(tmp_path: Path, entry: str) -> None:
     project = make_project(tmp_path / "demo", {"conf/base/": "", LOCAL: NAMED, CREDENTIALS: entry})
     do_link(project)
@@ -154,7 +186,10 @@ def test_an_entry_without_a_login_is_none(tmp_path: Path, entry: str) -> None:
 
 
 def test_a_registry_elsewhere_would_get_this_servers_login(tmp_path: Path) -> None:
-    files = {"conf/base/": "", LOCAL: "server:\n  mlflow_tracking_uri: http://old\n  mlflow_registry_uri: http://models\n"}
+    files = {
+        "conf/base/": "",
+        LOCAL: "server:\n  mlflow_tracking_uri: http://old\n  mlflow_registry_uri: http://models\n",
+    }
     project = make_project(tmp_path / "demo", files)
     before = snapshot(project)
     for options in ({"credentials": LOGIN}, {"home": LOGIN}, {"login_in_shell": True}):
@@ -166,7 +201,9 @@ def test_a_registry_elsewhere_would_get_this_servers_login(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_TOKEN"])
-def test_a_login_in_the_shell_is_said_where_the_server_asked_for_none(project: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_login_in_the_shell_is_said_where_the_server_asked_for_none(
+    project: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(name, "bob")
     told = warnings_of_environment(URI, has_login=False)
     assert [subject for subject, _ in told] == ["login"]
@@ -192,7 +229,13 @@ def test_the_command_asks_and_then_links(project: Path) -> None:
     asked: list[str] = []
 
     def options(says: bool) -> LinkOptions:
-        return LinkOptions(project, URI, python=NO_KEDRO, check=False, confirm=lambda question: asked.append(question) or says)
+        return LinkOptions(
+            project,
+            URI,
+            python=NO_KEDRO,
+            check=False,
+            confirm=lambda question: asked.append(question) or says,
+        )
 
     before = snapshot(project)
     with pytest.raises(OldLoginFound):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.actions.relink import relink
-from provisioner.kedro.placement import Credentials
+from provisioner.kedro.link_plan import Credentials
 from provisioner.model.secret import Secret
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.state import State
@@ -24,7 +24,13 @@ def made(tmp_path: Path, settings: str = "") -> StackContext:
     directory = tmp_path / "stack"
     (directory / "secrets").mkdir(parents=True)
     (directory / "secrets/mlflow_admin_password").write_text(LOGIN.password.reveal())
-    return StackContext(directory, "--stack", LocalHost(), parse_settings(settings), State(identity="0123", runtime="embedded", port=5001))
+    return StackContext(
+        directory,
+        "--stack",
+        LocalHost(),
+        parse_settings(settings),
+        State(identity="0123", runtime="embedded", port=5001),
+    )
 
 
 @pytest.fixture
@@ -37,13 +43,17 @@ def warnings(recorder: Recorder) -> list[str]:
 
 
 @pytest.mark.parametrize("answer", [None, False])
-def test_it_is_named_and_nothing_changes_without_a_yes(tmp_path: Path, project: Path, answer: bool | None) -> None:
+def test_it_is_named_and_nothing_changes_without_a_yes(
+    tmp_path: Path, project: Path, answer: bool | None
+) -> None:
     context, recorder = made(tmp_path), Recorder()
     do_link(project, stack=str(context.source))
     before = snapshot(project)
     ask = None if answer is None else lambda _: False
     assert relink(context, [], ask, recorder) == []
-    assert warnings(recorder) == [f"it is linked to {URI}, where this stack was before: `provision link {project}`"]
+    assert warnings(recorder) == [
+        f"it is linked to {URI}, where this stack was before: `provision link {project}`"
+    ]
     assert snapshot(project) == before
 
 
@@ -59,7 +69,9 @@ def test_with_a_yes_it_is_linked_anew_and_can_be_unlinked(tmp_path: Path, projec
     assert recorder.steps == []
 
 
-def test_projects_of_other_stacks_and_those_linked_just_now_are_left_alone(tmp_path: Path, project: Path) -> None:
+def test_projects_of_other_stacks_and_those_linked_just_now_are_left_alone(
+    tmp_path: Path, project: Path
+) -> None:
     context, recorder = made(tmp_path), Recorder()
     do_link(project, stack="/somewhere/else")
     assert relink(context, [], lambda _: True, recorder) == []
@@ -68,7 +80,9 @@ def test_projects_of_other_stacks_and_those_linked_just_now_are_left_alone(tmp_p
     assert recorder.steps == []
 
 
-def test_the_admins_login_stays_the_admins_and_anothers_is_not_replaced(tmp_path: Path, project: Path) -> None:
+def test_the_admins_login_stays_the_admins_and_anothers_is_not_replaced(
+    tmp_path: Path, project: Path
+) -> None:
     context = made(tmp_path, "server: {auth: basic}\n")
     do_link(project, credentials=LOGIN, stack=str(context.source))
     assert relink(context, [], lambda _: True, Recorder()) == [project]
@@ -77,7 +91,9 @@ def test_the_admins_login_stays_the_admins_and_anothers_is_not_replaced(tmp_path
     do_link(project, credentials=Credentials("ana", Secret("a password of ana's")), stack=str(context.source))
     before, recorder = snapshot(project), Recorder()
     assert relink(context, [], lambda _: True, recorder) == []
-    assert warnings(recorder) == [f"it is linked to {URI}, where this stack was before: `provision link {project} --user NAME`"]
+    assert warnings(recorder) == [
+        f"it is linked to {URI}, where this stack was before: `provision link {project} --user NAME`"
+    ]
     assert snapshot(project) == before
 
 

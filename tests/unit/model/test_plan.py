@@ -22,11 +22,23 @@ CASES: dict[str, tuple[Changes, str]] = {
     "nothing to do": ({}, ""),
     "a service that still starts is left alone": ({"mlflow": ("starting", "m1", "")}, ""),
     "a service that is not there": ({"mlflow": ("missing", "", "")}, "create mlflow: not there yet"),
-    "a service of another configuration": ({"mlflow": ("running", "m0", "")}, "change mlflow: its configuration changed"),
+    "a service of another configuration": (
+        {"mlflow": ("running", "m0", "")},
+        "change mlflow: its configuration changed",
+    ),
     "a stopped service": ({"postgres": ("stopped", "p1", "")}, "start postgres: stopped"),
-    "a failed service, in the runtime's words": ({"proxy": ("failed", "x1", "Exited (1)")}, "start proxy: Exited (1)"),
-    "an unhealthy service": ({"mlflow": ("unhealthy", "m1", "started 5 times")}, "start mlflow: started 5 times"),
-    "a lasting service that ended by itself": ({"mlflow": ("completed", "m1", "Exited (0)")}, "start mlflow: Exited (0)"),
+    "a failed service, in the runtime's words": (
+        {"proxy": ("failed", "x1", "Exited (1)")},
+        "start proxy: Exited (1)",
+    ),
+    "an unhealthy service": (
+        {"mlflow": ("unhealthy", "m1", "started 5 times")},
+        "start mlflow: started 5 times",
+    ),
+    "a lasting service that ended by itself": (
+        {"mlflow": ("completed", "m1", "Exited (0)")},
+        "start mlflow: Exited (0)",
+    ),
     "a one-shot that failed": (
         {"bootstrap": ("failed", "b1", "Exited (1)")},
         "start bootstrap: has not ended well (Exited (1))\n"
@@ -39,10 +51,21 @@ CASES: dict[str, tuple[Changes, str]] = {
         "start mlflow: waits for bootstrap, which has not ended well\n"
         "start proxy: waits for bootstrap, which has not ended well",
     ),
-    "a one-shot of another configuration": ({"bootstrap": ("completed", "b0", "")}, "change bootstrap: its configuration changed"),
-    "a service that the settings have no more": ({"minio": ("running", "s1", "")}, "remove minio: not in the settings any more"),
+    "a one-shot of another configuration": (
+        {"bootstrap": ("completed", "b0", "")},
+        "change bootstrap: its configuration changed",
+    ),
+    "a service that the settings have no more": (
+        {"minio": ("running", "s1", "")},
+        "remove minio: not in the settings any more",
+    ),
     "several at once, in start order and removals last": (
-        {"proxy": ("stopped", "x1", ""), "postgres": ("missing", "", ""), "minio": ("stopped", "s1", ""), "mlflow": ("running", "m0", "")},
+        {
+            "proxy": ("stopped", "x1", ""),
+            "postgres": ("missing", "", ""),
+            "minio": ("stopped", "s1", ""),
+            "mlflow": ("running", "m0", ""),
+        },
         "create postgres: not there yet\n"
         "change mlflow: its configuration changed\n"
         "start proxy: stopped\n"
@@ -52,7 +75,9 @@ CASES: dict[str, tuple[Changes, str]] = {
 
 
 def observed(changes: Changes) -> Observed:
-    seen = {name: ObservedService(name, state, fingerprint) for name, (state, fingerprint) in AS_WANTED.items()}
+    seen = {
+        name: ObservedService(name, state, fingerprint) for name, (state, fingerprint) in AS_WANTED.items()
+    }
     return Observed(seen | {name: ObservedService(name, *facts) for name, facts in changes.items()})
 
 

@@ -17,8 +17,14 @@ from provisioner.model.stack import Stack, build_stack
 from provisioner.model.stores.base import RuntimeKind
 from provisioner.model.stores.postgres import postgres_uri
 
-EXTERNAL = "backend_store: {kind: external, uri: 'postgresql+psycopg2://team@db.example.com:5433/ml?sslmode=require'}\n"
-S3 = "artifact_store: {kind: s3, bucket: team, prefix: ml/flow, endpoint_url: 'https://s3.example.com', region: eu-west-1}\n"
+EXTERNAL = (
+    "backend_store: {kind: external, "
+    "uri: 'postgresql+psycopg2://team@db.example.com:5433/ml?sslmode=require'}\n"
+)
+S3 = (
+    "artifact_store: {kind: s3, bucket: team, prefix: ml/flow, "
+    "endpoint_url: 'https://s3.example.com', region: eu-west-1}\n"
+)
 LOGIN = "server: {auth: basic, public_url: 'https://ml.example.com'}\n"
 SERVER = ["backend_store_password", "flask_secret_key", "crypto_kek_passphrase"]
 
@@ -31,7 +37,13 @@ STACKS: dict[str, tuple[str, RuntimeKind, list[str], set[str], str]] = {
         {"postgres_password", "minio_root_password", "s3_access_key_id", "s3_secret_access_key", *SERVER},
         "minio",
     ),
-    "the embedded default": ("", "embedded", ["postgres", "bootstrap", "mlflow", "proxy"], {"postgres_password", *SERVER}, "local"),
+    "the embedded default": (
+        "",
+        "embedded",
+        ["postgres", "bootstrap", "mlflow", "proxy"],
+        {"postgres_password", *SERVER},
+        "local",
+    ),
     "artifacts in a folder, under Docker": (
         "artifact_store: {kind: local}\n",
         "docker",
@@ -89,7 +101,9 @@ def test_a_stack_has_these_services_in_this_order(case: str) -> None:
     assert [service.name for service in stack.services] == services
     assert {spec.name for spec in stack.secrets} == secrets
     assert (stack.runtime, stack.artifacts.kind) == (kind, artifacts)
-    assert [service.name for service in stack.lasting] == [name for name in services if name not in {"volumes", "bootstrap"}]
+    assert [service.name for service in stack.lasting] == [
+        name for name in services if name not in {"volumes", "bootstrap"}
+    ]
 
 
 @pytest.mark.parametrize("case", STACKS)
@@ -112,7 +126,9 @@ def test_only_the_proxy_is_published_and_only_it_has_no_secret(case: str) -> Non
 @pytest.mark.parametrize("case", STACKS)
 def test_the_server_has_no_key_of_a_superuser(case: str) -> None:
     stack = stack_of(case)
-    assert not {"postgres_password", "minio_root_password", "mlflow_admin_password"} & set(stack.service("mlflow").secrets)
+    assert not {"postgres_password", "minio_root_password", "mlflow_admin_password"} & set(
+        stack.service("mlflow").secrets
+    )
     for spec in stack.secrets:
         for service in spec.services:
             assert spec.name in stack.service(service).secrets
@@ -124,7 +140,10 @@ def test_the_server_has_no_key_of_a_superuser(case: str) -> None:
     ("case", "from_env"),
     [
         ("Docker's default", {}),
-        ("a bucket of the user", {"s3_access_key_id": "AWS_ACCESS_KEY_ID", "s3_secret_access_key": "AWS_SECRET_ACCESS_KEY"}),
+        (
+            "a bucket of the user",
+            {"s3_access_key_id": "AWS_ACCESS_KEY_ID", "s3_secret_access_key": "AWS_SECRET_ACCESS_KEY"},
+        ),
         (
             "both stores of the user",
             {
@@ -171,13 +190,17 @@ def strings(value: object) -> Iterator[str]:
     elif isinstance(value, tuple | list):
         yield from itertools.chain.from_iterable(map(strings, value))
     elif is_dataclass(value):
-        yield from itertools.chain.from_iterable(strings(getattr(value, field.name)) for field in fields(value))
+        yield from itertools.chain.from_iterable(
+            strings(getattr(value, field.name)) for field in fields(value)
+        )
 
 
 @pytest.mark.parametrize("case", STACKS)
 def test_a_stack_holds_no_secret_value_and_its_services_wait_for_no_address(case: str) -> None:
     stack = stack_of(case)
-    assert not any(isinstance(value, Secret) for service in stack.services for value in vars(service).values())
+    assert not any(
+        isinstance(value, Secret) for service in stack.services for value in vars(service).values()
+    )
     assert not any("5432" in text or "://" in text for text in strings(stack.services))
 
 
@@ -198,7 +221,11 @@ def test_every_database_address_names_its_driver(case: str) -> None:
     stack = stack_of(case)
     for service in stack.services:
         for value in service_environment(stack, service.name, IN_CONTAINERS).values():
-            assert "postgres" not in value.partition("://")[0] or value.startswith("postgresql+psycopg2://") or "://" not in value
+            assert (
+                "postgres" not in value.partition("://")[0]
+                or value.startswith("postgresql+psycopg2://")
+                or "://" not in value
+            )
 
 
 def test_the_server_environment_of_the_default_is_this() -> None:
@@ -222,7 +249,10 @@ def test_bootstrap_alone_knows_the_superusers() -> None:
 
 def test_stores_of_the_user_are_used_as_they_are() -> None:
     environment = service_environment(stack_of("both stores of the user"), "bootstrap", IN_CONTAINERS)
-    assert environment["PROVISION_BACKEND_STORE"] == "postgresql+psycopg2://team@db.example.com:5433/ml?sslmode=require"
+    assert (
+        environment["PROVISION_BACKEND_STORE"]
+        == "postgresql+psycopg2://team@db.example.com:5433/ml?sslmode=require"
+    )
     assert environment["PROVISION_ARTIFACTS_DESTINATION"] == "s3://team/ml/flow"
     assert environment["MLFLOW_S3_ENDPOINT_URL"] == "https://s3.example.com"
     assert environment["AWS_DEFAULT_REGION"] == "eu-west-1"
@@ -261,10 +291,22 @@ def test_every_allowed_name_is_let_in_with_and_without_a_port(server: str, named
         # As MLflow matches them (`mlflow.server.security_utils.is_allowed_host_header`).
         return any(fnmatch(host, one) if "*" in one else host == one for one in hosts)
 
-    for name in [*named, "localhost", "127.0.0.1", "[::1]", "host.docker.internal", "host.containers.internal"]:
+    for name in [
+        *named,
+        "localhost",
+        "127.0.0.1",
+        "[::1]",
+        "host.docker.internal",
+        "host.containers.internal",
+    ]:
         assert lets_in(name)
         assert lets_in(f"{name}:5000")
-    assert not any(map(lets_in, ["evil.example.com", "x.host.docker.internal", ":5000", "[:5000", "[2001:db8::2]:8443", "1:5000"]))
+    assert not any(
+        map(
+            lets_in,
+            ["evil.example.com", "x.host.docker.internal", ":5000", "[:5000", "[2001:db8::2]:8443", "1:5000"],
+        )
+    )
 
 
 def test_a_database_behind_a_socket_is_addressed_by_its_directory() -> None:

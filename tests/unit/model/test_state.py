@@ -9,7 +9,16 @@ import pytest
 from provisioner.errors import ProvisionError
 from provisioner.model.state import State, parse_state
 
-FULL = State("mlflow-abc123", "docker", 5001, "3.17.2", "postgres and minio s3://mlflow", ("a", "b"), "0.1.0", {"mlflow": "m1"})
+FULL = State(
+    "mlflow-abc123",
+    "docker",
+    5001,
+    "3.17.2",
+    "postgres and minio s3://mlflow",
+    ("a", "b"),
+    "0.1.0",
+    {"mlflow": "m1"},
+)
 
 
 @pytest.mark.parametrize("state", [State(), FULL], ids=["empty", "full"])

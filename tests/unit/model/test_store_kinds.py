@@ -1,4 +1,4 @@
-"""A new kind of store is a class of settings, a file here and one in the server: nothing else of the program knows it."""
+"""A new kind of store is a class of settings, a file here and one in the server: nothing else knows it."""
 
 from __future__ import annotations
 
@@ -80,11 +80,16 @@ def stack() -> Stack:
 def test_its_stack_has_its_secret_its_environment_and_a_way_out() -> None:
     made = stack()
     assert (made.artifacts.kind, made.location, made.external) == ("dummy", "postgres and dummy://team", True)
-    assert [spec.name for spec in made.secrets if "bootstrap" in spec.services and spec.from_env] == ["dummy_key"]
+    assert [spec.name for spec in made.secrets if "bootstrap" in spec.services and spec.from_env] == [
+        "dummy_key"
+    ]
     assert [service.name for service in made.services] == ["postgres", "bootstrap", "mlflow", "proxy"]
     for service in SERVERS:
         environment = service_environment(made, service, IN_CONTAINERS)
-        assert (environment["PROVISION_ARTIFACTS_DESTINATION"], environment["DUMMY_REGION"]) == ("dummy://team", "nowhere")
+        assert (environment["PROVISION_ARTIFACTS_DESTINATION"], environment["DUMMY_REGION"]) == (
+            "dummy://team",
+            "nowhere",
+        )
 
 
 def test_its_files_are_rendered(tmp_path: Path) -> None:
@@ -105,7 +110,10 @@ def test_a_runtime_that_cannot_have_it_is_told() -> None:
     ("text", "said"),
     [
         ("artifact_store:\n  kind: dummy\n", "provision.yml:1 artifact_store.container: must be given"),
-        ("artifact_store:\n  kind: dummy\n  container: 5\n", "provision.yml:3 artifact_store.container: should be a valid string, not 5"),
+        (
+            "artifact_store:\n  kind: dummy\n  container: 5\n",
+            "provision.yml:3 artifact_store.container: should be a valid string, not 5",
+        ),
         (f"{TEXT}  bucket: x\n", "provision.yml:4 artifact_store.bucket: unknown key"),
     ],
 )
@@ -155,7 +163,12 @@ def test_no_other_file_asks_which_kind_a_store_is() -> None:
         for path in PROGRAM.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Compare)
-        and any(isinstance(part, ast.Attribute) and part.attr in {"kind", "artifacts"} for part in (node.left, *node.comparators))
-        and any(isinstance(part, ast.Constant) and part.value in kinds for part in (node.left, *node.comparators))
+        and any(
+            isinstance(part, ast.Attribute) and part.attr in {"kind", "artifacts"}
+            for part in (node.left, *node.comparators)
+        )
+        and any(
+            isinstance(part, ast.Constant) and part.value in kinds for part in (node.left, *node.comparators)
+        )
     }
     assert asking == {"model/settings.py"}, "its own keys are checked there"

@@ -36,21 +36,49 @@ def test_artifacts_of_one_owner_are(path: str) -> None:
     "path",
     [
         *["", ".", "./", "..", "/", "./.", "1", "1/", "1/.", "1/models", "1/traces", "team/place"],
-        *[f"1/{RUN}", f"1/{RUN}/", f"1/{RUN}/artifacts/..", f"1/{RUN}/artifacts/../..", f"1/{RUN}/artifacts/x/../../.."],
-        *[f"1/{RUN}/artifactsx", "1/run/artifacts/x", f"1/x{RUN}/artifacts/x", f"1/{RUN.upper()}/artifacts/x", "artifacts/x"],
+        *[
+            f"1/{RUN}",
+            f"1/{RUN}/",
+            f"1/{RUN}/artifacts/..",
+            f"1/{RUN}/artifacts/../..",
+            f"1/{RUN}/artifacts/x/../../..",
+        ],
+        *[
+            f"1/{RUN}/artifactsx",
+            "1/run/artifacts/x",
+            f"1/x{RUN}/artifacts/x",
+            f"1/{RUN.upper()}/artifacts/x",
+            "artifacts/x",
+        ],
     ],
 )
 def test_what_holds_those_of_several_is_not(path: str) -> None:
     assert not is_owned(path)
 
 
-@pytest.mark.parametrize("path", ["5", "5/", f"5/{RUN}/artifacts/a", "5//x", f"5/models/m-{RUN}/artifacts", "5/...", "0/.hidden"])
+@pytest.mark.parametrize(
+    "path", ["5", "5/", f"5/{RUN}/artifacts/a", "5//x", f"5/models/m-{RUN}/artifacts", "5/...", "0/.hidden"]
+)
 def test_a_path_that_begins_with_a_number_is_of_that_experiment(path: str) -> None:
     assert is_of_experiment(path)
 
 
 @pytest.mark.parametrize(
-    "path", ["", ".", "./5/x", "5/./x", "team/place", "/5", "x5", "5x/y", "workspaces/a/5/x", "\N{FULLWIDTH DIGIT FIVE}/x", "-5", "5/."]
+    "path",
+    [
+        "",
+        ".",
+        "./5/x",
+        "5/./x",
+        "team/place",
+        "/5",
+        "x5",
+        "5x/y",
+        "workspaces/a/5/x",
+        "\N{FULLWIDTH DIGIT FIVE}/x",
+        "-5",
+        "5/.",
+    ],
 )
 def test_a_path_that_hides_its_experiment_is_of_none(path: str) -> None:
     assert not is_of_experiment(path)
@@ -69,15 +97,20 @@ async def fastapi(_scope: object, _receive: object, send: Any) -> None:
 
 @dataclass
 class Both:
-    """MLflow's two applications, guarded; each path of Flask's is asked of it, and FastAPI's own of FastAPI."""
+    """MLflow's two applications, guarded; Flask's paths are asked of it, and FastAPI's own of FastAPI."""
 
     flask: Flask
     asgi: Any
     user: str | None
 
     def __call__(self, method: str, path: str) -> tuple[int, bytes]:
-        if method in {"GET", "PUT"} and path.startswith((f"{BASE}/artifacts/", f"/ajax-{BASE[1:]}/artifacts/")):
-            answer = asked(self.asgi, scope_of(method, path, **({} if self.user is None else {"provision.user": self.user})))
+        if method in {"GET", "PUT"} and path.startswith(
+            (f"{BASE}/artifacts/", f"/ajax-{BASE[1:]}/artifacts/")
+        ):
+            answer = asked(
+                self.asgi,
+                scope_of(method, path, **({} if self.user is None else {"provision.user": self.user})),
+            )
             return answer.status, answer.body
         # Werkzeug's client would take dots out of the path.
         found = self.flask.test_client().open(path, method=method)
@@ -103,7 +136,13 @@ def one_admin(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("path", HIDDEN)
 def test_with_a_login_a_hidden_folder_is_refused_on_every_route(path: str) -> None:
     ana = both("ana")
-    routes = [("GET", "artifacts"), ("PUT", "artifacts"), ("DELETE", "artifacts"), ("POST", "mpu/create"), ("POST", "mpu/complete")]
+    routes = [
+        ("GET", "artifacts"),
+        ("PUT", "artifacts"),
+        ("DELETE", "artifacts"),
+        ("POST", "mpu/create"),
+        ("POST", "mpu/complete"),
+    ]
     for method, route in [*routes, ("POST", "mpu/abort"), ("GET", "presigned")]:
         for prefix in (BASE, f"/ajax-{BASE[1:]}"):
             assert ana(method, f"{prefix}/{route}/{path}")[0] == 403, (method, route)
@@ -111,7 +150,9 @@ def test_with_a_login_a_hidden_folder_is_refused_on_every_route(path: str) -> No
     assert ana("GET", f"{BASE}/artifacts?path={path}")[0] == 403
 
 
-@pytest.mark.parametrize("query", ["", "?", "?path=", "?path=x&path=5/x", "?path=5/x&path=6/x", "?p%61th=x&path=5/x", "?other=5/x"])
+@pytest.mark.parametrize(
+    "query", ["", "?", "?path=", "?path=x&path=5/x", "?path=5/x&path=6/x", "?p%61th=x&path=5/x", "?other=5/x"]
+)
 def test_with_a_login_what_is_listed_is_named_once(query: str) -> None:
     assert both("ana")("GET", f"{BASE}/artifacts{query}")[0] == 403
     assert both("ana")("GET", f"{BASE}/artifacts?path=5/x")[0] == 200

@@ -1,4 +1,7 @@
-"""One reading of a login, before both of MLflow's applications: what they are handed is what was judged, in one form, or nothing."""
+"""One reading of a login, before both of MLflow's applications.
+
+What they are handed is what was judged, in one form, or nothing.
+"""
 
 from __future__ import annotations
 
@@ -156,7 +159,9 @@ def ask(path: str, lines: Lines, *, gateway: bool) -> tuple[int, Lines, Judge]:
     async def application(scope: Any, receive: Any, send: Any) -> None:
         assert scope[USER] == (judge.asked[-1][0] if judge.asked else "")
         names = {AUTHORIZATION.lower().encode(): AUTHORIZATION, GATEWAY_LOGIN.lower().encode(): GATEWAY_LOGIN}
-        handed.extend((names[name], value.decode("latin-1")) for name, value in scope["headers"] if name in names)
+        handed.extend(
+            (names[name], value.decode("latin-1")) for name, value in scope["headers"] if name in names
+        )
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
     async def send(message: Any) -> None:
@@ -165,16 +170,38 @@ def ask(path: str, lines: Lines, *, gateway: bool) -> tuple[int, Lines, Judge]:
 
     headers = [(name.lower().encode(), value.encode("utf-8", "replace")) for name, value in lines]
     scope = {"type": "http", "path": path, "headers": headers}
-    asyncio.run(middleware.refuse_strangers(application, judge, gateway=gateway)(scope, None, send))  # type: ignore[arg-type]
+    asyncio.run(
+        middleware.refuse_strangers(
+            application,
+            judge,
+            gateway=gateway,
+        )(scope, None, send)  # type: ignore[arg-type]
+    )
     return statuses[0], handed, judge
 
 
 FORMS = st.one_of(
     st.sampled_from(
-        [ANA, BOB, KEY, "", "Basic", f"{ANA}*", f" {ANA}", f"{ANA},{BOB}", ANA.lower(), ANA.replace("Basic", "bAsIc"), ANA[:15]]
+        [
+            ANA,
+            BOB,
+            KEY,
+            "",
+            "Basic",
+            f"{ANA}*",
+            f" {ANA}",
+            f"{ANA},{BOB}",
+            ANA.lower(),
+            ANA.replace("Basic", "bAsIc"),
+            ANA[:15],
+        ]
     ),
     st.builds(lambda text: f"Basic {encoded(text)}", st.text(max_size=12)),
-    st.builds(lambda scheme, rest: f"{scheme} {rest}", st.sampled_from(["Basic", "Bearer", "basic", "Digest"]), st.text(max_size=24)),
+    st.builds(
+        lambda scheme, rest: f"{scheme} {rest}",
+        st.sampled_from(["Basic", "Bearer", "basic", "Digest"]),
+        st.text(max_size=24),
+    ),
     st.text(max_size=24),
 )
 REQUESTS = st.lists(st.tuples(st.sampled_from([AUTHORIZATION, GATEWAY_LOGIN]), FORMS), max_size=4)
@@ -183,7 +210,7 @@ REQUESTS = st.lists(st.tuples(st.sampled_from([AUTHORIZATION, GATEWAY_LOGIN]), F
 @pytest.mark.parametrize("gateway", [False, True])
 @given(path=st.sampled_from([REST, CHAT, OPEN]), lines=REQUESTS)
 def test_what_mlflow_could_hash_was_judged_and_let_in(gateway: bool, path: str, lines: Lines) -> None:
-    """Whatever the headers are: a login reaches MLflow alone, in the one form, after the judge has seen it and said yes."""
+    """Whatever the headers: a login reaches MLflow alone, in the one form, after the judge said yes to it."""
     status, handed, judge = ask(path, lines, gateway=gateway)
     if status != 200:
         assert handed == []
@@ -193,7 +220,8 @@ def test_what_mlflow_could_hash_was_judged_and_let_in(gateway: bool, path: str, 
     names = [name for name, _ in handed]
     assert len(names) == len(set(names))
     for name, value in handed:
-        # A provider's key may stand in Authorization, which MLflow does not look at beside the gateway's own header.
+        # A provider's key may stand in Authorization, which MLflow does not look at beside the gateway's own
+        # header.
         assert value == ANA or (name == AUTHORIZATION and (GATEWAY_LOGIN, ANA) in handed and gateway)
 
 

@@ -106,7 +106,9 @@ def exported(spans: int, attributes: int = 0) -> ExportTraceServiceRequest:
     request = ExportTraceServiceRequest()
     scope = request.resource_spans.add().scope_spans.add()
     for _ in range(spans):
-        span = scope.spans.add(name="a span", trace_id=b"t" * 16, span_id=b"s" * 8, start_time_unix_nano=1 << 62)
+        span = scope.spans.add(
+            name="a span", trace_id=b"t" * 16, span_id=b"s" * 8, start_time_unix_nano=1 << 62
+        )
         for number in range(attributes):
             span.attributes.add(key=f"key {number}").value.string_value = "ü" * 100
     return request
@@ -114,10 +116,16 @@ def exported(spans: int, attributes: int = 0) -> ExportTraceServiceRequest:
 
 def test_spans_and_what_is_in_them_are_counted_on_the_wire() -> None:
     nested = exported(3, 4)
-    nested.resource_spans[0].resource.attributes.add(key="list").value.array_value.values.add().double_value = 0.5
+    nested.resource_spans[0].resource.attributes.add(
+        key="list"
+    ).value.array_value.values.add().double_value = 0.5
     nested.resource_spans[0].scope_spans[0].spans[0].events.add(name="event").attributes.add(key="fixed")
-    # The resource and its attribute, list and item; scope, spans, attributes and their values; an event and its attribute.
-    assert count_in_protobuf(nested.SerializeToString(), 1000) == (3, 1 + 1 + 1 + 1 + 1 + 1 + 1 + 3 + 2 * 12 + 2)
+    # The resource and its attribute, list and item; scope, spans, attributes and their values; an event and
+    # its attribute.
+    assert count_in_protobuf(nested.SerializeToString(), 1000) == (
+        3,
+        1 + 1 + 1 + 1 + 1 + 1 + 1 + 3 + 2 * 12 + 2,
+    )
     assert count_in_protobuf(b"", 1000) == (0, 0)
 
 
@@ -162,7 +170,9 @@ def test_what_the_count_lets_through_is_read_by_protobuf_as_it_was_counted() -> 
     assert read > 200
 
 
-@pytest.mark.parametrize("body", [b"{", b'{"resourceSpans": 3}', b'{"resourceSpans": [3]}', b"[" * 100_000, b"[]"])
+@pytest.mark.parametrize(
+    "body", [b"{", b'{"resourceSpans": 3}', b'{"resourceSpans": [3]}', b"[" * 100_000, b"[]"]
+)
 def test_json_that_is_no_trace_is_seen(body: bytes) -> None:
     with pytest.raises(NotOpenTelemetry):
         check_spans(body, json_coded=True)
@@ -190,7 +200,9 @@ def ask(
         await send({"type": "http.response.body", "body": b"done"})
 
     length = {"content-length": str(len(body))} if told else {"transfer-encoding": "chunked"}
-    scope = scope_of(method, path, {**length, **(headers or {})}.items(), **({} if user is None else {USER: user}))
+    scope = scope_of(
+        method, path, {**length, **(headers or {})}.items(), **({} if user is None else {USER: user})
+    )
     answer = asked(bounded(application), scope, pieces(body, SMALL))
     return answer, *(handed[0] if handed else (None, {}))
 
@@ -229,8 +241,14 @@ def test_an_uploaded_artifact_has_any_size(told: bool) -> None:
 
 def test_packed_traces_are_handed_on_unpacked() -> None:
     body = exported(3, 3).SerializeToString()
-    for coding, packed in (("gzip", gzip.compress(body)), ("DEFLATE", zlib.compress(body)), ("gzip", gzip.compress(body * 2000))):
-        answer, handed, seen = ask(packed, path="/v1/traces", headers={**PROTOBUF, "content-encoding": coding})
+    for coding, packed in (
+        ("gzip", gzip.compress(body)),
+        ("DEFLATE", zlib.compress(body)),
+        ("gzip", gzip.compress(body * 2000)),
+    ):
+        answer, handed, seen = ask(
+            packed, path="/v1/traces", headers={**PROTOBUF, "content-encoding": coding}
+        )
         assert answer.status == 200
         assert handed == (body if len(packed) < 10_000 else body * 2000)
         assert "content-encoding" not in seen
@@ -275,5 +293,9 @@ def test_a_client_that_leaves_before_its_body_is_whole_is_no_request() -> None:
     async def application(scope: Any, receive: Any, send: Any) -> None:
         called.append(scope)
 
-    answer = asked(bounded(application), scope_of("POST", "/x", {"content-length": "10"}.items()), [{"type": "http.disconnect"}])
+    answer = asked(
+        bounded(application),
+        scope_of("POST", "/x", {"content-length": "10"}.items()),
+        [{"type": "http.disconnect"}],
+    )
     assert (answer.status, called) == (0, [])

@@ -15,7 +15,12 @@ from google.protobuf.json_format import ParseError
 from provision_server.web import failures
 from provision_server.web.failures import answer
 
-WRONG = [TypeError("unhashable type: 'dict'"), AttributeError("'str' object has no attribute 'get'"), KeyError("x"), IndexError("x")]
+WRONG = [
+    TypeError("unhashable type: 'dict'"),
+    AttributeError("'str' object has no attribute 'get'"),
+    KeyError("x"),
+    IndexError("x"),
+]
 WRONG += [
     RecursionError("deep"),
     UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates"),
@@ -32,10 +37,15 @@ def test_what_python_raises_at_a_value_is_400_without_its_words(error: Exception
 
 
 def test_a_value_that_cannot_be_read_is_named() -> None:
-    assert "invalid literal for int() with base 10: 'x'" in answer(ValueError("invalid literal for int() with base 10: 'x'")).body
+    assert (
+        "invalid literal for int() with base 10: 'x'"
+        in answer(ValueError("invalid literal for int() with base 10: 'x'")).body
+    )
 
 
-@pytest.mark.parametrize("error", [RuntimeError("at /opt/venv"), OSError(errno.EIO, "Input/output error", "/opt/x"), None])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("at /opt/venv"), OSError(errno.EIO, "Input/output error", "/opt/x"), None]
+)
 def test_what_is_the_servers_own_is_500_and_says_nothing_of_it(error: Exception | None) -> None:
     said = answer(error)
     assert said.status == 500
@@ -55,7 +65,10 @@ def test_a_file_that_cannot_be_there_is_the_clients_fault_and_a_full_disk_is_not
 
 def test_a_name_that_the_store_does_not_take_is_the_clients_fault_and_a_refused_key_is_not() -> None:
     said = "An error occurred ({}) when calling the PutObject operation: s3://mlflow/5/x"
-    name, key = answer(RuntimeError(said.format("XMinioInvalidObjectName"))), answer(RuntimeError(said.format("AccessDenied")))
+    name, key = (
+        answer(RuntimeError(said.format("XMinioInvalidObjectName"))),
+        answer(RuntimeError(said.format("AccessDenied"))),
+    )
     assert (name.status, key.status) == (400, 500)
     assert "s3:" not in name.body + key.body
 
@@ -115,25 +128,34 @@ print(client.get("/no/404").status_code, client.get("/no/418").status_code, sep=
 def said_in(directory: Path, script: str) -> list[str]:
     """Return what the script says in a process of its own, as MLflow's errors stay changed."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", script], env=env, cwd=directory, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=env, cwd=directory, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
 
 def test_where_the_server_works_is_hidden_and_nothing_else() -> None:
     script = (
-        "from provision_server.web.failures import _explain_causes\nfrom mlflow.exceptions import MlflowException\n"
+        "from provision_server.web.failures import _explain_causes\n"
+        "from mlflow.exceptions import MlflowException\n"
         "_explain_causes(MlflowException)\n"
         "print(MlflowException('file:///usr/x in /usr. /usrx /usr.x /a/usr/b mlflow-artifacts://x/y'))"
     )
     assert said_in(Path("/usr"), script) == ["file://x in . /usrx /usr.x /a/usr/b mlflow-artifacts://x/y"]
-    assert said_in(Path("/"), script) == ["file:///usr/x in /usr. /usrx /usr.x /a/usr/b mlflow-artifacts://x/y"]
+    assert said_in(Path("/"), script) == [
+        "file:///usr/x in /usr. /usrx /usr.x /a/usr/b mlflow-artifacts://x/y"
+    ]
 
 
 def test_what_has_no_code_is_still_in_mlflows_words() -> None:
     """A release of MLflow that words it otherwise would answer 500 again."""
     sources = [*Path(mlflow.__file__).parent.glob("server/**/*.py")]
-    sources += [path for part in ("entities", "store", "utils") for path in Path(mlflow.__file__).parent.glob(f"{part}/**/*.py")]
+    sources += [
+        path
+        for part in ("entities", "store", "utils")
+        for path in Path(mlflow.__file__).parent.glob(f"{part}/**/*.py")
+    ]
     text = "\n".join(path.read_text() for path in sources)
     assert [words for words in failures.WITHOUT_CODE if words not in text] == []
 

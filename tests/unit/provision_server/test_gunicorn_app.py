@@ -11,10 +11,14 @@ import pytest
 SERVER = Path(__file__).parents[3] / "deploy"
 
 
-@pytest.mark.parametrize(("soft", "hard", "allowed"), [(256, 4096, 4096), (256, 20_000, 8192), (10_000, 20_000, 10_000), (300, 300, 300)])
+@pytest.mark.parametrize(
+    ("soft", "hard", "allowed"),
+    [(256, 4096, 4096), (256, 20_000, 8192), (10_000, 20_000, 10_000), (300, 300, 300)],
+)
 def test_open_files_are_allowed_up_to_what_the_account_may(soft: int, hard: int, allowed: int) -> None:
     script = (
-        f"import resource, sys; sys.path.insert(0, {str(SERVER)!r}); from provision_server.web import gunicorn_app\n"
+        f"import resource, sys; sys.path.insert(0, {str(SERVER)!r}); "
+        "from provision_server.web import gunicorn_app\n"
         f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))\n"
         "gunicorn_app.allow_files(); print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
     )

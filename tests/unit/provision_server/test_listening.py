@@ -1,4 +1,7 @@
-"""Sockets kept for a program: nobody shares them, and who calls while it starts anew, or another takes its place, is answered."""
+"""Sockets kept for a program: nobody shares them.
+
+Who calls while it starts anew, or another takes its place, is answered.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,8 @@ from tests.support.ports import free_port
 
 SERVER = Path(__file__).parents[3] / "deploy"
 LOOPBACK = "127.0.0.1"
-# Answers each connection with its own process number; SIGTERM ends it half a second later, as a program that finishes its calls.
+# Answers each connection with its own process number; SIGTERM ends it half a second later, as a program that
+# finishes its calls.
 PROGRAM = """
 import os, signal, socket, time
 signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), os._exit(7)))
@@ -58,13 +62,17 @@ except (listening.PortTaken, OSError) as error:
 def run(program, former=None):
     starter = listening.Starter([sys.executable, "-c", program], {}, lambda: None, Path(notes), 5)
     # Another starts in this place without an `exec`, which would forget this script.
-    return listener.run(starter, former, lambda former: sys.exit(run(Path(notes + ".next").read_text(), former)))
+    return listener.run(
+        starter, former, lambda former: sys.exit(run(Path(notes + ".next").read_text(), former))
+    )
 sys.exit(run(program))
 """
 
 
 @contextmanager
-def holder(address: int | Path, program: str = PROGRAM, host: str = LOOPBACK, served: float = 0) -> Iterator[subprocess.Popen[str]]:
+def holder(
+    address: int | Path, program: str = PROGRAM, host: str = LOOPBACK, served: float = 0
+) -> Iterator[subprocess.Popen[str]]:
     """A process that listens on a port or a Unix socket and runs the program."""
     with tempfile.TemporaryDirectory() as folder:
         where = str(address) if isinstance(address, Path) else f"{host}:{address}"
@@ -155,7 +163,7 @@ def test_an_address_of_another_machine_is_said(port: int) -> None:
 
 
 class Calls:
-    """Somebody who calls a Unix socket over and over: which processes answered, and how many calls were not answered."""
+    """Somebody who calls a Unix socket over and over: who answered, and how many calls were not answered."""
 
     def __init__(self, path: Path) -> None:
         self.seen: list[int] = []
@@ -185,7 +193,9 @@ class Calls:
 
 LISTENS = PROGRAM.replace("while True", "server.listen(64)\nwhile True", 1)
 # Told to end, it first takes who has connected.
-ENDS = LISTENS.replace("signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), os._exit(7)))", "").replace(
+ENDS = LISTENS.replace(
+    "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), os._exit(7)))", ""
+).replace(
     "while True:", "signal.signal(signal.SIGTERM, lambda *_: told.append(1))\ntold = []\nwhile not told:"
 )
 

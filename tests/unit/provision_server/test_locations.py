@@ -19,7 +19,17 @@ WITH_LOGIN = Root("s3://shop/mlflow", login=True)
         ("/srv/a b/c", ("file", "", "srv", "a b", "c")),
         ("file:///srv/%61", ("file", "", "srv", "a")),
         ("mlflow-artifacts:/%2535/x", ("mlflow-artifacts", "", "5", "x")),
-        *[(uri, None) for uri in ("", "relative/path", "dummy", "s3://shop/mlflow/../x", "file:///srv/%2e%2e/x", "/srv/%252e%252e/x")],
+        *[
+            (uri, None)
+            for uri in (
+                "",
+                "relative/path",
+                "dummy",
+                "s3://shop/mlflow/../x",
+                "file:///srv/%2e%2e/x",
+                "/srv/%252e%252e/x",
+            )
+        ],
         *[(uri, None) for uri in ("/srv/./x", "mlflow-artifacts:/a%00b", "http://[x/", "/srv/x/..")],
     ],
 )
@@ -27,7 +37,9 @@ def test_a_place_is_read_as_often_decoded_as_mlflow_may(uri: str, found: tuple[s
     assert place(uri) == found
 
 
-@pytest.mark.parametrize("uri", ["/srv/stack/data/artifacts", "file:///srv/stack/data/artifacts/1/x", "mlflow-artifacts:/1/x"])
+@pytest.mark.parametrize(
+    "uri", ["/srv/stack/data/artifacts", "file:///srv/stack/data/artifacts/1/x", "mlflow-artifacts:/1/x"]
+)
 def test_a_local_store_holds_its_directory(uri: str) -> None:
     assert LOCAL.holds(uri)
     assert not S3.holds(uri) or uri.startswith("mlflow-artifacts:")
@@ -43,7 +55,13 @@ def test_a_local_store_holds_its_directory(uri: str) -> None:
             "/srv/stack/data/artifacts/../x",
             "file://host/srv/stack/data/artifacts/1",
         ],
-        *["s3://shop/mlflow", "srv/stack/data/artifacts", "mlflow-artifacts://host/1", "http://host/srv/stack/data/artifacts", ""],
+        *[
+            "s3://shop/mlflow",
+            "srv/stack/data/artifacts",
+            "mlflow-artifacts://host/1",
+            "http://host/srv/stack/data/artifacts",
+            "",
+        ],
     ],
 )
 def test_a_local_store_holds_nothing_else(uri: str) -> None:
@@ -51,7 +69,14 @@ def test_a_local_store_holds_nothing_else(uri: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "uri", ["s3://shop/mlflow2/1", "s3://shop", "s3://other/mlflow/1", "gs://shop/mlflow/1", "s3://shop/mlflow/%2e%2e/x"]
+    "uri",
+    [
+        "s3://shop/mlflow2/1",
+        "s3://shop",
+        "s3://other/mlflow/1",
+        "gs://shop/mlflow/1",
+        "s3://shop/mlflow/%2e%2e/x",
+    ],
 )
 def test_a_bucket_holds_its_prefix_and_nothing_else(uri: str) -> None:
     assert S3.holds("s3://shop/mlflow/1/x")
@@ -64,11 +89,22 @@ def test_a_bucket_holds_its_prefix_and_nothing_else(uri: str) -> None:
     [
         *[
             (location, "outside")
-            for location in ("s3://other/x", "s3://shop/mlflow/x", "file:///srv/stack/data/artifacts/x", "/tmp/x", "gs://b/x")
+            for location in (
+                "s3://other/x",
+                "s3://shop/mlflow/x",
+                "file:///srv/stack/data/artifacts/x",
+                "/tmp/x",
+                "gs://b/x",
+            )
         ],
         *[
             (location, "outside")
-            for location in ("mlflow-artifacts:/", "mlflow-artifacts:/a/../5", "mlflow-artifacts://host/a", "models:/m/1")
+            for location in (
+                "mlflow-artifacts:/",
+                "mlflow-artifacts:/a/../5",
+                "mlflow-artifacts://host/a",
+                "models:/m/1",
+            )
         ],
         *[
             (location, "another experiment")
@@ -76,7 +112,9 @@ def test_a_bucket_holds_its_prefix_and_nothing_else(uri: str) -> None:
         ],
     ],
 )
-def test_an_experiment_lies_in_a_folder_of_the_store_that_is_no_others(root: Root, location: str, word: str) -> None:
+def test_an_experiment_lies_in_a_folder_of_the_store_that_is_no_others(
+    root: Root, location: str, word: str
+) -> None:
     fault = root.fault_of_experiment(location, None)
     assert word in fault
     assert repr(location) in fault
@@ -96,7 +134,12 @@ def test_the_servers_own_choice_stands_for_the_experiment_that_has_the_number(ro
 
 def test_a_version_comes_from_what_the_server_keeps() -> None:
     home = f"s3://shop/mlflow/1/{RUN}/artifacts"
-    for source in (f"runs:/{RUN}/model", "models:/m-1", "models:/name/1", f"mlflow-artifacts:/1/{RUN}/artifacts/model"):
+    for source in (
+        f"runs:/{RUN}/model",
+        "models:/m-1",
+        "models:/name/1",
+        f"mlflow-artifacts:/1/{RUN}/artifacts/model",
+    ):
         assert S3.fault_of_source(source, None) == ""
     # As the client of a database that an older server wrote names it: with its own key, and of its run.
     assert S3.fault_of_source(f"{home}/model", home) == ""

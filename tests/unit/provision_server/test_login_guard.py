@@ -41,7 +41,9 @@ class MLflow:
 def mlflow(monkeypatch: pytest.MonkeyPatch) -> MLflow:
     found = MLflow({"ana": "hers", "bob": "his"})
     monkeypatch.setattr(login_guard, "_is_right", found.is_right)
-    monkeypatch.setattr(login_guard, "_is_remembered", lambda user, password: (user, password) in found.remembered)
+    monkeypatch.setattr(
+        login_guard, "_is_remembered", lambda user, password: (user, password) in found.remembered
+    )
     monkeypatch.setattr(login_guard, "_forget", found.remembered.clear)
     return found
 
@@ -73,7 +75,9 @@ def test_who_was_never_in_waits_behind_a_flood_from_the_same_address(mlflow: MLf
 def test_who_sends_much_has_one_turn_of_each_round(mlflow: MLflow) -> None:
     async def scene() -> None:
         judge = Judge(1)
-        flood = [asyncio.ensure_future(judge.judge(HERE, "bob", f"wrong {number}")) for number in range(BURST)]
+        flood = [
+            asyncio.ensure_future(judge.judge(HERE, "bob", f"wrong {number}")) for number in range(BURST)
+        ]
         await asyncio.sleep(0.02)
         before = len(mlflow.hashed)
         assert (await judge.judge(HERE, "ana", "hers"))[0] is Verdict.right
@@ -134,14 +138,18 @@ def test_a_change_of_a_user_counts_at_once(mlflow: MLflow) -> None:
     asyncio.run(scene())
 
 
-def test_a_database_that_is_away_is_told_and_ends_no_turn(mlflow: MLflow, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_is_away_is_told_and_ends_no_turn(
+    mlflow: MLflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def away(*_: object) -> bool:
         raise OSError("away")
 
     async def scene() -> None:
         judge = Judge(1)
         monkeypatch.setattr(login_guard, "_is_right", away)
-        found = await asyncio.gather(*(judge.judge(HERE, "ana", "hers") for _ in range(5)), return_exceptions=True)
+        found = await asyncio.gather(
+            *(judge.judge(HERE, "ana", "hers") for _ in range(5)), return_exceptions=True
+        )
         assert all(isinstance(one, OSError) for one in found)
         monkeypatch.setattr(login_guard, "_is_right", mlflow.is_right)
         assert (await judge.judge(HERE, "ana", "hers"))[0] is Verdict.right

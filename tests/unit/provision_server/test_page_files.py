@@ -27,8 +27,14 @@ from tests.support.installed import ROOT
 MAIN = "/static-files/static/js/main.0123abcd.js"
 SCRIPT = b"console.log('a page');\n" * 500
 # As MLflow 3.17.2 has them.
-INDEX = '<head><script defer="defer" src="static-files/static/js/main.0123abcd.js"></script><link rel="stylesheet"></head>'
-DECIDES = 'n=(0,r.useMemo)(()=>(()=>{const e=window.location.hostname;return"localhost"===e||"127.0.0.1"===e||"::1"===e})(),[])'
+INDEX = (
+    '<head><script defer="defer" src="static-files/static/js/main.0123abcd.js"></script>'
+    '<link rel="stylesheet"></head>'
+)
+DECIDES = (
+    "n=(0,r.useMemo)(()=>(()=>{const e=window.location.hostname;"
+    'return"localhost"===e||"127.0.0.1"===e||"::1"===e})(),[])'
+)
 
 
 @pytest.fixture
@@ -47,7 +53,10 @@ class Client:
     application: Starlette
 
     def __call__(self, path: str, accepted: str = "", method: str = "GET", **headers: str) -> Answer:
-        lines = {"accept-encoding": accepted, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        lines = {
+            "accept-encoding": accepted,
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
         return asked(self.application, scope_of(method, quote(path), lines.items()))
 
 
@@ -71,7 +80,9 @@ def test_each_file_that_gets_smaller_lies_compressed_beside_itself(directory: Pa
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_a_new_browser_gets_our_defaults_before_the_page_whose_script_has_a_new_name(directory: Path, tmp_path: Path) -> None:
+def test_a_new_browser_gets_our_defaults_before_the_page_whose_script_has_a_new_name(
+    directory: Path, tmp_path: Path
+) -> None:
     cached = tmp_path / "cached.js"
     main, index = directory / "static/js/main.0123abcd.js", directory / "index.html"
     main.write_text(f"a;{DECIDES};b")
@@ -79,7 +90,9 @@ def test_a_new_browser_gets_our_defaults_before_the_page_whose_script_has_a_new_
     os.link(main, cached)
     prepare_page.adapt(directory)
     defaults, changed = re.findall(r"static-files/(static/js/[a-z]+\.[0-9a-f]{8}\.js)", index.read_text())
-    assert re.fullmatch(r"<head>(<script [^>]+></script>){2}<link rel=\"stylesheet\"></head>", index.read_text())
+    assert re.fullmatch(
+        r"<head>(<script [^>]+></script>){2}<link rel=\"stylesheet\"></head>", index.read_text()
+    )
     assert (directory / changed).read_text() == "a;n=(0,r.useMemo)(()=>!1,[]);b"
     assert '"mlflow.workflowType_v1": "machine_learning"' in (directory / defaults).read_text()
     # An installer's cache may have the same file.
@@ -87,14 +100,20 @@ def test_a_new_browser_gets_our_defaults_before_the_page_whose_script_has_a_new_
 
 
 @pytest.mark.parametrize(
-    ("index", "script", "said"), [("<head>", DECIDES, "no main script"), (INDEX, "", "0 places"), (INDEX, DECIDES * 2, "2 places")]
+    ("index", "script", "said"),
+    [("<head>", DECIDES, "no main script"), (INDEX, "", "0 places"), (INDEX, DECIDES * 2, "2 places")],
 )
-def test_a_page_of_another_release_is_not_guessed_at(directory: Path, index: str, script: str, said: str) -> None:
+def test_a_page_of_another_release_is_not_guessed_at(
+    directory: Path, index: str, script: str, said: str
+) -> None:
     (directory / "static/js/main.0123abcd.js").write_text(script)
     (directory / "index.html").write_text(index)
     with pytest.raises(prepare_page.UnknownPage, match=said):
         prepare_page.adapt(directory)
-    assert ((directory / "static/js/main.0123abcd.js").read_text(), (directory / "index.html").read_text()) == (script, index)
+    assert (
+        (directory / "static/js/main.0123abcd.js").read_text(),
+        (directory / "index.html").read_text(),
+    ) == (script, index)
 
 
 def test_the_program_finds_the_page_of_its_own_mlflow(directory: Path) -> None:

@@ -25,7 +25,8 @@ def test_two_runs_under_two_names_are_two_readings(parameters: object) -> None:
 
 # MLflow's own client sends both names with one value.
 @pytest.mark.parametrize(
-    "parameters", [{"run_id": "a", "run_uuid": "a"}, {"run_id": ["a", "b"]}, {"run_uuid": "a"}, {}, None, ["run_id"], "x"]
+    "parameters",
+    [{"run_id": "a", "run_uuid": "a"}, {"run_id": ["a", "b"]}, {"run_uuid": "a"}, {}, None, ["run_id"], "x"],
 )
 def test_one_run_has_one_reading(parameters: object) -> None:
     assert not names_two_runs(parameters)
@@ -53,7 +54,9 @@ def test_one_run_has_one_reading(parameters: object) -> None:
         ("GET", "/of/yours?other=mine", None, None, 200),
     ],
 )
-def test_a_request_with_two_readings_is_refused(method: str, target: str, body: bytes | None, kind: str | None, status: int) -> None:
+def test_a_request_with_two_readings_is_refused(
+    method: str, target: str, body: bytes | None, kind: str | None, status: int
+) -> None:
     flask = Flask(__name__)
     flask.add_url_rule("/", view_func=lambda: "answered", methods=["GET", "POST", "DELETE"])
     flask.add_url_rule("/of/<owner>", view_func=lambda owner: owner, methods=["GET", "DELETE"], endpoint="of")

@@ -11,7 +11,16 @@ from typing import Any
 
 import pytest
 
-from provision_server.auth.rate_limit import BURST, KNOWN_SECONDS, SECONDS_EACH, Failures, Known, Locks, digest, network
+from provision_server.auth.rate_limit import (
+    BURST,
+    KNOWN_SECONDS,
+    SECONDS_EACH,
+    Failures,
+    Known,
+    Locks,
+    digest,
+    network,
+)
 
 FORK = multiprocessing.get_context("fork")
 

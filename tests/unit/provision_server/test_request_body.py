@@ -1,4 +1,4 @@
-"""A request's body on its way to an application: waited for within limits, and taken to its end before the answer."""
+"""A request's body before an application: waited for within limits, taken to its end before the answer."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(headers: list[tuple[str, st
 @pytest.mark.usefixtures("impatient")
 def test_a_slow_body_has_time_for_what_has_come() -> None:
     def slowly(size: int) -> tuple[int, bytes]:
-        """The answer to twenty parts of that size, which take longer together than the least that a body is given."""
+        """The answer to twenty parts of that size, together slower than the least that a body is given."""
         left = [part(size)] * 19 + [part(size, last=True)]
         got: list[dict[str, Any]] = []
 

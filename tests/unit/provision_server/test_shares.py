@@ -21,15 +21,25 @@ UPLOAD = "/api/2.0/mlflow-artifacts/artifacts/1/x"
 
 def test_the_page_about_limits_has_these() -> None:
     page = (Path(__file__).parents[3] / "docs/explanation/limits.md").read_text()
-    assert f"each over {NOT_COUNTED // 1000} KB | {MOST_OF_ONE // MB} MB in each process of the server, of {MOST // MB} MB for all" in page
+    assert (
+        f"each over {NOT_COUNTED // 1000} KB | {MOST_OF_ONE // MB} MB in each process of the server, "
+        f"of {MOST // MB} MB for all" in page
+    )
     assert f"| {MOST_TO_COME} in each process" in page
-    assert f"| {PATIENCE:.0f} s without a byte of it; {PATIENCE:.0f} s, and one more for each {BYTES_A_SECOND // 1000} KB" in page
+    assert (
+        f"| {PATIENCE:.0f} s without a byte of it; {PATIENCE:.0f} s, "
+        f"and one more for each {BYTES_A_SECOND // 1000} KB" in page
+    )
 
 
 def test_a_client_is_a_login_or_an_address() -> None:
     address = [(ADDRESS, "192.0.2.1")]
     assert client_of(scope_of("GET", "/", address, **{USER: "ana"})) == "ana"
-    assert client_of(scope_of("GET", "/", address, **{USER: ""})) == client_of(scope_of("GET", "/", address)) == "192.0.2.1"
+    assert (
+        client_of(scope_of("GET", "/", address, **{USER: ""}))
+        == client_of(scope_of("GET", "/", address))
+        == "192.0.2.1"
+    )
     neighbours = {client_of(scope_of("GET", "/", [(ADDRESS, f"2001:db8::{number}")])) for number in range(3)}
     assert neighbours == {"2001:db8::/64"}
 
@@ -100,12 +110,16 @@ async def _echo(scope: Any, receive: Any, send: Any) -> None:
     while more:
         more = (await receive()).get("more_body")
     size = int(scope["query_string"] or 0)
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(size).encode())]})
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(size).encode())]}
+    )
     await send({"type": "http.response.body", "body": b"x" * size})
 
 
 def start(application: Any, target: str, user: str, messages: list[Any]) -> asyncio.Task[Answer]:
-    scope = scope_of("PUT" if target == UPLOAD else "POST", target, [("transfer-encoding", "chunked")], **{USER: user})
+    scope = scope_of(
+        "PUT" if target == UPLOAD else "POST", target, [("transfer-encoding", "chunked")], **{USER: user}
+    )
     return asyncio.ensure_future(ask(application, scope, messages))
 
 
@@ -125,7 +139,9 @@ def test_bodies_that_stall_leave_room_for_others(size: int) -> None:
     async def all_of_it() -> None:
         application = body_limits.bounded(_echo)
         # Ten fill half of the room and more; none of them comes to its end.
-        stalled = [start(application, "/x", "ana", pieces(b"x" * size, 50_000)[:-1]) for _ in range(150 * MB // size)]
+        stalled = [
+            start(application, "/x", "ana", pieces(b"x" * size, 50_000)[:-1]) for _ in range(150 * MB // size)
+        ]
         while not any(task.done() for task in stalled):
             await asyncio.sleep(0.01)
         assert_busy(next(task for task in stalled if task.done()).result())

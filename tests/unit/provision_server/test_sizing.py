@@ -51,7 +51,9 @@ def cores(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"cpu/cpu.cfs_quota_us": "200000"}, 8),
     ],
 )
-def test_cores_follow_affinity_and_quota_of_both_kinds_of_cgroup(cores: None, files: dict[str, str], expected: float) -> None:
+def test_cores_follow_affinity_and_quota_of_both_kinds_of_cgroup(
+    cores: None, files: dict[str, str], expected: float
+) -> None:
     assert cores_here(below_cgroup(files)) == expected
 
 
@@ -76,7 +78,9 @@ def test_cores_are_the_machines_where_there_is_no_affinity(monkeypatch: pytest.M
         ({}, None),
     ],
 )
-def test_memory_follows_the_limit_of_both_kinds_of_cgroup(files: dict[str, str], expected: float | None) -> None:
+def test_memory_follows_the_limit_of_both_kinds_of_cgroup(
+    files: dict[str, str], expected: float | None
+) -> None:
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / MB
     assert memory_here_mb(below_cgroup(files)) == (machine if expected is None else expected)
 
@@ -97,14 +101,22 @@ memories = st.floats(min_value=64, max_value=4_000_000)
 limits = st.integers(min_value=1, max_value=10_000)
 
 
-@given(cores_of_machines, memories, st.integers(min_value=CONNECTIONS_KEPT_FREE + 2 * POOLS * LEAST_POOL, max_value=10_000))
-def test_automatic_sizes_never_take_more_connections_than_the_database_has(cores: float, memory: float, limit: int) -> None:
+@given(
+    cores_of_machines,
+    memories,
+    st.integers(min_value=CONNECTIONS_KEPT_FREE + 2 * POOLS * LEAST_POOL, max_value=10_000),
+)
+def test_automatic_sizes_never_take_more_connections_than_the_database_has(
+    cores: float, memory: float, limit: int
+) -> None:
     size = sizing(None, cores, memory, limit)
     assert (size.workers + 1) * POOLS * size.pool + CONNECTIONS_KEPT_FREE <= limit
 
 
 @given(st.integers(min_value=1, max_value=64), cores_of_machines, memories, limits)
-def test_wanted_workers_win_and_take_as_few_connections_as_it_needs_to_fit(wanted: int, cores: float, memory: float, limit: int) -> None:
+def test_wanted_workers_win_and_take_as_few_connections_as_it_needs_to_fit(
+    wanted: int, cores: float, memory: float, limit: int
+) -> None:
     size = sizing(wanted, cores, memory, limit)
     assert size.workers == wanted
     fits = (wanted + 1) * POOLS * 2 + CONNECTIONS_KEPT_FREE <= limit
@@ -115,13 +127,19 @@ def test_wanted_workers_win_and_take_as_few_connections_as_it_needs_to_fit(wante
 
 
 @given(st.integers(min_value=0, max_value=64), cores_of_machines, memories, limits)
-def test_a_thread_that_holds_a_connection_always_gets_a_second(wanted: int, cores: float, memory: float, limit: int) -> None:
+def test_a_thread_that_holds_a_connection_always_gets_a_second(
+    wanted: int, cores: float, memory: float, limit: int
+) -> None:
     size = sizing(wanted or None, cores, memory, limit)
     assert 1 <= size.threads <= THREADS
     assert size.threads < size.pool <= BEST_POOL
 
 
-@given(cores_of_machines, memories, st.integers(min_value=CONNECTIONS_KEPT_FREE + 2 * POOLS * LEAST_POOL, max_value=10_000))
+@given(
+    cores_of_machines,
+    memories,
+    st.integers(min_value=CONNECTIONS_KEPT_FREE + 2 * POOLS * LEAST_POOL, max_value=10_000),
+)
 def test_automatic_sizes_stay_within_bounds(cores: float, memory: float, limit: int) -> None:
     size = sizing(None, cores, memory, limit)
     assert 1 <= size.workers <= min(MOST_WORKERS, max(1, round(cores)))

@@ -17,7 +17,16 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import DataError
 
 from provision_server.stores import postgres, statements
-from provision_server.stores.statements import MANY_JOINS, MANY_RESULTS, MOST_JOINS, MOST_RESULTS, SEARCHES, SECONDS, Bounds, bounded_pages
+from provision_server.stores.statements import (
+    MANY_JOINS,
+    MANY_RESULTS,
+    MOST_JOINS,
+    MOST_RESULTS,
+    SEARCHES,
+    SECONDS,
+    Bounds,
+    bounded_pages,
+)
 
 LIMITS = (Path(__file__).parents[3] / "docs/explanation/limits.md").read_text()
 
@@ -96,7 +105,10 @@ def test_the_text_of_a_statement_is_in_no_error() -> None:
     said = failure(of_value("bigint out of range"))
     assert "SELECT a FROM b" in str(said.sqlalchemy_exception)
     assert Bounds(1).failed(said) is None
-    assert str(said.sqlalchemy_exception) == "The database cannot take a value of this request: bigint out of range"
+    assert (
+        str(said.sqlalchemy_exception)
+        == "The database cannot take a value of this request: bigint out of range"
+    )
 
 
 def of_value(message: str) -> SimpleNamespace:
@@ -104,7 +116,14 @@ def of_value(message: str) -> SimpleNamespace:
 
 
 @pytest.mark.parametrize(
-    ("code", "words"), [("23505", "already"), ("23503", "not there"), ("23502", "missing"), ("40P01", "deadlock"), ("42883", "its type")]
+    ("code", "words"),
+    [
+        ("23505", "already"),
+        ("23503", "not there"),
+        ("23502", "missing"),
+        ("40P01", "deadlock"),
+        ("42883", "its type"),
+    ],
 )
 def test_what_the_database_says_has_no_name_of_a_table_or_type(code: str, words: str) -> None:
     error = failure(SimpleNamespace(pgcode=code))
@@ -118,7 +137,9 @@ def test_a_value_that_the_driver_does_not_know_is_said_in_words() -> None:
     assert str(error.sqlalchemy_exception) == "The database cannot take a value of this request, or its type."
 
 
-def test_where_a_database_is_that_does_not_answer_is_for_the_log_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_where_a_database_is_that_does_not_answer_is_for_the_log_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     error = failure(psycopg2.OperationalError('connection to server on socket "/run/x/.s.PGSQL.5432" failed'))
     Bounds(1).failed(error)
     assert str(error.sqlalchemy_exception) == "The database did not answer this request; try again."
@@ -143,7 +164,11 @@ for engine in (early, sqlalchemy.create_engine("sqlite://")):
 """
     path = os.pathsep.join(sys.path)
     done = subprocess.run(
-        [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.split() == ["MlflowException"] * 2
 
@@ -187,7 +212,8 @@ def test_large_pages_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
             # Each request has a thread of its own.
             with ThreadPoolExecutor(1) as pool:
                 others[:] = pool.map(
-                    lambda size: flask.test_client().post(path, json={"max_results": size}), (MANY_RESULTS + 1, MANY_RESULTS)
+                    lambda size: flask.test_client().post(path, json={"max_results": size}),
+                    (MANY_RESULTS + 1, MANY_RESULTS),
                 )
         return "asked"
 
@@ -216,14 +242,18 @@ def test_searches_are_known_by_their_path(path: str, is_search: bool) -> None:
     assert bool(SEARCHES.fullmatch(path)) is is_search
 
 
-def test_a_pooler_that_takes_no_options_is_asked_without(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pooler_that_takes_no_options_is_asked_without(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("PGOPTIONS", statements.OPTIONS)
     asked: list[str | None] = []
 
     def connect(**_: Any) -> Any:
         asked.append(os.environ.get("PGOPTIONS"))
         if asked[-1]:
-            raise psycopg2.OperationalError("connection failed: FATAL:  unsupported startup parameter: options")
+            raise psycopg2.OperationalError(
+                "connection failed: FATAL:  unsupported startup parameter: options"
+            )
         return SimpleNamespace(autocommit=False)
 
     monkeypatch.setattr(psycopg2, "connect", connect)

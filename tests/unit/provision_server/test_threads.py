@@ -1,4 +1,4 @@
-"""Flask's application as an ASGI one: what it is handed, what it answers, and what its threads do not wait for."""
+"""Flask's application as ASGI: what it is handed, what it answers, and what its threads do not wait for."""
 
 from __future__ import annotations
 
@@ -27,7 +27,13 @@ def flask(tmp_path: Path) -> Flask:
     @app.route("/echo/<path:rest>", methods=["GET", "POST"])
     def echo(rest: str) -> Any:
         headers = {name: value for name, value in request.headers.items() if name.startswith("X-")}
-        return {"path": rest, "query": request.args, "headers": headers, "length": len(request.get_data()), "type": request.content_type}
+        return {
+            "path": rest,
+            "query": request.args,
+            "headers": headers,
+            "length": len(request.get_data()),
+            "type": request.content_type,
+        }
 
     @app.route("/file")
     def file() -> Any:
@@ -48,12 +54,20 @@ def flask(tmp_path: Path) -> Flask:
     return app
 
 
-def get(application: Any, target: str, *headers: tuple[str, str], method: str = "GET", body: bytes = b"") -> Answer:
+def get(
+    application: Any, target: str, *headers: tuple[str, str], method: str = "GET", body: bytes = b""
+) -> Answer:
     return asked(Threaded(application, 2), scope_of(method, target, headers), pieces(body, 1000))
 
 
 def test_flask_is_handed_the_request_as_it_was_sent(flask: Flask) -> None:
-    answer = get(flask, "/echo/a%20b/%C3%BC%2F%FF?x=1&y=%C3%BC", ("X-One", "ü"), ("X-One", "2"), ("content-type", "text/x"))
+    answer = get(
+        flask,
+        "/echo/a%20b/%C3%BC%2F%FF?x=1&y=%C3%BC",
+        ("X-One", "ü"),
+        ("X-One", "2"),
+        ("content-type", "text/x"),
+    )
     assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
     found = flask.json.loads(answer.body)
     assert found["path"] == "a b/ü/\ufffd"
@@ -67,11 +81,27 @@ def test_flask_is_handed_the_request_as_it_was_sent(flask: Flask) -> None:
 
 
 def test_the_environment_is_the_one_that_werkzeug_would_make() -> None:
-    headers = [("host", "localhost:5000"), ("accept", "a"), ("accept", "b"), ("content-type", "text/x"), ("content-length", "3")]
+    headers = [
+        ("host", "localhost:5000"),
+        ("accept", "a"),
+        ("accept", "b"),
+        ("content-type", "text/x"),
+        ("content-length", "3"),
+    ]
     made = environ(scope_of("POST", "/%C3%BC/a+b?x=%2F", headers), b"abc")
-    builder = EnvironBuilder(path="/ü/a+b", query_string="x=%2F", method="POST", content_type="text/x", data=b"abc")
+    builder = EnvironBuilder(
+        path="/ü/a+b", query_string="x=%2F", method="POST", content_type="text/x", data=b"abc"
+    )
     wanted = builder.get_environ()
-    for key in ("PATH_INFO", "QUERY_STRING", "REQUEST_METHOD", "CONTENT_TYPE", "CONTENT_LENGTH", "SCRIPT_NAME", "wsgi.url_scheme"):
+    for key in (
+        "PATH_INFO",
+        "QUERY_STRING",
+        "REQUEST_METHOD",
+        "CONTENT_TYPE",
+        "CONTENT_LENGTH",
+        "SCRIPT_NAME",
+        "wsgi.url_scheme",
+    ):
         assert made[key] == wanted[key], key
     assert (made["HTTP_ACCEPT"], made["HTTP_HOST"]) == ("a,b", "localhost:5000")
 
@@ -223,7 +253,10 @@ def test_searches_leave_threads_to_others_and_one_whose_client_has_left_is_not_r
     async def all_of_it() -> None:
         threaded = Threaded(application, 4)
         leaves = [*pieces(b"", 1), {"type": "http.disconnect"}]
-        slow = [asyncio.ensure_future(ask(threaded, scope_of("GET", f"/runs/search?slow{number}"))) for number in range(3)]
+        slow = [
+            asyncio.ensure_future(ask(threaded, scope_of("GET", f"/runs/search?slow{number}")))
+            for number in range(3)
+        ]
         gone = asyncio.ensure_future(ask(threaded, scope_of("GET", "/runs/search?gone"), leaves))
         while len(asked) < 2:
             await asyncio.sleep(0.01)
@@ -243,5 +276,7 @@ def test_a_websocket_is_refused() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(Threaded(application_of(Body(1)), 1)({"type": "websocket"}, None, send))  # type: ignore[arg-type]
+    asyncio.run(
+        Threaded(application_of(Body(1)), 1)({"type": "websocket"}, None, send)  # type: ignore[arg-type]
+    )
     assert sent == [{"type": "websocket.close"}]

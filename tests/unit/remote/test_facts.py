@@ -17,16 +17,29 @@ GOOD = {
     "processor": "flags\t\t: fpu sse sse2 pni ssse3 cx16 sse4_1 sse4_2 popcnt lahf_lm",
     "flock": "/usr/bin/flock",
     "root": "/var/lib/docker",
-    "engine_disk": "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda 10000000 1 9000000 1% /",
-    "folder_disk": "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda 10000000 1 9000000 1% /",
+    "engine_disk": (
+        "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda 10000000 1 9000000 1% /"
+    ),
+    "folder_disk": (
+        "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda 10000000 1 9000000 1% /"
+    ),
     "ports": "",
     "networks": "bridge ;172.17.0.0/16 \nhost ;\nmlflow_edge mlflow-1;172.18.0.0/16 ",
-    "routes": "default via 192.0.2.1 dev eth0\n172.17.0.0/16 dev docker0 proto kernel\n172.18.0.0/16 dev br-12\n192.0.2.0/24 dev eth0",
-    "addresses": "2: eth0    inet 192.0.2.10/24 brd 192.0.2.255 scope global eth0\n2: eth0 inet6 2001:db8::1/64 scope global",
+    "routes": (
+        "default via 192.0.2.1 dev eth0\n172.17.0.0/16 dev docker0 proto kernel\n"
+        "172.18.0.0/16 dev br-12\n192.0.2.0/24 dev eth0"
+    ),
+    "addresses": (
+        "2: eth0    inet 192.0.2.10/24 brd 192.0.2.255 scope global eth0\n"
+        "2: eth0 inet6 2001:db8::1/64 scope global"
+    ),
     "client": "198.51.100.7 50000 192.0.2.10 22",
 }
 WANTED = Wanted("0.0.0.0", (80, 443), True)
-LISTENS_443 = "   0: 00000000:01BB 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0"
+LISTENS_443 = (
+    "   0: 00000000:01BB 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 "
+    "1 1 0 100 0 0 10 0"
+)
 
 
 def what(**changed: str) -> list[str]:
@@ -44,20 +57,41 @@ def test_a_good_server_has_no_findings() -> None:
     [
         ({"system": "Darwin\narm64"}, "the server is no Linux"),
         ({"docker": "sh: 1: docker: not found"}, "Docker is not installed"),
-        ({"docker": "Cannot connect to the Docker daemon at unix:///var/run/docker.sock."}, "the Docker engine is not running"),
-        ({"docker": "permission denied while trying to connect to the Docker daemon socket"}, "this account may not use the Docker engine"),
+        (
+            {"docker": "Cannot connect to the Docker daemon at unix:///var/run/docker.sock."},
+            "the Docker engine is not running",
+        ),
+        (
+            {"docker": "permission denied while trying to connect to the Docker daemon socket"},
+            "this account may not use the Docker engine",
+        ),
         ({"docker": "19.03.15"}, "Docker engine 19.03.15 is too old"),
         ({"compose": "docker: 'compose' is not a docker command."}, "Docker's Compose plugin is missing"),
         ({"compose": "v2.19.1"}, "Docker Compose v2.19.1 is too old"),
         ({"flock": ""}, "the program flock is missing"),
-        ({"processor": "flags\t: fpu sse sse2 pni cx16"}, "the processor is older than x86-64-v2, which the services need"),
+        (
+            {"processor": "flags\t: fpu sse sse2 pni cx16"},
+            "the processor is older than x86-64-v2, which the services need",
+        ),
         ({"memory": "MemTotal: 1000000 kB"}, "the server has 976 MB of memory"),
-        ({"engine_disk": "/dev/vda 10000000 1 1024000 90% /"}, "the disk of /var/lib/docker has 1000 MB free"),
-        ({"folder_disk": "tmpfs 10 1 1024 90% /home\nreadonly"}, "the disk of the account's home directory has 1 MB free"),
+        (
+            {"engine_disk": "/dev/vda 10000000 1 1024000 90% /"},
+            "the disk of /var/lib/docker has 1000 MB free",
+        ),
+        (
+            {"folder_disk": "tmpfs 10 1 1024 90% /home\nreadonly"},
+            "the disk of the account's home directory has 1 MB free",
+        ),
         ({"folder_disk": "readonly"}, "the account's home directory cannot be written to"),
         ({"ports": LISTENS_443}, "port 443 is already in use"),
-        ({"client": "172.18.3.4 50000 192.0.2.10 22"}, "Docker's network mlflow_edge has the subnet that you come from"),
-        ({"routes": "172.16.0.0/12 via 10.8.0.1 dev tun0"}, "Docker's network bridge has a subnet that is somewhere else too"),
+        (
+            {"client": "172.18.3.4 50000 192.0.2.10 22"},
+            "Docker's network mlflow_edge has the subnet that you come from",
+        ),
+        (
+            {"routes": "172.16.0.0/12 via 10.8.0.1 dev tun0"},
+            "Docker's network bridge has a subnet that is somewhere else too",
+        ),
         ({"networks": "\n".join(f"n{i} ;10.{i}.0.0/16" for i in range(29))}, "Docker has no subnets left"),
     ],
 )
@@ -84,7 +118,9 @@ def test_every_address_of_the_server_is_known() -> None:
 
 
 def test_the_script_runs_in_a_plain_shell_and_answers_every_question() -> None:
-    done = subprocess.run(["/bin/sh", "-c", script(), "sh", "/no/such/folder"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["/bin/sh", "-c", script(), "sh", "/no/such/folder"], capture_output=True, text=True, check=True
+    )
     assert set(parse(done.stdout)) == set(GOOD)
 
 

@@ -14,7 +14,10 @@ MINE = "# mine\nname: shop   # the team's\nserver:\n  workers: 2\n"
 def written(text: str, **address: object) -> tuple[str, dict[str, str]]:
     given = {"destination": "ana@192.0.2.10", "hostname": "192.0.2.10", **address}
     content, changes = settings_for(text.encode(), Address(**given))  # type: ignore[arg-type]
-    assert settings_for(content, Address(**given)) == (content, {}), "a second deploy writes nothing"  # type: ignore[arg-type]
+    assert settings_for(content, Address(**given)) == (  # type: ignore[arg-type]
+        content,
+        {},
+    ), "a second deploy writes nothing"
     return content.decode(), changes
 
 
@@ -22,7 +25,12 @@ def test_an_address_gets_an_authority_of_the_stacks_own() -> None:
     text, changes = written("")
     server = parse_settings(text).server
     assert parse_settings(text).ssh == "ana@192.0.2.10"
-    assert (server.auth, server.bind, server.tls, server.public_url) == ("basic", "0.0.0.0", "internal", "https://192.0.2.10")
+    assert (server.auth, server.bind, server.tls, server.public_url) == (
+        "basic",
+        "0.0.0.0",
+        "internal",
+        "https://192.0.2.10",
+    )
     assert set(changes) == {"ssh", "server.auth", "server.bind", "server.tls", "server.public_url"}
 
 
@@ -36,7 +44,9 @@ def test_an_address_gets_an_authority_of_the_stacks_own() -> None:
         ({"hostname": "gpu1", "destination": "gpu"}, "internal", "https://gpu1"),
     ],
 )
-def test_a_public_domain_gets_acme_and_all_else_does_not(address: dict[str, object], tls: str, url: str) -> None:
+def test_a_public_domain_gets_acme_and_all_else_does_not(
+    address: dict[str, object], tls: str, url: str
+) -> None:
     server = parse_settings(written("", **address)[0]).server
     assert (server.tls, server.public_url) == (tls, url)
 
@@ -53,20 +63,27 @@ def test_what_the_user_set_stays_until_another_is_asked_for() -> None:
     assert written(own)[1] == {"ssh": "ana@192.0.2.10"}
     assert written(own, port=8443)[1]["server.public_url"] == "https://mlflow.corp:8443"
     text, _ = written("")
-    assert written(text, domain="mlflow.example.com")[1] == {"server.tls": "acme", "server.public_url": "https://mlflow.example.com"}
+    assert written(text, domain="mlflow.example.com")[1] == {
+        "server.tls": "acme",
+        "server.public_url": "https://mlflow.example.com",
+    }
 
 
 def test_external_tls_keeps_its_loopback() -> None:
-    own = "server:\n  auth: basic\n  tls: external\n  trusted_proxies: [192.0.2.1]\n  public_url: https://mlflow.example.com\n"
+    own = (
+        "server:\n  auth: basic\n  tls: external\n  trusted_proxies: [192.0.2.1]\n"
+        "  public_url: https://mlflow.example.com\n"
+    )
     assert written(own)[1] == {"ssh": "ana@192.0.2.10"}
 
 
 def test_a_file_that_cannot_be_edited_safely_is_refused_with_the_lines_to_write() -> None:
     with pytest.raises(SettingsError) as caught:
         written(
-            "server: &s\n  workers: 2\nresources: {}\n# x\nbuild: {}\nimages: {}\nbackend_store: {}\nname: a\n".replace(
-                "&s\n", "&s\n  <<: {}\n"
-            )
+            (
+                "server: &s\n  workers: 2\nresources: {}\n# x\nbuild: {}\nimages: {}\n"
+                "backend_store: {}\nname: a\n"
+            ).replace("&s\n", "&s\n  <<: {}\n")
         )
     assert caught.value.exit_code == 3
 

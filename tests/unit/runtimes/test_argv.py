@@ -19,7 +19,14 @@ from provisioner.runtimes.caddyfile import IDENTITY_PATH, configuration_path, re
 from provisioner.runtimes.docker import cli
 from provisioner.runtimes.embedded.environment import Recipe, ServerEnvironment, uv_commands, uv_environment
 from provisioner.runtimes.embedded.interpreter import Interpreter
-from provisioner.runtimes.embedded.processes import Programs, daemons, embedded_addresses, entrypoint_argv, launcher_argv, supervisord_argv
+from provisioner.runtimes.embedded.processes import (
+    Programs,
+    daemons,
+    embedded_addresses,
+    entrypoint_argv,
+    launcher_argv,
+    supervisord_argv,
+)
 from provisioner.runtimes.embedded.supervisord_conf import Daemon, render_launcher, render_supervisord
 
 INSTANCE = Instance(Path("/stack"), "mlflow-abc123", 5001)
@@ -39,7 +46,16 @@ def test_compose_is_asked_on_a_project_by_name() -> None:
 
 def test_docker_is_asked_for_what_belongs_to_the_project() -> None:
     label = "label=com.docker.compose.project=p"
-    assert cli.list_containers("p") == ["docker", "ps", "-a", "--no-trunc", "--filter", label, "--format", PORCELAIN]
+    assert cli.list_containers("p") == [
+        "docker",
+        "ps",
+        "-a",
+        "--no-trunc",
+        "--filter",
+        label,
+        "--format",
+        PORCELAIN,
+    ]
     assert cli.list_volumes("p") == ["docker", "volume", "ls", "-q", "--filter", label]
 
 
@@ -111,7 +127,12 @@ def test_hashes_are_by_service() -> None:
 def test_only_pulls_are_shown_each_once() -> None:
     shown: list[str] = []
     line = cli.only_pulls(shown.append)
-    for text in (" Image postgres Pulling ", " Image postgres Pulling ", " Container x Started", " Image postgres Pulled "):
+    for text in (
+        " Image postgres Pulling ",
+        " Image postgres Pulling ",
+        " Container x Started",
+        " Image postgres Pulled ",
+    ):
         line(text)
     assert shown == ["Image postgres Pulling", "Image postgres Pulled"]
 
@@ -130,11 +151,15 @@ def test_the_processes_of_an_embedded_stack_are_these() -> None:
 
 def test_a_proxy_says_which_configuration_it_has() -> None:
     stack = build_stack(Settings(), "docker")
-    first, same, other = (render_caddyfile(stack, IN_CONTAINERS, ["/x"], {"tls.crt": one}) for one in (b"1", b"1", b"2"))
+    first, same, other = (
+        render_caddyfile(stack, IN_CONTAINERS, ["/x"], {"tls.crt": one}) for one in (b"1", b"1", b"2")
+    )
     assert first == same
     assert configuration_path(first).startswith(f"{IDENTITY_PATH}/")
     assert configuration_path(first) != configuration_path(other)
-    assert configuration_path(first) != configuration_path(render_caddyfile(stack, IN_CONTAINERS, ["/y"], {"tls.crt": b"1"}))
+    assert configuration_path(first) != configuration_path(
+        render_caddyfile(stack, IN_CONTAINERS, ["/y"], {"tls.crt": b"1"})
+    )
 
 
 def test_postgres_listens_on_a_private_socket_alone() -> None:
@@ -142,7 +167,9 @@ def test_postgres_listens_on_a_private_socket_alone() -> None:
     assert argv[:3] == ("/env/bin/postgres", "-D", "data/postgres")
     settings = argv[4::2]
     assert {*argv[3::2]} == {"-c"}
-    assert {"listen_addresses=", "unix_socket_directories=/@RUN@", "unix_socket_permissions=0700"} <= set(settings)
+    assert {"listen_addresses=", "unix_socket_directories=/@RUN@", "unix_socket_permissions=0700"} <= set(
+        settings
+    )
 
 
 def test_postgres_takes_an_eighth_of_the_machine_or_what_the_user_gave_it() -> None:
@@ -175,31 +202,71 @@ def test_the_database_is_made_with_scram_and_its_password_file() -> None:
 def test_server_and_bootstrap_are_the_same_program() -> None:
     assert embedded()["mlflow"].argv == ("/env/bin/python", "deploy/provision_server", "server")
     assert embedded()["bootstrap"].argv == ("/env/bin/python", "deploy/provision_server", "bootstrap")
-    assert entrypoint_argv(PROGRAMS, "probe", "ready") == ("/env/bin/python", "deploy/provision_server", "probe", "ready")
+    assert entrypoint_argv(PROGRAMS, "probe", "ready") == (
+        "/env/bin/python",
+        "deploy/provision_server",
+        "probe",
+        "ready",
+    )
 
 
 def test_supervisord_and_the_launcher_are_started_by_the_environments_own_python() -> None:
-    assert supervisord_argv(PROGRAMS, "c.conf") == ["/env/bin/python", "-m", "supervisor.supervisord", "-c", "c.conf"]
-    assert launcher_argv(PROGRAMS, "mlflow") == ["/env/bin/python", "deploy/provision_server", "launch", "mlflow"]
-    assert launcher_argv(PROGRAMS, "mlflow", ("a", "b")) == ["/env/bin/python", "deploy/provision_server", "launch", "mlflow", "a", "b"]
+    assert supervisord_argv(PROGRAMS, "c.conf") == [
+        "/env/bin/python",
+        "-m",
+        "supervisor.supervisord",
+        "-c",
+        "c.conf",
+    ]
+    assert launcher_argv(PROGRAMS, "mlflow") == [
+        "/env/bin/python",
+        "deploy/provision_server",
+        "launch",
+        "mlflow",
+    ]
+    assert launcher_argv(PROGRAMS, "mlflow", ("a", "b")) == [
+        "/env/bin/python",
+        "deploy/provision_server",
+        "launch",
+        "mlflow",
+        "a",
+        "b",
+    ]
 
 
 def test_only_the_proxy_is_on_tcp() -> None:
     stack = build_stack(parse_settings('server: {bind: "::1"}\n'), "embedded")
     addresses = embedded_addresses(stack, INSTANCE)
     assert addresses.front == "[::1]:5001"
-    assert [daemon.name for daemon in daemons(stack, INSTANCE, PROGRAMS, 8000) if daemon.listen] == ["mlflow", "proxy"]
-    assert (addresses.postgres, addresses.listen, addresses.minio) == ("/@RUN@", "unix:/@RUN@/mlflow.sock", "")
+    assert [daemon.name for daemon in daemons(stack, INSTANCE, PROGRAMS, 8000) if daemon.listen] == [
+        "mlflow",
+        "proxy",
+    ]
+    assert (addresses.postgres, addresses.listen, addresses.minio) == (
+        "/@RUN@",
+        "unix:/@RUN@/mlflow.sock",
+        "",
+    )
 
 
 def test_the_proxy_is_given_sockets_that_have_their_ports_for_themselves() -> None:
     secure = "server: {tls: internal, auth: basic, public_url: 'https://mlflow.test:8443', http_port: 8080}\n"
     stack, instance = build_stack(parse_settings(secure), "embedded"), replace(INSTANCE, port=8443)
     server, proxy = [daemon for daemon in daemons(stack, instance, PROGRAMS, 8000) if daemon.listen]
-    assert json.loads(render_launcher([server]))["mlflow"]["listen"] == ["/@RUN@/mlflow.sock", "/@RUN@/mlflow-asgi.sock"]
-    assert json.loads(render_launcher([proxy]))["proxy"]["listen"] == [["127.0.0.1", 8443], ["127.0.0.1", 8080]]
+    assert json.loads(render_launcher([server]))["mlflow"]["listen"] == [
+        "/@RUN@/mlflow.sock",
+        "/@RUN@/mlflow-asgi.sock",
+    ]
+    assert json.loads(render_launcher([proxy]))["proxy"]["listen"] == [
+        ["127.0.0.1", 8443],
+        ["127.0.0.1", 8080],
+    ]
     caddyfile = render_caddyfile(stack, embedded_addresses(stack, instance), [], {})
-    assert [line.split()[1] for line in caddyfile.splitlines() if line.strip().startswith("bind ")] == ["fd/3", "fd/3", "fd/4"]
+    assert [line.split()[1] for line in caddyfile.splitlines() if line.strip().startswith("bind ")] == [
+        "fd/3",
+        "fd/3",
+        "fd/4",
+    ]
 
 
 def test_no_process_gets_the_users_environment_or_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +274,9 @@ def test_no_process_gets_the_users_environment_or_a_secret(monkeypatch: pytest.M
     for daemon in embedded("artifact_store: {kind: s3, bucket: team}\n").values():
         assert {"PATH", "HOME", "TMPDIR", "LANG"} <= set(daemon.environment)
         assert "hunter2" not in str(daemon)
-        assert not any(key.startswith(("AWS_SECRET", "AWS_ACCESS", "PGPASSWORD")) for key in daemon.environment)
+        assert not any(
+            key.startswith(("AWS_SECRET", "AWS_ACCESS", "PGPASSWORD")) for key in daemon.environment
+        )
 
 
 def test_supervisord_has_one_program_for_each_lasting_service_and_no_path_of_the_machine() -> None:
@@ -228,7 +297,9 @@ def test_supervisord_has_one_program_for_each_lasting_service_and_no_path_of_the
 
 
 def test_the_launcher_reads_whole_command_lines_whatever_they_hold() -> None:
-    odd = Daemon("odd", ("/a b/%(x)s", 'quo"te', "ä\n"), {"KEY": "50%, it's"}, stop_signal="INT", log="logs/odd.log")
+    odd = Daemon(
+        "odd", ("/a b/%(x)s", 'quo"te', "ä\n"), {"KEY": "50%, it's"}, stop_signal="INT", log="logs/odd.log"
+    )
     read = json.loads(render_launcher([odd, embedded()["mlflow"]]))
     assert read["odd"] == {
         "argv": ["/a b/%(x)s", 'quo"te', "ä\n"],
@@ -243,14 +314,30 @@ RECIPE = Recipe(b"packages", b"preparer", b"its packages")
 
 
 def server_environment(tmp_path: Path, **options: object) -> ServerEnvironment:
-    return ServerEnvironment(tmp_path, RECIPE, Interpreter(Path("/usr/bin/python3.11"), "3.11"), **options)  # type: ignore[arg-type]
+    return ServerEnvironment(
+        tmp_path,
+        RECIPE,
+        Interpreter(Path("/usr/bin/python3.11"), "3.11"),
+        **options,  # type: ignore[arg-type]
+    )
 
 
 @pytest.mark.parametrize(("copied", "extra"), [(False, []), (True, ["--link-mode", "copy"])])
-def test_the_server_environment_is_made_by_these_commands(tmp_path: Path, copied: bool, extra: list[str]) -> None:
+def test_the_server_environment_is_made_by_these_commands(
+    tmp_path: Path, copied: bool, extra: list[str]
+) -> None:
     exactly = ["/bin/uv", "pip", "install", "--python", "/m/bin/python", "--no-deps", "--require-hashes"]
     assert uv_commands("/bin/uv", server_environment(tmp_path), Path("/m"), Path("/t"), copied=copied) == [
-        ["/bin/uv", "venv", "--quiet", "--no-project", "--relocatable", "--python", "/usr/bin/python3.11", "/m"],
+        [
+            "/bin/uv",
+            "venv",
+            "--quiet",
+            "--no-project",
+            "--relocatable",
+            "--python",
+            "/usr/bin/python3.11",
+            "/m",
+        ],
         [*exactly, "--compile-bytecode", *extra, "-r", "/t/requirements.txt"],
         [*exactly, "--quiet", "--target", "/t", "-r", "/t/requirements-compress.txt"],
         ["/m/bin/python", "/t/prepare_page.py"],
@@ -261,7 +348,11 @@ def test_the_server_environment_is_made_by_these_commands(tmp_path: Path, copied
     ("environ", "options", "expected"),
     [
         ({"HTTPS_PROXY": "p", "HOME": "h"}, {}, {"HTTPS_PROXY": "p", "HOME": "h"}),
-        ({"VIRTUAL_ENV": "v", "PYTHONPATH": "p", "UV_PYTHON": "x", "UV_CACHE_DIR": "c"}, {}, {"UV_CACHE_DIR": "c"}),
+        (
+            {"VIRTUAL_ENV": "v", "PYTHONPATH": "p", "UV_PYTHON": "x", "UV_CACHE_DIR": "c"},
+            {},
+            {"UV_CACHE_DIR": "c"},
+        ),
         ({"PIP_INDEX_URL": "i"}, {}, {"PIP_INDEX_URL": "i", "UV_DEFAULT_INDEX": "i"}),
         ({"UV_INDEX_URL": "u", "PIP_INDEX_URL": "i"}, {}, {"PIP_INDEX_URL": "i", "UV_DEFAULT_INDEX": "u"}),
         ({"UV_DEFAULT_INDEX": "u"}, {"index_url": "ours"}, {"UV_DEFAULT_INDEX": "ours"}),

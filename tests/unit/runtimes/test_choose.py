@@ -23,7 +23,9 @@ ANSWERS, GONE = "", "the Docker engine is not running"
         ("embedded", "embedded", ANSWERS, "embedded", "the stack was made with it"),
     ],
 )
-def test_the_choice_has_its_reason(option: RuntimeKind | None, made_with: RuntimeKind | None, why_not: str, kind: str, reason: str) -> None:
+def test_the_choice_has_its_reason(
+    option: RuntimeKind | None, made_with: RuntimeKind | None, why_not: str, kind: str, reason: str
+) -> None:
     choice = choose_runtime(option, made_with, lambda: why_not)
     assert (choice.kind, choice.reason) == (kind, reason)
 

@@ -18,7 +18,11 @@ def write(path: Path) -> Path:
 
 def test_erase_leaves_a_kedro_projects_own_data_and_logs(tmp_path: Path) -> None:
     theirs = [write(tmp_path / "data/01_raw/shops.csv"), write(tmp_path / "logs/info.log")]
-    ours = [write(tmp_path / "data/postgres/PG_VERSION"), write(tmp_path / "data/runtime.json"), write(tmp_path / "logs/mlflow.log.1")]
+    ours = [
+        write(tmp_path / "data/postgres/PG_VERSION"),
+        write(tmp_path / "data/runtime.json"),
+        write(tmp_path / "logs/mlflow.log.1"),
+    ]
     assert remove_data(tmp_path) == ["data/postgres", "data/runtime.json", "logs"]
     assert all(path.exists() for path in theirs)
     assert not any(path.exists() for path in ours)

@@ -14,7 +14,10 @@ def test_memory_is_in_bytes_whatever_unit_docker_chose() -> None:
 
 
 def test_a_limit_of_nothing_is_none() -> None:
-    assert parse_inspected("a 2 2147483648 true\nb 0 0 false\n") == {"a": Usage(None, 2 << 30, 2, 1), "b": Usage(None, None, 0, 0)}
+    assert parse_inspected("a 2 2147483648 true\nb 0 0 false\n") == {
+        "a": Usage(None, 2 << 30, 2, 1),
+        "b": Usage(None, None, 0, 0),
+    }
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.runtimes.embedded.filesystem import Mount, existing_parent, free_bytes, is_network, mount_of, mount_table, parse_mountinfo
+from provisioner.runtimes.embedded.filesystem import (
+    Mount,
+    existing_parent,
+    free_bytes,
+    is_network,
+    mount_of,
+    mount_table,
+    parse_mountinfo,
+)
 
 MOUNTINFO = r"""
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
@@ -75,7 +83,19 @@ NETWORK = [
     "macfuse.sshfs",
     "fuse.juicefs",
 ]
-LOCAL = ["ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "apfs", "fuseblk", "fuse", "fuse.ntfs-3g", "fuse.fuse-overlayfs"]
+LOCAL = [
+    "ext4",
+    "xfs",
+    "btrfs",
+    "zfs",
+    "tmpfs",
+    "overlay",
+    "apfs",
+    "fuseblk",
+    "fuse",
+    "fuse.ntfs-3g",
+    "fuse.fuse-overlayfs",
+]
 
 
 @pytest.mark.parametrize("kind", NETWORK)

@@ -44,8 +44,15 @@ def packed(files: dict[str, bytes], links: dict[str, str], manifest: list[dict[s
 
 def since_25(*names: str) -> bytes:
     """Blobs by the digest of their content."""
-    path = {content: f"blobs/sha256/{digest(content)[7:]}" for name in names for content in (*IMAGES[name], config(name))}
-    manifest = [{"Config": path[config(name)], "Layers": [path[content] for content in IMAGES[name]]} for name in names]
+    path = {
+        content: f"blobs/sha256/{digest(content)[7:]}"
+        for name in names
+        for content in (*IMAGES[name], config(name))
+    }
+    manifest = [
+        {"Config": path[config(name)], "Layers": [path[content] for content in IMAGES[name]]}
+        for name in names
+    ]
     return packed({place: content for content, place in path.items()}, {}, manifest)
 
 
@@ -79,7 +86,11 @@ def left(archive: bytes, there: list[str]) -> tuple[list[bytes], bytes]:
     known = read_archive(io.BytesIO(archive))
     smaller = b"".join(smaller_archive(pieces(archive), known.without(chains(map(layers_of, there)))))
     with tarfile.open(fileobj=io.BytesIO(smaller)) as tar:
-        contents = [tar.extractfile(member).read() for member in tar if member.isfile()]  # type: ignore[union-attr]
+        contents = [
+            tar.extractfile(member).read()  # type: ignore[union-attr]
+            for member in tar
+            if member.isfile()
+        ]
     return [content for content in (BASE, TOOLS, FIRST, SECOND) if content in contents], smaller
 
 
@@ -96,7 +107,9 @@ def left(archive: bytes, there: list[str]) -> tuple[list[bytes], bytes]:
         (("two", "three"), ["two"], [TOOLS, SECOND]),
     ],
 )
-def test_the_layers_that_an_engine_lacks_travel(form: object, sent: tuple[str, ...], there: list[str], travels: list[bytes]) -> None:
+def test_the_layers_that_an_engine_lacks_travel(
+    form: object, sent: tuple[str, ...], there: list[str], travels: list[bytes]
+) -> None:
     assert left(form(*sent), there)[0] == travels  # type: ignore[operator]
 
 
@@ -104,12 +117,23 @@ def test_the_layers_that_an_engine_lacks_travel(form: object, sent: tuple[str, .
 def test_what_stays_in_is_as_it_was(form: object) -> None:
     whole = form("one", "two")  # type: ignore[operator]
     assert left(whole, [])[1] == whole
-    with tarfile.open(fileobj=io.BytesIO(whole)) as before, tarfile.open(fileobj=io.BytesIO(left(whole, ["one"])[1])) as after:
+    with (
+        tarfile.open(fileobj=io.BytesIO(whole)) as before,
+        tarfile.open(fileobj=io.BytesIO(left(whole, ["one"])[1])) as after,
+    ):
         for member in after:
             old = before.getmember(member.name)
-            assert (member.size, member.type, member.linkname, member.mode) == (old.size, old.type, old.linkname, old.mode)
+            assert (member.size, member.type, member.linkname, member.mode) == (
+                old.size,
+                old.type,
+                old.linkname,
+                old.mode,
+            )
             if member.isfile():
-                assert after.extractfile(member).read() == before.extractfile(old).read()  # type: ignore[union-attr]
+                assert (
+                    after.extractfile(member).read()  # type: ignore[union-attr]
+                    == before.extractfile(old).read()  # type: ignore[union-attr]
+                )
         assert json.loads(after.extractfile("manifest.json").read())  # type: ignore[union-attr]
 
 

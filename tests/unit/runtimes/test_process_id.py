@@ -10,10 +10,21 @@ from collections.abc import Iterator
 
 import pytest
 
-from provisioner.runtimes.embedded.process_id import Mark, belongs_to, end, end_for_sure, is_alive, mark_of, wait_for_end
+from provisioner.runtimes.embedded.process_id import (
+    Mark,
+    belongs_to,
+    end,
+    end_for_sure,
+    is_alive,
+    mark_of,
+    wait_for_end,
+)
 
 READY = "import time; print('ready', flush=True); time.sleep(60)"
-DEAF = "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
+DEAF = (
+    "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+    "print('ready', flush=True); time.sleep(60)"
+)
 
 
 def start(code: str) -> subprocess.Popen[bytes]:

@@ -1,4 +1,4 @@
-"""What the embedded runtime remembers: read back as written, and never mistaken for another machine's or boot's."""
+"""What the embedded runtime remembers: read back as written, never taken for another machine's or boot's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ import pytest
 
 from provisioner.errors import PreflightError
 from provisioner.runtimes.embedded.process_id import Mark
-from provisioner.runtimes.embedded.state import MEMORY_FILE, Machine, Memory, read_memory, this_machine, write_memory
+from provisioner.runtimes.embedded.state import (
+    MEMORY_FILE,
+    Machine,
+    Memory,
+    read_memory,
+    this_machine,
+    write_memory,
+)
 
 HERE = Machine("here", "boot-1")
 FULL = Memory(HERE, "/tmp/provision-x", "/env", Mark(7, "123"), {"mlflow": "m1"}, "done")
@@ -25,7 +32,10 @@ def test_without_a_file_nothing_is_remembered(tmp_path: Path) -> None:
     assert read_memory(tmp_path) == Memory()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": 2}', '{"format": 1, "machine": null}', '{"format": 1, "machine": 5}'])
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "{}", '{"format": 2}', '{"format": 1, "machine": null}', '{"format": 1, "machine": 5}'],
+)
 def test_a_memory_of_another_form_is_refused_with_its_place(tmp_path: Path, content: str) -> None:
     path = tmp_path / MEMORY_FILE
     path.parent.mkdir()

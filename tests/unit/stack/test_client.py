@@ -62,7 +62,11 @@ def test_the_stack_itself_gets_the_login_after_it_was_asked_once() -> None:
         call = ask(address)
         assert call() == {}
         call()
-    assert [(path, bool(login)) for path, login in said] == [(IDENTITY_PATH, False), ("/api/users", True), ("/api/users", True)]
+    assert [(path, bool(login)) for path, login in said] == [
+        (IDENTITY_PATH, False),
+        ("/api/users", True),
+        ("/api/users", True),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +81,9 @@ def test_the_stack_itself_gets_the_login_after_it_was_asked_once() -> None:
         pytest.param({IDENTITY_PATH: (302, b"")}, False, id="a redirect"),
     ],
 )
-def test_another_server_is_named_and_gets_no_login(answers: dict[str, tuple[int, bytes]], lasting: bool) -> None:
+def test_another_server_is_named_and_gets_no_login(
+    answers: dict[str, tuple[int, bytes]], lasting: bool
+) -> None:
     with server(answers) as (address, said):
         call = ask(address)
         for _ in range(2):
@@ -105,7 +111,10 @@ def test_a_stack_that_has_no_identity_yet_is_believed() -> None:
 
 
 def test_who_answers_to_another_name_and_who_does_not_answer_is_no_other_server() -> None:
-    with server({IDENTITY_PATH: (421, b"This server has another name.")}) as (address, _), pytest.raises(RestError) as caught:
+    with (
+        server({IDENTITY_PATH: (421, b"This server has another name.")}) as (address, _),
+        pytest.raises(RestError) as caught,
+    ):
         ask(address)()
     assert (type(caught.value), caught.value.status) == (RestError, 421)
     with pytest.raises(RestError, match="does not answer"):

@@ -69,7 +69,9 @@ ACTIONS: dict[str, Action] = {
 
 
 @pytest.mark.parametrize("name", ACTIONS)
-def test_a_command_makes_the_model_and_the_runtime_once(tmp_path: Path, made_here: Counter[str], name: str) -> None:
+def test_a_command_makes_the_model_and_the_runtime_once(
+    tmp_path: Path, made_here: Counter[str], name: str
+) -> None:
     stack = made_stack(tmp_path)
     # Nothing runs, which most of them say.
     with suppress(ProvisionError):
@@ -79,10 +81,14 @@ def test_a_command_makes_the_model_and_the_runtime_once(tmp_path: Path, made_her
         assert made_here["build_stack"] == 1
 
 
-def test_what_an_up_decided_with_is_what_it_makes_the_stack_with(tmp_path: Path, made_here: Counter[str]) -> None:
+def test_what_an_up_decided_with_is_what_it_makes_the_stack_with(
+    tmp_path: Path, made_here: Counter[str]
+) -> None:
     change = _decide(read_stack(made_stack(tmp_path), "", LocalHost()), "embedded", Recorder())
     assert change.context.runtime.kind == "embedded"
-    assert (change.context.state.mlflow, change.state.mlflow) == ("", MLFLOW_VERSION), "it is remembered once it is made"
+    assert (change.context.state.mlflow, change.state.mlflow) == ("", MLFLOW_VERSION), (
+        "it is remembered once it is made"
+    )
     assert made_here == {"build_stack": 1, "make_runtime": 1}
 
 

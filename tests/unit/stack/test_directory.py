@@ -50,7 +50,9 @@ def test_the_variable_wins_over_what_is_near(below: Path, default: Path) -> None
     assert find_directory(None, below, {"PROVISION_STACK": "/y"}) == (Path("/y"), "$PROVISION_STACK")
 
 
-def test_the_nearest_settings_upwards_win_over_the_default(below: Path, default: Path, tmp_path: Path) -> None:
+def test_the_nearest_settings_upwards_win_over_the_default(
+    below: Path, default: Path, tmp_path: Path
+) -> None:
     assert find_directory(None, below, {}) == (tmp_path, "the nearest provision.yml")
     (below / "provision.yml").touch()
     assert find_directory(None, below, {}) == (below, "the nearest provision.yml")
@@ -61,14 +63,21 @@ def test_without_any_it_is_the_users_default(tmp_path: Path, default: Path, envi
     assert find_directory(None, tmp_path, environ) == (default, "your default stack")
 
 
-def test_a_stack_has_one_directory_by_whatever_way_it_is_typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_stack_has_one_directory_by_whatever_way_it_is_typed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for name in ("s", "else", "far/away"):
         (tmp_path / name).mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "else")
     assert find_directory(Path("../s"), Path.cwd(), {})[0] == tmp_path.resolve() / "s"
-    assert find_directory(None, Path.cwd(), {"PROVISION_STACK": f"{tmp_path}/else/../s"})[0] == tmp_path.resolve() / "s"
+    assert (
+        find_directory(None, Path.cwd(), {"PROVISION_STACK": f"{tmp_path}/else/../s"})[0]
+        == tmp_path.resolve() / "s"
+    )
     (tmp_path / "link").symlink_to(tmp_path / "far/away")
-    assert find_directory(Path("../link/../s"), Path.cwd(), {})[0] == tmp_path.resolve() / "far/s", "the way that the file system goes"
+    assert find_directory(Path("../link/../s"), Path.cwd(), {})[0] == tmp_path.resolve() / "far/s", (
+        "the way that the file system goes"
+    )
     assert find_directory(tmp_path / "link", Path.cwd(), {})[0] == tmp_path / "link"
 
 
@@ -92,7 +101,9 @@ def test_a_relative_directory_is_made_absolute(monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_settings_upwards_of_another_user_are_refused_unless_named(below: Path, default: Path, tmp_path: Path) -> None:
+def test_settings_upwards_of_another_user_are_refused_unless_named(
+    below: Path, default: Path, tmp_path: Path
+) -> None:
     os.chown(tmp_path / "provision.yml", 1234, -1)
     with pytest.raises(PreflightError) as caught:
         find_directory(None, below, {})
@@ -159,7 +170,10 @@ def test_others_can_read_what_is_rendered_whatever_the_umask(tmp_path: Path) -> 
         write_files(context, RENDERED)
     finally:
         os.umask(old)
-    modes = {path.relative_to(context.directory).as_posix(): path.stat().st_mode & 0o777 for path in context.directory.rglob("*")}
+    modes = {
+        path.relative_to(context.directory).as_posix(): path.stat().st_mode & 0o777
+        for path in context.directory.rglob("*")
+    }
     assert {name: mode for name, mode in modes.items() if name in {"deploy", "deploy/caddy", *RENDERED}} == {
         "deploy": 0o755,
         "deploy/caddy": 0o755,
@@ -171,7 +185,8 @@ def test_others_can_read_what_is_rendered_whatever_the_umask(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("path", "mode"), [("deploy", 0o700), ("deploy/caddy", 0o750), ("deploy/caddy/Caddyfile", 0o600), ("Dockerfile", 0o640)]
+    ("path", "mode"),
+    [("deploy", 0o700), ("deploy/caddy", 0o750), ("deploy/caddy/Caddyfile", 0o600), ("Dockerfile", 0o640)],
 )
 def test_what_others_cannot_read_is_written_once_more(tmp_path: Path, path: str, mode: int) -> None:
     context = read_stack(tmp_path, "", LocalHost())

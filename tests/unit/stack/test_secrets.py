@@ -1,4 +1,4 @@
-"""The files of secrets: made once, private, never over data, and the user's own taken from the environment once."""
+"""Secrets' files: made once, private, never over data; the user's own taken from the environment once."""
 
 from __future__ import annotations
 
@@ -88,7 +88,9 @@ def test_a_key_of_the_user_is_taken_from_the_environment_once_and_not_shown(tmp_
 
 
 @pytest.mark.parametrize("environ", [{}, {"AWS_ACCESS_KEY_ID": "AKIA"}, {**KEY, "AWS_SECRET_ACCESS_KEY": ""}])
-def test_without_the_users_key_nothing_is_made_and_both_ways_to_give_it_are_said(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_without_the_users_key_nothing_is_made_and_both_ways_to_give_it_are_said(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
     with pytest.raises(PreflightError) as caught:
         make(tmp_path, S3, environ)
     assert str(tmp_path / "secrets" / "s3_secret_access_key") in caught.value.where
@@ -116,7 +118,9 @@ def test_a_secret_written_by_hand_may_end_in_a_newline(tmp_path: Path) -> None:
     ],
     ids=["lost with data", "state lost with data", "lost without data", "new in the settings"],
 )
-def test_a_lost_secret_is_not_made_anew_over_data(tmp_path: Path, known: list[str], has_data: bool, refused: bool) -> None:
+def test_a_lost_secret_is_not_made_anew_over_data(
+    tmp_path: Path, known: list[str], has_data: bool, refused: bool
+) -> None:
     context, stack = stack_at(tmp_path)
     context = context.save(context.state.with_(secrets=tuple(known)))
     missing = [spec for spec in stack.secrets if spec.name == "flask_secret_key"]
@@ -139,7 +143,9 @@ def test_a_lost_secret_is_not_made_anew_over_data(tmp_path: Path, known: list[st
         ({"worked": ("backend_store_password",), "checked": {"mlflow": "f"}}, ["s3_secret_access_key"]),
     ],
 )
-def test_a_value_that_never_worked_is_replaced_by_the_environments(tmp_path: Path, state: dict[str, Any], replaced: list[str]) -> None:
+def test_a_value_that_never_worked_is_replaced_by_the_environments(
+    tmp_path: Path, state: dict[str, Any], replaced: list[str]
+) -> None:
     make(tmp_path, S3, KEY)
     context, stack = stack_at(tmp_path, S3)
     context = context.save(context.state.with_(**state))

@@ -14,7 +14,10 @@ from tests.campaign.http_calls import Call, operations
 from tests.campaign.values import Values
 from tests.server.deployed import Reply
 
-TREE = {"type": "object", "properties": {"name": {"type": "string"}, "inner": {"$ref": "#/components/schemas/tree"}}}
+TREE = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "inner": {"$ref": "#/components/schemas/tree"}},
+}
 BODY = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/tree"}}}}
 FIELDS: Mapping[str, Any] = {
     "run_id": {"type": "string"},
@@ -46,7 +49,10 @@ def test_most_calls_go_to_the_operation_and_name_what_exists() -> None:
     calls = GET.drawn(VALUES, "x", 200)
     right = [call for call in calls if (call.method, call.path) == ("GET", "/runs/get")]
     assert 150 <= len(right) < 200
-    assert len([call for call in right if "run_id=OWN_RUN" in call.target or "run_id=THEIR_RUN" in call.target]) >= 80
+    assert (
+        len([call for call in right if "run_id=OWN_RUN" in call.target or "run_id=THEIR_RUN" in call.target])
+        >= 80
+    )
     assert any("state=ON" in call.target for call in right)
 
 
@@ -54,7 +60,9 @@ def test_bodies_are_objects_as_the_document_has_them_and_some_are_none() -> None
     bodies = [call.body for call in POST.drawn(VALUES, "x", 200)]
     objects = [found for body in bodies if isinstance(found := _read(body), dict)]
     assert 120 <= len(objects) < 200
-    assert any("inner" in (found.get("inner") or {}) for found in objects if isinstance(found.get("inner"), dict))
+    assert any(
+        "inner" in (found.get("inner") or {}) for found in objects if isinstance(found.get("inner"), dict)
+    )
     # A message that has itself in it ends somewhere, and no body is larger than the server's own limits.
     assert max(map(len, bodies)) < 1_500_000
 
@@ -109,7 +117,10 @@ SAID = {
     "the driver": (Reply(400, {}, b"(psycopg2.errors.X) no"), "shows psycopg2"),
     "a statement": (Reply(400, {}, b"SELECT a\nFROM b"), "shows SELECT a\nFROM"),
     "where the stack is": (Reply(200, {}, b"/srv/stack/data"), "shows the path of the stack"),
-    "an inside beside tolerated words": (Reply(500, {}, b"Trace data not stored in tracking store: psycopg2"), "shows psycopg2"),
+    "an inside beside tolerated words": (
+        Reply(500, {}, b"Trace data not stored in tracking store: psycopg2"),
+        "shows psycopg2",
+    ),
 }
 
 

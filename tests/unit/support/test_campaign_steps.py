@@ -12,7 +12,9 @@ from tests.campaign.steps import DRAWS, ELSEWHERE, sequence
 
 @pytest.mark.parametrize("runtime", ["docker", "embedded"])
 def test_a_seed_gives_the_same_steps_and_another_gives_others(runtime: str) -> None:
-    first, again, other = (list(islice(sequence(seed, runtime), 50)) for seed in ("a seed", "a seed", "another"))
+    first, again, other = (
+        list(islice(sequence(seed, runtime), 50)) for seed in ("a seed", "a seed", "another")
+    )
     assert [str(step) for step in first] == [str(step) for step in again]
     assert [str(step) for step in first] != [str(step) for step in other]
     assert str(first[0]).startswith("step 1: ")

@@ -49,7 +49,9 @@ def a_rest(program: Path) -> None:
 
 
 @pytest.mark.parametrize(("damage", "times"), [(nothing, 1), (empty, 2), (no_program, 2), (a_rest, 2)])
-def test_what_is_kept_is_used_while_it_is_whole(builds: Path, damage: Callable[[Path], None], times: int) -> None:
+def test_what_is_kept_is_used_while_it_is_whole(
+    builds: Path, damage: Callable[[Path], None], times: int
+) -> None:
     (program,) = go_programs.build("pebble")
     damage(program)
     assert go_programs.build("pebble") == [program]

@@ -1,4 +1,4 @@
-"""`pytest --rerun-failed`: what fails runs once more by itself at the end, and nothing that is broken gets green by it."""
+"""`pytest --rerun-failed`: what fails runs again, alone, at the end, and nothing broken gets green by it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,17 @@ def run(folder: Path, tests: str, *options: str) -> tuple[int, str]:
 
 def started(folder: Path, *options: str) -> subprocess.Popen[str]:
     """A pytest with this repo's options that runs the tests of the folder."""
-    argv = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "--color=no", f"--rootdir={folder}", "test_some.py", *options]
+    argv = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "tests.conftest",
+        "--color=no",
+        f"--rootdir={folder}",
+        "test_some.py",
+        *options,
+    ]
     # Plugins that happen to be installed cost half of the time.
     env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
@@ -54,8 +64,15 @@ def last_line(output: str) -> str:
 
 
 @pytest.mark.parametrize("processes", [[], TWO_PROCESSES], ids=["one process", "two"])
-def test_one_that_fails_once_passes_with_its_name_and_all_of_its_first_failure(tmp_path: Path, processes: list[str]) -> None:
-    code, output = run(tmp_path, "def test_a():\n    fails_once('a')\ndef test_b():\n    pass\n", "--rerun-failed", *processes)
+def test_one_that_fails_once_passes_with_its_name_and_all_of_its_first_failure(
+    tmp_path: Path, processes: list[str]
+) -> None:
+    code, output = run(
+        tmp_path,
+        "def test_a():\n    fails_once('a')\ndef test_b():\n    pass\n",
+        "--rerun-failed",
+        *processes,
+    )
     assert code == 0, output
     assert re.search(r"1 passed, 1 flaky in ", last_line(output)), output
     (folder,) = re.findall(r"^flaky: test_some.py::test_a, first failure in (.+)$", output, re.MULTILINE)
@@ -66,7 +83,11 @@ def test_one_that_fails_once_passes_with_its_name_and_all_of_its_first_failure(t
 
 
 def test_one_that_fails_twice_fails_the_run(tmp_path: Path) -> None:
-    code, output = run(tmp_path, "def test_a():\n    assert not 'always'\ndef test_b():\n    fails_once('b')\n", "--rerun-failed")
+    code, output = run(
+        tmp_path,
+        "def test_a():\n    assert not 'always'\ndef test_b():\n    fails_once('b')\n",
+        "--rerun-failed",
+    )
     assert code == 1, output
     assert named(output) == [("failed twice", "test_a"), ("flaky", "test_b")]
     assert "1 failed, 1 flaky in " in last_line(output)
@@ -154,7 +175,9 @@ def test_one_that_did_not_run_again_is_not_said_to_have_failed_twice(tmp_path: P
 @pytest.mark.parametrize("processes", [[], TWO_PROCESSES], ids=["one process", "two"])
 def test_what_is_not_there_and_what_selects_nothing_is_said(tmp_path: Path, processes: list[str]) -> None:
     code, output = run(tmp_path, "def test_a():\n    pass\n", *processes, str(tmp_path / "test_nope.py"))
-    assert (code, "file or directory not found" in output, "test_nope.py" in output) == (4, True, True), output
+    assert (code, "file or directory not found" in output, "test_nope.py" in output) == (4, True, True), (
+        output
+    )
     code, output = run(tmp_path, "def test_a():\n    pass\n", *processes, "-k", "nope")
     assert (code, "no test was selected" in output) == (5, True), output
 
@@ -163,7 +186,8 @@ def test_ctrl_c_leaves_a_test_that_runs_once_more_the_time_to_end_its_stacks(tmp
     with_a_stack = (
         "import pytest, time\n@pytest.fixture\ndef stack():\n    yield\n    time.sleep(1)\n"
         f"    pathlib.Path({str(tmp_path)!r}, 'ended').touch()\n"
-        f"def test_a(stack):\n    fails_once('a')\n    pathlib.Path({str(tmp_path)!r}, 'again').touch()\n    time.sleep(60)\n"
+        "def test_a(stack):\n    fails_once('a')\n"
+        f"    pathlib.Path({str(tmp_path)!r}, 'again').touch()\n    time.sleep(60)\n"
     )
     (tmp_path / "test_some.py").write_text(ONCE.format(folder=str(tmp_path)) + with_a_stack)
     with started(tmp_path, "--rerun-failed") as process:
@@ -219,7 +243,9 @@ def test_tests_that_never_ran_fail_the_run(tmp_path: Path) -> None:
     ],
     ids=["warnings", "settings"],
 )
-def test_what_made_a_test_fail_holds_for_its_second_run(tmp_path: Path, tests: str, option: str, value: str) -> None:
+def test_what_made_a_test_fail_holds_for_its_second_run(
+    tmp_path: Path, tests: str, option: str, value: str
+) -> None:
     assert run(tmp_path, tests)[0] == 0
     code, output = run(tmp_path, tests, "--rerun-failed", option, value)
     assert code == 1, output
@@ -236,7 +262,9 @@ def test_a_second_run_has_none_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("processes", [[], TWO_PROCESSES], ids=["one process", "two"])
 def test_a_failure_is_shown_though_nothing_of_it_can_be_kept(tmp_path: Path, processes: list[str]) -> None:
     (tmp_path / ".failures").touch()
-    code, output = run(tmp_path, "def test_a():\n    assert not 'true'\ndef test_b():\n    pass\n", *processes)
+    code, output = run(
+        tmp_path, "def test_a():\n    assert not 'true'\ndef test_b():\n    pass\n", *processes
+    )
     assert code == 1, output
     assert "assert not 'true'" in output
     assert "not all of it could be kept" in output
@@ -251,7 +279,8 @@ def test_a_known_failure_is_no_skip(tmp_path: Path) -> None:
 
 def test_the_last_lines_say_what_took_long_and_what_was_left_out(tmp_path: Path) -> None:
     tests = (
-        "import time, pytest\ndef test_slow():\n    time.sleep(0.2)\n@pytest.mark.parametrize('runtime', ['docker'])\n"
+        "import time, pytest\ndef test_slow():\n    time.sleep(0.2)\n"
+        "@pytest.mark.parametrize('runtime', ['docker'])\n"
         "def test_of(runtime):\n    pytest.skip('the Docker runtime: no engine')\n"
     )
     code, output = run(tmp_path, tests)
@@ -259,7 +288,9 @@ def test_the_last_lines_say_what_took_long_and_what_was_left_out(tmp_path: Path)
     lines = output.strip().splitlines()
     assert lines[-2] == "left out: 1 test: the Docker runtime: no engine"
     slowest = lines[lines.index("slowest 2 tests: seconds (set-up + call + tear-down)") + 1]
-    seconds = re.fullmatch(r" +(\d\.\d)  test_some.py::test_slow \((\d\.\d) \+ (\d\.\d) \+ (\d\.\d)\)", slowest)
+    seconds = re.fullmatch(
+        r" +(\d\.\d)  test_some.py::test_slow \((\d\.\d) \+ (\d\.\d) \+ (\d\.\d)\)", slowest
+    )
     assert seconds, slowest
     whole, *parts = map(float, seconds.groups())
     assert (parts[1] >= 0.2, abs(whole - sum(parts)) < 0.2) == (True, True), slowest
@@ -270,11 +301,18 @@ STACK = """
 from tests.support.installed import Program
 def test_a():
     stack = pathlib.Path({folder!r}, "of-a/stack")
-    files = {{"provision.yml": "{{}}", "logs/mlflow.log": "its last words", "secrets/key": "sesame-open-12", "data/x": "y"}}
+    files = {{
+        "provision.yml": "{{}}",
+        "logs/mlflow.log": "its last words",
+        "secrets/key": "sesame-open-12",
+        "data/x": "y",
+    }}
     for name, content in files.items():
         (stack / name).parent.mkdir(parents=True, exist_ok=True)
         (stack / name).write_text(content)
-    said = ["$ provision up", '{{"password": "of-another-user"}}', "it said sesame-open-12 and of-another-user"]
+    said = [
+        "$ provision up", '{{"password": "of-another-user"}}', "it said sesame-open-12 and of-another-user"
+    ]
     program = Program(pathlib.Path("/nowhere"), stack, "embedded", log=said)
     assert "sesame-open-12" == program
 """

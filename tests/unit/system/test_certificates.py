@@ -1,4 +1,4 @@
-"""A certificate that a client refuses is explained; one that is trusted is found at another address than its name's."""
+"""A certificate that a client refuses is explained; a trusted one is found at an address not its name's."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from provisioner.errors import PreflightError
-from provisioner.kedro.diagnosis import server_report
 from provisioner.kedro.experiment import UNKNOWN
+from provisioner.kedro.server_report import server_report
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import build_stack
 from provisioner.runtimes.tls_files import certificate_files
@@ -54,7 +54,12 @@ def served(folder: Path, certificate: bytes, key: bytes) -> Iterator[int]:
 
 
 def rest(port: int, trusted: bytes | None = AUTHORITY.root, name: str = NAME) -> Rest:
-    return Rest(f"https://{name}:{port}", connect=f"127.0.0.1:{port}", trusted=trusted or clients_ca_file("", {}), timeout=5)
+    return Rest(
+        f"https://{name}:{port}",
+        connect=f"127.0.0.1:{port}",
+        trusted=trusted or clients_ca_file("", {}),
+        timeout=5,
+    )
 
 
 def test_a_name_is_reached_at_another_address_and_still_verified(tmp_path: Path) -> None:
@@ -73,7 +78,13 @@ def test_a_name_is_reached_at_another_address_and_still_verified(tmp_path: Path)
             "the certificate is for a.example.com, 192.0.2.1, not for",
             "server.public_url",
         ),
-        ([NAME], timedelta(1), None, f"the certificate of {NAME}, signed by CN=Company CA, is not trusted here", "--ca-file"),
+        (
+            [NAME],
+            timedelta(1),
+            None,
+            f"the certificate of {NAME}, signed by CN=Company CA, is not trusted here",
+            "--ca-file",
+        ),
         (
             [NAME],
             timedelta(1),
@@ -118,7 +129,8 @@ def test_clients_trust_the_file_given_then_the_variables_of_requests_then_its_ow
 
 
 @pytest.mark.parametrize(
-    ("pattern", "host", "covers"), [("*.example.com", NAME, True), ("*.example.com", "a.b.example.com", False), (NAME, NAME.upper(), True)]
+    ("pattern", "host", "covers"),
+    [("*.example.com", NAME, True), ("*.example.com", "a.b.example.com", False), (NAME, NAME.upper(), True)],
 )
 def test_which_names_a_certificate_covers(pattern: str, host: str, covers: bool) -> None:
     assert is_for(read_chain(AUTHORITY.issue(pattern)[0])[0], host) is covers
@@ -148,10 +160,15 @@ def test_files_that_cannot_be_used_are_refused_before_anything_starts(tmp_path: 
             load_pem_private_key,
         )
 
-        key = load_pem_private_key(key, None).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password"))
+        key = load_pem_private_key(key, None).private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password")
+        )
     write_pair(tmp_path, certificate, key)
     if fault == "absent":
         (tmp_path / "cert.pem").unlink()
-    text = f"server:\n  auth: basic\n  tls: files\n  public_url: https://{NAME}\n  tls_certificate: cert.pem\n  tls_key: key.pem\n"
+    text = (
+        f"server:\n  auth: basic\n  tls: files\n  public_url: https://{NAME}\n"
+        "  tls_certificate: cert.pem\n  tls_key: key.pem\n"
+    )
     with pytest.raises(PreflightError, match=said):
         certificate_files(build_stack(parse_settings(text), "docker"), tmp_path)

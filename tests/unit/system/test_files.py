@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from provisioner.errors import ProvisionError
-from provisioner.system.files import file_mode, make_folders, read_file, remove_empty_folder, remove_file, replace_file
+from provisioner.system.files import (
+    file_mode,
+    make_folders,
+    read_file,
+    remove_empty_folder,
+    remove_file,
+    replace_file,
+)
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
@@ -32,7 +39,9 @@ def _umask(umask: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("wanted", "expected"), [(None, 0o644), (0o600, 0o600), (0o666, 0o666)])
-def test_a_new_file_has_the_mode_asked_for_or_the_usual_one(tmp_path: Path, wanted: int | None, expected: int) -> None:
+def test_a_new_file_has_the_mode_asked_for_or_the_usual_one(
+    tmp_path: Path, wanted: int | None, expected: int
+) -> None:
     path = tmp_path / "a"
     replace_file(path, b"new", wanted)
     assert (path.read_bytes(), mode(path)) == (b"new", expected)
@@ -143,5 +152,9 @@ def test_only_an_empty_folder_is_removed(tmp_path: Path) -> None:
     full.mkdir()
     empty.mkdir()
     (full / "a").touch()
-    assert (remove_empty_folder(full), remove_empty_folder(empty), remove_empty_folder(tmp_path / "absent")) == (False, True, False)
+    assert (
+        remove_empty_folder(full),
+        remove_empty_folder(empty),
+        remove_empty_folder(tmp_path / "absent"),
+    ) == (False, True, False)
     assert (full / "a").exists()

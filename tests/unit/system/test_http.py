@@ -1,4 +1,4 @@
-"""The REST client against a real HTTP server: what it sends, what it takes, and one error for each failure."""
+"""The REST client against a real HTTP server: what it sends, what it takes, one error for each failure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ class _Handler(BaseHTTPRequestHandler):
             "/away": (302, b"", {"Location": "/echo"}),
             "/short": (200, b"12", {"Content-Length": "100"}),
         }
-        echoed = json.dumps({"method": self.command, "body": body.decode("latin-1"), "path": self.path}).encode()
+        echoed = json.dumps(
+            {"method": self.command, "body": body.decode("latin-1"), "path": self.path}
+        ).encode()
         status, content, headers = answers.get(self.path.partition("?")[0], (200, echoed, {}))
         self.send_response(status)
         for name, value in {"Content-Length": str(len(content)), **headers}.items():
@@ -84,14 +86,17 @@ def test_bytes_go_there_and_come_back_as_they_are(uri: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "sent"), [("/a b", "/a%20b"), ("/a%20b", "/a%20b"), ("/ä", "/%C3%A4"), ("/q?f=x y&g=[1]", "/q?f=x%20y&g=[1]")]
+    ("path", "sent"),
+    [("/a b", "/a%20b"), ("/a%20b", "/a%20b"), ("/ä", "/%C3%A4"), ("/q?f=x y&g=[1]", "/q?f=x%20y&g=[1]")],
 )
 def test_a_path_is_encoded_once(uri: str, path: str, sent: str) -> None:
     assert Rest(uri).call("GET", path)["path"] == sent
 
 
 def test_host_origin_and_login_are_sent_as_told(uri: str) -> None:
-    rest = Rest(f"{uri}/", host="ml.example.com", origin="https://ml.example.com", username="ana", password="ü:")
+    rest = Rest(
+        f"{uri}/", host="ml.example.com", origin="https://ml.example.com", username="ana", password="ü:"
+    )
     rest.call("GET", "/echo")
     token = base64.b64encode("ana:ü:".encode()).decode()
     assert (SEEN[-1]["Host"], SEEN[-1]["Origin"], SEEN[-1]["Authorization"]) == (
@@ -115,7 +120,9 @@ def test_host_origin_and_login_are_sent_as_told(uri: str) -> None:
         ("/away", 302, "Found"),
     ],
 )
-def test_a_refusal_has_its_code_and_the_servers_own_words(uri: str, path: str, status: int, message: str) -> None:
+def test_a_refusal_has_its_code_and_the_servers_own_words(
+    uri: str, path: str, status: int, message: str
+) -> None:
     error = failure(lambda: Rest(uri).call("GET", path))
     assert (error.status, error.message) == (status, message)
     assert str(error) == f"{status} {message}"

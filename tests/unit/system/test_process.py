@@ -58,7 +58,9 @@ def test_a_code_that_is_not_0_is_an_error_with_the_last_lines() -> None:
 
 
 def test_a_code_that_is_not_0_is_an_answer_when_the_caller_says_so() -> None:
-    assert run(python("raise SystemExit(3)"), check=False) == Completed((*python("raise SystemExit(3)"),), 3, b"", b"")
+    assert run(python("raise SystemExit(3)"), check=False) == Completed(
+        (*python("raise SystemExit(3)"),), 3, b"", b""
+    )
 
 
 @pytest.mark.parametrize("check", [True, False])
@@ -126,7 +128,9 @@ def test_streamed_lines_come_while_the_program_runs_and_are_kept_in_the_log(tmp_
 
 def test_a_streamed_program_that_fails_is_an_error_with_its_last_lines_and_log(tmp_path: Path) -> None:
     with pytest.raises(CommandFailed) as caught:
-        stream(python("[print(n) for n in range(30)]; raise SystemExit(2)"), lambda _: None, log=tmp_path / "log")
+        stream(
+            python("[print(n) for n in range(30)]; raise SystemExit(2)"), lambda _: None, log=tmp_path / "log"
+        )
     assert caught.value.what == f"{PYTHON} failed with exit code 2"
     assert caught.value.why.splitlines() == [str(n) for n in range(10, 30)]
     assert caught.value.log == str(tmp_path / "log")
@@ -161,7 +165,11 @@ def test_an_attached_program_has_the_callers_own_output(capfd: pytest.CaptureFix
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_a_program_runs_as_whom_it_is_told_with_no_other_groups() -> None:
     argv = ["/bin/sh", "-c", "id -u; id -g; id -G"]
-    assert run(argv, cwd=Path("/"), identity=Identity(65534, 65533)).text.split() == ["65534", "65533", "65533"]
+    assert run(argv, cwd=Path("/"), identity=Identity(65534, 65533)).text.split() == [
+        "65534",
+        "65533",
+        "65533",
+    ]
 
 
 def test_a_streamed_program_that_falls_silent_is_ended_and_said() -> None:
@@ -172,7 +180,9 @@ def test_a_streamed_program_that_falls_silent_is_ended_and_said() -> None:
 
 
 def test_a_pipe_hands_everything_over_changed_on_the_way() -> None:
-    done = pipe(["sh", "-c", "printf abc"], ["tr", "A", "x"], lambda chunks: (chunk.upper() for chunk in chunks))
+    done = pipe(
+        ["sh", "-c", "printf abc"], ["tr", "A", "x"], lambda chunks: (chunk.upper() for chunk in chunks)
+    )
     assert done.text == "xBC"
 
 
@@ -180,12 +190,18 @@ def test_a_pipe_hands_everything_over_changed_on_the_way() -> None:
     ("source", "target", "said"),
     [
         (["sh", "-c", "printf half; echo broken >&2; exit 3"], ["cat"], "sh failed with exit code 3"),
-        (["sh", "-c", "while :; do echo more; done"], ["sh", "-c", "echo full; exit 4"], "sh failed with exit code 4"),
+        (
+            ["sh", "-c", "while :; do echo more; done"],
+            ["sh", "-c", "echo full; exit 4"],
+            "sh failed with exit code 4",
+        ),
         (["no-such-program"], ["cat"], "no-such-program is not there"),
         (["cat", "/dev/null"], ["no-such-program"], "no-such-program is not there"),
     ],
 )
-def test_whichever_end_of_a_pipe_failed_first_is_named(source: list[str], target: list[str], said: str) -> None:
+def test_whichever_end_of_a_pipe_failed_first_is_named(
+    source: list[str], target: list[str], said: str
+) -> None:
     with pytest.raises(CommandFailed, match=said) as caught:
         pipe(source, target, lambda chunks: chunks)
     assert caught.value.why in {"broken", "full", ""}
@@ -194,7 +210,11 @@ def test_whichever_end_of_a_pipe_failed_first_is_named(source: list[str], target
 def test_a_taker_never_takes_half_for_the_whole(tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     with pytest.raises(CommandFailed):
-        pipe(["sh", "-c", "printf half; exit 3"], ["sh", "-c", f"cat >/dev/null && sleep 0.2 && touch {whole}"], lambda chunks: chunks)
+        pipe(
+            ["sh", "-c", "printf half; exit 3"],
+            ["sh", "-c", f"cat >/dev/null && sleep 0.2 && touch {whole}"],
+            lambda chunks: chunks,
+        )
     assert not whole.exists()
 
 

@@ -7,7 +7,10 @@ import pytest
 from provisioner.system.processor import lacks_for_v2
 
 V2 = "fpu sse sse2 pni ssse3 cx16 sse4_1 sse4_2 popcnt lahf_lm avx2"
-KVM64 = "fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 syscall nx lm pni cx16 hypervisor"
+KVM64 = (
+    "fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 "
+    "syscall nx lm pni cx16 hypervisor"
+)
 
 
 @pytest.mark.parametrize(

@@ -20,20 +20,58 @@ TAKEN = {
     "the proxy of the scheme": (LOCAL, {"http_proxy": PROXY}, "http_proxy", "127.0.0.1"),
     "in capitals": (SHARED, {"HTTPS_PROXY": PROXY}, "HTTPS_PROXY", "ml.example.com"),
     "the proxy of all schemes": (SHARED, {"ALL_PROXY": PROXY}, "ALL_PROXY", "ml.example.com"),
-    "lower case before capitals": (LOCAL, {"HTTP_PROXY": "http://other", "http_proxy": PROXY}, "http_proxy", "127.0.0.1"),
-    "an exception for another host": (LOCAL, {"http_proxy": PROXY, "no_proxy": "localhost,example.com"}, "http_proxy", "127.0.0.1"),
-    "an exception for a longer name": (SHARED, {"https_proxy": PROXY, "no_proxy": "a.ml.example.com"}, "https_proxy", "ml.example.com"),
-    "an exception for the end of a word": (SHARED, {"https_proxy": PROXY, "no_proxy": "l.example.org"}, "https_proxy", "ml.example.com"),
-    "an exception for another net": (LOCAL, {"http_proxy": PROXY, "no_proxy": "10.0.0.0/8"}, "http_proxy", "127.0.0.1"),
-    "an exception for an address with a port": (LOCAL, {"http_proxy": PROXY, "no_proxy": "127.0.0.1:5000"}, "http_proxy", "127.0.0.1"),
-    "an exception with a star": (SHARED, {"https_proxy": PROXY, "no_proxy": "*.example.com"}, "https_proxy", "ml.example.com"),
+    "lower case before capitals": (
+        LOCAL,
+        {"HTTP_PROXY": "http://other", "http_proxy": PROXY},
+        "http_proxy",
+        "127.0.0.1",
+    ),
+    "an exception for another host": (
+        LOCAL,
+        {"http_proxy": PROXY, "no_proxy": "localhost,example.com"},
+        "http_proxy",
+        "127.0.0.1",
+    ),
+    "an exception for a longer name": (
+        SHARED,
+        {"https_proxy": PROXY, "no_proxy": "a.ml.example.com"},
+        "https_proxy",
+        "ml.example.com",
+    ),
+    "an exception for the end of a word": (
+        SHARED,
+        {"https_proxy": PROXY, "no_proxy": "l.example.org"},
+        "https_proxy",
+        "ml.example.com",
+    ),
+    "an exception for another net": (
+        LOCAL,
+        {"http_proxy": PROXY, "no_proxy": "10.0.0.0/8"},
+        "http_proxy",
+        "127.0.0.1",
+    ),
+    "an exception for an address with a port": (
+        LOCAL,
+        {"http_proxy": PROXY, "no_proxy": "127.0.0.1:5000"},
+        "http_proxy",
+        "127.0.0.1",
+    ),
+    "an exception with a star": (
+        SHARED,
+        {"https_proxy": PROXY, "no_proxy": "*.example.com"},
+        "https_proxy",
+        "ml.example.com",
+    ),
 }
 NOT_TAKEN = {
     "no proxy": (LOCAL, {}),
     "an empty proxy": (LOCAL, {"http_proxy": ""}),
     "the proxy of the other scheme": (LOCAL, {"https_proxy": PROXY}),
     "an exception for the host": (LOCAL, {"http_proxy": PROXY, "NO_PROXY": "x, 127.0.0.1"}),
-    "an exception for name and port": (SHARED + ":8443", {"https_proxy": PROXY, "no_proxy": "ml.example.com:8443"}),
+    "an exception for name and port": (
+        SHARED + ":8443",
+        {"https_proxy": PROXY, "no_proxy": "ml.example.com:8443"},
+    ),
     "an exception for the net": (LOCAL, {"http_proxy": PROXY, "no_proxy": "127.0.0.0/8"}),
     "an exception for the domain": (SHARED, {"https_proxy": PROXY, "no_proxy": "example.com"}),
     "an exception with a dot": (SHARED, {"https_proxy": PROXY, "no_proxy": ".example.com"}),
@@ -55,7 +93,9 @@ def put(shell: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("case", TAKEN)
-def test_a_proxy_that_takes_the_requests_is_named_with_what_to_set(case: str, shell: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_takes_the_requests_is_named_with_what_to_set(
+    case: str, shell: pytest.MonkeyPatch
+) -> None:
     uri, variables, variable, host = TAKEN[case]
     put(shell, variables)
     exceptions = "no_proxy" if "no_proxy" in variables else "NO_PROXY"
@@ -108,19 +148,30 @@ def proxy(status: str) -> Iterator[Proxy]:
             serving.end()
 
 
-HTTP_CASES = [(LOCAL, {}), (LOCAL, {"no_proxy": "127.0.0.1:5000"}), ("http://ml.example.invalid", {"no_proxy": "*.example.invalid"})]
-HTTP_CASES += [(LOCAL, {"no_proxy": "127.0.0.1"}), ("http://ml.example.invalid", {"no_proxy": "example.invalid"})]
+HTTP_CASES = [
+    (LOCAL, {}),
+    (LOCAL, {"no_proxy": "127.0.0.1:5000"}),
+    ("http://ml.example.invalid", {"no_proxy": "*.example.invalid"}),
+]
+HTTP_CASES += [
+    (LOCAL, {"no_proxy": "127.0.0.1"}),
+    ("http://ml.example.invalid", {"no_proxy": "example.invalid"}),
+]
 
 
 @pytest.mark.parametrize(("uri", "exceptions"), HTTP_CASES)
-def test_the_client_itself_goes_where_it_is_said_to(uri: str, exceptions: dict[str, str], shell: pytest.MonkeyPatch) -> None:
+def test_the_client_itself_goes_where_it_is_said_to(
+    uri: str, exceptions: dict[str, str], shell: pytest.MonkeyPatch
+) -> None:
     """MLflow's own client, as the arbiter."""
     from mlflow.utils.rest_utils import MlflowHostCreds, http_request
 
     with proxy("418 teapot") as taking:
         put(shell, {"http_proxy": taking.address, **exceptions})
         with contextlib.suppress(Exception):
-            http_request(MlflowHostCreds(uri), "/client", "GET", max_retries=0, timeout=5, raise_on_status=False)
+            http_request(
+                MlflowHostCreds(uri), "/client", "GET", max_retries=0, timeout=5, raise_on_status=False
+            )
         assert bool(taking.seen) is (swallowing_proxy(uri) is not None)
 
 

@@ -24,13 +24,35 @@ def sh(command: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
 def test_the_connection_is_the_users_own_and_never_asks_without_a_terminal() -> None:
     argv = ssh_command.connect(TO, SOCKET, interactive=False, asks_about_keys=False)
     assert argv[:-1] == [
-        *("ssh", "-M", "-S", str(SOCKET), "-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"),
-        *("-o", "RemoteCommand=none", "-o", "RequestTTY=no", "-o", "PermitLocalCommand=no", "-o", "ControlPersist=no"),
+        *(
+            "ssh",
+            "-M",
+            "-S",
+            str(SOCKET),
+            "-o",
+            "ConnectTimeout=20",
+            "-o",
+            "ServerAliveInterval=15",
+            "-o",
+            "ServerAliveCountMax=4",
+        ),
+        *(
+            "-o",
+            "RemoteCommand=none",
+            "-o",
+            "RequestTTY=no",
+            "-o",
+            "PermitLocalCommand=no",
+            "-o",
+            "ControlPersist=no",
+        ),
         *("-o", "ClearAllForwardings=yes", "-o", "BatchMode=yes", "--", TO),
     ]
     assert "BatchMode=yes" not in ssh_command.connect(TO, SOCKET, interactive=True, asks_about_keys=False)
     assert not [part for part in argv if "StrictHostKeyChecking" in part or "UserKnownHostsFile" in part]
-    assert "StrictHostKeyChecking=yes" in ssh_command.connect(TO, SOCKET, interactive=True, asks_about_keys=True)
+    assert "StrictHostKeyChecking=yes" in ssh_command.connect(
+        TO, SOCKET, interactive=True, asks_about_keys=True
+    )
 
 
 def test_a_command_takes_the_shared_connection_or_none() -> None:
@@ -46,8 +68,12 @@ def test_a_command_takes_the_shared_connection_or_none() -> None:
 
 @pytest.mark.parametrize("guarded", [False, True])
 def test_a_program_there_gives_its_code_on_a_line_of_its_own(guarded: bool, tmp_path: Path) -> None:
-    command = ssh_command.remote(["sh", "-c", "pwd; echo $A >&2; exit 7"], tmp_path, {"A": "it's", "HOME": None}, guarded=guarded)
-    done = subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command = ssh_command.remote(
+        ["sh", "-c", "pwd; echo $A >&2; exit 7"], tmp_path, {"A": "it's", "HOME": None}, guarded=guarded
+    )
+    done = subprocess.Popen(
+        ["sh", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     assert done.wait(20) == 7
     assert done.stdout is not None
     assert done.stderr is not None
@@ -80,10 +106,26 @@ def test_half_a_file_is_not_put_in_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("output", "what", "hint"),
     [
-        ("Host key verification failed.", "the host key of 192.0.2.10 is not known here", "ssh-keyscan -p 2222 192.0.2.7 >>"),
-        ("ana@192.0.2.10: Permission denied (publickey).", "ana@192.0.2.10 takes none of your SSH keys", "ssh-copy-id ana@192.0.2.10"),
-        ("ssh: Could not resolve hostname x: Name or service not known", "the name 192.0.2.10 leads nowhere", "ssh ana@192.0.2.10"),
-        ("ssh: connect to host 192.0.2.10 port 22: Connection refused", "192.0.2.10 cannot be reached", "ssh ana@192.0.2.10"),
+        (
+            "Host key verification failed.",
+            "the host key of 192.0.2.10 is not known here",
+            "ssh-keyscan -p 2222 192.0.2.7 >>",
+        ),
+        (
+            "ana@192.0.2.10: Permission denied (publickey).",
+            "ana@192.0.2.10 takes none of your SSH keys",
+            "ssh-copy-id ana@192.0.2.10",
+        ),
+        (
+            "ssh: Could not resolve hostname x: Name or service not known",
+            "the name 192.0.2.10 leads nowhere",
+            "ssh ana@192.0.2.10",
+        ),
+        (
+            "ssh: connect to host 192.0.2.10 port 22: Connection refused",
+            "192.0.2.10 cannot be reached",
+            "ssh ana@192.0.2.10",
+        ),
         (
             "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @",
             "the host key of 192.0.2.10 is another than before",
@@ -92,15 +134,30 @@ def test_half_a_file_is_not_put_in_place(tmp_path: Path) -> None:
         ("something new", "no connection to ana@192.0.2.10", "ssh ana@192.0.2.10"),
     ],
 )
-def test_a_connection_that_fails_is_explained_with_the_command_that_mends_it(output: str, what: str, hint: str) -> None:
-    error = ssh_command.explained(CommandFailed("ssh failed", output=output), TO, {"hostname": "192.0.2.7", "port": "2222"})
+def test_a_connection_that_fails_is_explained_with_the_command_that_mends_it(
+    output: str, what: str, hint: str
+) -> None:
+    error = ssh_command.explained(
+        CommandFailed("ssh failed", output=output), TO, {"hostname": "192.0.2.7", "port": "2222"}
+    )
     assert error.what == what
     assert hint in error.hint
     assert error.exit_code == 4
 
 
 def test_the_command_lines_about_images() -> None:
-    assert docker_images.pull("caddy:2", "linux/arm64") == ["docker", "pull", "--quiet", "--platform", "linux/arm64", "caddy:2"]
+    assert docker_images.pull("caddy:2", "linux/arm64") == [
+        "docker",
+        "pull",
+        "--quiet",
+        "--platform",
+        "linux/arm64",
+        "caddy:2",
+    ]
     assert docker_images.save(["a:1", "b:2"]) == ["docker", "save", "a:1", "b:2"]
-    assert [docker_images.platform_of(name) for name in ("x86_64", "aarch64", "riscv64")] == ["linux/amd64", "linux/arm64", "linux/riscv64"]
+    assert [docker_images.platform_of(name) for name in ("x86_64", "aarch64", "riscv64")] == [
+        "linux/amd64",
+        "linux/arm64",
+        "linux/riscv64",
+    ]
     assert try_server_image("mine:1")[:6] == ["docker", "run", "--rm", "--network", "none", "--read-only"]

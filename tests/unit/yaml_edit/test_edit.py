@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provisioner.errors import EditRefused
-from provisioner.yaml_edit.edit import CREDENTIALS, TRACKING_URI, Change, edit, line, read, refuse_flat
+from provisioner.yaml_edit.edit import CREDENTIALS, TRACKING_URI, Change, edit, line, read
+from provisioner.yaml_edit.refusals import refuse_flat
 from tests.support.kedro_files import config_files
 
 URI = "http://127.0.0.1:5000"
@@ -18,16 +19,35 @@ OURS = f'"{URI}"'
 
 # name: (file before, file after)
 LAYOUTS: dict[str, tuple[str, str]] = {
-    "plain value": ("server:\n  mlflow_tracking_uri: http://old:5000\n", f"server:\n  mlflow_tracking_uri: {OURS}\n"),
-    "null": ("server:\n  mlflow_tracking_uri: null # default\n", f"server:\n  mlflow_tracking_uri: {OURS} # default\n"),
+    "plain value": (
+        "server:\n  mlflow_tracking_uri: http://old:5000\n",
+        f"server:\n  mlflow_tracking_uri: {OURS}\n",
+    ),
+    "null": (
+        "server:\n  mlflow_tracking_uri: null # default\n",
+        f"server:\n  mlflow_tracking_uri: {OURS} # default\n",
+    ),
     "tilde": ("server:\n  mlflow_tracking_uri: ~\n", f"server:\n  mlflow_tracking_uri: {OURS}\n"),
     "no value": ("server:\n  mlflow_tracking_uri:\n", f"server:\n  mlflow_tracking_uri: {OURS}\n"),
-    "no value, comment": ("server:\n  mlflow_tracking_uri:   # why\n", f"server:\n  mlflow_tracking_uri: {OURS}   # why\n"),
-    "single quotes stay": ("server:\n  mlflow_tracking_uri: 'mlruns'\n", f"server:\n  mlflow_tracking_uri: '{URI}'\n"),
-    "double quotes": ('server:\n  mlflow_tracking_uri: "mlruns"\n', f"server:\n  mlflow_tracking_uri: {OURS}\n"),
-    "quoted key": ("'server':\n  \"mlflow_tracking_uri\": a\n", f"'server':\n  \"mlflow_tracking_uri\": {OURS}\n"),
+    "no value, comment": (
+        "server:\n  mlflow_tracking_uri:   # why\n",
+        f"server:\n  mlflow_tracking_uri: {OURS}   # why\n",
+    ),
+    "single quotes stay": (
+        "server:\n  mlflow_tracking_uri: 'mlruns'\n",
+        f"server:\n  mlflow_tracking_uri: '{URI}'\n",
+    ),
+    "double quotes": (
+        'server:\n  mlflow_tracking_uri: "mlruns"\n',
+        f"server:\n  mlflow_tracking_uri: {OURS}\n",
+    ),
+    "quoted key": (
+        "'server':\n  \"mlflow_tracking_uri\": a\n",
+        f"'server':\n  \"mlflow_tracking_uri\": {OURS}\n",
+    ),
     "comments and order": (
-        "# top\ntracking:\n  run: {id: null}\n\nserver: # s\n    # inner\n    credentials: c # c\n    mlflow_tracking_uri: a # u\n# end\n",
+        "# top\ntracking:\n  run: {id: null}\n\nserver: # s\n    # inner\n    credentials: c # c\n"
+        "    mlflow_tracking_uri: a # u\n# end\n",
         "# top\ntracking:\n  run: {id: null}\n\nserver: # s\n    # inner\n    credentials: c # c\n"
         f"    mlflow_tracking_uri: {OURS} # u\n# end\n",
     ),
@@ -39,16 +59,28 @@ LAYOUTS: dict[str, tuple[str, str]] = {
         "server:\r\n  credentials: c\r\n",
         f"server:\r\n  mlflow_tracking_uri: {OURS}\r\n  credentials: c\r\n",
     ),
-    "byte-order mark": ("\ufeffserver:\n  mlflow_tracking_uri: a\n", f"\ufeffserver:\n  mlflow_tracking_uri: {OURS}\n"),
+    "byte-order mark": (
+        "\ufeffserver:\n  mlflow_tracking_uri: a\n",
+        f"\ufeffserver:\n  mlflow_tracking_uri: {OURS}\n",
+    ),
     "byte-order mark, new block": (
         "\ufeffui:\n  port: '5'\n",
         f"\ufeffui:\n  port: '5'\nserver:\n  mlflow_tracking_uri: {OURS}\n",
     ),
     "byte-order mark alone": ("\ufeff", f"\ufeffserver:\n  mlflow_tracking_uri: {OURS}\n"),
     "no final newline": ("server:\n  mlflow_tracking_uri: a", f"server:\n  mlflow_tracking_uri: {OURS}"),
-    "no final newline, new block": ("ui:\n  port: '5'", f"ui:\n  port: '5'\nserver:\n  mlflow_tracking_uri: {OURS}"),
-    "flow": ("server: {mlflow_tracking_uri: a, credentials: c}\n", f"server: {{mlflow_tracking_uri: {OURS}, credentials: c}}\n"),
-    "flow without our key": ("server: {credentials: c} # x\n", f"server: {{mlflow_tracking_uri: {OURS}, credentials: c}} # x\n"),
+    "no final newline, new block": (
+        "ui:\n  port: '5'",
+        f"ui:\n  port: '5'\nserver:\n  mlflow_tracking_uri: {OURS}",
+    ),
+    "flow": (
+        "server: {mlflow_tracking_uri: a, credentials: c}\n",
+        f"server: {{mlflow_tracking_uri: {OURS}, credentials: c}}\n",
+    ),
+    "flow without our key": (
+        "server: {credentials: c} # x\n",
+        f"server: {{mlflow_tracking_uri: {OURS}, credentials: c}} # x\n",
+    ),
     "empty flow": ("server: {}\n", f"server: {{mlflow_tracking_uri: {OURS}}}\n"),
     "flow over lines": (
         "server: {\n  credentials: c,\n  mlflow_tracking_uri: a\n}\n",
@@ -56,10 +88,16 @@ LAYOUTS: dict[str, tuple[str, str]] = {
     ),
     "all flow": ("{ui: {port: '5'}}\n", f"{{server: {{mlflow_tracking_uri: {OURS}}}, ui: {{port: '5'}}}}\n"),
     "braces only": ("{}\n", f"{{server: {{mlflow_tracking_uri: {OURS}}}}}\n"),
-    "JSON text": ('{"server": {"mlflow_tracking_uri": null}}', f'{{"server": {{"mlflow_tracking_uri": {OURS}}}}}'),
+    "JSON text": (
+        '{"server": {"mlflow_tracking_uri": null}}',
+        f'{{"server": {{"mlflow_tracking_uri": {OURS}}}}}',
+    ),
     "empty": ("", f"server:\n  mlflow_tracking_uri: {OURS}\n"),
     "blank lines": ("\n\n", f"\n\nserver:\n  mlflow_tracking_uri: {OURS}\n"),
-    "comments only": ("# nothing here\n# yet", f"# nothing here\n# yet\nserver:\n  mlflow_tracking_uri: {OURS}"),
+    "comments only": (
+        "# nothing here\n# yet",
+        f"# nothing here\n# yet\nserver:\n  mlflow_tracking_uri: {OURS}",
+    ),
     "document start": ("---\n# c\n", f"---\n# c\nserver:\n  mlflow_tracking_uri: {OURS}\n"),
     "server left empty": (
         "server: # none yet\ntracking:\n    run: {}\n",
@@ -71,9 +109,18 @@ LAYOUTS: dict[str, tuple[str, str]] = {
         "server:   # s\n\n  # c\n  credentials: c\n",
         f"server:   # s\n  mlflow_tracking_uri: {OURS}\n\n  # c\n  credentials: c\n",
     ),
-    "no server": ("tracking:\n  run: {}\n# end\n", f"tracking:\n  run: {{}}\n# end\nserver:\n  mlflow_tracking_uri: {OURS}\n"),
-    "folded value": ("server:\n  mlflow_tracking_uri: >-\n    http://old\nui: {}\n", f"server:\n  mlflow_tracking_uri: {OURS}\nui: {{}}\n"),
-    "tagged value": ("server:\n  mlflow_tracking_uri: !!str a\n", f"server:\n  mlflow_tracking_uri: {OURS}\n"),
+    "no server": (
+        "tracking:\n  run: {}\n# end\n",
+        f"tracking:\n  run: {{}}\n# end\nserver:\n  mlflow_tracking_uri: {OURS}\n",
+    ),
+    "folded value": (
+        "server:\n  mlflow_tracking_uri: >-\n    http://old\nui: {}\n",
+        f"server:\n  mlflow_tracking_uri: {OURS}\nui: {{}}\n",
+    ),
+    "tagged value": (
+        "server:\n  mlflow_tracking_uri: !!str a\n",
+        f"server:\n  mlflow_tracking_uri: {OURS}\n",
+    ),
     "underscore keys and interpolation elsewhere": (
         "_x: 1\nserver:\n  mlflow_tracking_uri: a\n  credentials: ${_x}\n",
         f"_x: 1\nserver:\n  mlflow_tracking_uri: {OURS}\n  credentials: ${{_x}}\n",
@@ -96,14 +143,22 @@ LAYOUTS: dict[str, tuple[str, str]] = {
 
 # name: (file, line named, words of the reason)
 REFUSED: dict[str, tuple[bytes, int, str]] = {
-    "key twice": (b"server:\n  mlflow_tracking_uri: a\n  mlflow_tracking_uri: b\n", 3, "is there twice, in lines 2 and 3"),
+    "key twice": (
+        b"server:\n  mlflow_tracking_uri: a\n  mlflow_tracking_uri: b\n",
+        3,
+        "is there twice, in lines 2 and 3",
+    ),
     "block twice": (b"server: {}\nui: {}\nserver: {}\n", 3, "is there twice"),
     "other key twice": (b"ui: {a: 1, a: 2}\n", 1, "is there twice"),
     "several documents": (b"server: {}\n---\nserver: {}\n", 2, "several documents"),
     "tab": (b"server:\n\tmlflow_tracking_uri: a\n", 2, "a tab"),
     "alias as value": (b"_u: &u http://x\nserver:\n  mlflow_tracking_uri: *u\n", 3, "alias (*u)"),
     "alias as block": (b"_s: &s {credentials: c}\nserver: *s\n", 2, "alias (*s)"),
-    "anchor used elsewhere": (b"server:\n  mlflow_tracking_uri: &u http://x\nui: *u\n", 2, "used elsewhere too (&u)"),
+    "anchor used elsewhere": (
+        b"server:\n  mlflow_tracking_uri: &u http://x\nui: *u\n",
+        2,
+        "used elsewhere too (&u)",
+    ),
     "block used elsewhere": (b"server: &s\n  credentials: c\nui: *s\n", 1, "used elsewhere too (&s)"),
     "merge key": (b"_s: &s {credentials: c}\nserver:\n  <<: *s\n", 3, "merge key"),
     "latin-1": (b"# gr\xf6\xdfe\nserver: {}\n", 1, "not UTF-8"),
@@ -149,13 +204,18 @@ def test_what_is_not_certain_is_refused_with_line_and_reason(name: str) -> None:
     with pytest.raises(EditRefused) as caught:
         edit(content, SET, "conf/local/mlflow.yml")
     assert words in caught.value.what
-    assert caught.value.where == (f"conf/local/mlflow.yml, line {number}" if number else "conf/local/mlflow.yml")
+    assert caught.value.where == (
+        f"conf/local/mlflow.yml, line {number}" if number else "conf/local/mlflow.yml"
+    )
     assert caught.value.left_as == "the file is untouched"
 
 
 def test_two_new_keys_stand_in_the_order_given() -> None:
     changes = [*SET, Change(CREDENTIALS, "mlflow_server")]
-    assert edit(b"", changes, "m") == f'server:\n  mlflow_tracking_uri: {OURS}\n  credentials: "mlflow_server"\n'.encode()
+    assert (
+        edit(b"", changes, "m")
+        == f'server:\n  mlflow_tracking_uri: {OURS}\n  credentials: "mlflow_server"\n'.encode()
+    )
 
 
 @pytest.mark.parametrize(
@@ -163,7 +223,10 @@ def test_two_new_keys_stand_in_the_order_given() -> None:
     [
         (f"server:\n  mlflow_tracking_uri: {OURS}\n  credentials: c\n", "server:\n  credentials: c\n"),
         (f"ui: {{}}\nserver:\n  mlflow_tracking_uri: {OURS}\n# end\n", "ui: {}\n# end\n"),
-        (f"server:\n  credentials: c\n  mlflow_tracking_uri: {OURS} # mine\n", "server:\n  credentials: c\n  # mine\n"),
+        (
+            f"server:\n  credentials: c\n  mlflow_tracking_uri: {OURS} # mine\n",
+            "server:\n  credentials: c\n  # mine\n",
+        ),
         (f"server: # mine\n  mlflow_tracking_uri: {OURS}\n", "server: {} # mine\n"),
         (f"server: {{mlflow_tracking_uri: {OURS}, credentials: c}}\n", "server: {credentials: c}\n"),
         (f"server: {{credentials: c, mlflow_tracking_uri: {OURS}}}\n", "server: {credentials: c}\n"),
@@ -175,7 +238,9 @@ def test_removing_takes_our_key_and_no_comment_of_others(before: str, after: str
     assert edit(before.encode(), REMOVE, "m").decode() == after
 
 
-@pytest.mark.parametrize("value", ["a'b", 'a"b', "a\\b", "a: b # c", " x ", "", "null", "1", "ä☃😀", "\x85\u2028\x7f", "a\tb"])
+@pytest.mark.parametrize(
+    "value", ["a'b", 'a"b', "a\\b", "a: b # c", " x ", "", "null", "1", "ä☃😀", "\x85\u2028\x7f", "a\tb"]
+)
 def test_a_value_comes_back_as_it_was_given(value: str) -> None:
     path = ("mlflow_server", "MLFLOW_TRACKING_PASSWORD")
     for before in (b"", b"other: {a: b}\n", b"mlflow_server:\n  MLFLOW_TRACKING_PASSWORD: 'x'\n", b"{}"):
@@ -188,11 +253,15 @@ def test_a_value_that_kedro_would_interpret_is_refused(value: str) -> None:
         edit(b"", [Change(TRACKING_URI, value)], "m")
 
 
-@pytest.mark.parametrize("flat", [b"mlflow_tracking_uri: mlruns\nexperiment:\n  name: a\n", b"experiment: {name: a}\n"])
+@pytest.mark.parametrize(
+    "flat", [b"mlflow_tracking_uri: mlruns\nexperiment:\n  name: a\n", b"experiment: {name: a}\n"]
+)
 def test_the_flat_form_is_recognised(flat: bytes) -> None:
     with pytest.raises(EditRefused, match="flat form of kedro-mlflow") as caught:
         refuse_flat(read(flat, "conf/base/m"), "conf/base/m", "base")
-    assert "move conf/base/m out of the configuration, run `kedro mlflow init --env base`" in caught.value.hint
+    assert (
+        "move conf/base/m out of the configuration, run `kedro mlflow init --env base`" in caught.value.hint
+    )
 
 
 def test_a_value_s_line_is_known() -> None:
@@ -217,7 +286,7 @@ def test_bytes_outside_of_the_edit_are_identical(content: bytes, value: str) -> 
 
 
 def _assert_one_splice(before: bytes, after: bytes) -> None:
-    """All lines that were there are still there, in order, but the one that held the value or its empty block."""
+    """All lines from before are still there, in order, but the one that held the value or its empty block."""
     old, new = before.splitlines(), after.splitlines()
     head = 0
     while head < min(len(old), len(new)) and old[head] == new[head]:

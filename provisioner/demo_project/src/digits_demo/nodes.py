@@ -20,7 +20,9 @@ def split() -> tuple[Any, ...]:
     return tuple(train_test_split(pixels / 16, digits, test_size=0.25, random_state=0))
 
 
-def train(pixels: Any, test_pixels: Any, digits: Any, test_digits: Any, alpha: float, epochs: int) -> tuple[Any, list[float], float]:
+def train(
+    pixels: Any, test_pixels: Any, digits: Any, test_digits: Any, alpha: float, epochs: int
+) -> tuple[Any, list[float], float]:
     """Return the model, its accuracy on the test data after each epoch, and the last of these."""
     model = SGDClassifier(loss="log_loss", alpha=alpha, random_state=0)
     history = []
