@@ -8,6 +8,7 @@ SECONDS ?= 600
 SEED ?= $(shell od -An -N4 -tx4 /dev/urandom | tr -d ' ')
 RUNTIME ?= embedded
 BENCH_ARGS ?=
+MLFLOW ?=
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 
@@ -49,8 +50,8 @@ golden: $(VENV)/.dev ## render the default stack and the golden files anew; read
 	$(BIN)/provision render .
 	$(BIN)/python -m pytest tests/unit/runtimes/test_golden.py --update-golden
 
-lock: $(VENV)/.dev ## resolve the server's requirements anew
-	UV=$(abspath $(UV)) deploy/lock.sh
+lock: $(VENV)/.dev ## resolve the server's requirements anew; MLFLOW=VERSION takes another MLflow
+	MLFLOW="$(MLFLOW)" UV=$(abspath $(UV)) deploy/lock.sh
 
 reference: $(VENV)/.dev ## write the generated parts of docs/reference anew; read the diff
 	$(BIN)/python -m docs.generate

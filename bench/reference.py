@@ -17,13 +17,13 @@ from uv import find_uv_bin
 
 from bench.rest import Api, basic_authorization
 from bench.stores import Stores
-from provisioner.model.stack import MLFLOW_VERSION
+from provisioner.assets import mlflow_version
 from provisioner.runtimes.embedded.environment import ServerEnvironment
 from tests.support.installed import CACHE
 from tests.support.ports import free_port
 from tests.support.s3_server import KEY, SECRET
 
-PACKAGES = (f"mlflow[auth]=={MLFLOW_VERSION}", "psycopg2-binary", "boto3")
+PACKAGES = (f"mlflow[auth]=={mlflow_version()}", "psycopg2-binary", "boto3")
 # In the environment of each of its processes, so that they are found wherever they went.
 MARK = "BENCH_COMPETITOR"
 START_SECONDS = 180

@@ -14,7 +14,7 @@ import psutil
 from bench.field import Field
 from bench.rows import Summary
 from provisioner import __version__
-from provisioner.model.stack import MLFLOW_VERSION
+from provisioner.assets import mlflow_version
 
 HEAD = ("what", "unit", "reference", "ours", "ratio", "goal", "met", "beside")
 
@@ -77,7 +77,7 @@ def versions(field: Field) -> dict[str, str]:
     python = field.stores.environment.interpreter.version
     return {
         "provision": __version__,
-        "mlflow": MLFLOW_VERSION,
+        "mlflow": mlflow_version(),
         "python": python,
         "postgres": str(postgres),
         "runtime": field.runtime,

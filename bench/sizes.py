@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.field import OURS, REFERENCE, Field
 from bench.rows import Goal, Row
-from provisioner.model.stack import MLFLOW_VERSION
+from provisioner.assets import mlflow_version
 
 # In the embedded environment but not in the image: the daemons, and the packages' own tests and stubs (see
 # Dockerfile).
@@ -69,7 +69,7 @@ def _image_mb() -> float:
         "--format",
         "{{.ID}}",
         "--filter",
-        f"reference=provision-mlflow:{MLFLOW_VERSION}-*",
+        f"reference=provision-mlflow:{mlflow_version()}-*",
     ]
     newest = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split()[0]
     size = subprocess.run(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from pathlib import Path
 
 SERVER_IMAGE = (
@@ -11,6 +13,7 @@ SERVER_IMAGE = (
     "deploy/requirements-compress.txt",
     "deploy/requirements.txt",
 )
+_LOCK = "deploy/requirements.txt"
 SERVER_CODE = "deploy/provision_server"
 
 
@@ -33,6 +36,13 @@ def server_code() -> dict[str, bytes]:
 def image_files() -> dict[str, bytes]:
     """Return the files that the server image is built from, by path in a stack directory."""
     return {name: asset_path(name).read_bytes() for name in SERVER_IMAGE} | server_code()
+
+
+@cache
+def mlflow_version() -> str:
+    """Return the version of MLflow that this release locks."""
+    lock = asset_path(_LOCK).read_text(encoding="utf-8")
+    return str(re.findall(r"^mlflow==(\S+)", lock, re.MULTILINE)[0])
 
 
 def asgi_paths() -> list[str]:

@@ -67,6 +67,13 @@ class SettingsError(Faults):
     code: ClassVar[str] = "settings"
 
 
+class OtherRelease(ProvisionError):
+    """The stack was made by another release of this program, which alone can do this to it."""
+
+    exit_code: ClassVar[int] = 3
+    code: ClassVar[str] = "other_release"
+
+
 @dataclass(eq=False)
 class PreflightError(Faults):
     """Something the work needs is missing; found before anything was changed."""

@@ -22,6 +22,7 @@ from provisioner.runtimes.docker.runtime import OVERRIDE_FILE
 from provisioner.stack.ca_bundle import ca_path
 from provisioner.stack.context import STATE_FILE, StackContext
 from provisioner.stack.find import DEFAULT_REASON, REMOTE_FOLDER, find_directory, stack_with
+from provisioner.stack.release import refuse_changed_settings
 from provisioner.system.host import LocalHost
 from provisioner.system.http import Rest, RestError
 from provisioner.system.paths import data_directory
@@ -74,6 +75,8 @@ def deploy(options: DeployOptions, reporter: Reporter) -> Result:
     content, changes = settings_for(before or b"", address)
     context = stack_with(source, reason, parse_settings(content.decode()), host)
     reporter.note("host", context.location)
+    context.announce_release(reporter)
+    refuse_changed_settings(context.state, context.settings)
     check_server(context, host, options.domain_elsewhere, reporter)
     if LocalHost().get(source / OVERRIDE_FILE) is not None:
         reporter.warn(OVERRIDE_FILE, f"the one here is not used; Compose reads the one in {context.location}")

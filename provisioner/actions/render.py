@@ -14,6 +14,7 @@ from provisioner.stack.context import ENV_FILE, StackContext
 from provisioner.stack.directory import changed_files, closed_files, refuse_others_files, write_files
 from provisioner.stack.find import open_stack
 from provisioner.stack.port_choice import port_to_render
+from provisioner.stack.release import refuse_to_render
 from provisioner.stack.secrets import make_secrets, missing_secrets, refuse_lost_secrets, refuse_ungiven
 
 
@@ -32,6 +33,8 @@ def render(directory: Path | None, option: Path | None, check: bool, reporter: R
     With `check` write nothing; raise Drift, which names the files that differ.
     """
     context = open_stack(directory or option, reporter)
+    if not check:
+        refuse_to_render(context.state)
     # On the runtime that it was made with, else Docker's, whose files work without us.
     port = context.port if check else port_to_render(context, reporter)
     rendered = context.with_state(runtime=context.state.runtime or "docker", port=port)

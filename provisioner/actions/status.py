@@ -18,6 +18,7 @@ from provisioner.runtimes.base import SERVER, Runtime, Usage, for_memory
 from provisioner.stack.checks import is_ready, light_checks
 from provisioner.stack.context import StackContext
 from provisioner.stack.find import open_made_stack
+from provisioner.stack.release import this_release
 from provisioner.stack.secrets import read_secret
 
 GOOD = SERVES | {"completed"}
@@ -74,6 +75,8 @@ class StatusData(Data):
     tracking_uri: TrackingUri
     services: Services
     linked_projects: LinkedProjects
+    release: Annotated[dict[str, str], "what the stack is made with: `provision` and `mlflow`"]
+    newer_release: Annotated[dict[str, str] | None, "the same of this program, where that is newer"] = None
     versions: Annotated[dict[str, str | None] | None, "`mlflow`, `python`, `postgres`, `schema`"] = None
     usage: Annotated[
         dict[str, int | None] | None,
@@ -130,8 +133,15 @@ def status(option: Path | None, reporter: Reporter) -> Result:
         f"tracking URI  {context.tracking_uri}",
         *(f"linked        {project}" for project in linked),
     ]
+    made_with, ours = context.other_release or this_release(), this_release()
     data = StatusData(
-        context.tracking_uri, rows, linked, inside.facts.get("versions"), inside.facts.get("usage")
+        context.tracking_uri,
+        rows,
+        linked,
+        asdict(made_with),
+        asdict(ours) if ours.is_newer_than(made_with) else None,
+        inside.facts.get("versions"),
+        inside.facts.get("usage"),
     )
     return Result(data, tuple(lines), (problem,) if problem else ())
 

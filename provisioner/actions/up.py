@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from typing import Annotated, ClassVar
 
-import provisioner
 from provisioner.actions.link import link_projects, next_step
 from provisioner.actions.relink import relink
 from provisioner.actions.status import Services, service_rows
@@ -17,11 +16,12 @@ from provisioner.errors import UNCHANGED, PortTaken, PreflightError, ProvisionEr
 from provisioner.kedro.old_login import Ask
 from provisioner.kedro.project import find_project
 from provisioner.model.plan import Observed, make_plan
-from provisioner.model.stack import MLFLOW_VERSION, Stack
+from provisioner.model.settings import said
+from provisioner.model.stack import Stack
 from provisioner.model.state import State
 from provisioner.model.stores.base import RuntimeKind
 from provisioner.output import NOTHING_CHANGED, ComposeProject, Data, Reporter, Result, TrackingUri
-from provisioner.runtimes.base import PROXY, RuntimeChoice
+from provisioner.runtimes.base import PROXY, RenderedFile, RuntimeChoice
 from provisioner.runtimes.choose import choose_runtime
 from provisioner.runtimes.tls_files import proxy_files
 from provisioner.stack.audit import changing
@@ -40,6 +40,7 @@ from provisioner.stack.context import StackContext
 from provisioner.stack.directory import changed_files, closed_files, refuse_others_files, write_files
 from provisioner.stack.find import open_stack, reread
 from provisioner.stack.port_choice import decide_port
+from provisioner.stack.release import refuse_changed_settings, this_release
 from provisioner.stack.secrets import (
     given_anew,
     make_secrets,
@@ -157,6 +158,7 @@ def _decide(
     target = context.with_state(
         runtime=kind, port=context.port, identity=context.state.identity or new_identity()
     )
+    refuse_changed_settings(context.state, context.settings)
     stack, runtime = target.model, target.runtime
     if not context.is_made:
         runtime.preflight()
@@ -175,7 +177,14 @@ def _decide(
     plan = make_plan(wanted, one_shots, observed, reload=PROXY if proxy_files(files) else "")
     refuse_others_files(context, files, kind)
     return ChangeSet(
-        target, _remembered(target), observed, wanted, plan, files, missing, start_deadline(os.environ)
+        target,
+        _remembered(target, rendered),
+        observed,
+        wanted,
+        plan,
+        files,
+        missing,
+        start_deadline(os.environ),
     )
 
 
@@ -184,15 +193,20 @@ def new_identity() -> str:
     return token_hex(8)
 
 
-def _remembered(target: StackContext) -> State:
-    """Return the state with all that it has of how the stack was made."""
-    state = target.state
+def _remembered(target: StackContext, rendered: Mapping[str, RenderedFile]) -> State:
+    """Return the state with all that it has of how the stack was made; another release's stays as it is."""
+    state, stack, release = target.state, target.model, this_release()
+    if target.other_release:
+        return state
     return state.with_(
         project=target.project,
-        mlflow=state.mlflow or MLFLOW_VERSION,
-        artifacts=target.model.location,
-        made_by=state.made_by or provisioner.__version__,
-        secrets=tuple(sorted({*state.secrets, *(spec.name for spec in target.model.secrets)})),
+        mlflow=release.mlflow,
+        artifacts=stack.location,
+        made_by=release.provision,
+        secrets=tuple(sorted({*state.secrets, *(spec.name for spec in stack.secrets)})),
+        settings=said(target.settings),
+        services=stack.services,
+        recipe=target.runtime.recipe_digests(rendered),
     )
 
 

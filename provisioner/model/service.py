@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 from provisioner.model.secret import SecretSpec
 
@@ -52,6 +52,18 @@ class Service:
 def secrets_of(specs: Iterable[SecretSpec], service: str) -> tuple[str, ...]:
     """Return the names of the secrets that the service has."""
     return tuple(spec.name for spec in specs if service in spec.services)
+
+
+def service_from(data: Mapping[str, Any]) -> Service:
+    """Return the service of which `asdict` gave that; leave out what only another release knows of it."""
+    known = {item.name for item in fields(Service)}
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in data.items()
+        if name in known
+    }
+    values["volumes"] = tuple(Volume(**volume) for volume in data.get("volumes", ()))
+    return Service(**values)
 
 
 def megabytes(memory: str) -> int:

@@ -355,6 +355,18 @@ def settings_schema() -> dict[str, Any]:
     }
 
 
+def said(group: Group, before: str = "") -> dict[str, object]:
+    """Return what the text says, by key as it is written in messages, whatever the defaults are."""
+    found: dict[str, object] = {}
+    for key in sorted(group.model_fields_set):
+        value = getattr(group, key)
+        if isinstance(value, Group):
+            found |= said(value, f"{before}{key}.")
+        else:
+            found[before + key] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
 def setting_names(group: type[BaseModel] = Settings, before: str = "") -> Iterator[str]:
     """Yield every key as it is written in messages: `server.port`."""
     for key, info in group.model_fields.items():

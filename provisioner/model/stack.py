@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from provisioner.model.proxy import has_own_certificates
@@ -12,7 +13,6 @@ from provisioner.model.settings import Settings
 from provisioner.model.stores.base import ArtifactStore, BackendStore, RuntimeKind
 from provisioner.model.stores.table import artifact_store, backend_store
 
-MLFLOW_VERSION = "3.17.2"
 ADMIN_LOGIN = "admin"
 TLS_KEY = "tls_key"
 _CADDY_TMPFS = "uid=10001,gid=10001,mode=0700"
@@ -57,6 +57,11 @@ class Stack:
     def service(self, name: str) -> Service:
         """Return the service of that name; raise KeyError when the stack has none."""
         return {service.name: service for service in self.services}[name]
+
+    def as_made(self, services: tuple[Service, ...], secrets: Container[str]) -> Stack:
+        """Return the stack with the services that it was made with, and of the secrets only those."""
+        kept = tuple(spec for spec in self.secrets if spec.name in secrets)
+        return replace(self, services=services or self.services, secrets=kept)
 
     @property
     def lasting(self) -> tuple[Service, ...]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from provisioner.errors import ProvisionError
+from provisioner.model.service import Service, service_from
 from provisioner.model.stores.base import RuntimeKind
 
 FORMAT = 1
+_TUPLES, _MAPPINGS = ("secrets", "worked"), ("checked", "settings", "recipe")
 
 
 @dataclass(frozen=True)
@@ -19,15 +23,23 @@ class State:
     runtime: RuntimeKind | None = None
     port: int | None = None
     mlflow: str = ""
+    """The version of MLflow that it runs."""
     artifacts: str = ""
     secrets: tuple[str, ...] = ()
     made_by: str = ""
+    """The version of this program whose rendered files are in the directory."""
     identity: str = ""
     """What the stack's proxy tells who asks which stack it is; no secret."""
     checked: dict[str, str] = field(default_factory=dict)
     """The fingerprints with which the full checks passed."""
     worked: tuple[str, ...] = ()
     """The secrets of the user's own with which the full checks passed."""
+    settings: dict[str, object] | None = None
+    """What `provision.yml` said when the files were rendered, by key; None where that was not kept."""
+    services: tuple[Service, ...] = ()
+    """The services that were rendered."""
+    recipe: Mapping[str, str] = field(default_factory=dict)
+    """The digest of every rendered file by path, but of those that are the user's."""
 
     def with_(self, **changes: object) -> State:
         """Return a copy with these values."""
@@ -36,6 +48,16 @@ class State:
     def text(self) -> bytes:
         """Return the file's content."""
         return (json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n").encode()
+
+
+def _state(data: dict[str, Any]) -> State:
+    """Return the state of the file's keys; raise TypeError or ValueError where one holds something else."""
+    values = {key: tuple(data.get(key, ())) for key in _TUPLES}
+    values["services"] = tuple(map(service_from, data.get("services", ())))
+    for key in _MAPPINGS:
+        if data.get(key) is not None and not isinstance(data[key], dict):
+            raise TypeError(f"{key} is no mapping")
+    return State(**data | values)
 
 
 def parse_state(content: bytes | None, place: str) -> State:
@@ -51,7 +73,7 @@ def parse_state(content: bytes | None, place: str) -> State:
             raise TypeError("it is no mapping of keys")
         made_with = data.pop("format")
         if made_with == FORMAT:
-            return State(**data | {key: tuple(data.get(key, ())) for key in ("secrets", "worked")})
+            return _state(data)
         why = f"format {made_with}, this program knows {FORMAT}"
     except (ValueError, TypeError, KeyError) as error:
         why = str(error)

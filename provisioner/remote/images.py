@@ -8,7 +8,6 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from provisioner.model.stack import build_stack
 from provisioner.output import Reporter, counted, size
 from provisioner.runtimes.base import Instance
 from provisioner.runtimes.docker import images
@@ -21,11 +20,11 @@ from provisioner.system.ssh import SSHHost
 
 def ship_images(context: StackContext, host: SSHHost, reporter: Reporter) -> None:
     """Send the server's engine every image of the stack that it lacks."""
-    stack, here = build_stack(context.settings, "docker"), LocalHost()
+    target, here = context.with_state(runtime="docker"), LocalHost()
     platform = images.platform_of(host.facts["machine"])
     with tempfile.TemporaryDirectory(prefix="provision-build-") as folder:
-        instance = Instance(Path(folder), context.project, 0, context.source)
-        runtime = DockerRuntime(stack, instance, here)
+        instance = Instance(Path(folder), target.project, 0, target.source, recipe=target.recipe)
+        runtime = DockerRuntime(target.model, instance, here)
         server = runtime.server_image()
         missing = [reference for reference in runtime.images() if images.found(host, reference) is None]
         if not missing:

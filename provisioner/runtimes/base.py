@@ -13,6 +13,7 @@ from provisioner.model.stack import Stack
 from provisioner.model.stores.base import RuntimeKind
 from provisioner.model.stores.postgres import MLFLOW_ROLE
 from provisioner.output import Reporter
+from provisioner.runtimes.recipe import Recipe
 from provisioner.system.host import Host
 from provisioner.system.processor import CPUINFO, lacks_for_v2
 
@@ -38,6 +39,8 @@ class Instance:
     """Which stack it is, for who asks its proxy; "" for one that was never brought up."""
     is_new: bool = False
     """Whether no start of the stack has ended well yet: what is unfinished of its data holds nothing."""
+    recipe: Recipe | None = None
+    """The files to use as they stand, of a stack that another release made; None: they are rendered."""
 
     @property
     def source(self) -> Path:
@@ -129,7 +132,14 @@ class Runtime(Protocol):
     def files(self) -> Mapping[str, RenderedFile]:
         """Return the files that this runtime needs in the stack directory, by relative path.
 
-        Raise PreflightError when a file that the settings name cannot be used; change nothing.
+        Of a stack of another release they are those that stand there. Raise PreflightError when a file that
+        the settings name cannot be used, or one of another release is not as it was; change nothing.
+        """
+
+    def recipe_digests(self, files: Mapping[str, RenderedFile]) -> dict[str, str]:
+        """Return the digest of each of these files by path, by which a later release knows them again.
+
+        Those that are copies of the user's have none.
         """
 
     def wanted(self) -> Mapping[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
@@ -23,6 +24,7 @@ from provisioner.runtimes.digest import digest_of
 
 CADDYFILE = "deploy/caddy/Caddyfile"
 IDENTITY_FILE = "deploy/caddy/identity.json"
+_CONFIGURATION = re.compile(rf"(?<=respond {re.escape(IDENTITY_PATH)}/)[0-9a-f]*(?= 200)")
 CERTIFICATE = "tls.crt"
 # As the tracking server has it, which is asked beside this proxy too
 # (`deploy/provision_server/web/body_limits.py`).
@@ -151,7 +153,7 @@ The page's files come compressed, and of transfers there are many.
 	header @identity Content-Type application/json
 	respond @identity "{{file.{front_files}/{identity}}}"
 	# Only this configuration has an answer here: who changed it sees when it is in use.
-	respond {identity_path}/{configuration} 200
+	respond {identity_path}/ 200
 
 	# Of other methods the server only says that it cannot read them.
 	@method not method GET HEAD POST PUT PATCH DELETE OPTIONS
@@ -239,11 +241,15 @@ def render_caddyfile(
 ) -> str:
     """Return the Caddyfile of the stack's proxy.
 
-    Without TLS of its own it answers to every Host header, and MLflow decides which it accepts. The text has
-    a digest of itself and of the certificates beside it, so that it changes when those do.
+    Without TLS of its own it answers to every Host header, and MLflow decides which it accepts.
     """
-    configuration = digest_of(certificates, _text(stack, addresses, asgi_paths, "").encode())
-    return _text(stack, addresses, asgi_paths, configuration)
+    return with_certificates(_text(stack, addresses, asgi_paths), certificates)
+
+
+def with_certificates(caddyfile: str, certificates: Mapping[str, bytes]) -> str:
+    """Return the text with a digest of itself and of the certificates beside it: it changes when those do."""
+    bare = _CONFIGURATION.sub("", caddyfile, count=1)
+    return _CONFIGURATION.sub(digest_of(certificates, bare.encode()), bare, count=1)
 
 
 def configuration_path(caddyfile: str) -> str:
@@ -252,7 +258,7 @@ def configuration_path(caddyfile: str) -> str:
     return start.removeprefix("respond ") + rest.split(maxsplit=1)[0]
 
 
-def _text(stack: Stack, addresses: Addresses, asgi_paths: Sequence[str], configuration: str) -> str:
+def _text(stack: Stack, addresses: Addresses, asgi_paths: Sequence[str]) -> str:
     server = stack.settings.server
     bind, bind_http = addresses.front_sockets or (_host(addresses.front), _host(addresses.front_http))
     port = _port(addresses.front)
@@ -264,7 +270,6 @@ def _text(stack: Stack, addresses: Addresses, asgi_paths: Sequence[str], configu
         prefix=_PREFIX.format(path=path) if (path := public_path(server)) else "",
         tls=_tls(server, addresses),
         identity_path=IDENTITY_PATH,
-        configuration=configuration,
         front_files=addresses.front_files,
         identity=PurePosixPath(IDENTITY_FILE).name,
         by_login=_NO_DEMO if stack.login else _NOBODY,

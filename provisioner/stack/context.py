@@ -10,6 +10,7 @@ from pathlib import Path
 from provisioner.errors import Unhealthy
 from provisioner.mlflow_api import StackRest
 from provisioner.model.proxy import default_port, in_url, local_address, terminates_tls
+from provisioner.model.release import Release
 from provisioner.model.secret import Secret
 from provisioner.model.settings import SOURCE, Settings
 from provisioner.model.stack import Stack, build_stack
@@ -18,7 +19,9 @@ from provisioner.output import Reporter
 from provisioner.runtimes.base import Instance, Runtime
 from provisioner.runtimes.choose import make_runtime
 from provisioner.runtimes.docker.compose_file import port_in_env
+from provisioner.runtimes.recipe import Recipe
 from provisioner.stack.client import ProxyAddress, stack_client
+from provisioner.stack.release import other_release, told
 from provisioner.system.host import Host, LocalHost
 
 STATE_FILE = "state.json"
@@ -65,6 +68,14 @@ class StackContext:
             "this stack was never brought up", where=self.location, hint="`provision up` starts it"
         )
 
+    @property
+    def other_release(self) -> Release | None:
+        """Return the release that the stack was made with, where it is another than this program's.
+
+        Its rendered files are used as they stand.
+        """
+        return other_release(self.state)
+
     @cached_property
     def project(self) -> str:
         """Return the unique name of the stack's services: fixed when the stack is made."""
@@ -94,8 +105,10 @@ class StackContext:
     def may_choose_port(self) -> bool:
         """Return whether the user named no port, and nobody has the address: the stack was never checked.
 
-        With TLS, or on a server, the port is not free to choose.
+        With TLS, on a server, or in the files of another release, the port is not free to choose.
         """
+        if self.other_release:
+            return False
         server = self.settings.server
         unknown = self.state.port is None or not self.state.checked
         return server.port is None and unknown and not terminates_tls(server) and not self.host.is_remote
@@ -111,7 +124,10 @@ class StackContext:
         """Return the stack as its settings give it on its runtime; raise Unhealthy when it has none yet."""
         if self.state.runtime is None:
             raise self.never_made()
-        return build_stack(self.settings, self.state.runtime)
+        stack, state = build_stack(self.settings, self.state.runtime), self.state
+        if self.other_release is None:
+            return stack
+        return stack.as_made(state.services, state.secrets)
 
     @cached_property
     def runtime(self) -> Runtime:
@@ -120,11 +136,22 @@ class StackContext:
 
     def runtime_on(self, port: int) -> Runtime:
         """Return what runs the stack, with its proxy on another port."""
-        state = self.state
         instance = Instance(
-            self.directory, self.project, port, self.here, state.identity, is_new=not state.checked
+            self.directory,
+            self.project,
+            port,
+            self.here,
+            self.state.identity,
+            is_new=not self.state.checked,
+            recipe=self.recipe,
         )
         return make_runtime(self.model, instance, self.host)
+
+    @cached_property
+    def recipe(self) -> Recipe | None:
+        """Return the files of a stack of another release; None where they are rendered."""
+        release = self.other_release
+        return Recipe(release, self.state.recipe, self.directory, self.host) if release else None
 
     @cached_property
     def proxy(self) -> ProxyAddress:
@@ -157,6 +184,12 @@ class StackContext:
                 reporter.warn(LOOKALIKE, f"{path} is not read: the settings of a stack are in {SOURCE}")
         if self.host.is_remote:
             reporter.note("host", self.location)
+        self.announce_release(reporter)
+
+    def announce_release(self, reporter: Reporter) -> None:
+        """Say so where the stack is of another release."""
+        if self.other_release:
+            reporter.note("release", told(self.other_release))
 
     def with_state(self, **changes: object) -> StackContext:
         """Return the stack as it is to be, with these values of its state; nothing is saved."""

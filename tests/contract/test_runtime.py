@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.assets import mlflow_version
 from provisioner.errors import CommandFailed, PreflightError
 from provisioner.model.plan import Observed, Plan, make_plan
 from provisioner.model.settings_text import parse_settings
-from provisioner.model.stack import MLFLOW_VERSION, Stack, build_stack
+from provisioner.model.stack import Stack, build_stack
 from provisioner.model.stores.base import RuntimeKind
 from provisioner.output import Recorder
 from provisioner.runtimes.base import Instance, Runtime
@@ -214,7 +215,7 @@ def test_logs_hold_the_last_lines_that_a_service_wrote(running: Subject) -> None
 
 def test_a_probe_answers_from_inside_the_stack(running: Subject) -> None:
     versions = json.loads(running.runtime.probe("versions"))
-    assert versions["mlflow"] == MLFLOW_VERSION
+    assert versions["mlflow"] == mlflow_version()
     assert versions["schema"]
     assert versions["postgres"]
     usage = json.loads(running.runtime.probe("usage"))

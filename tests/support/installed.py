@@ -45,7 +45,7 @@ def installed_environment(base: str = sys.executable, cache: Path = CACHE, extra
     name = hashlib.sha256(f"{ROOT}\n{sys.version}\n{extra}\n{declared}".encode()).hexdigest()[:12]
     directory = cache / f"installed-{name}"
     with alone(cache / f"installed-{name}.lock"):
-        made_from, tree = directory / ".tree", _tree()
+        made_from, tree = directory / ".tree", tree_digest()
         if made_from.exists() and made_from.read_text() == tree:
             return directory
         python = str(directory / "bin/python")
@@ -64,7 +64,7 @@ def installed_environment(base: str = sys.executable, cache: Path = CACHE, extra
     return directory
 
 
-def _tree() -> str:
+def tree_digest() -> str:
     """A hash of every file that may be in the wheel."""
     folders = [
         path

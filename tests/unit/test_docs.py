@@ -309,13 +309,13 @@ def test_the_changelog_has_the_version_of_the_program() -> None:
 
 
 def test_the_mlflow_version_in_the_texts_is_the_pinned_one() -> None:
-    from provisioner.model.stack import MLFLOW_VERSION
+    from provisioner.assets import mlflow_version
 
     texts = "".join(text_of(document) for document in DOCUMENTS if document.startswith("docs/how-to/"))
     named = re.findall(r"(?i)(?<!-)\bmlflow (\d+\.\d+\.\d+)", texts)
     assert named
-    assert set(named) == {MLFLOW_VERSION}
-    assert f"\nmlflow=={MLFLOW_VERSION}" in "\n" + text_of("deploy/requirements.txt")
+    assert set(named) == {mlflow_version()}
+    assert f"\nmlflow=={mlflow_version()}" in "\n" + text_of("deploy/requirements.txt")
 
 
 def test_the_hooks_run_programs_of_the_development_environment() -> None:

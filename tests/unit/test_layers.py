@@ -19,7 +19,6 @@ MAY_USE = {
     "kedro_plugin": {"cli"},
     "cli": {"__init__", "actions", "output", "errors"},
     "actions": {
-        "__init__",
         "remote",
         "stack",
         "kedro",
@@ -31,7 +30,7 @@ MAY_USE = {
         "errors",
     },
     "remote": {"stack", "runtimes", "model", "yaml_edit", "system", "output", "errors"},
-    "stack": {"__init__", "runtimes", "model", "mlflow_api", "system", "output", "errors"},
+    "stack": {"__init__", "assets", "runtimes", "model", "mlflow_api", "system", "output", "errors"},
     # A project knows no stack, and nothing of what runs one.
     "kedro": {"model", "mlflow_api", "yaml_edit", "system", "output", "errors"},
     "runtimes": {"model", "mlflow_api", "system", "output", "assets", "errors"},

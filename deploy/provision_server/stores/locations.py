@@ -13,6 +13,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 PROXIED = "mlflow-artifacts"
+# What MLflow's page and clients say in place of a source: a prompt has no files.
+SOURCES_OF_PROMPTS = frozenset({"dummy-source", "prompt-template"})
 # These lead to a location that is looked at in its turn.
 _LEADING = {"runs", "models"}
 _HOW = "Leave it out, or name a folder of the artifact store: mlflow-artifacts:/FOLDER."
@@ -131,7 +133,6 @@ def _opened(
 
 
 def _refuse_to_write(root: Root) -> None:
-    from mlflow.prompt.constants import _PROMPT_SOURCE_PLACEHOLDERS
     from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
     from mlflow.store.tracking.dbmodels.models import SqlExperiment, SqlRun, SqlTraceInfo, SqlTraceTag
     from mlflow.utils.mlflow_tags import MLFLOW_ARTIFACT_LOCATION, MLFLOW_TRACE_ARCHIVE_LOCATION
@@ -147,7 +148,7 @@ def _refuse_to_write(root: Root) -> None:
     # Later it is only made unreadable, when the version is deleted.
     @event.listens_for(SqlModelVersion, "before_insert")
     def _version(_mapper: Any, connection: Any, row: Any) -> None:
-        if row.source not in _PROMPT_SOURCE_PLACEHOLDERS:
+        if row.source not in SOURCES_OF_PROMPTS:
             home = (
                 connection.scalar(select(SqlRun.artifact_uri).where(SqlRun.run_uuid == row.run_id))
                 if row.run_id

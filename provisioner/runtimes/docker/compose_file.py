@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
+from provisioner.assets import mlflow_version
 from provisioner.model.addresses import IN_CONTAINERS
 from provisioner.model.environment import service_environment
 from provisioner.model.proxy import default_port, in_url, redirect_port
 from provisioner.model.service import Service, Volume
 from provisioner.model.settings import ImageSettings, Settings
-from provisioner.model.stack import MLFLOW_VERSION, Stack
+from provisioner.model.stack import Stack
 from provisioner.runtimes.digest import digest_of
 
 DEFAULT_IMAGES = {
@@ -24,6 +26,7 @@ DEFAULT_IMAGES = {
     "caddy": "caddy:2.11.7-alpine",
 }
 BUILD_CA = "deploy/build-ca.pem"
+_FILES_LABEL = "provision.files"
 FRONT_PORT, REDIRECT_PORT = (
     address.rpartition(":")[2] for address in (IN_CONTAINERS.front, IN_CONTAINERS.front_http)
 )
@@ -52,7 +55,7 @@ def server_image(settings: Settings, image_files: Mapping[str, bytes]) -> str:
     for name, content in sorted(image_files.items()):
         recipe.update(f"{name}\0{len(content)}\0".encode() + content)
     recipe.update(image_references(settings.images)["python"].encode())
-    return f"provision-mlflow:{MLFLOW_VERSION}-{recipe.hexdigest()[:12]}"
+    return f"provision-mlflow:{mlflow_version()}-{recipe.hexdigest()[:12]}"
 
 
 def render_compose(stack: Stack, image_files: Mapping[str, bytes], mounted: Mapping[str, bytes]) -> str:
@@ -78,6 +81,12 @@ def render_compose(stack: Stack, image_files: Mapping[str, bytes], mounted: Mapp
     if not volumes:
         del document["volumes"]
     return _HEADER + "\n" + yaml.safe_dump(document, sort_keys=False, width=1000, allow_unicode=True)
+
+
+def with_mounted(compose: str, mounted: Mapping[str, bytes]) -> str:
+    """Return the text of a `docker-compose.yml` with the digest of what stands in those files."""
+    label = digest_of(mounted)
+    return compose if label in compose else re.sub(rf"(?<={_FILES_LABEL}: ).*", json.dumps(label), compose)
 
 
 def render_env(project: str, port: int) -> str:
@@ -120,7 +129,7 @@ def _service(
     if service.is_proxy:
         body["ports"] = _ports(stack.settings)
         if mounted:
-            body["labels"] = {"provision.files": digest_of(mounted)}
+            body["labels"] = {_FILES_LABEL: digest_of(mounted)}
     if service.networks:
         body["networks"] = list(service.networks)
     else:

@@ -12,7 +12,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import IO
 
-from provisioner.assets import asgi_paths
+from provisioner.assets import asgi_paths, image_files
 from provisioner.errors import INTERRUPTED, CommandFailed, ProvisionError, Unhealthy
 from provisioner.model.addresses import IN_CONTAINERS, Addresses
 from provisioner.model.plan import Observed, Plan
@@ -35,10 +35,10 @@ from provisioner.runtimes.base import (
     report_done,
     see_log,
 )
-from provisioner.runtimes.caddyfile import CADDYFILE, identity_files, render_caddyfile
+from provisioner.runtimes.caddyfile import CADDYFILE, identity_files, render_caddyfile, with_certificates
 from provisioner.runtimes.docker import cli
 from provisioner.runtimes.docker.changes import PROBE, Changes
-from provisioner.runtimes.docker.compose_file import render_compose, render_env
+from provisioner.runtimes.docker.compose_file import BUILD_CA, render_compose, render_env, with_mounted
 from provisioner.runtimes.docker.engine import Engine
 from provisioner.runtimes.docker.postgres import (
     INTERRUPT_PSQL,
@@ -51,6 +51,7 @@ from provisioner.runtimes.docker.postgres import (
 from provisioner.runtimes.docker.preflight import LABEL, check_api, check_label, refuses_threads
 from provisioner.runtimes.docker.stack_images import StackImages
 from provisioner.runtimes.docker.usage import read_usage
+from provisioner.runtimes.recipe import Recipe, digests
 from provisioner.runtimes.tls_files import ROOT_CERTIFICATE, certificate_files
 from provisioner.system.host import Host
 
@@ -69,7 +70,7 @@ class DockerRuntime:
         self._instance = instance
         self._host = host
         self._engine = Engine(instance, host)
-        self._images = StackImages(stack, instance, host, self._engine)
+        self._images = StackImages(stack, instance, host, self._engine, self._compose_text)
 
     def preflight(self) -> None:
         check_stores(self._stack)
@@ -95,31 +96,46 @@ class DockerRuntime:
         check_processor(self._host)
 
     def files(self) -> Mapping[str, RenderedFile]:
-        built_from = self._images.server_files()
         certificates = certificate_files(self._stack, self._instance.source)
         # The key is a secret of Docker's, which a container keeps as it was: certificate and key are read
         # together.
-        kept = certificates if self._stack.settings.server.tls == "files" else {}
-        texts = {
-            COMPOSE_FILE: render_compose(self._stack, built_from, kept).encode(),
+        mounted = certificates if self._stack.settings.server.tls == "files" else {}
+        ours = (
+            _as_they_stand(self._instance.recipe, certificates, mounted)
+            if self._instance.recipe
+            else self._rendered(certificates, mounted)
+        )
+        users = {BUILD_CA: self._images.build_ca(), **certificates}
+        return {path: RenderedFile(content) for path, content in {**ours, **users}.items()}
+
+    def _rendered(self, certificates: Mapping[str, bytes], mounted: Mapping[str, bytes]) -> dict[str, bytes]:
+        caddyfile = render_caddyfile(
+            self._stack, _addresses(self._stack, self._instance.port), asgi_paths(), certificates
+        )
+        return {
+            COMPOSE_FILE: render_compose(self._stack, self._images.server_files(), mounted).encode(),
             ".env": render_env(self._instance.project, self._instance.port).encode(),
-            CADDYFILE: render_caddyfile(
-                self._stack, _addresses(self._stack, self._instance.port), asgi_paths(), certificates
-            ).encode(),
-            **certificates,
+            CADDYFILE: caddyfile.encode(),
             # It is read when somebody asks: the proxy runs on.
             **identity_files(self._instance.identity),
-            **built_from,
+            **image_files(),
         }
-        return {path: RenderedFile(content) for path, content in texts.items()}
+
+    def recipe_digests(self, files: Mapping[str, RenderedFile]) -> dict[str, str]:
+        users = {BUILD_CA, *certificate_files(self._stack, self._instance.source)}
+        ours = {path: file.content for path, file in files.items() if path not in users}
+        return digests(ours, _comparable)
+
+    def _compose_text(self) -> bytes:
+        return self.files()[COMPOSE_FILE].content
 
     def wanted(self) -> Mapping[str, str]:
         override = self._instance.directory / OVERRIDE_FILE
         files = ["-", str(override)] if self._host.get(override) is not None else ["-"]
         where = ("--project-directory", str(self._instance.directory))
         argv = cli.compose(self._instance.project, *where, "config", "--hash", "*", files=files)
-        text = self.files()[COMPOSE_FILE].content
-        hashes = cli.parse_hashes(self._engine.run(argv, stdin=text, in_directory=False).text)
+        done = self._engine.run(argv, stdin=self._compose_text(), in_directory=False)
+        hashes = cli.parse_hashes(done.text)
         ours = [service.name for service in self._stack.services]
         return {name: hashes[name] for name in [*ours, *sorted(set(hashes) - set(ours))] if name in hashes}
 
@@ -317,6 +333,22 @@ class DockerRuntime:
         return Unhealthy(
             what, where=f"service {bad.name}: {bad.detail}", why=why, hint=hint, left_as=_STARTED
         )
+
+
+def _as_they_stand(
+    recipe: Recipe, certificates: Mapping[str, bytes], mounted: Mapping[str, bytes]
+) -> dict[str, bytes]:
+    """Return the recipe's files, with the digests of the user's certificates as these are now."""
+    files = recipe.whole(_comparable)
+    files[CADDYFILE] = with_certificates(files[CADDYFILE].decode(), certificates).encode()
+    files[COMPOSE_FILE] = with_mounted(files[COMPOSE_FILE].decode(), mounted).encode()
+    return files
+
+
+def _comparable(path: str, content: bytes) -> bytes:
+    if path == CADDYFILE:
+        return with_certificates(content.decode(errors="replace"), {}).encode()
+    return with_mounted(content.decode(errors="replace"), {}).encode() if path == COMPOSE_FILE else content
 
 
 def _addresses(stack: Stack, port: int) -> Addresses:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import yaml
 
 from provisioner.assets import image_files
 from provisioner.errors import UNCHANGED, CommandFailed, PreflightError
@@ -10,7 +14,7 @@ from provisioner.model.stack import Stack
 from provisioner.output import Reporter
 from provisioner.runtimes.base import FIX, Instance
 from provisioner.runtimes.docker import cli, images
-from provisioner.runtimes.docker.compose_file import BUILD_CA, image_references, server_image
+from provisioner.runtimes.docker.compose_file import BUILD_CA
 from provisioner.runtimes.docker.engine import Engine
 from provisioner.system.host import Host, LocalHost
 
@@ -18,21 +22,33 @@ from provisioner.system.host import Host, LocalHost
 class StackImages:
     """The images of one stack in the engine of its host."""
 
-    def __init__(self, stack: Stack, instance: Instance, host: Host, engine: Engine) -> None:
+    def __init__(
+        self, stack: Stack, instance: Instance, host: Host, engine: Engine, compose: Callable[[], bytes]
+    ) -> None:
         self._stack = stack
         self._instance = instance
         self._host = host
         self._engine = engine
+        self._compose = compose
+
+    @cached_property
+    def _services(self) -> dict[str, Any]:
+        """Return the services of `docker-compose.yml`, which names the images."""
+        services: dict[str, Any] = yaml.safe_load(self._compose())["services"]
+        return services
 
     def server_files(self) -> dict[str, bytes]:
-        """Return what the server image is built from.
+        """Return what the server image of this release is built from."""
+        return image_files() | {BUILD_CA: self.build_ca()}
 
-        The certificates are the user's, or an empty file for the Dockerfile to copy. Raise PreflightError
-        when the user's are not there.
+    def build_ca(self) -> bytes:
+        """Return the certificates to trust while the image is built: the user's, or none.
+
+        Raise PreflightError when the user's are not there.
         """
         named = self._stack.settings.build.ca_file
         if not named:
-            return image_files() | {BUILD_CA: b""}
+            return b""
         certificates = LocalHost().get(self._instance.source / named)
         if certificates is None:
             raise PreflightError(
@@ -40,16 +56,16 @@ class StackImages:
                 where=str(self._instance.source / named),
                 hint="put the PEM file there",
             )
-        return image_files() | {BUILD_CA: certificates}
+        return certificates
 
     def server(self) -> str:
         """Return the reference of the server image."""
-        return server_image(self._stack.settings, self.server_files())
+        own = self._stack.settings.images.server
+        return own or str(self._services[self._builder()]["image"])
 
     def references(self) -> list[str]:
         """Return the references of the images that the stack's services run."""
-        known = image_references(self._stack.settings.images) | {"server": self.server()}
-        return sorted({known[service.image] for service in self._stack.services})
+        return sorted({str(service["image"]) for service in self._services.values()})
 
     def fetch(self, reporter: Reporter) -> None:
         """Fetch what Compose would fetch, one by one, so that a failure names its image."""
@@ -67,7 +83,7 @@ class StackImages:
             return
         if images.found(self._host, image):
             return
-        self._fetch_one(image_references(self._stack.settings.images)["python"], reporter)
+        self._fetch_one(self._services[self._builder()]["build"]["args"]["PYTHON_IMAGE"], reporter)
         try:
             with reporter.working(f"building the server image {image}"):
                 self._engine.stream(_steps(reporter), "build", self._builder())
@@ -97,7 +113,7 @@ class StackImages:
             )
 
     def _builder(self) -> str:
-        return next(service.name for service in self._stack.services if service.image == "server")
+        return next(name for name, service in self._services.items() if "build" in service)
 
 
 def _steps(reporter: Reporter) -> Callable[[str], None]:

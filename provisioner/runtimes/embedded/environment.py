@@ -16,18 +16,22 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from provisioner.assets import asset_path
+from provisioner.assets import SERVER_CODE, asset_path
 from provisioner.errors import PreflightError, ProvisionError
 from provisioner.output import Reporter
 from provisioner.runtimes.embedded.filesystem import free_bytes
 from provisioner.runtimes.embedded.interpreter import Interpreter, is_usable, make_interpreter
 from provisioner.runtimes.embedded.processes import Programs
 from provisioner.runtimes.embedded.service_user import Account, open_for_others
+from provisioner.runtimes.recipe import Recipe
 from provisioner.system import locks, process
 
 MARKER = "complete.json"
 NEEDED_BYTES = 1_500_000_000
 _DEADLINE = 900.0
+LOCKS = ("deploy/requirements-embedded.txt", "deploy/requirements-compress.txt")
+# By path in a stack directory, in the order of the recipe's fields.
+RECIPE_FILES = (LOCKS[0], f"{SERVER_CODE}/web/prepare_page.py", LOCKS[1])
 _PACKAGES, _PREPARER, _PREPARER_PACKAGES = "requirements.txt", "prepare_page.py", "requirements-compress.txt"
 _OPEN_UMASK = 0o022
 # What would change which packages go where; the user's indexes, proxies, caches and certificates stay.
@@ -59,7 +63,7 @@ _PROGRESS = re.compile(r"^(Resolved|Prepared|Installed|Bytecode|Downloading|Down
 
 
 @dataclass(frozen=True)
-class Recipe:
+class EnvironmentRecipe:
     """The files that an environment is made from."""
 
     packages: bytes
@@ -75,10 +79,17 @@ class Recipe:
         return b"\0".join((self.packages, self.preparer, self.preparer_packages))
 
 
-def shipped_recipe() -> Recipe:
+def shipped_recipe() -> EnvironmentRecipe:
     """Return the recipe of this program's release."""
-    names = ("requirements-embedded.txt", "provision_server/web/prepare_page.py", "requirements-compress.txt")
-    return Recipe(*(asset_path(f"deploy/{name}").read_bytes() for name in names))
+    return EnvironmentRecipe(*(asset_path(path).read_bytes() for path in RECIPE_FILES))
+
+
+def recipe_of(stack: Recipe) -> EnvironmentRecipe:
+    """Return the recipe that lies in the directory of a stack of another release.
+
+    For what is gone there stands this release's: nothing is made of a recipe that is not whole.
+    """
+    return EnvironmentRecipe(*(stack.get(path) or asset_path(path).read_bytes() for path in RECIPE_FILES))
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,7 @@ class ServerEnvironment:
     """One environment: recipe, interpreter, the directory of all environments, where packages come from."""
 
     data: Path
-    recipe: Recipe
+    recipe: EnvironmentRecipe
     interpreter: Interpreter
     index_url: str = ""
     ca_file: Path | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from provisioner.model.stack import TLS_KEY, Stack
 from provisioner.model.stores.postgres import POSTGRES_USER, postgres_options
 from provisioner.runtimes.base import Instance
 from provisioner.runtimes.caddyfile import CADDYFILE
-from provisioner.runtimes.embedded.supervisord_conf import LOGS, Daemon
+from provisioner.runtimes.embedded.supervisord_conf import LOGS, Daemon, launcher_text, read_launcher
 
 # The directory of unix sockets is not known before the start and may change at the next one: the launcher
 # puts the real one in this name's place, and Caddy takes it from its environment.
@@ -100,6 +102,31 @@ def daemons(stack: Stack, instance: Instance, programs: Programs, host_memory_mb
     }
     services = tuple(make[service.name]() for service in stack.services if service.name in make)
     return (_initdb(programs, base), *services) if stack.own_backend else services
+
+
+def moved_launcher(text: str, programs: Programs, directory: Path) -> str:
+    """Return a launcher's JSON with these programs, in this directory of the stack, in place of its own ones.
+
+    Raise ValueError when it is no JSON of a launcher.
+    """
+    entries, first = json.loads(text), next(iter(read_launcher(text)), None)
+    if first is None or "HOME" not in first.environment:
+        raise ValueError("it names no process with a home")
+    places = {
+        str(Path(first.argv[0]).parent): str(programs.folder),
+        first.environment["HOME"].removesuffix(f"/{HOME}"): str(directory),
+    }
+    if all(before == now for before, now in places.items()):
+        return text
+    before = re.compile(rf"({'|'.join(map(re.escape, places))})(?=[/:]|$)")
+
+    def there(value: str) -> str:
+        return before.sub(lambda found: places[found[1]], value)
+
+    for entry in entries.values():
+        entry["argv"] = [there(value) for value in entry["argv"]]
+        entry["environment"] = {name: there(value) for name, value in entry["environment"].items()}
+    return launcher_text(entries)
 
 
 def base_environment(instance: Instance, programs: Programs) -> dict[str, str]:

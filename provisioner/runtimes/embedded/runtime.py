@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from provisioner.assets import asgi_paths, server_code
+from provisioner.assets import asgi_paths, asset_path, server_code
 from provisioner.errors import PreflightError, Unhealthy
 from provisioner.model.plan import Observed, Plan
 from provisioner.model.stack import Stack
@@ -33,14 +33,17 @@ from provisioner.runtimes.caddyfile import CADDYFILE, identity_files, render_cad
 from provisioner.runtimes.embedded import directories
 from provisioner.runtimes.embedded.changes import BOOTSTRAP, Changes, observed_bootstrap
 from provisioner.runtimes.embedded.environment import (
+    LOCKS,
     ServerEnvironment,
     check_space,
     make_environment,
+    recipe_of,
     shipped_recipe,
 )
 from provisioner.runtimes.embedded.filesystem import Mount
 from provisioner.runtimes.embedded.fingerprint import fingerprint
 from provisioner.runtimes.embedded.interpreter import choose_interpreter
+from provisioner.runtimes.embedded.kept_files import comparable, kept_daemons, kept_files
 from provisioner.runtimes.embedded.preflight import check_file_system, check_proxy
 from provisioner.runtimes.embedded.processes import (
     ARTIFACTS,
@@ -73,6 +76,7 @@ from provisioner.runtimes.embedded.supervisord_conf import (
     render_launcher,
     render_supervisord,
 )
+from provisioner.runtimes.recipe import digests
 from provisioner.runtimes.tls_files import ROOT_CERTIFICATE, certificate_files
 from provisioner.system import process, streams
 from provisioner.system.host import LocalHost, host_memory_mb
@@ -104,7 +108,9 @@ class EmbeddedRuntime:
         self._environment = environment
         self._machine = machine
         self._mount_table = mount_table
-        self._daemons = daemons(stack, instance, environment.programs, host_memory_mb())
+        programs, recipe = environment.programs, instance.recipe
+        kept = kept_daemons(recipe, programs, instance.directory) if recipe else ()
+        self._daemons = kept or daemons(stack, instance, programs, host_memory_mb())
         self._services = tuple(daemon for daemon in self._daemons if daemon.name != INITDB)
         self._lasting = tuple(daemon for daemon in self._services if daemon.lasting)
 
@@ -126,16 +132,28 @@ class EmbeddedRuntime:
 
     def files(self) -> Mapping[str, RenderedFile]:
         certificates = certificate_files(self._stack, self._directory)
+        recipe, programs = self._instance.recipe, self._environment.programs
+        ours = (
+            kept_files(recipe, certificates, programs, self._directory)
+            if recipe
+            else self._rendered(certificates)
+        )
+        return {path: RenderedFile(content) for path, content in {**ours, **certificates}.items()}
+
+    def _rendered(self, certificates: Mapping[str, bytes]) -> dict[str, bytes]:
+        addresses = embedded_addresses(self._stack, self._instance)
         texts = {
             SUPERVISORD_CONF: render_supervisord(self._services),
             SERVICES_JSON: render_launcher(self._daemons),
-            CADDYFILE: render_caddyfile(
-                self._stack, embedded_addresses(self._stack, self._instance), asgi_paths(), certificates
-            ),
+            CADDYFILE: render_caddyfile(self._stack, addresses, asgi_paths(), certificates),
         }
-        contents = {path: text.encode() for path, text in texts.items()} | server_code()
-        contents |= certificates | identity_files(self._instance.identity)
-        return {path: RenderedFile(content) for path, content in contents.items()}
+        locks = {path: asset_path(path).read_bytes() for path in LOCKS}
+        identity = identity_files(self._instance.identity)
+        return {path: text.encode() for path, text in texts.items()} | server_code() | locks | identity
+
+    def recipe_digests(self, files: Mapping[str, RenderedFile]) -> dict[str, str]:
+        users = certificate_files(self._stack, self._directory)
+        return digests({path: file.content for path, file in files.items() if path not in users}, comparable)
 
     def wanted(self) -> Mapping[str, str]:
         files = self.files()
@@ -355,7 +373,7 @@ def embedded_runtime(stack: Stack, instance: Instance) -> EmbeddedRuntime:
     build = stack.settings.build
     environment = ServerEnvironment(
         data,
-        shipped_recipe(),
+        recipe_of(instance.recipe) if instance.recipe else shipped_recipe(),
         choose_interpreter(account, data),
         index_url=build.index_url or "",
         ca_file=instance.directory / build.ca_file if build.ca_file else None,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from provisioner.assets import SERVER_CODE
 
@@ -100,8 +101,33 @@ def render_program(daemon: Daemon, priority: int) -> str:
 
 def render_launcher(daemons: Sequence[Daemon]) -> str:
     """Return the text of the launcher's JSON: no secret is in it, only where secrets are."""
-    return (
-        json.dumps({daemon.name: _entry(daemon) for daemon in daemons}, indent=2, ensure_ascii=False) + "\n"
+    return launcher_text({daemon.name: _entry(daemon) for daemon in daemons})
+
+
+def launcher_text(entries: Mapping[str, Any]) -> str:
+    """Return the text of the launcher's JSON with these entries, by name of the service."""
+    return json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
+
+
+def read_launcher(text: str) -> tuple[Daemon, ...]:
+    """Return the services that a launcher's JSON is of, in start order; raise ValueError when it is none."""
+    try:
+        return tuple(_daemon(name, entry) for name, entry in json.loads(text).items())
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"it is no JSON of a launcher: {error}") from error
+
+
+def _daemon(name: str, entry: Mapping[str, Any]) -> Daemon:
+    return Daemon(
+        name,
+        tuple(entry["argv"]),
+        dict(entry["environment"]),
+        stop_signal=entry["parent_death_signal"].removeprefix("SIG"),
+        grace_seconds=entry["grace_seconds"],
+        lasting=entry["lasting"],
+        log=entry.get("log", ""),
+        listen=tuple(one if isinstance(one, str) else tuple(one) for one in entry.get("listen", ())),
+        reads=tuple(entry["reads"]),
     )
 
 
@@ -110,6 +136,9 @@ def _entry(daemon: Daemon) -> dict[str, object]:
         "argv": list(daemon.argv),
         "environment": daemon.environment,
         "parent_death_signal": f"SIG{daemon.stop_signal}",
+        "grace_seconds": daemon.grace_seconds,
+        "lasting": daemon.lasting,
+        "reads": list(daemon.reads),
     }
     if daemon.log:
         entry["log"] = daemon.log
@@ -117,5 +146,4 @@ def _entry(daemon: Daemon) -> dict[str, object]:
         entry["listen"] = [
             address if isinstance(address, str) else list(address) for address in daemon.listen
         ]
-        entry["grace_seconds"] = daemon.grace_seconds
     return entry

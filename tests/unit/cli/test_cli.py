@@ -106,6 +106,7 @@ def test_the_exit_codes_are_these() -> None:
         "Bug": 1,
         "Faults": 1,
         "SettingsError": 3,
+        "OtherRelease": 3,
         "PreflightError": 4,
         "PortTaken": 4,
         "CommandFailed": 5,

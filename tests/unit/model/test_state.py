@@ -7,6 +7,8 @@ import json
 import pytest
 
 from provisioner.errors import ProvisionError
+from provisioner.model.settings_text import parse_settings
+from provisioner.model.stack import build_stack
 from provisioner.model.state import State, parse_state
 
 FULL = State(
@@ -18,6 +20,9 @@ FULL = State(
     ("a", "b"),
     "0.1.0",
     {"mlflow": "m1"},
+    settings={"server.port": 5001, "server.allowed_hosts": ["a"]},
+    services=build_stack(parse_settings("server: {auth: basic}"), "docker").services,
+    recipe={".env": "0123456789abcdef"},
 )
 
 
@@ -56,6 +61,9 @@ def test_a_changed_state_leaves_the_old_one_as_it_was() -> None:
         (b'{"format": 2}', "format 2, this program knows 1"),
         (b'{"format": 1, "colour": "red"}', "colour"),
         (b'{"format": 1, "secrets": 5}', "not iterable"),
+        (b'{"format": 1, "recipe": 5}', "recipe is no mapping"),
+        (b'{"format": 1, "settings": []}', "settings is no mapping"),
+        (b'{"format": 1, "services": [{}]}', "missing"),
         (b"\xff", "can't decode"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from provision_server.stores.locations import Root, place
+from provision_server.stores.locations import SOURCES_OF_PROMPTS, Root, place
 
 RUN = "0123456789abcdef0123456789abcdef"
 LOCAL, S3 = Root("/srv/stack/data/artifacts", login=False), Root("s3://shop/mlflow", login=False)
@@ -168,3 +168,9 @@ def test_a_trace_has_its_artifacts_where_the_server_puts_them() -> None:
         ("mlflow-artifacts:/3/traces/tr-1/artifacts", "tr-1", None),
     ):
         assert repr(location) in S3.fault_of_trace(location, trace, around)
+
+
+def test_what_stands_for_a_prompts_source_is_what_mlflow_says() -> None:
+    from mlflow.prompt.constants import _PROMPT_SOURCE_PLACEHOLDERS
+
+    assert SOURCES_OF_PROMPTS == _PROMPT_SOURCE_PLACEHOLDERS

@@ -17,7 +17,12 @@ from provisioner.model.stack import build_stack
 from provisioner.runtimes.base import Instance
 from provisioner.runtimes.caddyfile import IDENTITY_PATH, configuration_path, render_caddyfile
 from provisioner.runtimes.docker import cli
-from provisioner.runtimes.embedded.environment import Recipe, ServerEnvironment, uv_commands, uv_environment
+from provisioner.runtimes.embedded.environment import (
+    EnvironmentRecipe,
+    ServerEnvironment,
+    uv_commands,
+    uv_environment,
+)
 from provisioner.runtimes.embedded.interpreter import Interpreter
 from provisioner.runtimes.embedded.processes import (
     Programs,
@@ -25,9 +30,15 @@ from provisioner.runtimes.embedded.processes import (
     embedded_addresses,
     entrypoint_argv,
     launcher_argv,
+    moved_launcher,
     supervisord_argv,
 )
-from provisioner.runtimes.embedded.supervisord_conf import Daemon, render_launcher, render_supervisord
+from provisioner.runtimes.embedded.supervisord_conf import (
+    Daemon,
+    read_launcher,
+    render_launcher,
+    render_supervisord,
+)
 
 INSTANCE = Instance(Path("/stack"), "mlflow-abc123", 5001)
 PROGRAMS = Programs(Path("/env/bin"))
@@ -305,12 +316,32 @@ def test_the_launcher_reads_whole_command_lines_whatever_they_hold() -> None:
         "argv": ["/a b/%(x)s", 'quo"te', "ä\n"],
         "environment": {"KEY": "50%, it's"},
         "parent_death_signal": "SIGINT",
+        "grace_seconds": 10,
+        "lasting": True,
+        "reads": [],
         "log": "logs/odd.log",
     }
     assert "log" not in read["mlflow"]
 
 
-RECIPE = Recipe(b"packages", b"preparer", b"its packages")
+def test_a_launchers_json_says_all_of_its_processes() -> None:
+    every = (*embedded().values(), Daemon("odd", ("/a b/%(x)s",), {"KEY": "ä"}, lasting=False, log="odd.log"))
+    assert read_launcher(render_launcher(every)) == every
+    for text in ("", "[]", "{}", "{}x", '{"mlflow": {}}', render_launcher([every[-1]])):
+        with pytest.raises(ValueError, match=r"."):
+            moved_launcher(text, PROGRAMS, Path("/stack"))
+
+
+def test_a_launchers_json_follows_the_environment_and_the_directory_and_keeps_all_else() -> None:
+    text = render_launcher(tuple(embedded().values()))
+    assert moved_launcher(text, PROGRAMS, Path("/stack")) == text
+    entries = json.loads(text) | {"mlflow": json.loads(text)["mlflow"] | {"of a later release": ["/stack"]}}
+    moved = moved_launcher(json.dumps(entries), Programs(Path("/other env/bin")), Path("/home/a:b"))
+    assert '"/stack' not in moved.replace('"/stack"\n', "", 1)
+    assert moved_launcher(moved, PROGRAMS, Path("/stack")) == json.dumps(entries, indent=2) + "\n"
+
+
+RECIPE = EnvironmentRecipe(b"packages", b"preparer", b"its packages")
 
 
 def server_environment(tmp_path: Path, **options: object) -> ServerEnvironment:

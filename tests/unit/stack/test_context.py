@@ -19,8 +19,8 @@ from provisioner.actions.open import open_page
 from provisioner.actions.render import render
 from provisioner.actions.status import status
 from provisioner.actions.up import _decide
+from provisioner.assets import mlflow_version
 from provisioner.errors import ProvisionError, Unhealthy
-from provisioner.model.stack import MLFLOW_VERSION
 from provisioner.model.state import State
 from provisioner.output import Recorder
 from provisioner.stack import context as context_module
@@ -86,7 +86,7 @@ def test_what_an_up_decided_with_is_what_it_makes_the_stack_with(
 ) -> None:
     change = _decide(read_stack(made_stack(tmp_path), "", LocalHost()), "embedded", Recorder())
     assert change.context.runtime.kind == "embedded"
-    assert (change.context.state.mlflow, change.state.mlflow) == ("", MLFLOW_VERSION), (
+    assert (change.context.state.mlflow, change.state.mlflow) == ("", mlflow_version()), (
         "it is remembered once it is made"
     )
     assert made_here == {"build_stack": 1, "make_runtime": 1}

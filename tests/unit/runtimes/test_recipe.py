@@ -1,0 +1,134 @@
+"""The files of a stack of another release: used as they stand, or refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from provisioner.errors import PreflightError
+from provisioner.model.release import Release
+from provisioner.model.settings_text import parse_settings
+from provisioner.model.stack import build_stack
+from provisioner.model.stores.base import RuntimeKind
+from provisioner.runtimes.base import Instance, RenderedFile, Runtime
+from provisioner.runtimes.caddyfile import CADDYFILE
+from provisioner.runtimes.choose import make_runtime
+from provisioner.runtimes.docker.runtime import DockerRuntime
+from provisioner.runtimes.embedded.runtime import EmbeddedRuntime
+from provisioner.runtimes.recipe import Recipe
+from provisioner.stack.directory import put_files
+from provisioner.system.host import LocalHost
+from tests.support.certificates import Authority, write_pair
+
+RUNTIMES: tuple[RuntimeKind, ...] = ("docker", "embedded")
+OLDER = Release("0.0.9", "3.16.1")
+FILES = (
+    "server: {auth: basic, bind: '::', tls: files, public_url: 'https://mlflow.example.com', "
+    "tls_certificate: cert.pem, tls_key: key.pem}"
+)
+
+
+def runtime(kind: RuntimeKind, text: str, directory: Path, recipe: Recipe | None = None) -> Runtime:
+    stack = build_stack(parse_settings(text), kind)
+    instance = Instance(directory, "mlflow-abc123", 5001, identity="0123", recipe=recipe)
+    return make_runtime(stack, instance, LocalHost())
+
+
+def kept(made: Runtime, directory: Path) -> Recipe:
+    """The recipe of a stack whose files lie in the directory."""
+    files = made.files()
+    put_files(LocalHost(), directory, files)
+    return Recipe(OLDER, made.recipe_digests(files), directory, LocalHost())
+
+
+def changed(before: dict[str, RenderedFile], now: dict[str, RenderedFile]) -> set[str]:
+    return {path for path in {*before, *now} if before.get(path) != now.get(path)}
+
+
+@pytest.mark.parametrize("kind", RUNTIMES)
+def test_the_files_of_another_release_are_those_that_stand_there(kind: RuntimeKind, tmp_path: Path) -> None:
+    made = runtime(kind, "", tmp_path)
+    files = dict(made.files())
+    recipe = kept(made, tmp_path)
+    # What this release would render of settings that say something else is not asked.
+    again = runtime(kind, "server: {auth: basic, workers: 9}", tmp_path, recipe)
+    assert dict(again.files()) == files
+    assert again.recipe_digests(again.files()) == recipe.digests
+
+
+@pytest.mark.parametrize("kind", RUNTIMES)
+def test_a_file_that_is_gone_or_another_is_refused_by_name(kind: RuntimeKind, tmp_path: Path) -> None:
+    recipe = kept(runtime(kind, "", tmp_path), tmp_path)
+    own = "docker-compose.yml" if kind == "docker" else "deploy/embedded/services.json"
+    for path in (own, CADDYFILE, "deploy/provision_server/settings.py"):
+        content = (tmp_path / path).read_bytes()
+        for damage in ("changed since", "not there"):
+            if damage == "not there":
+                (tmp_path / path).unlink()
+            else:
+                (tmp_path / path).write_bytes(content + b"\n# mine\n")
+            anew = Recipe(OLDER, recipe.digests, tmp_path, LocalHost())
+            with pytest.raises(PreflightError, match=r"not as provision 0\.0\.9 with MLflow 3") as raised:
+                runtime(kind, "", tmp_path, anew).files()
+            assert raised.value.why == f"{path}: {damage}"
+            assert "`provision up` by provision 0.0.9" in raised.value.hint
+        (tmp_path / path).write_bytes(content)
+
+
+def test_a_stack_whose_files_were_never_listed_is_refused(tmp_path: Path) -> None:
+    made = runtime("docker", "", tmp_path)
+    kept(made, tmp_path)
+    with pytest.raises(PreflightError, match="not as provision") as raised:
+        runtime("docker", "", tmp_path, Recipe(OLDER, {}, tmp_path, LocalHost())).files()
+    assert "was not kept" in raised.value.why
+
+
+@pytest.mark.parametrize("kind", RUNTIMES)
+def test_a_renewed_certificate_changes_what_it_changes_in_this_release(
+    kind: RuntimeKind, tmp_path: Path
+) -> None:
+    authority = Authority()
+    write_pair(tmp_path, *authority.issue("mlflow.example.com"))
+    recipe = kept(runtime(kind, FILES, tmp_path), tmp_path)
+    before = dict(runtime(kind, FILES, tmp_path, recipe).files())
+    write_pair(tmp_path, *authority.issue("mlflow.example.com"))
+    rendered = dict(runtime(kind, FILES, tmp_path).files())
+    now = dict(runtime(kind, FILES, tmp_path, recipe).files())
+    assert changed(before, now) == {"deploy/caddy/tls.crt", "deploy/caddy/Caddyfile"} | (
+        {"docker-compose.yml"} if kind == "docker" else set()
+    )
+    assert {path: file.content.replace(b'"', b"") for path, file in now.items()} == {
+        path: file.content.replace(b'"', b"") for path, file in rendered.items()
+    }
+    put_files(LocalHost(), tmp_path, now)
+    # With the files of the renewal it is still the same recipe.
+    anew = Recipe(OLDER, recipe.digests, tmp_path, LocalHost())
+    assert dict(runtime(kind, FILES, tmp_path, anew).files()) == now
+
+
+def test_the_images_are_those_that_the_file_of_that_release_names(tmp_path: Path) -> None:
+    recipe = kept(runtime("docker", "", tmp_path), tmp_path)
+    named = runtime("docker", "", tmp_path)
+    assert isinstance(named, DockerRuntime)
+    compose = tmp_path / "docker-compose.yml"
+    compose.write_text(compose.read_text().replace("postgres:18.6-trixie", "postgres:17.1-trixie"))
+    there = {path: RenderedFile((tmp_path / path).read_bytes()) for path in recipe.digests}
+    digests = named.recipe_digests(there)
+    older = runtime("docker", "", tmp_path, Recipe(OLDER, digests, tmp_path, LocalHost()))
+    assert isinstance(older, DockerRuntime)
+    assert older.server_image() == named.server_image()
+    assert set(older.images()) - set(named.images()) == {"postgres:17.1-trixie"}
+
+
+def test_the_environment_is_made_from_the_locks_in_the_directory(tmp_path: Path) -> None:
+    recipe = kept(runtime("embedded", "", tmp_path), tmp_path)
+    lock = tmp_path / "deploy/requirements-embedded.txt"
+    lock.write_text(lock.read_text().replace("mlflow==", "mlflow==3.16.1 # "))
+    ours = runtime("embedded", "", tmp_path)
+    older = runtime("embedded", "", tmp_path, recipe)
+    assert isinstance(ours, EmbeddedRuntime)
+    assert isinstance(older, EmbeddedRuntime)
+    assert b"mlflow==3.16.1" in older._environment.recipe.packages
+    assert older._environment.path != ours._environment.path
+    assert older._daemons[0].argv[0].startswith(str(older._environment.path)), "it follows the environment"
