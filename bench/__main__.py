@@ -10,14 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import commands, pages, rates, sizes, starting, transfers
-from bench.field import Field, open_field, say
+from bench.contenders import Contenders, open_contenders, say
 from bench.report import machine, table, versions, write_results
 from bench.stores import start_stores
 from tests.support.installed import installed_environment
 
 RESULTS = Path(__file__).parent / "results.json"
-# In this order: what needs a competitor alone, then what needs all of them settled.
-PARTS: dict[str, Callable[[Field], None]] = {
+# In this order: what needs a contender alone, then what needs all of them settled.
+PARTS: dict[str, Callable[[Contenders], None]] = {
     "size": sizes.measure_size,
     "stack": commands.measure_stack,
     "commands": commands.measure_commands,
@@ -42,17 +42,19 @@ def main() -> int:
     failed = []
     with start_stores(options.runtime) as stores:
         installed = options.installed or installed_environment()
-        with open_field(stores, installed, options.runtime, options.rounds, options.seconds) as field:
+        with open_contenders(
+            stores, installed, options.runtime, options.rounds, options.seconds
+        ) as contenders:
             for name in options.only or PARTS:
-                known = set(field.samples.rows)
+                known = set(contenders.samples.rows)
                 try:
-                    PARTS[name](field)
+                    PARTS[name](contenders)
                 except Exception as error:  # the other parts are still worth having
                     failed.append(name)
-                    field.samples.forget(*(set(field.samples.rows) - known))
-                    say(f"{name} failed: {error}\n{field.logs()}")
-            summaries = list(field.samples.summaries())
-            facts["versions"] = versions(field)
+                    contenders.samples.forget(*(set(contenders.samples.rows) - known))
+                    say(f"{name} failed: {error}\n{contenders.logs()}")
+            summaries = list(contenders.samples.summaries())
+            facts["versions"] = versions(contenders)
     say(f"done in {time.monotonic() - started:.0f} s")
     print(table(summaries))
     if not options.only and not failed:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bench.field import OURS, REFERENCE, Field
+from bench.contenders import OURS, REFERENCE, Contenders
 from bench.memory import pss_mb
 from bench.ours import Ours
 from bench.rows import Goal, Row
@@ -31,40 +31,42 @@ LINK = Row(
 )
 
 
-def measure_stack(field: Field) -> None:
+def measure_stack(contenders: Contenders) -> None:
     """Measure one stack with its own stores, alone: its first `up`, its memory, and the commands on it."""
-    field.only()
-    stack = Ours("stack", field.stores, field.installed, field.runtime, own_stores=True)
+    contenders.only()
+    stack = Ours("stack", contenders.stores, contenders.installed, contenders.runtime, own_stores=True)
     try:
         stack.prepare()
-        field.add(FIRST_UP, OURS, stack.start())
+        contenders.add(FIRST_UP, OURS, stack.start())
         started = time.monotonic()
-        field.add(STACK_FRESH, OURS, pss_mb(stack.processes()))
+        contenders.add(STACK_FRESH, OURS, pss_mb(stack.processes()))
         # A minute after the start, as for the servers.
         time.sleep(max(0.0, started + 60 - time.monotonic()))
-        field.add(STACK if field.runtime == "embedded" else STACK_DOCKER, OURS, pss_mb(stack.processes()))
+        contenders.add(
+            STACK if contenders.runtime == "embedded" else STACK_DOCKER, OURS, pss_mb(stack.processes())
+        )
     finally:
         stack.remove()
 
 
-def measure_commands(field: Field) -> None:
+def measure_commands(contenders: Contenders) -> None:
     """Measure the commands that people type often, in turns, on a stack of their own.
 
     The project is made by `kedro new`.
     """
-    field.only()
-    stack = Ours("commands", field.stores, field.installed, field.runtime, own_stores=True)
+    contenders.only()
+    stack = Ours("commands", contenders.stores, contenders.installed, contenders.runtime, own_stores=True)
     try:
         stack.prepare()
         stack.start()
-        _measure_commands(field, stack)
-        _measure_link(field, stack)
+        _measure_commands(contenders, stack)
+        _measure_link(contenders, stack)
     finally:
         stack.remove()
 
 
-def _measure_commands(field: Field, stack: Ours) -> None:
-    bin_directory, env = field.installed / "bin", stack.program.env
+def _measure_commands(contenders: Contenders, stack: Ours) -> None:
+    bin_directory, env = contenders.installed / "bin", stack.program.env
     program, of_stack = str(bin_directory / "provision"), ("--stack", str(stack.program.stack))
     actions = (
         (NO_OP, OURS, _running(env, program, "up", *of_stack, "--no-link")),
@@ -74,15 +76,15 @@ def _measure_commands(field: Field, stack: Ours) -> None:
     )
     for _ in range(TIMES):
         for row, name, action in actions:
-            field.samples.add(row, name, _seconds(action))
+            contenders.samples.add(row, name, _seconds(action))
 
 
-def _measure_link(field: Field, stack: Ours) -> None:
+def _measure_link(contenders: Contenders, stack: Ours) -> None:
     """Link and unlink in turns, so that each link asks the project's interpreter anew."""
     python = str(kedro_environment() / "bin/python")
     with tempfile.TemporaryDirectory() as folder:
         project, env = str(new_project(Path(folder))), {**kedro_variables(), **stack.program.env}
-        program = str(field.installed / "bin/provision")
+        program = str(contenders.installed / "bin/provision")
         link = _running(
             env, program, "link", project, "--stack", str(stack.program.stack), "--python", python
         )
@@ -91,8 +93,8 @@ def _measure_link(field: Field, stack: Ours) -> None:
             _running(env, python, "-c", "import kedro_mlflow"),
         )
         for _ in range(TIMES):
-            field.samples.add(LINK, OURS, _seconds(link))
-            field.samples.add(LINK, REFERENCE, _seconds(reference))
+            contenders.samples.add(LINK, OURS, _seconds(link))
+            contenders.samples.add(LINK, REFERENCE, _seconds(reference))
             unlink()
 
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.field import OURS, REFERENCE, Field, open_field, say
+from bench.contenders import OURS, REFERENCE, Contenders, open_contenders, say
 from bench.rates import WARM_UP_SECONDS, Asked, ask_for, getting, logging, searching
 from bench.stores import start_stores
 from tests.support.installed import installed_environment
@@ -17,14 +17,14 @@ PICTURE = Path(__file__).parent.parent / "docs/growth.png"
 COUNTS = (10, 1_000, 100_000)
 # A search of many runs takes seconds, and the load has to see some end.
 SEARCH_SECONDS = 12
-ROWS: dict[str, Callable[[Field, str, int], Asked]] = {
-    "log-metric": lambda field, name, count: logging(field, name, "log_metric.lua", 1),
+ROWS: dict[str, Callable[[Contenders, str, int], Asked]] = {
+    "log-metric": lambda contenders, name, count: logging(contenders, name, "log_metric.lua", 1),
     "search, first page of 100": searching,
     "get run": getting,
 }
 COLOURS = {REFERENCE: "#888888", OURS: "#0b6fb8"}
 
-# By row, competitor and number of runs.
+# By row, contender and number of runs.
 Rates = dict[str, dict[str, dict[int, float]]]
 
 
@@ -37,29 +37,31 @@ def main() -> None:
     options = parser.parse_args()
     with start_stores() as stores:
         installed = options.installed or installed_environment()
-        with open_field(stores, installed, "embedded", options.rounds, options.seconds) as field:
-            rates = measure(field)
+        with open_contenders(stores, installed, "embedded", options.rounds, options.seconds) as contenders:
+            rates = measure(contenders)
     print(as_table(rates))
     draw(rates, PICTURE)
 
 
-def measure(field: Field) -> Rates:
+def measure(contenders: Contenders) -> Rates:
     """Measure in interleaved rounds; return the medians."""
     rates: Rates = defaultdict(lambda: defaultdict(dict))
     names = (REFERENCE, OURS)
-    field.only(*names)
-    field.settle()
+    contenders.only(*names)
+    contenders.settle()
     for count in COUNTS:
         for row, ask in ROWS.items():
             # The runs are loaded before anything is measured at this size.
-            asked = {name: (searching(field, name, count), ask(field, name, count))[1] for name in names}
+            asked = {
+                name: (searching(contenders, name, count), ask(contenders, name, count))[1] for name in names
+            }
             found: dict[str, list[float]] = defaultdict(list)
-            seconds = SEARCH_SECONDS if ask is searching else field.seconds
+            seconds = SEARCH_SECONDS if ask is searching else contenders.seconds
             for name in names:
-                ask_for(field, name, asked[name], WARM_UP_SECONDS, may_be_silent=True)
-            for turn in range(field.rounds):
-                for name in field.order(names, turn):
-                    found[name].append(ask_for(field, name, asked[name], seconds).rate)
+                ask_for(contenders, name, asked[name], WARM_UP_SECONDS, may_be_silent=True)
+            for turn in range(contenders.rounds):
+                for name in contenders.order(names, turn):
+                    found[name].append(ask_for(contenders, name, asked[name], seconds).rate)
             for name in names:
                 rates[row][name][count] = statistics.median(found[name])
                 say(f"{row}, {count:,} runs: {name} {rates[row][name][count]:.1f} requests/s")

@@ -27,19 +27,19 @@ COPIES = {
 }
 
 
-def load(postgres: Postgres, competitor: Ours | Reference, count: int) -> str:
+def load(postgres: Postgres, contender: Ours | Reference, count: int) -> str:
     """Load what is missing of that many runs in the one experiment; return its id.
 
     Check through the API that they are found; raise RuntimeError when they are not.
     """
-    experiment, location = _experiment(competitor)
+    experiment, location = _experiment(contender)
     present = int(
-        postgres.query(competitor.database, f"SELECT count(*) FROM runs WHERE experiment_id = {experiment}")[
+        postgres.query(contender.database, f"SELECT count(*) FROM runs WHERE experiment_id = {experiment}")[
             0
         ][0]
     )
     with (
-        contextlib.closing(postgres.connect(competitor.database)) as connection,
+        contextlib.closing(postgres.connect(contender.database)) as connection,
         connection.cursor() as cursor,
     ):
         for start in range(present, count, BLOCK):
@@ -47,17 +47,17 @@ def load(postgres: Postgres, competitor: Ours | Reference, count: int) -> str:
                 cursor.copy_expert(COPIES[table], io.StringIO(text))
         if present < count:
             cursor.execute("VACUUM ANALYZE")
-    _check(competitor, experiment, count)
+    _check(contender, experiment, count)
     return experiment
 
 
-def _experiment(competitor: Ours | Reference) -> tuple[str, str]:
+def _experiment(contender: Ours | Reference) -> tuple[str, str]:
     name = "many-runs"
     try:
-        found = competitor.api.get(f"experiments/get-by-name?experiment_name={name}")["experiment"]
+        found = contender.api.get(f"experiments/get-by-name?experiment_name={name}")["experiment"]
     except RuntimeError:
-        made = competitor.api.post("experiments/create", {"name": name})["experiment_id"]
-        found = competitor.api.get(f"experiments/get?experiment_id={made}")["experiment"]
+        made = contender.api.post("experiments/create", {"name": name})["experiment_id"]
+        found = contender.api.get(f"experiments/get?experiment_id={made}")["experiment"]
     return found["experiment_id"], found["artifact_location"]
 
 
@@ -90,14 +90,14 @@ def _line(*values: object) -> str:
     return "\t".join(map(str, values)) + "\n"
 
 
-def _check(competitor: Ours | Reference, experiment: str, count: int) -> None:
+def _check(contender: Ours | Reference, experiment: str, count: int) -> None:
     """Raise RuntimeError unless the API gives the newest run first, with all its metrics, params and tags."""
     body = {"experiment_ids": [experiment], "max_results": 1, "order_by": ["attributes.start_time DESC"]}
-    run = competitor.api.post("runs/search", body)["runs"][0]
+    run = contender.api.post("runs/search", body)["runs"][0]
     data = run["data"]
     seen = (run["info"]["run_id"], len(data["metrics"]), len(data["params"]), len(data["tags"]))
     wanted = (f"{count - 1:032x}", len(METRICS), len(PARAMS), 5)
     if seen != wanted:
         raise RuntimeError(
-            f"{competitor.name} answers {seen} for the newest of {count} loaded runs, not {wanted}"
+            f"{contender.name} answers {seen} for the newest of {count} loaded runs, not {wanted}"
         )

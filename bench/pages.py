@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from bench.field import OURS, REFERENCE, Field
+from bench.contenders import OURS, REFERENCE, Contenders
 from bench.rest import Api
 from bench.rows import Goal, Row
 from tests.support.browser import Visit, open_browser
@@ -20,21 +20,21 @@ def _row(page: str, visit: str, unit: str) -> Row:
     return Row(f"UI, {page}, {visit} load, {what}", unit, goal)
 
 
-def measure_pages(field: Field) -> None:
-    """Measure each competitor's pages once, with an empty cache at first.
+def measure_pages(contenders: Contenders) -> None:
+    """Measure each contender's pages once, with an empty cache at first.
 
     Bytes do not vary, and seconds little.
     """
     names = (REFERENCE, OURS)
-    field.only(*names)
-    addresses = {name: _addresses(field.get(name).api) for name in names}
-    field.settle()
+    contenders.only(*names)
+    addresses = {name: _addresses(contenders.get(name).api) for name in names}
+    contenders.settle()
     for name in names:
-        uri = field.get(name).api.url
+        uri = contenders.get(name).api.url
         for page, (address, shown) in zip(PAGES, addresses[name], strict=True):
             for visit, load in zip(VISITS, _visit_twice(uri, address, shown), strict=True):
-                field.add(_row(page, visit, "MB"), name, load.size(uri) / 1e6)
-                field.add(_row(page, visit, "s"), name, load.seconds)
+                contenders.add(_row(page, visit, "MB"), name, load.size(uri) / 1e6)
+                contenders.add(_row(page, visit, "s"), name, load.seconds)
 
 
 def _visit_twice(uri: str, address: str, shown: str) -> list[Visit]:

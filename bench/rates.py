@@ -1,4 +1,4 @@
-"""Rows about requests per second, all competitors up and settled, in turns."""
+"""Rows about requests per second, all contenders up and settled, in turns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench import loaded_runs
-from bench.field import OURS, OURS_AUTH, OURS_TLS, REFERENCE, REFERENCE_AUTH, TUNED, Field
+from bench.contenders import OURS, OURS_AUTH, OURS_TLS, REFERENCE, REFERENCE_AUTH, TUNED, Contenders
 from bench.load import CONNECTIONS, Load, first_step, make_runs, run_wrk
 from bench.rows import Goal, Row
 
@@ -41,93 +41,96 @@ LATENCY_TLS = Row(
 
 @dataclass(frozen=True)
 class Asked:
-    """What wrk asks of a competitor: script, arguments, and how many metrics each good answer has stored."""
+    """What wrk asks of a contender: script, arguments, and how many metrics each good answer has stored."""
 
     script: str
     arguments: Callable[[], list[str]]
     metrics: int = 0
 
 
-def measure_log_metric(field: Field) -> None:
+def measure_log_metric(contenders: Contenders) -> None:
     """Measure log-metric to many runs."""
     _compare(
-        field, LOG_METRIC, (REFERENCE, OURS, TUNED), lambda name: logging(field, name, "log_metric.lua", 1)
+        contenders,
+        LOG_METRIC,
+        (REFERENCE, OURS, TUNED),
+        lambda name: logging(contenders, name, "log_metric.lua", 1),
     )
 
 
-def measure_log_batch(field: Field) -> None:
+def measure_log_batch(contenders: Contenders) -> None:
     """Measure log-batch of 100 metrics to many runs."""
     _compare(
-        field,
+        contenders,
         LOG_BATCH,
         (REFERENCE, OURS, TUNED),
-        lambda name: logging(field, name, "log_batch.lua", METRICS_IN_BATCH),
+        lambda name: logging(contenders, name, "log_batch.lua", METRICS_IN_BATCH),
     )
 
 
-def measure_search(field: Field) -> None:
+def measure_search(contenders: Contenders) -> None:
     """Measure the search for the UI's first page of an experiment of 10,000 runs."""
-    _compare(field, SEARCH, (REFERENCE, OURS), lambda name: searching(field, name, RUNS))
+    _compare(contenders, SEARCH, (REFERENCE, OURS), lambda name: searching(contenders, name, RUNS))
 
 
-def measure_get_run(field: Field) -> None:
+def measure_get_run(contenders: Contenders) -> None:
     """Measure the reading of single runs of 10,000."""
-    _compare(field, GET_RUN, (REFERENCE, OURS), lambda name: getting(field, name, RUNS))
+    _compare(contenders, GET_RUN, (REFERENCE, OURS), lambda name: getting(contenders, name, RUNS))
 
 
-def measure_login(field: Field) -> None:
+def measure_login(contenders: Contenders) -> None:
     """Measure log-metric with a login; beside it ours without, and ours with TLS too.
 
     Then measure how long one client of ours waits for an answer, in each of these ways.
     """
     names = (REFERENCE_AUTH, OURS_AUTH, OURS_TLS, OURS)
-    _compare(field, LOGIN, names, lambda name: logging(field, name, "log_metric.lua", 1))
-    values = field.samples.values[LOGIN.name]
+    _compare(contenders, LOGIN, names, lambda name: logging(contenders, name, "log_metric.lua", 1))
+    values = contenders.samples.values[LOGIN.name]
     for row in (LOGIN_COST, TLS_COST):
         for name in (row.reference, row.ours):
             for value in values[name]:
-                field.add(row, name, value)
-    field.stop(REFERENCE_AUTH)
-    for turn in range(field.few_rounds):
-        for name in field.order((OURS, OURS_AUTH, OURS_TLS), turn):
-            asked = logging(field, name, "log_metric.lua", 1)
-            milliseconds = ask_for(field, name, asked, field.seconds, connections=1).p50_ms
+                contenders.add(row, name, value)
+    contenders.stop(REFERENCE_AUTH)
+    for turn in range(contenders.few_rounds):
+        for name in contenders.order((OURS, OURS_AUTH, OURS_TLS), turn):
+            asked = logging(contenders, name, "log_metric.lua", 1)
+            milliseconds = ask_for(contenders, name, asked, contenders.seconds, connections=1).p50_ms
             for row in (LATENCY_LOGIN, LATENCY_TLS):
                 if name in (row.reference, row.ours):
-                    field.add(row, name, milliseconds)
+                    contenders.add(row, name, milliseconds)
 
 
-def logging(field: Field, name: str, script: str, metrics: int) -> Asked:
+def logging(contenders: Contenders, name: str, script: str, metrics: int) -> Asked:
     """Make new runs; return the requests that write metrics to them."""
-    runs = make_runs(field.get(name).api)
+    runs = make_runs(contenders.get(name).api)
     return Asked(script, lambda: [str(first_step()), *runs], metrics)
 
 
-def searching(field: Field, name: str, count: int) -> Asked:
+def searching(contenders: Contenders, name: str, count: int) -> Asked:
     """Load the runs; return the requests that search them."""
-    experiment = loaded_runs.load(field.stores.postgres, field.get(name), count)
+    experiment = loaded_runs.load(contenders.stores.postgres, contenders.get(name), count)
     return Asked("search.lua", lambda: [experiment])
 
 
-def getting(field: Field, name: str, count: int) -> Asked:
+def getting(contenders: Contenders, name: str, count: int) -> Asked:
     """Load the runs; return the requests that read them one by one."""
-    loaded_runs.load(field.stores.postgres, field.get(name), count)
+    loaded_runs.load(contenders.stores.postgres, contenders.get(name), count)
     return Asked("get_run.lua", lambda: [str(count)])
 
 
-def _compare(field: Field, row: Row, names: tuple[str, ...], ask: Callable[[str], Asked]) -> None:
-    field.only(*names)
+def _compare(contenders: Contenders, row: Row, names: tuple[str, ...], ask: Callable[[str], Asked]) -> None:
+    contenders.only(*names)
     asked = {name: ask(name) for name in names}
-    field.settle()
+    contenders.settle()
     for name in names:
-        ask_for(field, name, asked[name], WARM_UP_SECONDS, may_be_silent=True)
-    for turn in range(field.rounds):
-        for name in field.order(names, turn):
-            field.add(row, name, ask_for(field, name, asked[name], field.seconds).rate)
+        ask_for(contenders, name, asked[name], WARM_UP_SECONDS, may_be_silent=True)
+    for turn in range(contenders.rounds):
+        for name in contenders.order(names, turn):
+            contenders.add(row, name, ask_for(contenders, name, asked[name], contenders.seconds).rate)
 
 
 def ask_for(
-    field: Field,
+    contenders: Contenders,
     name: str,
     asked: Asked,
     seconds: float,
@@ -140,16 +143,16 @@ def ask_for(
     Raise RuntimeError unless the database has what was answered for, and at most one request more of each
     connection.
     """
-    competitor, postgres = field.get(name), field.stores.postgres
+    contender, postgres = contenders.get(name), contenders.stores.postgres
 
     def stored() -> int:
         # wrk ends without waiting for the answers to its last requests; the server still works on them.
-        postgres.wait_until_idle(competitor.database)
-        return int(postgres.query(competitor.database, "SELECT count(*) FROM metrics")[0][0])
+        postgres.wait_until_idle(contender.database)
+        return int(postgres.query(contender.database, "SELECT count(*) FROM metrics")[0][0])
 
     before = stored()
     load = run_wrk(
-        competitor.api,
+        contender.api,
         asked.script,
         asked.arguments(),
         seconds,

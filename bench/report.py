@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from bench.field import Field
+from bench.contenders import Contenders
 from bench.rows import Summary
 from provisioner import __version__
 from provisioner.assets import mlflow_version
@@ -47,9 +47,9 @@ def _cells(summary: Summary) -> tuple[str, ...]:
     )
 
 
-def _with_spread(summary: Summary, competitor: str) -> str:
-    least, most = summary.spread[competitor]
-    text = _number(summary.medians[competitor])
+def _with_spread(summary: Summary, contender: str) -> str:
+    least, most = summary.spread[contender]
+    text = _number(summary.medians[contender])
     return text if least == most else f"{text} ({_number(least)}-{_number(most)})"
 
 
@@ -71,16 +71,16 @@ def machine() -> dict[str, Any]:
     }
 
 
-def versions(field: Field) -> dict[str, str]:
+def versions(contenders: Contenders) -> dict[str, str]:
     """Return the versions of what was measured, and the runtime."""
-    postgres = field.stores.postgres.query("postgres", "SHOW server_version")[0][0]
-    python = field.stores.environment.interpreter.version
+    postgres = contenders.stores.postgres.query("postgres", "SHOW server_version")[0][0]
+    python = contenders.stores.environment.interpreter.version
     return {
         "provision": __version__,
         "mlflow": mlflow_version(),
         "python": python,
         "postgres": str(postgres),
-        "runtime": field.runtime,
+        "runtime": contenders.runtime,
     }
 
 

@@ -32,7 +32,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: which competitors stand for the reference and for ours, and which beside them."""
+    """A line of the table: which contenders stand for the reference and for ours, and which beside them."""
 
     name: str
     unit: str
@@ -77,17 +77,17 @@ class Summary:
 
 @dataclass
 class Samples:
-    """All figures of a run, by row and competitor, in the order of the rounds."""
+    """All figures of a run, by row and contender, in the order of the rounds."""
 
     rows: dict[str, Row] = field(default_factory=dict)
     values: dict[str, dict[str, list[float]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
     )
 
-    def add(self, row: Row, competitor: str, value: float) -> None:
+    def add(self, row: Row, contender: str, value: float) -> None:
         """Add one figure."""
         self.rows[row.name] = row
-        self.values[row.name][competitor].append(value)
+        self.values[row.name][contender].append(value)
 
     def forget(self, *names: str) -> None:
         """Remove all figures of these rows: half of the rounds would compare different minutes."""
@@ -101,11 +101,9 @@ class Samples:
             values = self.values[name]
             if values[row.ours]:
                 medians = {
-                    competitor: statistics.median(found) for competitor, found in values.items() if found
+                    contender: statistics.median(found) for contender, found in values.items() if found
                 }
-                spread = {
-                    competitor: (min(found), max(found)) for competitor, found in values.items() if found
-                }
+                spread = {contender: (min(found), max(found)) for contender, found in values.items() if found}
                 yield Summary(row, medians, spread, _ratio(values[row.ours], values[row.reference]))
 
 

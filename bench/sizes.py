@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Collection
 from pathlib import Path
 
-from bench.field import OURS, REFERENCE, Field
+from bench.contenders import OURS, REFERENCE, Contenders
 from bench.rows import Goal, Row
 from provisioner.assets import mlflow_version
 
@@ -20,18 +20,21 @@ WITH_DAEMONS = Row("ours, embedded: packages with PostgreSQL, Caddy and supervis
 IMAGE = Row("image", "MB")
 
 
-def measure_size(field: Field) -> None:
+def measure_size(contenders: Contenders) -> None:
     """Measure what the packages, and under Docker the image, take on disk."""
     for row, bytecode in ((SOURCES, False), (PACKAGES, True)):
-        field.add(row, REFERENCE, size_mb(_packages(field.reference_packages), bytecode=bytecode))
+        contenders.add(row, REFERENCE, size_mb(_packages(contenders.reference_packages), bytecode=bytecode))
         ours = size_mb(
-            _packages(field.stores.environment.path), bytecode=bytecode, without=DAEMONS, as_in_image=True
+            _packages(contenders.stores.environment.path),
+            bytecode=bytecode,
+            without=DAEMONS,
+            as_in_image=True,
         )
-        field.add(row, OURS, ours)
-    field.add(WITH_DAEMONS, OURS, size_mb(_packages(field.stores.environment.path), bytecode=True))
-    if field.runtime == "docker":
-        field.get(OURS)
-        field.add(IMAGE, OURS, _image_mb())
+        contenders.add(row, OURS, ours)
+    contenders.add(WITH_DAEMONS, OURS, size_mb(_packages(contenders.stores.environment.path), bytecode=True))
+    if contenders.runtime == "docker":
+        contenders.get(OURS)
+        contenders.add(IMAGE, OURS, _image_mb())
 
 
 def size_mb(

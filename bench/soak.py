@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from bench.field import say
+from bench.contenders import say
 from bench.memory import pss_mb
 from bench.ours import Ours
 from bench.soak_client import Counts, work

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.field import OURS, REFERENCE, TUNED, Field
+from bench.contenders import OURS, REFERENCE, TUNED, Contenders
 from bench.load import first_step, make_runs, run_wrk
 from bench.memory import pss_mb
 from bench.rows import Goal, Row
@@ -16,40 +16,40 @@ MEMORY = Row(
 )
 
 
-def measure_start(field: Field) -> None:
-    """Measure starts in turns, each competitor alone; and its rate in the first seconds."""
+def measure_start(contenders: Contenders) -> None:
+    """Measure starts in turns, each contender alone; and its rate in the first seconds."""
     names = (REFERENCE, OURS, TUNED)
     runs = {}
     for name in names:
-        field.only(name)
-        field.add(FIRST_START, name, field.first_start[name])
+        contenders.only(name)
+        contenders.add(FIRST_START, name, contenders.first_start[name])
         # Made here, since right after a later start it would give the server time.
-        runs[name] = make_runs(field.get(name).api)
-    for turn in range(field.few_rounds):
-        for name in field.order(names, turn):
-            field.only()
-            field.add(START, name, field.start(name))
+        runs[name] = make_runs(contenders.get(name).api)
+    for turn in range(contenders.few_rounds):
+        for name in contenders.order(names, turn):
+            contenders.only()
+            contenders.add(START, name, contenders.start(name))
             load = run_wrk(
-                field.get(name).api,
+                contenders.get(name).api,
                 "log_metric.lua",
                 [str(first_step()), *runs[name]],
-                field.seconds,
+                contenders.seconds,
                 may_be_silent=True,
             )
-            field.add(FRESH_RATE, name, load.rate)
+            contenders.add(FRESH_RATE, name, load.rate)
 
 
-def measure_memory(field: Field) -> None:
+def measure_memory(contenders: Contenders) -> None:
     """Measure the idle memory of each, right after its start and once all have settled.
 
     No two that share files run at once.
     """
     for names in ((TUNED,), (OURS, REFERENCE)):
-        field.only()
+        contenders.only()
         for place, name in enumerate(names):
-            field.only(*names[:place])
-            field.start(name)
-            field.add(FRESH_MEMORY, name, pss_mb(field.get(name).processes()))
-        field.settle()
+            contenders.only(*names[:place])
+            contenders.start(name)
+            contenders.add(FRESH_MEMORY, name, pss_mb(contenders.get(name).processes()))
+        contenders.settle()
         for name in names:
-            field.add(MEMORY, name, pss_mb(field.get(name).processes()))
+            contenders.add(MEMORY, name, pss_mb(contenders.get(name).processes()))

@@ -1,4 +1,4 @@
-"""The one real PostgreSQL and S3 server that all competitors use; a database and a bucket for each."""
+"""The one real PostgreSQL and S3 server that all contenders use; a database and a bucket for each."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import psycopg2
 
 from provisioner.output import TerminalReporter
 from provisioner.runtimes.embedded.environment import ServerEnvironment
-from provisioner.runtimes.embedded.service_user import Account
+from provisioner.runtimes.embedded.service_user import ServiceUser
 from tests.support.embedded import server_environment
 from tests.support.installed import DATA
 from tests.support.ports import free_port
 from tests.support.s3_server import S3Server, start_minio
 
 SUPERUSER = "postgres"
-# PostgreSQL's defaults, but for this: the servers of all competitors are connected at once.
+# PostgreSQL's defaults, but for this: the servers of all contenders are connected at once.
 MAX_CONNECTIONS = 400
 # So often in a row nothing may be at work: a server also works between its transactions.
 IDLE_LOOKS = 6
@@ -114,7 +114,7 @@ def _bridge() -> str:
 
 @contextlib.contextmanager
 def _start_postgres(
-    environment: ServerEnvironment, account: Account, folder: Path, address: str
+    environment: ServerEnvironment, account: ServiceUser, folder: Path, address: str
 ) -> Iterator[Postgres]:
     folder.mkdir(mode=0o700)
     password_file = folder / "password"
@@ -128,7 +128,7 @@ def _start_postgres(
     )
     data = folder / "data"
     initdb = [
-        environment.programs.path("initdb"),
+        environment.binaries.path("initdb"),
         f"--pgdata={data}",
         f"--username={SUPERUSER}",
         f"--pwfile={password_file}",
@@ -143,7 +143,7 @@ def _start_postgres(
         "unix_socket_directories": "",
         "max_connections": MAX_CONNECTIONS,
     }
-    argv = [environment.programs.path("postgres"), "-D", str(data)]
+    argv = [environment.binaries.path("postgres"), "-D", str(data)]
     for key, value in settings.items():
         argv += ["-c", f"{key}={value}"]
     with (

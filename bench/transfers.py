@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.field import OURS, REFERENCE, Field
+from bench.contenders import OURS, REFERENCE, Contenders
 from bench.rows import Goal, Row
 from bench.stores import Stores
 
@@ -22,21 +22,23 @@ DOWN = Row("artifact of 300 MB down", "MB/s", Goal("at least", 1), beside=(DIREC
 Transfer = tuple[Callable[[Path], object], Callable[[Path], object]]
 
 
-def measure_artifact(field: Field) -> None:
+def measure_artifact(contenders: Contenders) -> None:
     """Measure uploads and downloads in turns; raise RuntimeError when other bytes come back."""
-    field.only(REFERENCE, OURS)
-    source, back = field.stores.folder / "payload.bin", field.stores.folder / "back"
+    contenders.only(REFERENCE, OURS)
+    source, back = contenders.stores.folder / "payload.bin", contenders.stores.folder / "back"
     with source.open("wb") as file:
         for _ in range(SIZE_MB):
             file.write(os.urandom(1_000_000))
-    transfers = {name: _through(field, name) for name in (REFERENCE, OURS)} | {DIRECT: _direct(field.stores)}
-    field.settle()
-    for turn in range(field.few_rounds):
-        for name in field.order(tuple(transfers), turn):
+    transfers = {name: _through(contenders, name) for name in (REFERENCE, OURS)} | {
+        DIRECT: _direct(contenders.stores)
+    }
+    contenders.settle()
+    for turn in range(contenders.few_rounds):
+        for name in contenders.order(tuple(transfers), turn):
             back.mkdir()
             up, down = transfers[name]
-            field.add(UP, name, SIZE_MB / _seconds(up, source))
-            field.add(DOWN, name, SIZE_MB / _seconds(down, back))
+            contenders.add(UP, name, SIZE_MB / _seconds(up, source))
+            contenders.add(DOWN, name, SIZE_MB / _seconds(down, back))
             if not filecmp.cmp(source, back / source.name, shallow=False):
                 raise RuntimeError(f"{name} gave other bytes back")
             shutil.rmtree(back)
@@ -49,12 +51,12 @@ def _seconds(action: Callable[[Path], object], path: Path) -> float:
     return time.monotonic() - started
 
 
-def _through(field: Field, name: str) -> Transfer:
+def _through(contenders: Contenders, name: str) -> Transfer:
     from mlflow.artifacts import download_artifacts
     from mlflow.tracking import MlflowClient
 
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
-    uri = field.get(name).api.url
+    uri = contenders.get(name).api.url
     client = MlflowClient(tracking_uri=uri)
     run = client.create_run(client.create_experiment(f"transfers-{time.time_ns()}")).info.run_id
 

@@ -17,8 +17,8 @@ _HINT = "stop what answers there, or set another server.port in provision.yml; t
 class OtherServer(RestError):
     """Another server answers than the one that was meant."""
 
-    def __init__(self, message: str, hint: str, *, lasting: bool) -> None:
-        super().__init__(0, message, hint, lasting=lasting)
+    def __init__(self, message: str, hint: str, *, permanent: bool) -> None:
+        super().__init__(0, message, hint, permanent=permanent)
 
 
 class StackRest(Rest):
@@ -58,7 +58,7 @@ class StackRest(Rest):
                 if found
                 else "a server answers that does not say it is the one it should be"
             )
-            raise OtherServer(f"{self.uri}: {who}", self._hint, lasting=bool(found))
+            raise OtherServer(f"{self.uri}: {who}", self._hint, permanent=bool(found))
 
 
 def identity_of(rest: Rest) -> str:

@@ -41,7 +41,7 @@ def relink(
 
 def _users(record: LinkRecord) -> set[str]:
     """Return the users whose login the link wrote, as hashes: a name is remembered by its hash only."""
-    return {mark.sha256 for file in record.files for mark in file.marks if mark.path[-1] == USERNAME}
+    return {owned.sha256 for file in record.files for owned in file.owned if owned.path[-1] == USERNAME}
 
 
 def _has_anothers_login(record: LinkRecord) -> bool:

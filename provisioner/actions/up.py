@@ -171,16 +171,16 @@ def _decide(
     port = decide_port(context, observed, taken, reporter)
     if port != target.port:
         target = target.with_state(port=port)
-    wanted, rendered = target.runtime.wanted(), target.runtime.files()
+    desired, rendered = target.runtime.desired(), target.runtime.files()
     files = changed_files(context, rendered) | closed_files(context, rendered)
     one_shots = [service.name for service in stack.services if service.one_shot]
-    plan = make_plan(wanted, one_shots, observed, reload=PROXY if proxy_files(files) else "")
+    plan = make_plan(desired, one_shots, observed, reload=PROXY if proxy_files(files) else "")
     refuse_others_files(context, files, kind)
     return ChangeSet(
         target,
         _remembered(target, rendered),
         observed,
-        wanted,
+        desired,
         plan,
         files,
         missing,
@@ -257,13 +257,13 @@ def _check(change: ChangeSet, reporter: Reporter) -> None:
             reload_proxy(context.client(timeout=WAIT_TIMEOUT), runtime, change.deadline)
         # The proxy holds a call for a server that is not there yet; meanwhile that could have given up.
         wait_until_answering(context.client(password, WAIT_TIMEOUT), runtime, change.deadline)
-    wanted = dict(change.wanted)
-    if not change.plan and context.state.checked == wanted:
+    desired = dict(change.desired)
+    if not change.plan and context.state.checked == desired:
         report(light_checks(context.client(password), login), reporter)
         return
     report(full_checks(context.client(password), runtime, login), reporter)
     worked = tuple(sorted(spec.name for spec in context.model.secrets if spec.from_env))
-    context.save(change.state.with_(checked=wanted, worked=worked))
+    context.save(change.state.with_(checked=desired, worked=worked))
 
 
 def _refuse_moved_stores(context: StackContext, stack: Stack, observed: Observed) -> None:
@@ -290,4 +290,4 @@ def _show_only(change: ChangeSet, reporter: Reporter) -> None:
 
 
 def _names(change: ChangeSet) -> str:
-    return ", ".join(service.name for service in change.context.model.lasting)
+    return ", ".join(service.name for service in change.context.model.long_running)

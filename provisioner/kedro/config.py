@@ -42,7 +42,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Effective:
+class EffectiveConfig:
     """The tracking URI of an environment and why; `uri` is None where only Kedro itself could tell."""
 
     env: str
@@ -87,7 +87,7 @@ def server_block(layer: Layer) -> dict[str, Any] | None:
 
 def effective(
     project: KedroProject, env: str, reader: Reader, environ: Mapping[str, str] | None = None
-) -> Effective:
+) -> EffectiveConfig:
     """Return what a `kedro run` in that environment would use, as far as the files tell it."""
     environ = os.environ if environ is None else environ
     if env != project.base_env and not project.folder(env).is_dir():
@@ -97,10 +97,12 @@ def effective(
     try:
         return _effective(project, env, reader, environ)
     except EditRefused as error:
-        return Effective(env, None, "error", error.what)
+        return EffectiveConfig(env, None, "error", error.what)
 
 
-def _effective(project: KedroProject, env: str, reader: Reader, environ: Mapping[str, str]) -> Effective:
+def _effective(
+    project: KedroProject, env: str, reader: Reader, environ: Mapping[str, str]
+) -> EffectiveConfig:
     run, base = (read_layer(project, name, "mlflow", reader) for name in (env, project.base_env))
     block, layer = _winning(project, run, base)
     if layer is None:
@@ -110,7 +112,7 @@ def _effective(project: KedroProject, env: str, reader: Reader, environ: Mapping
     value = block.get("mlflow_tracking_uri")
     if value is None:
         found = _fallback(env, f"{where} sets no mlflow_tracking_uri", environ)
-        return Effective(env, found.uri, found.origin, found.why, str(login))
+        return EffectiveConfig(env, found.uri, found.origin, found.why, str(login))
     hidden = (
         " (which replaces the whole block of the base)"
         if layer is run and server_block(base) and not project.soft_merge
@@ -120,10 +122,10 @@ def _effective(project: KedroProject, env: str, reader: Reader, environ: Mapping
     if path:
         resolved, file = resolve_global(project, env, path, reader)
         why = f"{where} refers to globals:{'.'.join(path)}, which {file} sets"
-        return Effective(env, resolved, "globals", why, str(login))
+        return EffectiveConfig(env, resolved, "globals", why, str(login))
     if not isinstance(value, str) or "${" in value:
-        return Effective(env, None, "interpolation", f"{where} interpolates {value}", str(login))
-    return Effective(env, value, "file", where + hidden, str(login))
+        return EffectiveConfig(env, None, "interpolation", f"{where} interpolates {value}", str(login))
+    return EffectiveConfig(env, value, "file", where + hidden, str(login))
 
 
 def place_of(project: KedroProject, env: str, path: Sequence[str], reader: Reader) -> str:
@@ -184,10 +186,10 @@ def _where(project: KedroProject, layer: Layer, reader: Reader) -> str:
     return f"{project.shown(file)}, line {_deepest(reader(file) or b'', TRACKING_URI)[1]}"
 
 
-def _fallback(env: str, why: str, environ: Mapping[str, str]) -> Effective:
+def _fallback(env: str, why: str, environ: Mapping[str, str]) -> EffectiveConfig:
     if uri := environ.get("MLFLOW_TRACKING_URI"):
-        return Effective(env, uri, "environment variable", f"{why}; MLFLOW_TRACKING_URI is set")
-    return Effective(
+        return EffectiveConfig(env, uri, "environment variable", f"{why}; MLFLOW_TRACKING_URI is set")
+    return EffectiveConfig(
         env,
         "mlruns",
         "default",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from provisioner.errors import EditRefused, ProvisionError
-from provisioner.kedro.config import Effective, effective, read_layer
+from provisioner.kedro.config import EffectiveConfig, effective, read_layer
 from provisioner.kedro.experiment import RunExperiment
 from provisioner.kedro.introspection import (
     Answer,
@@ -164,11 +164,11 @@ def _environment(project: KedroProject, env: str, answer: Answer) -> tuple[Envir
     return EnvironmentReport(env, default, loaded.uri, origin, why, True, problem=problem, hint=hint), loaded
 
 
-def _origin(told: Effective, loaded: Loaded) -> str:
+def _origin(told: EffectiveConfig, loaded: Loaded) -> str:
     return told.origin if told.uri == loaded.uri else loaded.origin
 
 
-def _why(told: Effective, loaded: Loaded) -> str:
+def _why(told: EffectiveConfig, loaded: Loaded) -> str:
     if told.uri is None or told.uri == loaded.uri:
         return told.why
     return f"the project's own code: its files alone would give {told.uri} ({told.why})"

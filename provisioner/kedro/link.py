@@ -23,11 +23,11 @@ from provisioner.kedro.introspection import (
     old_client,
     refusal,
 )
-from provisioner.kedro.link_plan import ClientEntry, Credentials, Plan, Wanted, Work, stack_of
+from provisioner.kedro.link_plan import ClientEntry, Credentials, Placement, Wanted, Work, stack_of
 from provisioner.kedro.link_report import LinkReport, Proof, changed_beside, preview, report_link
 from provisioner.kedro.login import write_home_login
 from provisioner.kedro.old_login import OldLoginRule
-from provisioner.kedro.placement import make_plan
+from provisioner.kedro.placement import make_placement
 from provisioner.kedro.project import KedroProject, config_files, find_project
 from provisioner.kedro.record import (
     CA_FILE,
@@ -42,7 +42,7 @@ from provisioner.kedro.record import (
     record_folder,
     save_record,
 )
-from provisioner.kedro.staged_edits import Draft, DraftFile
+from provisioner.kedro.staged_edits import StagedEdits, StagedFile
 from provisioner.model.login import LOGIN
 from provisioner.model.proxy import is_loopback_url
 from provisioner.output import Reporter
@@ -82,13 +82,15 @@ def link(
     # A dry run writes nothing, so it needs no lock.
     with contextlib.nullcontext() if dry_run else holding(folder, "link"):
         record = load_record(folder)
-        draft = Draft(found, record, folder)
+        draft = StagedEdits(found, record, folder)
         client = ClientEntry(credentials, folder / CA_FILE if ca else None)
         wanted = Wanted(uri, client, bool(credentials or home or login_in_shell), env)
-        plan, files = _decided(found, draft, wanted, OldLoginRule(old_login, record, identity), home)
+        placement, files = _decided(found, draft, wanted, OldLoginRule(old_login, record, identity), home)
         if dry_run:
-            return preview(found, uri, plan, files, reporter)
-        work = Work(found, folder, record, plan, files, wanted, stack, identity, ca, interpreter, reuse_proof)
+            return preview(found, uri, placement, files, reporter)
+        work = Work(
+            found, folder, record, placement, files, wanted, stack, identity, ca, interpreter, reuse_proof
+        )
         return _carry_out(work, reporter)
 
 
@@ -100,20 +102,20 @@ def _understood(project: KedroProject, python: Path | None) -> tuple[KedroProjec
 
 
 def _decided(
-    project: KedroProject, draft: Draft, wanted: Wanted, rule: OldLoginRule, home: Credentials | None
-) -> tuple[Plan, list[DraftFile]]:
-    """Return the plan, and every file as it shall be; raise LinkRefused where git would see a password."""
-    plan = make_plan(project, draft, wanted, rule)
+    project: KedroProject, draft: StagedEdits, wanted: Wanted, rule: OldLoginRule, home: Credentials | None
+) -> tuple[Placement, list[StagedFile]]:
+    """Return the placement, and every file as it shall be; raise LinkRefused where git would see a login."""
+    placement = make_placement(project, draft, wanted, rule)
     if home:
         write_home_login(draft, home)
     files = draft.files()
     _refuse_what_git_sees(project, files if wanted.client.credentials else ())
-    return plan, files
+    return placement, files
 
 
-def _refuse_what_git_sees(project: KedroProject, files: Sequence[DraftFile]) -> None:
+def _refuse_what_git_sees(project: KedroProject, files: Sequence[StagedFile]) -> None:
     for file in files:
-        if file.record.private and file.record.marks:
+        if file.record.private and file.record.owned:
             refuse_visible(project, file.path)
 
 
@@ -122,12 +124,12 @@ def _carry_out(work: Work, reporter: Reporter) -> LinkReport:
     made: list[Path] = []
     ca_before = read_file(work.folder / CA_FILE)
     new = _new_record(work)
-    save_record(work.folder, new, [(file.record, file.first) for file in work.files if file.record.marks])
+    save_record(work.folder, new, [(file.record, file.first) for file in work.files if file.record.owned])
     try:
         keep_ca(work.folder, work.ca)
         for file in work.changed:
             made += _write(work.project, file)
-        run_folder = make_folders(work.project.folder(work.plan.proof_env))
+        run_folder = make_folders(work.project.folder(work.placement.proof_env))
         made += run_folder
         new = replace(
             new, folders=tuple(dict.fromkeys([*new.folders, *(work.project.shown(path) for path in made)]))
@@ -145,37 +147,37 @@ def _carry_out(work: Work, reporter: Reporter) -> LinkReport:
     shared = tuple(
         work.project.shown(file.path)
         for file in work.files
-        if file.record.marks and base in file.path.parents
+        if file.record.owned and base in file.path.parents
     )
-    run_env = "" if work.plan.proof_env == work.project.default_env() else work.plan.proof_env
+    run_env = "" if work.placement.proof_env == work.project.default_env() else work.placement.proof_env
     unchanged = not names and not beside
     return LinkReport(
-        work.project.path, work.uri, work.plan.env, names, "", proof, shared, unchanged, run_env
+        work.project.path, work.uri, work.placement.env, names, "", proof, shared, unchanged, run_env
     )
 
 
 def _new_record(work: Work) -> LinkRecord:
-    files = tuple(file.record for file in work.files if file.record.marks)
+    files = tuple(file.record for file in work.files if file.record.owned)
     folders = work.record.folders if work.record else ()
     proved = work.record.proved if work.record else ""
-    plan = work.plan
+    placement = work.placement
     python = str(work.interpreter.path) if work.interpreter.reason in (GIVEN, NAMED) else ""
     stack = stack_of(work)
     return LinkRecord(
         str(work.project.path),
         stack,
         work.uri,
-        plan.env,
+        placement.env,
         files,
         folders,
         proved,
         work.identity,
-        plan.old_login,
+        placement.old_login,
         python,
     )
 
 
-def _write(project: KedroProject, file: DraftFile) -> list[Path]:
+def _write(project: KedroProject, file: StagedFile) -> list[Path]:
     if file.after is None:
         remove_file(file.path)
         return []
@@ -221,7 +223,7 @@ def _heard(work: Work) -> tuple[Proof, str]:
 
     The fingerprint is "" without a proof. Raise LinkRefused when Kedro says something else.
     """
-    env, interpreter = work.plan.proof_env, work.interpreter
+    env, interpreter = work.placement.proof_env, work.interpreter
     if interpreter.path is None:
         return Proof("not made", interpreter.reason), ""
     fingerprint = _fingerprint(work, interpreter.path)
@@ -243,7 +245,7 @@ def _heard(work: Work) -> tuple[Proof, str]:
     if loaded.problem:
         return Proof("not tracked", f"{detail}; but {loaded.problem}", loaded.hint), ""
     if old := old_client(answer.mlflow):
-        work.plan.warnings.append(("client", old))
+        work.placement.warnings.append(("client", old))
     return Proof("ok", detail, experiment=loaded.experiment), fingerprint
 
 
@@ -251,13 +253,13 @@ def _refuse_different(work: Work, loaded: Loaded) -> None:
     wrong = ""
     if loaded.uri != work.uri:
         wrong = f"Kedro takes {loaded.uri} ({loaded.origin})"
-    elif work.client and loaded.credentials != work.plan.entry:
-        wrong = f"Kedro takes the credentials {loaded.credentials or 'of nobody'}, not {work.plan.entry}"
+    elif work.client and loaded.credentials != work.placement.entry:
+        wrong = f"Kedro takes the credentials {loaded.credentials or 'of nobody'}, not {work.placement.entry}"
     elif not _same_login(loaded, work.client):
-        wrong = f"Kedro takes another login from the credentials {work.plan.entry}"
+        wrong = f"Kedro takes another login from the credentials {work.placement.entry}"
     elif (
-        work.plan.old_login == "remove"
-        and loaded.credentials != work.plan.entry
+        work.placement.old_login == "remove"
+        and loaded.credentials != work.placement.entry
         and LOGIN & loaded.login.keys()
     ):
         wrong = f"Kedro still takes the login {loaded.credentials}, which was made for another server"
@@ -267,7 +269,7 @@ def _refuse_different(work: Work, loaded: Loaded) -> None:
 
 def _refused(work: Work, why: str, hint: str) -> LinkRefused:
     return LinkRefused(
-        f"a `kedro run` in {work.plan.proof_env} would not use {work.uri}",
+        f"a `kedro run` in {work.placement.proof_env} would not use {work.uri}",
         where=str(work.project.path),
         why=why,
         hint=hint,
@@ -289,9 +291,9 @@ def _fingerprint(work: Work, interpreter: Path) -> str:
     """
     project = work.project
     paths = [project.path / "pyproject.toml", project.settings_file]
-    for env in dict.fromkeys((project.base_env, work.plan.proof_env)):
+    for env in dict.fromkeys((project.base_env, work.placement.proof_env)):
         for kind in ("mlflow", "globals", "credentials"):
             paths += config_files(project, env, kind)
     parts = [digest(read_file(path) or b"") + project.shown(path) for path in paths]
     shell = [os.environ.get(name, "") for name in ("KEDRO_ENV", "MLFLOW_TRACKING_URI", "PYTHONPATH")]
-    return digest("\n".join([work.uri, work.plan.proof_env, str(interpreter), *shell, *parts]).encode())
+    return digest("\n".join([work.uri, work.placement.proof_env, str(interpreter), *shell, *parts]).encode())

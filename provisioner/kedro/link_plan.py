@@ -9,7 +9,7 @@ from pathlib import Path
 from provisioner.kedro.introspection import Interpreter
 from provisioner.kedro.project import KedroProject
 from provisioner.kedro.record import LinkRecord, OldLogin
-from provisioner.kedro.staged_edits import DraftFile
+from provisioner.kedro.staged_edits import StagedFile
 from provisioner.model.login import PASSWORD, USERNAME
 from provisioner.model.secret import Secret
 from provisioner.system.certificates import CERT_PATH
@@ -58,7 +58,7 @@ class Wanted:
 
 
 @dataclass
-class Plan:
+class Placement:
     """What a link will write and prove: in which environment, under which login entry.
 
     Also what a person should know.
@@ -82,8 +82,8 @@ class Work:
     project: KedroProject
     folder: Path
     record: LinkRecord | None
-    plan: Plan
-    files: Sequence[DraftFile]
+    placement: Placement
+    files: Sequence[StagedFile]
     wanted: Wanted
     stack: str
     identity: str
@@ -105,7 +105,7 @@ class Work:
         return before[path] if path in before else read_file(path)
 
     @property
-    def changed(self) -> list[DraftFile]:
+    def changed(self) -> list[StagedFile]:
         return [file for file in self.files if file.changed]
 
 

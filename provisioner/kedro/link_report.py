@@ -9,10 +9,10 @@ from pathlib import Path
 
 from provisioner.kedro.address import warnings_of_environment
 from provisioner.kedro.experiment import UNKNOWN, RunExperiment
-from provisioner.kedro.link_plan import Plan, Work, stack_of
+from provisioner.kedro.link_plan import Placement, Work, stack_of
 from provisioner.kedro.project import KedroProject
 from provisioner.kedro.record import CA_FILE
-from provisioner.kedro.staged_edits import DraftFile
+from provisioner.kedro.staged_edits import StagedFile
 from provisioner.model.proxy import is_loopback_url
 from provisioner.output import Reporter
 
@@ -74,7 +74,7 @@ def report_link(work: Work, proof: Proof, beside: list[tuple[str, str, str]], re
     """Report what a link did to each file and beside them, what a person should know, and the proof."""
     for file in work.files:
         name = work.project.shown(file.path)
-        keys = ", ".join(".".join(known.path) for known in file.record.marks)
+        keys = ", ".join(".".join(known.path) for known in file.record.owned)
         if not file.changed:
             reporter.step("unchanged", name, keys)
         elif file.after is None:
@@ -84,34 +84,36 @@ def report_link(work: Work, proof: Proof, beside: list[tuple[str, str, str]], re
         else:
             reporter.step("changed" if file.now is not None else "created", name, keys)
     # What was done by an earlier link is not done again.
-    remarks = [remark for remark in work.plan.remarks if work.changed or remark[0] not in DONE]
+    remarks = [remark for remark in work.placement.remarks if work.changed or remark[0] not in DONE]
     surroundings = warnings_of_environment(
         work.uri, has_login=_sends_login(work), has_proxy=not is_loopback_url(work.uri)
     )
     for verb, subject, detail in [*beside, *remarks]:
         reporter.step(verb, subject, detail)
-    for subject, text in [*work.plan.warnings, *surroundings]:
+    for subject, text in [*work.placement.warnings, *surroundings]:
         reporter.warn(subject, text)
     reporter.step("not proved" if proof.state == "not made" else proof.state, "kedro", proof.detail)
 
 
 def preview(
-    project: KedroProject, uri: str, plan: Plan, files: Sequence[DraftFile], reporter: Reporter
+    project: KedroProject, uri: str, placement: Placement, files: Sequence[StagedFile], reporter: Reporter
 ) -> LinkReport:
     """Report the changes, and return them as a diff; of a file with secrets only the names of its keys."""
     changed = [file for file in files if file.changed]
     for file in files:
-        keys = ", ".join(".".join(known.path) for known in file.record.marks)
+        keys = ", ".join(".".join(known.path) for known in file.record.owned)
         reporter.step("would write" if file.changed else "unchanged", project.shown(file.path), keys)
-    for verb, subject, detail in plan.remarks:
+    for verb, subject, detail in placement.remarks:
         reporter.step(verb, subject, detail)
-    for subject, text in plan.warnings:
+    for subject, text in placement.warnings:
         reporter.warn(subject, text)
     names = tuple(project.shown(file.path) for file in changed)
-    return LinkReport(project.path, uri, plan.env, names, "".join(_diff(project, file) for file in changed))
+    return LinkReport(
+        project.path, uri, placement.env, names, "".join(_diff(project, file) for file in changed)
+    )
 
 
-def _diff(project: KedroProject, file: DraftFile) -> str:
+def _diff(project: KedroProject, file: StagedFile) -> str:
     name = project.shown(file.path)
     if file.record.private:
         return f"--- a/{name}\n+++ b/{name}\n(has secrets: its content is not shown)\n"
@@ -127,4 +129,4 @@ def _diff(project: KedroProject, file: DraftFile) -> str:
 
 def _sends_login(work: Work) -> bool:
     """Return whether a run sends a login in any case, and the user knows."""
-    return work.wanted.has_login or work.plan.old_login == "keep"
+    return work.wanted.has_login or work.placement.old_login == "keep"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from provisioner.errors import LinkRefused, PreflightError, ProvisionError, Unhealthy
 from provisioner.kedro.link_plan import Credentials
-from provisioner.kedro.staged_edits import Draft
+from provisioner.kedro.staged_edits import StagedEdits
 from provisioner.mlflow_api import API
 from provisioner.model.login import PASSWORD, USERNAME
 from provisioner.output import CheckResult
@@ -108,7 +108,7 @@ def home_login() -> dict[str, str]:
     return {name: values[name.lower()] for name in (USERNAME, PASSWORD) if name.lower() in values}
 
 
-def write_home_login(draft: Draft, credentials: Credentials) -> None:
+def write_home_login(draft: StagedEdits, credentials: Credentials) -> None:
     """Change the draft so that the file has the login.
 
     Raise LinkRefused when it has another user's, since MLflow has room for one, or no certain place for this

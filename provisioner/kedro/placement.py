@@ -15,11 +15,11 @@ from provisioner.kedro.config import (
     resolve_global,
     server_block,
 )
-from provisioner.kedro.link_plan import ClientEntry, Plan, Wanted
+from provisioner.kedro.link_plan import ClientEntry, Placement, Wanted
 from provisioner.kedro.local_runs import local_runs
 from provisioner.kedro.old_login import OldLoginRule, is_login, undecided
 from provisioner.kedro.project import KedroProject, visible_config
-from provisioner.kedro.staged_edits import Draft
+from provisioner.kedro.staged_edits import StagedEdits
 from provisioner.model.proxy import is_loopback_url
 from provisioner.yaml_edit.edit import CREDENTIALS, REGISTRY_URI, TRACKING_URI, Change, line
 from provisioner.yaml_edit.refusals import refuse_flat
@@ -28,7 +28,9 @@ ENTRY = "mlflow_server"
 _CARRIED = re.compile(r"\$\{(?!globals:|runtime_params:|km\.random_name)")
 
 
-def make_plan(project: KedroProject, draft: Draft, wanted: Wanted, rule: OldLoginRule) -> Plan:
+def make_placement(
+    project: KedroProject, draft: StagedEdits, wanted: Wanted, rule: OldLoginRule
+) -> Placement:
     """Change the draft so that the project uses the URI; raise LinkRefused when no certain way is known."""
     uri, client = wanted.uri, wanted.client
     if not project.conf.is_dir():
@@ -38,34 +40,34 @@ def make_plan(project: KedroProject, draft: Draft, wanted: Wanted, rule: OldLogi
             where=where,
             hint="correct CONF_SOURCE in settings.py, or make it",
         )
-    plan = _environments(project, draft, uri, wanted.env)
-    old = effective(project, plan.proof_env, draft.read)
-    target = _layer(project, draft, plan.env)
+    placement = _environments(project, draft, uri, wanted.env)
+    old = effective(project, placement.proof_env, draft.read)
+    target = _layer(project, draft, placement.env)
     for layer in (target, _layer(project, draft, project.base_env)):
         _refuse_flat_form(project, layer)
-    block, below = server_block(target), _below(project, draft, plan)
+    block, below = server_block(target), _below(project, draft, placement)
     seen = block if block is not None else below
     if block is not None and project.soft_merge:
         seen = {**(below or {}), **block}
     reference = referred_global((seen or {}).get("mlflow_tracking_uri"))
     name = (seen or {}).get("credentials")
     name = name if isinstance(name, str) else ""
-    _settle_old_login(project, draft, plan, name, old.uri, wanted, rule)
-    changes = _login_changes(plan, name, client)
+    _settle_old_login(project, draft, placement, name, old.uri, wanted, rule)
+    changes = _login_changes(placement, name, client)
     if reference:
-        _set_global(project, draft, plan, reference, uri)
+        _set_global(project, draft, placement, reference, uri)
     else:
         changes.insert(0, Change(TRACKING_URI, uri))
-    changes += _registry_changes(project, draft, plan, seen or {}, old.uri, wanted)
+    changes += _registry_changes(project, draft, placement, seen or {}, old.uri, wanted)
     if block is None and not reference and not project.soft_merge:
-        changes += _carried(below or {}, changes, project, plan)
-    home = target if block is not None or not reference else _holder(project, draft, plan)
+        changes += _carried(below or {}, changes, project, placement)
+    home = target if block is not None or not reference else _holder(project, draft, placement)
     if changes:
         draft.edit(home.home("server", "mlflow.yml"), changes)
     if client:
-        _write_login(project, draft, plan, client)
-    plan.remarks += [("kept", store.path, store.seen) for store in local_runs(project.path)]
-    return plan
+        _write_login(project, draft, placement, client)
+    placement.remarks += [("kept", store.path, store.seen) for store in local_runs(project.path)]
+    return placement
 
 
 def _refuse_flat_form(project: KedroProject, layer: Layer) -> None:
@@ -77,14 +79,14 @@ def _refuse_flat_form(project: KedroProject, layer: Layer) -> None:
         )
 
 
-def _environments(project: KedroProject, draft: Draft, uri: str, env: str | None) -> Plan:
+def _environments(project: KedroProject, draft: StagedEdits, uri: str, env: str | None) -> Placement:
     """Choose which environment to write to, and in which one the result counts.
 
     Raise LinkRefused when a run would not read what is written.
     """
     default, base = project.default_env(), project.base_env
     if env is not None and env != base:
-        return Plan(env, env)
+        return Placement(env, env)
     if env is None and is_loopback_url(uri):
         if default != project.run_env:
             raise LinkRefused(
@@ -94,14 +96,14 @@ def _environments(project: KedroProject, draft: Draft, uri: str, env: str | None
                 why="an address of this machine alone belongs into no shared environment",
                 hint=f"unset KEDRO_ENV, or say that you mean it with `--env {default}`",
             )
-        return Plan(project.run_env, project.run_env)
+        return Placement(project.run_env, project.run_env)
     layer = _layer(project, draft, default)
     block = server_block(layer) if default != base else None
     hides = block is not None and (not project.soft_merge or "mlflow_tracking_uri" in block)
     if not hides:
-        return Plan(base, default)
+        return Placement(base, default)
     if env is None:
-        return Plan(default, default)
+        return Placement(default, default)
     home = layer.homes["server"]
     raise LinkRefused(
         f"{project.shown(home)} has a `server` block of its own, which hides the base's",
@@ -111,61 +113,68 @@ def _environments(project: KedroProject, draft: Draft, uri: str, env: str | None
     )
 
 
-def _layer(project: KedroProject, draft: Draft, env: str) -> Layer:
+def _layer(project: KedroProject, draft: StagedEdits, env: str) -> Layer:
     return read_layer(project, env, "mlflow", draft.read)
 
 
-def _below(project: KedroProject, draft: Draft, plan: Plan) -> dict[str, Any] | None:
+def _below(project: KedroProject, draft: StagedEdits, placement: Placement) -> dict[str, Any] | None:
     """Return the base's `server` block where we write above it, else None."""
-    return server_block(_layer(project, draft, project.base_env)) if plan.env != project.base_env else None
+    return (
+        server_block(_layer(project, draft, project.base_env)) if placement.env != project.base_env else None
+    )
 
 
-def _holder(project: KedroProject, draft: Draft, plan: Plan) -> Layer:
+def _holder(project: KedroProject, draft: StagedEdits, placement: Placement) -> Layer:
     """Return the layer whose `server` block counts."""
-    target = _layer(project, draft, plan.env)
+    target = _layer(project, draft, placement.env)
     return target if server_block(target) is not None else _layer(project, draft, project.base_env)
 
 
 def _settle_old_login(
     project: KedroProject,
-    draft: Draft,
-    plan: Plan,
+    draft: StagedEdits,
+    placement: Placement,
     name: str,
     old: str | None,
     wanted: Wanted,
     rule: OldLoginRule,
 ) -> None:
-    """Plan what becomes of a login for another server; raise OldLoginFound when nobody has decided."""
-    uri, env = wanted.uri, plan.proof_env
+    """Decide what becomes of a login for another server; raise OldLoginFound when nobody has."""
+    uri, env = wanted.uri, placement.proof_env
     if not is_login(project, env, name, draft.read) or rule.sends(project, env, name, uri):
         return
-    plan.old_login = "remove" if wanted.client.credentials else rule.settled(uri)
-    if plan.old_login is None:
+    placement.old_login = "remove" if wanted.client.credentials else rule.settled(uri)
+    if placement.old_login is None:
         raise undecided(project, name, old, uri)
-    _tell_old_login(plan, name, old, uri)
+    _tell_old_login(placement, name, old, uri)
 
 
-def _tell_old_login(plan: Plan, name: str, old: str | None, uri: str) -> None:
-    if plan.old_login == "keep":
-        plan.warnings.append(
+def _tell_old_login(placement: Placement, name: str, old: str | None, uri: str) -> None:
+    if placement.old_login == "keep":
+        placement.warnings.append(
             ("login", f"{name!r}, made for {old or 'another server'}, is sent to {uri}, since you said so")
         )
         return
     detail = f"{name!r} of {old or 'another server'} is not sent to {uri}; credentials.yml still has it"
-    plan.remarks.append(("removed", "login", detail))
+    placement.remarks.append(("removed", "login", detail))
 
 
-def _login_changes(plan: Plan, name: str, client: ClientEntry) -> list[Change]:
-    is_ours = bool(name) and plan.old_login != "remove" and "${" not in name
+def _login_changes(placement: Placement, name: str, client: ClientEntry) -> list[Change]:
+    is_ours = bool(name) and placement.old_login != "remove" and "${" not in name
     if client:
         # Beside a login of another server, which its entry keeps.
-        plan.entry = name if is_ours else ENTRY if name != ENTRY else f"{ENTRY}_2"
-        return [Change(CREDENTIALS, plan.entry)]
-    return [Change(CREDENTIALS, None)] if plan.old_login == "remove" else []
+        placement.entry = name if is_ours else ENTRY if name != ENTRY else f"{ENTRY}_2"
+        return [Change(CREDENTIALS, placement.entry)]
+    return [Change(CREDENTIALS, None)] if placement.old_login == "remove" else []
 
 
 def _registry_changes(
-    project: KedroProject, draft: Draft, plan: Plan, block: dict[str, Any], old: str | None, wanted: Wanted
+    project: KedroProject,
+    draft: StagedEdits,
+    placement: Placement,
+    block: dict[str, Any],
+    old: str | None,
+    wanted: Wanted,
 ) -> list[Change]:
     """Return the changes by which the registry follows when it was the old tracking server.
 
@@ -173,24 +182,19 @@ def _registry_changes(
     """
     registry = block.get("mlflow_registry_uri")
     if registry is None:
-        plan.warnings += _on_shells_registry(wanted)
+        placement.warnings += _on_shells_registry(wanted)
         return []
     if path := referred_global(registry):
         if path == referred_global(block.get("mlflow_tracking_uri")):
             return []
-        registry = resolve_global(project, plan.proof_env, path, draft.read)[0] or registry
+        registry = resolve_global(project, placement.proof_env, path, draft.read)[0] or registry
     if _same(registry, wanted.uri):
         return []
     if _same(registry, old):
-        plan.remarks.append(
-            (
-                "changed",
-                "registry",
-                f"mlflow_registry_uri was {registry}, the old tracking server, and follows",
-            )
-        )
-        if path and "mlflow_registry_uri" in (server_block(_layer(project, draft, plan.env)) or {}):
-            _set_global(project, draft, plan, path, wanted.uri)
+        detail = f"mlflow_registry_uri was {registry}, the old tracking server, and follows"
+        placement.remarks.append(("changed", "registry", detail))
+        if path and "mlflow_registry_uri" in (server_block(_layer(project, draft, placement.env)) or {}):
+            _set_global(project, draft, placement, path, wanted.uri)
             return []
         return [Change(REGISTRY_URI, wanted.uri)]
     if wanted.has_login:
@@ -202,7 +206,7 @@ def _registry_changes(
             left_as="every file is as it was",
         )
     detail = f"mlflow_registry_uri stays {registry}: models are registered there, not on this server"
-    plan.remarks.append(("kept", "registry", detail))
+    placement.remarks.append(("kept", "registry", detail))
     return []
 
 
@@ -225,7 +229,9 @@ def _same(one: object, other: object) -> bool:
     return isinstance(one, str) and isinstance(other, str) and one.rstrip("/") == other.rstrip("/")
 
 
-def _carried(below: dict[str, Any], changes: list[Change], project: KedroProject, plan: Plan) -> list[Change]:
+def _carried(
+    below: dict[str, Any], changes: list[Change], project: KedroProject, placement: Placement
+) -> list[Change]:
     """Return changes that copy the base's other `server` values, which a new block elsewhere would hide.
 
     Raise LinkRefused when one refers to keys that only the base has.
@@ -237,13 +243,13 @@ def _carried(below: dict[str, Any], changes: list[Change], project: KedroProject
             raise LinkRefused(
                 f"server.{key} of the base refers to keys that only the base has ({value})",
                 where=project.shown(project.folder(project.base_env)),
-                why=f"a `server` block in {plan.env} replaces the base's whole, "
+                why=f"a `server` block in {placement.env} replaces the base's whole, "
                 "and that reference does not work there",
                 hint=f"write server.{key} as a plain value, or link with `--env {project.base_env}`",
                 left_as="the file is untouched",
             )
     if rest:
-        plan.remarks.append(
+        placement.remarks.append(
             (
                 "carried",
                 "server",
@@ -253,14 +259,16 @@ def _carried(below: dict[str, Any], changes: list[Change], project: KedroProject
     return [Change(("server", key), value, carried=True) for key, value in rest.items()]
 
 
-def _set_global(project: KedroProject, draft: Draft, plan: Plan, path: tuple[str, ...], uri: str) -> None:
+def _set_global(
+    project: KedroProject, draft: StagedEdits, placement: Placement, path: tuple[str, ...], uri: str
+) -> None:
     """Set the value behind `${globals:...}` in the environment that we write to.
 
     When that is the base and the run's environment has the value too, set it there. Raise LinkRefused when it
     is not plain text, or setting it would change or hide other values.
     """
     name = ".".join(path)
-    value, where = resolve_global(project, plan.proof_env, path, draft.read)
+    value, where = resolve_global(project, placement.proof_env, path, draft.read)
     if value is None:
         raise LinkRefused(
             f"mlflow_tracking_uri refers to globals:{name}, which is no plain text",
@@ -268,10 +276,13 @@ def _set_global(project: KedroProject, draft: Draft, plan: Plan, path: tuple[str
             hint=f"write the address as the value of {name}, then link again",
             left_as="the files are untouched",
         )
-    _refuse_composed(project, draft, plan, name)
-    env = plan.env
-    if env == project.base_env and path[0] in read_layer(project, plan.proof_env, "globals", draft.read).data:
-        env = plan.proof_env
+    _refuse_composed(project, draft, placement, name)
+    env = placement.env
+    if (
+        env == project.base_env
+        and path[0] in read_layer(project, placement.proof_env, "globals", draft.read).data
+    ):
+        env = placement.proof_env
     layer = read_layer(project, env, "globals", draft.read)
     if len(path) > 1 and path[0] not in layer.data:
         raise LinkRefused(
@@ -282,11 +293,11 @@ def _set_global(project: KedroProject, draft: Draft, plan: Plan, path: tuple[str
             f"`--env {project.base_env}`",
             left_as="the files are untouched",
         )
-    plan.env = env
+    placement.env = env
     draft.edit(layer.home(path[0], "globals.yml"), [Change(path, uri)])
 
 
-def _refuse_composed(project: KedroProject, draft: Draft, plan: Plan, name: str) -> None:
+def _refuse_composed(project: KedroProject, draft: StagedEdits, placement: Placement, name: str) -> None:
     """Raise LinkRefused when a longer value is built from the global.
 
     Add a remark for each other place that uses it whole.
@@ -309,25 +320,30 @@ def _refuse_composed(project: KedroProject, draft: Draft, plan: Plan, name: str)
                     left_as="the files are untouched",
                 )
             if "mlflow_tracking_uri" not in text:
-                plan.remarks.append(("follows", name, f"{where} uses the same value"))
+                placement.remarks.append(("follows", name, f"{where} uses the same value"))
 
 
-def _write_login(project: KedroProject, draft: Draft, plan: Plan, client: ClientEntry) -> None:
+def _write_login(
+    project: KedroProject, draft: StagedEdits, placement: Placement, client: ClientEntry
+) -> None:
     """Write the login into the credentials of the environment that a run reads beside the base.
 
     Raise LinkRefused when the base has an entry of that name.
     """
-    layer = read_layer(project, plan.proof_env, "credentials", draft.read)
+    layer = read_layer(project, placement.proof_env, "credentials", draft.read)
     base = read_layer(project, project.base_env, "credentials", draft.read)
-    there = base.data.get(plan.entry)
-    if plan.proof_env != project.base_env and plan.entry not in layer.data and there is not None:
+    there = base.data.get(placement.entry)
+    if placement.proof_env != project.base_env and placement.entry not in layer.data and there is not None:
         raise LinkRefused(
-            f"the credentials {plan.entry!r} that mlflow.yml names are in the base",
-            where=project.shown(base.homes[plan.entry]),
-            why=f"an entry of that name in {plan.proof_env} would replace them, "
+            f"the credentials {placement.entry!r} that mlflow.yml names are in the base",
+            where=project.shown(base.homes[placement.entry]),
+            why=f"an entry of that name in {placement.proof_env} would replace them, "
             "and a password does not belong into the base",
-            hint=f"move {plan.entry!r} to {project.shown(layer.folder / 'credentials.yml')}, then link again",
+            hint=(
+                f"move {placement.entry!r} to {project.shown(layer.folder / 'credentials.yml')}, "
+                "then link again"
+            ),
             left_as="the files are untouched",
         )
-    changes = [Change((plan.entry, name), value) for name, value in client.values().items()]
-    draft.edit(layer.home(plan.entry, "credentials.yml"), changes, private=True)
+    changes = [Change((placement.entry, name), value) for name, value in client.values().items()]
+    draft.edit(layer.home(placement.entry, "credentials.yml"), changes, private=True)

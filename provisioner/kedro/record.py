@@ -24,7 +24,7 @@ OldLogin = Literal["keep", "remove"]
 
 
 @dataclass(frozen=True)
-class Mark:
+class OwnedValue:
     """A value that we set: its path of keys, and a hash of it, so that a password stays unknown."""
 
     path: tuple[str, ...]
@@ -43,7 +43,7 @@ class FileRecord:
     sha256: str
     mode: int | None
     private: bool
-    marks: tuple[Mark, ...]
+    owned: tuple[OwnedValue, ...]
 
     @property
     def backup(self) -> str:
@@ -75,9 +75,9 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def mark(change: Change) -> Mark:
+def owned_value(change: Change) -> OwnedValue:
     """Return what is recorded of a change."""
-    return Mark(change.path, value_digest(change.value))
+    return OwnedValue(change.path, value_digest(change.value))
 
 
 def value_digest(value: object) -> str:
@@ -126,7 +126,7 @@ def save_record(folder: Path, record: LinkRecord, first: Sequence[tuple[FileReco
     for file, content in first:
         if content is not None:
             replace_file(folder / file.backup, content, _PRIVATE)
-    replace_file(folder / RECORD, json.dumps(asdict(record), indent=2).encode(), _PRIVATE)
+    replace_file(folder / RECORD, json.dumps(_document(record), indent=2).encode(), _PRIVATE)
 
 
 def keep_ca(folder: Path, content: bytes | None) -> None:
@@ -189,6 +189,14 @@ def _records() -> Iterator[LinkRecord]:
             yield record
 
 
+def _document(record: LinkRecord) -> dict[str, Any]:
+    document = asdict(record)
+    for file in document["files"]:
+        # As it is called in records that are there.
+        file["marks"] = file.pop("owned")
+    return document
+
+
 def _parse(document: dict[str, Any]) -> LinkRecord:
     files = tuple(
         FileRecord(
@@ -197,7 +205,7 @@ def _parse(document: dict[str, Any]) -> LinkRecord:
             file["sha256"],
             file["mode"],
             file["private"],
-            tuple(Mark(tuple(known["path"]), known["sha256"]) for known in file["marks"]),
+            tuple(OwnedValue(tuple(known["path"]), known["sha256"]) for known in file["marks"]),
         )
         for file in document["files"]
     )

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provisioner.kedro.project import KedroProject
-from provisioner.kedro.record import FileRecord, LinkRecord, Mark, digest, first_bytes, mark, value_digest
+from provisioner.kedro.record import (
+    FileRecord,
+    LinkRecord,
+    OwnedValue,
+    digest,
+    first_bytes,
+    owned_value,
+    value_digest,
+)
 from provisioner.system.files import file_mode, read_file
 from provisioner.yaml_edit.edit import Change, edit, read
 from provisioner.yaml_edit.nodes import refused
@@ -16,7 +24,7 @@ PRIVATE = 0o600
 
 
 @dataclass(frozen=True)
-class DraftFile:
+class StagedFile:
     """A file: its bytes now, after, and before the first link; `mode` to write it with (None keeps it)."""
 
     path: Path
@@ -33,7 +41,7 @@ class DraftFile:
         return self.after != self.now
 
 
-class Draft:
+class StagedEdits:
     """The project's files with changes on top: reading gives what would be there."""
 
     def __init__(self, project: KedroProject, record: LinkRecord | None, folder: Path) -> None:
@@ -75,7 +83,7 @@ class Draft:
         self._changes[path] = list(changes)
         self._private.add(path)
 
-    def files(self) -> list[DraftFile]:
+    def files(self) -> list[StagedFile]:
         """Return every file that is or was changed by us."""
         return [self._file(path) for path in sorted({*self._contents, *self._changes})]
 
@@ -92,25 +100,25 @@ class Draft:
         old = self._old.get(path)
         return old is None or now == self._first[path] or (now is not None and digest(now) == old.sha256)
 
-    def _file(self, path: Path) -> DraftFile:
+    def _file(self, path: Path) -> StagedFile:
         now = read_file(path)
         old = self._old.get(path)
         first = self._first[path] if old else now
         after = self._contents[path]
-        marks = tuple(mark(change) for change in self._changes.get(path, ()))
+        owned = tuple(owned_value(change) for change in self._changes.get(path, ()))
         ours = self._ours(path, now)
         if old and not ours and is_yaml(self._project.shown(path)):
-            set_again = {known.path for known in marks}
-            stale = [known for known in old.marks if known.path not in set_again]
-            reverted, _ = without_marks(after or b"", stale, first, self._project.shown(path))
+            set_again = {known.path for known in owned}
+            stale = [known for known in old.owned if known.path not in set_again]
+            reverted, _ = without_owned(after or b"", stale, first, self._project.shown(path))
             after = None if first is None and not reverted.strip() else reverted
         private = path in self._private or (old is not None and old.private)
         mode = old.mode if old else file_mode(path)
         # Without a hash, what others did to the file is never taken for ours.
         left = digest(after or b"") if ours else ""
-        record = FileRecord(self._project.shown(path), first is not None, left, mode, private, marks)
+        record = FileRecord(self._project.shown(path), first is not None, left, mode, private, owned)
         wanted = PRIVATE if path in self._private else mode if private else None
-        return DraftFile(path, now, after, first, record, wanted, file_mode(path))
+        return StagedFile(path, now, after, first, record, wanted, file_mode(path))
 
 
 def is_yaml(name: str) -> bool:
@@ -118,8 +126,8 @@ def is_yaml(name: str) -> bool:
     return name.endswith((".yml", ".yaml"))
 
 
-def without_marks(
-    content: bytes, marks: Iterable[Mark], first: bytes | None, source: str
+def without_owned(
+    content: bytes, owned: Iterable[OwnedValue], first: bytes | None, source: str
 ) -> tuple[bytes, list[str]]:
     """Return the file without our values, and the keys that somebody changed since.
 
@@ -127,7 +135,7 @@ def without_marks(
     """
     before = read(first, source) if first else {}
     kept: list[str] = []
-    for known in marks:
+    for known in owned:
         there, value = _value(read(content, source), known.path)
         if not there:
             continue

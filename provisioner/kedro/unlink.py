@@ -16,7 +16,7 @@ from provisioner.kedro.record import (
     record_folder,
     used_elsewhere,
 )
-from provisioner.kedro.staged_edits import is_yaml, without_marks
+from provisioner.kedro.staged_edits import is_yaml, without_owned
 from provisioner.output import Reporter
 from provisioner.system.files import read_file, remove_empty_folder, remove_file, replace_file
 
@@ -66,8 +66,8 @@ def _restored(project: KedroProject, folder: Path, file: FileRecord) -> _Restore
     if digest(now) == file.sha256:
         return path, first, file, None
     if not is_yaml(file.path):
-        return path, now, file, [".".join(known.path) for known in file.marks]
-    content, kept = without_marks(now, file.marks, first, file.path)
+        return path, now, file, [".".join(known.path) for known in file.owned]
+    content, kept = without_owned(now, file.owned, first, file.path)
     return path, None if first is None and not content.strip() else content, file, kept
 
 

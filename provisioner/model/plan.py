@@ -74,17 +74,17 @@ class Plan:
 
 
 def make_plan(
-    wanted: Mapping[str, str], one_shots: Iterable[str], observed: Observed, reload: str = ""
+    desired: Mapping[str, str], one_shots: Iterable[str], observed: Observed, reload: str = ""
 ) -> Plan:
     """Return the steps from observed to wanted.
 
-    `wanted` maps each service, in start order, to its fingerprint. `reload` names a service that reads its
+    `desired` maps each service, in start order, to its fingerprint. `reload` names a service that reads its
     configuration anew while it runs, where that changed.
     """
     done_once = set(one_shots)
     steps = []
     failed = ""
-    for name, fingerprint in wanted.items():
+    for name, fingerprint in desired.items():
         seen = observed.services.get(name, ObservedService(name, "missing"))
         step = _step(name, fingerprint, seen, name in done_once)
         if step is None and failed and name not in done_once:
@@ -97,7 +97,7 @@ def make_plan(
     if reload and reload not in {step.subject for step in steps}:
         steps.append(PlannedStep("reload", reload, "its configuration changed"))
     for name in observed.services:
-        if name not in wanted:
+        if name not in desired:
             steps.append(PlannedStep("remove", name, "not in the settings any more"))
     return Plan(tuple(steps))
 

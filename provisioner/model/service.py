@@ -36,7 +36,7 @@ class Service:
     secrets: tuple[str, ...] = ()
     volumes: tuple[Volume, ...] = ()
     networks: tuple[Network, ...] = ()
-    after: dict[str, Literal["completed", "started"]] = field(default_factory=dict)
+    depends_on: dict[str, Literal["completed", "started"]] = field(default_factory=dict)
     tmpfs: tuple[str, ...] = ()
     probe: tuple[str, ...] = ()
     memory: str = "256m"

@@ -64,7 +64,7 @@ class Stack:
         return replace(self, services=services or self.services, secrets=kept)
 
     @property
-    def lasting(self) -> tuple[Service, ...]:
+    def long_running(self) -> tuple[Service, ...]:
         """Return the services that keep running."""
         return tuple(service for service in self.services if not service.one_shot)
 
@@ -187,7 +187,7 @@ def _proxy(settings: Settings) -> Service:
         # limits count.
         volumes=(Volume("caddy", "/data", adopt=True),) if keeps else (),
         networks=("web", "edge"),
-        after={**waits, "bootstrap": "completed", "mlflow": "started"},
+        depends_on={**waits, "bootstrap": "completed", "mlflow": "started"},
         tmpfs=(f"/config:{_CADDY_TMPFS}",) if keeps else (f"/config:{_CADDY_TMPFS}", f"/data:{_CADDY_TMPFS}"),
         memory=limits.memory or "256m",
         cpus=limits.cpus,

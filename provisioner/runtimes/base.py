@@ -122,7 +122,7 @@ def psql_options(write: bool) -> str:
 
 
 class Runtime(Protocol):
-    """Runs the services of one stack; `preflight`, `files`, `wanted` and `observe` change nothing."""
+    """Runs the services of one stack; `preflight`, `files`, `desired` and `observe` change nothing."""
 
     kind: RuntimeKind
 
@@ -142,7 +142,7 @@ class Runtime(Protocol):
         Those that are copies of the user's have none.
         """
 
-    def wanted(self) -> Mapping[str, str]:
+    def desired(self) -> Mapping[str, str]:
         """Return the fingerprint of each service's configuration, by name in start order.
 
         This works before any file is written.

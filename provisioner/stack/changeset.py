@@ -31,7 +31,7 @@ class ChangeSet:
     state: State
     """What is remembered of it once it is made."""
     observed: Observed
-    wanted: Mapping[str, str]
+    desired: Mapping[str, str]
     plan: Plan
     files: Mapping[str, RenderedFile]
     missing: list[SecretSpec]

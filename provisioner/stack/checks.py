@@ -65,7 +65,7 @@ def wait_until_answering(rest: Rest, runtime: Runtime, deadline: float) -> float
         except RestError as error:
             seen = error
         # A refused login, Host or certificate does not pass with time.
-        if seen is None or seen.lasting or seen.status in {400, 401, 403, 421}:
+        if seen is None or seen.permanent or seen.status in {400, 401, 403, 421}:
             return True
         if time.monotonic() - looked > 1:
             looked = time.monotonic()
@@ -90,7 +90,7 @@ def reload_proxy(rest: Rest, runtime: Runtime, deadline: float) -> None:
     wait_until(lambda: _is_answered(rest, path) is None, RELOAD_DEADLINE, 0.1)
     seen = _is_answered(rest, path)
     # What is wrong with a certificate, or a name, the checks say in their own words.
-    if seen is not None and not seen.lasting:
+    if seen is not None and not seen.permanent:
         raise Unhealthy(
             "the proxy does not take its new configuration",
             where=f"service {PROXY}",

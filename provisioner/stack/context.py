@@ -157,7 +157,7 @@ class StackContext:
     def proxy(self) -> ProxyAddress:
         """Return where this machine reaches the proxy, and how."""
         server = self.settings.server
-        address = self.host.reach(f"{local_address(server.bind)}:{self.port}")
+        address = self.host.forward(f"{local_address(server.bind)}:{self.port}")
         return ProxyAddress(address, terminates_tls(server), self.clients_ca(), self.state.identity)
 
     def client(self, password: Secret | None = None, timeout: float = 10) -> StackRest:

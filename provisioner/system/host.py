@@ -101,7 +101,7 @@ class Host(Protocol):
     def holder(self, port: int) -> str:
         """Return who listens on the port; "" when this user may not see it."""
 
-    def reach(self, address: str) -> str:
+    def forward(self, address: str) -> str:
         """Return HOST:PORT by which this machine reaches what listens at that HOST:PORT of the host."""
 
     def lock(self, directory: Path, reason: str) -> contextlib.AbstractContextManager[None]:
@@ -222,7 +222,7 @@ class LocalHost:
     def holder(self, port: int) -> str:
         return ports.holder(port)
 
-    def reach(self, address: str) -> str:
+    def forward(self, address: str) -> str:
         return address
 
     @contextlib.contextmanager

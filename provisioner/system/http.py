@@ -28,13 +28,13 @@ NO_TRUST = "give the file of the server's certificate authority: `provision link
 class RestError(Exception):
     """A call that gave no good answer; `status` is 0 when nothing answered at all."""
 
-    def __init__(self, status: int, message: str, hint: str = "", *, lasting: bool = False) -> None:
+    def __init__(self, status: int, message: str, hint: str = "", *, permanent: bool = False) -> None:
         super().__init__(f"{status} {message}" if status else message)
         self.status = status
         self.message = message
         self.hint = hint
         """What fixes it, where that is known."""
-        self.lasting = lasting
+        self.permanent = permanent
         """Whether it does not pass with time: the server's certificate was refused."""
 
 
@@ -154,7 +154,7 @@ class Rest:
         if content_type:
             headers["Content-Type"] = content_type
         if self._unusable:
-            raise RestError(0, self._unusable, NO_TRUST, lasting=True)
+            raise RestError(0, self._unusable, NO_TRUST, permanent=True)
         # Percent signs stay: a path or query that is encoded already must not be encoded twice.
         target = self.uri + quote(path, safe="/%?&=+,;:@!$'()*~[]")
         try:
@@ -169,7 +169,7 @@ class Rest:
             inner = error.reason if isinstance(error, urllib.error.URLError) else error
             if isinstance(inner, ssl.SSLCertVerificationError):
                 refused = refusal(inner, urlsplit(self.uri).hostname or "", self._address)
-                raise RestError(0, refused.why, refused.hint, lasting=True) from error
+                raise RestError(0, refused.why, refused.hint, permanent=True) from error
             if isinstance(inner, ssl.SSLError) and has_no_certificate(inner):
                 raise RestError(0, f"{self.uri} has no certificate for this name", NO_CERTIFICATE) from error
             raise RestError(0, f"{self.uri} does not answer: {_reason(error)}") from error

@@ -58,8 +58,8 @@ class SSHHost:
         check: bool = True,
     ) -> Completed:
         done = self.connection.run(ssh_command.remote(argv, cwd, self._changes(env)), argv, stdin, timeout)
-        stderr, word = ssh_command.ended(done.stderr)
-        code = self._code(argv, cwd, word, stderr)
+        stderr, exit_marker = ssh_command.ended(done.stderr)
+        code = self._code(argv, cwd, exit_marker, stderr)
         completed = Completed(tuple(argv), code, done.stdout, stderr)
         if check or code < 0:
             with self.connection.named():
@@ -71,13 +71,13 @@ class SSHHost:
     ) -> None:
         command = ssh_command.remote(argv, cwd, self._changes(env), guarded=True)
         last: list[str] = []
-        word = ""
+        exit_marker = ""
 
         def line(text: str) -> None:
-            nonlocal word
-            word = ssh_command.ended_line(text) or word
+            nonlocal exit_marker
+            exit_marker = ssh_command.ended_line(text) or exit_marker
             # The empty line belongs to the last one.
-            if not word and text:
+            if not exit_marker and text:
                 last[:] = [*last[-19:], text]
                 on_line(text)
 
@@ -85,7 +85,7 @@ class SSHHost:
             process.stream(self.connection.argv(command), line, held=True)
         said = "\n".join(last)
         with self.connection.named():
-            process.raise_on_failure(argv, self._code(argv, cwd, word, said.encode()), said)
+            process.raise_on_failure(argv, self._code(argv, cwd, exit_marker, said.encode()), said)
 
     def transfer(
         self,
@@ -100,8 +100,8 @@ class SSHHost:
         command = ssh_command.remote(argv, cwd, self._changes(env), guarded=stdin is None)
         ssh = self.connection.argv(command)
         done = streams.transfer(ssh, stdin=stdin, stdout=stdout, held=stdin is None, check=False)
-        stderr, word = ssh_command.ended(done.stderr)
-        code = self._code(argv, cwd, word, stderr)
+        stderr, exit_marker = ssh_command.ended(done.stderr)
+        code = self._code(argv, cwd, exit_marker, stderr)
         with self.connection.named():
             process.raise_on_failure(argv, code, stderr.decode(errors="replace").strip())
 
@@ -208,18 +208,18 @@ class SSHHost:
         ).text
         return listeners.parse_holder(text)
 
-    def reach(self, address: str) -> str:
+    def forward(self, address: str) -> str:
         return self.connection.forward(address)
 
     def reaches(self) -> bool:
-        """Return whether the server lets connections through, as `reach` needs.
+        """Return whether the server lets connections through, as `forward` needs.
 
         Its own SSH server answers through one.
         """
         *_, address, port = self.facts["connection"].split()
-        near, near_port = self.reach(f"[{address}]:{port}" if ":" in address else f"{address}:{port}").split(
-            ":"
-        )
+        near, near_port = self.forward(
+            f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        ).split(":")
         with (
             contextlib.suppress(OSError),
             socket.create_connection((near, int(near_port)), timeout=20) as connection,
@@ -263,17 +263,17 @@ class SSHHost:
             return lock_holder(holder) if done.code == 0 else ""
         return ""
 
-    def _code(self, argv: Sequence[str], cwd: Path | None, word: str, said: bytes) -> int:
+    def _code(self, argv: Sequence[str], cwd: Path | None, exit_marker: str, said: bytes) -> int:
         """Return the program's code as a local one has it.
 
         Raise CommandFailed when it was not started, or the connection was lost.
         """
-        if not word:
+        if not exit_marker:
             raise self.connection.lost(argv)
         with self.connection.named():
-            if ssh_command.no_directory(word):
+            if ssh_command.no_directory(exit_marker):
                 raise process.no_directory(argv, cwd)
-            code = ssh_command.code_of(word)
+            code = ssh_command.code_of(exit_marker)
             text = said.decode(errors="replace")
             if code == 127 and ("not found" in text or "No such file" in text):
                 raise process.missing(argv)

@@ -97,28 +97,28 @@ def remote(
 
 
 def ended(stderr: bytes) -> tuple[bytes, str]:
-    """Return what the program wrote to standard error, and the word after it: its code.
+    """Return what the program wrote to standard error, and the exit marker after it: its code.
 
-    The word is "" when the connection was lost.
+    The marker is "" when the connection was lost.
     """
-    said, mark, word = stderr.rpartition(f"\n{_ENDED} ".encode())
-    return (said, word.decode(errors="replace").strip()) if mark else (stderr, "")
+    said, mark, exit_marker = stderr.rpartition(f"\n{_ENDED} ".encode())
+    return (said, exit_marker.decode(errors="replace").strip()) if mark else (stderr, "")
 
 
 def ended_line(line: str) -> str:
-    """Return the word of such a line, as `ended` does; "" for every other line."""
+    """Return the exit marker of such a line, as `ended` does; "" for every other line."""
     return line.removeprefix(f"{_ENDED} ") if line.startswith(f"{_ENDED} ") else ""
 
 
-def code_of(word: str) -> int:
+def code_of(exit_marker: str) -> int:
     """Return the program's code; negative when a signal ended it."""
-    code = int(word)
+    code = int(exit_marker)
     return 128 - code if 128 < code <= 192 else code
 
 
-def no_directory(word: str) -> bool:
+def no_directory(exit_marker: str) -> bool:
     """Return whether the program was not started, since its directory is not there."""
-    return word == _NO_DIRECTORY
+    return exit_marker == _NO_DIRECTORY
 
 
 def put(path: Path, size: int, mode: int) -> str:

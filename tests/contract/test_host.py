@@ -310,7 +310,7 @@ def test_a_port_is_free_until_somebody_listens_and_can_be_reached_then(host: Hos
     with socket.create_server(("127.0.0.1", port)) as server:
         assert not host.is_free("127.0.0.1", port)
         assert not host.is_free("0.0.0.0", port)
-        address, _, reached = host.reach(f"127.0.0.1:{port}").rpartition(":")
+        address, _, reached = host.forward(f"127.0.0.1:{port}").rpartition(":")
         with socket.create_connection((address, int(reached)), 10) as client:
             met, _ = server.accept()
             met.sendall(b"hello")

@@ -57,7 +57,7 @@ class Subject:
 
     def plan(self) -> Plan:
         one_shots = [service.name for service in self.stack.services if service.one_shot]
-        return make_plan(self.runtime.wanted(), one_shots, self.runtime.observe())
+        return make_plan(self.runtime.desired(), one_shots, self.runtime.observe())
 
     def apply(self) -> Plan:
         """What `up` does once it has decided: files, secrets, then the plan."""
@@ -70,9 +70,9 @@ class Subject:
         return plan
 
     def starts(self) -> Mapping[str, str]:
-        """Something of each lasting service that changes when it is restarted."""
+        """Something of each long-running service that changes when it is restarted."""
         seen = self.runtime.observe().services
-        ids = {service.name: seen[service.name].id for service in self.stack.lasting}
+        ids = {service.name: seen[service.name].id for service in self.stack.long_running}
         if self.runtime.kind == "embedded":
             return ids
         started = docker("inspect", "--format", "{{.Id}} {{.State.StartedAt}}", *ids.values()).splitlines()
@@ -144,8 +144,8 @@ def eventually(look: Callable[[], str]) -> str:
 def test_before_the_first_file_everything_can_be_asked_and_nothing_is_made(untouched: Subject) -> None:
     runtime = untouched.runtime
     runtime.preflight()
-    assert list(runtime.wanted()) == [service.name for service in untouched.stack.services]
-    assert all(runtime.wanted().values())
+    assert list(runtime.desired()) == [service.name for service in untouched.stack.services]
+    assert all(runtime.desired().values())
     assert runtime.files()
     assert runtime.observe() == Observed({}, has_data=False)
     assert [step.verb for step in untouched.plan().steps] == ["create"] * len(untouched.stack.services)
@@ -155,7 +155,7 @@ def test_before_the_first_file_everything_can_be_asked_and_nothing_is_made(untou
 def test_the_same_stack_gives_the_same_files_and_fingerprints(untouched: Subject) -> None:
     again = untouched.with_()
     assert again.runtime.files() == untouched.runtime.files() == untouched.runtime.files()
-    assert again.runtime.wanted() == untouched.runtime.wanted()
+    assert again.runtime.desired() == untouched.runtime.desired()
     assert all(not Path(path).is_absolute() and ".." not in path for path in untouched.runtime.files())
 
 
@@ -169,7 +169,7 @@ def test_what_was_applied_is_what_is_observed(running: Subject) -> None:
     observed = running.runtime.observe()
     assert {
         name: service.fingerprint for name, service in observed.services.items()
-    } == running.runtime.wanted()
+    } == running.runtime.desired()
     for service in running.stack.services:
         good = {"completed"} if service.one_shot else {"running", "starting"}
         assert observed.services[service.name].state in good, service.name
@@ -190,7 +190,7 @@ def test_asking_changes_nothing(running: Subject) -> None:
     before, files = running.starts(), sorted(running.instance.directory.rglob("*"))
     running.runtime.preflight()
     running.runtime.files()
-    running.runtime.wanted()
+    running.runtime.desired()
     running.runtime.observe()
     running.runtime.logs("mlflow", 10)
     assert running.starts() == before
@@ -273,7 +273,7 @@ def test_stop_ends_every_service_and_keeps_the_data(running: Subject) -> None:
     assert {service.state for service in observed.services.values()} <= {"stopped", "completed"}
     assert observed.has_data
     assert {step.subject for step in recorder.steps if step.verb == "stopped"} >= {
-        service.name for service in running.stack.lasting
+        service.name for service in running.stack.long_running
     }
     with pytest.raises(RestError):
         rest.get_bytes("/health")

@@ -148,7 +148,7 @@ def test_a_lost_connection_is_an_error_and_no_second_one_is_made_under_it(
     calls: tuple[Callable[[], object], ...] = (
         lambda: host.run(["true"]),
         lambda: host.stream(["true"], print, cwd=tmp_path, env=host.environment()),
-        lambda: host.reach("127.0.0.1:1"),
+        lambda: host.forward("127.0.0.1:1"),
     )
     for call in calls:
         with pytest.raises(CommandFailed, match="the connection to there was lost") as caught:

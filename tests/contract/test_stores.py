@@ -25,7 +25,7 @@ ROOT_USER, ROOT_PASSWORD = "provision", "root-of-the-tests-0123456789"
 @pytest.fixture(scope="module")
 def python() -> str:
     environment, _ = server_environment()
-    return environment.programs.path("python")
+    return environment.binaries.path("python")
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ class NobodyGetsIn:
     def remembers(self, user, password):
         return False
 
-    async def judge(self, address, user, password):
+    async def guard(self, address, user, password):
         from provision_server.auth.login_guard import Verdict
 
         return Verdict.wrong, 1.0

@@ -18,14 +18,14 @@ import psycopg2
 from provisioner.output import Recorder, Reporter
 from provisioner.runtimes.embedded.environment import ServerEnvironment, make_environment, shipped_recipe
 from provisioner.runtimes.embedded.interpreter import choose_interpreter
-from provisioner.runtimes.embedded.service_user import Account, current_account, make_account
+from provisioner.runtimes.embedded.service_user import ServiceUser, current_account, make_account
 from tests.support.installed import DATA
 from tests.support.ports import free_port
 
 SUPERUSER, PASSWORD = "postgres", "a-superuser-of-tests"
 
 
-def server_environment(reporter: Reporter | None = None) -> tuple[ServerEnvironment, Account]:
+def server_environment(reporter: Reporter | None = None) -> tuple[ServerEnvironment, ServiceUser]:
     """The environment of the embedded services, made if it is not there, and whom they run as."""
     reporter = reporter or Recorder()
     DATA.mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -81,7 +81,7 @@ def start_postgres() -> Iterator[Postgres]:
     )
     run_as |= {"env": {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}, "cwd": folder}
     initdb = [
-        environment.programs.path("initdb"),
+        environment.binaries.path("initdb"),
         "-D",
         str(folder / "data"),
         "-U",
@@ -101,7 +101,7 @@ def start_postgres() -> Iterator[Postgres]:
         "-c",
         "fsync=off",
     ]
-    argv = [environment.programs.path("postgres"), "-D", str(folder / "data"), *settings]
+    argv = [environment.binaries.path("postgres"), "-D", str(folder / "data"), *settings]
     with (
         open(f"{folder}.log", "wb") as log,
         subprocess.Popen(argv, stdout=log, stderr=log, **run_as) as process,

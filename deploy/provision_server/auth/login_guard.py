@@ -56,7 +56,7 @@ class Changes:
         """Return the mark, which stays the same as long as no user changes."""
         return self._shared[:]
 
-    def tell(self, path: str, status: int) -> None:
+    def publish(self, path: str, status: int) -> None:
         """Change the mark after a call that changed a user.
 
         Every process then forgets before it trusts a login.
@@ -64,7 +64,7 @@ class Changes:
         if status < 400 and _CHANGES.fullmatch(path):
             self._shared[:] = os.urandom(_MARK)
 
-    def heed(self) -> None:
+    def sync_cache(self) -> None:
         """Forget remembered logins if a user changed since this process looked."""
         mark = self.mark()
         if mark != self._seen:
@@ -72,7 +72,7 @@ class Changes:
             self._seen = mark
 
 
-class Judge:
+class LoginGuard:
     """Judges logins for all processes forked from this one.
 
     `places` passwords of strangers are hashed at a time.
@@ -89,10 +89,10 @@ class Judge:
 
     def remembers(self, user: str, password: str) -> bool:
         """Return whether the login was right a moment ago, and no user changed since."""
-        self.changes.heed()
+        self.changes.sync_cache()
         return _is_remembered(user, password)
 
-    async def judge(self, address: str, user: str, password: str) -> tuple[Verdict, float]:
+    async def guard(self, address: str, user: str, password: str) -> tuple[Verdict, float]:
         """Return the verdict, and for `later` the seconds to wait."""
         attempt = Attempt(user, password, digest(network(address), user))
         if settled := await self._settled(attempt):
@@ -142,7 +142,7 @@ class Judge:
 
     def _look(self, attempt: Attempt) -> Verdict:
         # It may have waited for long.
-        self.changes.heed()
+        self.changes.sync_cache()
         key = self._until_a_change(attempt)
         if _is_right(attempt.user, attempt.password, self.changes):
             self._known.add(attempt.login)

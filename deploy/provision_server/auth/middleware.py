@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from provision_server.auth.authorization import GATEWAY, Login, Malformed, Values, handed_on, login_of
-from provision_server.auth.login_guard import Judge, Verdict
+from provision_server.auth.login_guard import LoginGuard, Verdict
 from provision_server.messages import ADDRESS, USER, Refusal, header_values, not_in, with_headers
 
 # The proxy takes it for its access log, and keeps it to itself.
@@ -21,23 +21,23 @@ _MALFORMED = not_in("The login is not one Authorization header of the scheme Bas
 _AWAY = Refusal(503, "The login could not be checked; try again.", (("Retry-After", "1"),))
 
 
-def refuse_strangers(application: Any, judge: Judge, *, gateway: bool) -> Any:
+def refuse_strangers(application: Any, guard: LoginGuard, *, gateway: bool) -> Any:
     """Return the ASGI application, guarded so that nothing is asked of it with a wrong login.
 
     `gateway` is for the one that has the gateway's routes.
     """
-    return _Guard(application, judge, gateway=gateway)
+    return _Guard(application, guard, gateway=gateway)
 
 
-def heed_changes(flask: Any, judge: Judge) -> None:
+def heed_changes(flask: Any, guard: LoginGuard) -> None:
     """Have the Flask application tell the judge of each user that it changes."""
-    flask.after_request(lambda response: _told(response, judge))
+    flask.after_request(lambda response: _told(response, guard))
 
 
-def _told(response: Any, judge: Judge) -> Any:
+def _told(response: Any, guard: LoginGuard) -> Any:
     from flask import request
 
-    judge.changes.tell(request.path, response.status_code)
+    guard.changes.publish(request.path, response.status_code)
     return response
 
 
@@ -52,9 +52,9 @@ def _login(path: str, values: Values, *, gateway: bool) -> Login | None:
     return None if is_unprotected_route(path) else login
 
 
-async def _judged(login: Login, values: Values, judge: Judge) -> Refusal | None:
+async def _judged(login: Login, values: Values, guard: LoginGuard) -> Refusal | None:
     try:
-        verdict, wait = await judge.judge("".join(values(ADDRESS)), login.user, login.password)
+        verdict, wait = await guard.guard("".join(values(ADDRESS)), login.user, login.password)
     except Exception as error:
         # The database is away, as a rule. Neither right nor wrong:
         # MLflow's clients come again after this answer.
@@ -76,9 +76,9 @@ async def _judged(login: Login, values: Values, judge: Judge) -> Refusal | None:
 class _Guard:
     """An ASGI application around another one."""
 
-    def __init__(self, application: Any, judge: Judge, *, gateway: bool) -> None:
+    def __init__(self, application: Any, guard: LoginGuard, *, gateway: bool) -> None:
         self._application = application
-        self._judge = judge
+        self._judge = guard
         self._gateway = gateway
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

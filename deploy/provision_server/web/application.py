@@ -13,7 +13,7 @@ from mlflow.server import app as flask_app
 from mlflow.server.fastapi_app import app as fastapi_app
 from mlflow.server.handlers import initialize_backend_stores
 
-from provision_server.auth.login_guard import Judge
+from provision_server.auth.login_guard import LoginGuard
 from provision_server.auth.middleware import heed_changes, refuse_strangers, tell_proxy
 from provision_server.auth.permissions import ask_for_all_permissions
 from provision_server.settings import Fault, Settings
@@ -55,31 +55,31 @@ def applications(settings: Settings, threads: int) -> tuple[Any, Any]:
         asgi = create_app(flask_app)
     explain_failures(flask_app, asgi)
     bounded_pages(flask_app)
-    both = guarded(flask_app, asgi, threads, Judge(half) if settings.login else None)
+    both = guarded(flask_app, asgi, threads, LoginGuard(half) if settings.login else None)
     _close_connections()
     return both
 
 
-def guarded(flask_app: Any, asgi: Any, threads: int, judge: Judge | None) -> tuple[Any, Any]:
+def guarded(flask_app: Any, asgi: Any, threads: int, guard: LoginGuard | None) -> tuple[Any, Any]:
     """Return both applications with nothing of theirs unguarded.
 
     The FastAPI application has Flask's for every path that is not its own.
     """
     flask = Threaded(flask_app, threads)
     # Flask reads a login in its own way, within the other application too.
-    inner = _strict(flask, judge, gateway=False)
+    inner = _strict(flask, guard, gateway=False)
     serve_files(asgi, str(flask_app.static_folder), inner)
-    if judge:
-        heed_changes(flask_app, judge)
+    if guard:
+        heed_changes(flask_app, guard)
         refuse_two_readings(flask_app)
         asgi = ask_for_all_permissions(flask_app, asgi)
         asgi = tell_proxy(flask_app, asgi)
-    asgi = refuse_wide_paths(flask_app, asgi, login=bool(judge))
-    return _strict(bounded(flask), judge, gateway=False), _strict(bounded(asgi), judge, gateway=True)
+    asgi = refuse_wide_paths(flask_app, asgi, login=bool(guard))
+    return _strict(bounded(flask), guard, gateway=False), _strict(bounded(asgi), guard, gateway=True)
 
 
-def _strict(application: Any, judge: Judge | None, *, gateway: bool) -> Any:
-    return refuse_strangers(application, judge, gateway=gateway) if judge else application
+def _strict(application: Any, guard: LoginGuard | None, *, gateway: bool) -> Any:
+    return refuse_strangers(application, guard, gateway=gateway) if guard else application
 
 
 def _close_connections() -> None:

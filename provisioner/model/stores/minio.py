@@ -77,7 +77,7 @@ def _service(limits: Limits) -> Service:
         secrets=("minio_root_password",),
         volumes=(Volume("minio", "/data", adopt=True),),
         networks=("data",),
-        after={"volumes": "completed"},
+        depends_on={"volumes": "completed"},
         tmpfs=("/tmp:mode=1777",),
         memory=limits.memory or "1g",
         cpus=limits.cpus,

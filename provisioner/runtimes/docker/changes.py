@@ -58,7 +58,7 @@ class Changes:
         if PROXY not in observed or observed[PROXY].state not in SERVES:
             self._up("--remove-orphans")
             return
-        stores = named & {service.name for service in self._stack.lasting} - {PROXY, SERVER}
+        stores = named & {service.name for service in self._stack.long_running} - {PROXY, SERVER}
         if stores:
             self._hold(stores)
             named.add(SERVER)

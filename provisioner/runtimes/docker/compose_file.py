@@ -27,6 +27,7 @@ DEFAULT_IMAGES = {
 }
 BUILD_CA = "deploy/build-ca.pem"
 _FILES_LABEL = "provision.files"
+_CONDITIONS = {"completed": "service_completed_successfully", "started": "service_started"}
 FRONT_PORT, REDIRECT_PORT = (
     address.rpartition(":")[2] for address in (IN_CONTAINERS.front, IN_CONTAINERS.front_http)
 )
@@ -117,9 +118,8 @@ def _service(
     elif service.command:
         body["command"] = list(service.command)
     body |= _isolation(service) | _limits(service)
-    if service.after:
-        conditions = {"completed": "service_completed_successfully", "started": "service_started"}
-        body["depends_on"] = {name: {"condition": conditions[when]} for name, when in service.after.items()}
+    if waits := {name: {"condition": _CONDITIONS[when]} for name, when in service.depends_on.items()}:
+        body["depends_on"] = waits
     environment = service_environment(stack, service.name, IN_CONTAINERS)
     if environment:
         body["environment"] = {key: value.replace("$", "$$") for key, value in environment.items()}

@@ -129,7 +129,7 @@ class DockerRuntime:
     def _compose_text(self) -> bytes:
         return self.files()[COMPOSE_FILE].content
 
-    def wanted(self) -> Mapping[str, str]:
+    def desired(self) -> Mapping[str, str]:
         override = self._instance.directory / OVERRIDE_FILE
         files = ["-", str(override)] if self._host.get(override) is not None else ["-"]
         where = ("--project-directory", str(self._instance.directory))
@@ -169,7 +169,7 @@ class DockerRuntime:
 
     def usage(self) -> Mapping[str, Usage]:
         return read_usage(
-            self._engine, self._instance.project, [service.name for service in self._stack.lasting]
+            self._engine, self._instance.project, [service.name for service in self._stack.long_running]
         )
 
     def prepare(self, reporter: Reporter) -> None:
@@ -208,8 +208,8 @@ class DockerRuntime:
 
         Compose leaves a container alone that runs, even unhealthy or restarting over and over, or half made.
         """
-        lasting = {service.name for service in self._stack.lasting}
-        names = [step.subject for step in plan.steps if step.verb == "start" and step.subject in lasting]
+        long_running = {service.name for service in self._stack.long_running}
+        names = [step.subject for step in plan.steps if step.verb == "start" and step.subject in long_running]
         if not names:
             return
         if anew := [name for name in self._half_made(self._engine.containers()) if name in names]:

@@ -13,7 +13,7 @@ from provisioner.runtimes.base import FIX, PROXY, SERVER, may_run_twice, port_ta
 from provisioner.runtimes.embedded.state import Memory, write_memory
 from provisioner.runtimes.embedded.supervisor import forget_starts, read_note, read_starts, read_taken, tail
 from provisioner.runtimes.embedded.supervisor_rpc import Supervisor
-from provisioner.runtimes.embedded.supervisord_conf import LOGS, Daemon
+from provisioner.runtimes.embedded.supervisord_conf import LOGS, ProcessSpec
 from provisioner.system.memory import available_here_mb
 from provisioner.system.wait import wait_for, wait_until
 
@@ -27,24 +27,24 @@ ALONE_DEADLINE = 10.0
 class Changes:
     """The steps of one plan.
 
-    `wanted` has the fingerprints that it leads to, `run` runs a process of the stack to its end.
+    `desired` has the fingerprints that it leads to, `run` runs a process of the stack to its end.
     """
 
     def __init__(
         self,
         stack: Stack,
         directory: Path,
-        lasting: Sequence[Daemon],
-        wanted: Mapping[str, str],
+        long_running: Sequence[ProcessSpec],
+        desired: Mapping[str, str],
         client: Supervisor,
         run: Callable[[Memory, str], object],
         reporter: Reporter,
     ) -> None:
         self._stack = stack
         self._directory = directory
-        self._daemons = {daemon.name: daemon for daemon in lasting}
-        self._stores = set(self._daemons) - {SERVER, PROXY}
-        self._wanted = wanted
+        self._specs = {spec.name: spec for spec in long_running}
+        self._stores = set(self._specs) - {SERVER, PROXY}
+        self._desired = desired
         self._client = client
         self._run = run
         self._reporter = reporter
@@ -70,9 +70,9 @@ class Changes:
         """
         names = [
             name
-            for name in self._daemons
+            for name in self._specs
             if name in changed & self._running() - self._stores
-            and _process(memory.applied.get(name, "")) == _process(self._wanted[name])
+            and _process(memory.applied.get(name, "")) == _process(self._desired[name])
         ]
         if SERVER in names and (
             self._stores & changed or not may_run_twice(self._stack, available_here_mb(), self._reporter)
@@ -88,20 +88,20 @@ class Changes:
             names = names | {SERVER}
         self._client.reread()
         for name in [
-            *sorted(names - set(self._daemons)),
-            *(name for name in reversed(self._daemons) if name in names),
+            *sorted(names - set(self._specs)),
+            *(name for name in reversed(self._specs) if name in names),
         ]:
-            daemon = self._daemons.get(name)
-            self._client.stop(name, daemon.grace_seconds if daemon else 60)
+            spec = self._specs.get(name)
+            self._client.stop(name, spec.grace_seconds if spec else 60)
             applied = {other: value for other, value in memory.applied.items() if other != name}
-            if daemon:
+            if spec:
                 self._client.replace_group(name)
-                applied[name] = self._wanted[name]
+                applied[name] = self._desired[name]
             else:
                 self._client.remove_group(name)
             memory = memory.with_(applied=applied)
         write_memory(self._directory, memory)
-        for name in [name for name in self._daemons if name in names]:
+        for name in [name for name in self._specs if name in names]:
             forget_starts(memory, name)
             self._client.start(name)
         return memory
@@ -135,7 +135,7 @@ class Changes:
         # For a moment both answer, the one before by what it was started with; with a transfer under way for
         # longer.
         wait_until(lambda: read_note(memory, name, "alone") is not None, ALONE_DEADLINE, 0.05)
-        return self._kept(memory, applied={**memory.applied, name: self._wanted[name]})
+        return self._kept(memory, applied={**memory.applied, name: self._desired[name]})
 
     def _wait_for_port(self, memory: Memory) -> None:
         """Wait until the proxy listens, or a deadline passes.
@@ -154,7 +154,7 @@ class Changes:
 
     def _bootstrap(self, memory: Memory) -> Memory:
         """Run the one-shot bootstrap to its end; raise Unhealthy with its last lines when it fails."""
-        applied = {**memory.applied, BOOTSTRAP: self._wanted[BOOTSTRAP]}
+        applied = {**memory.applied, BOOTSTRAP: self._desired[BOOTSTRAP]}
         memory = self._kept(memory, applied=applied, bootstrap="was interrupted")
         try:
             self._run(memory, BOOTSTRAP)

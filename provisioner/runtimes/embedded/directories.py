@@ -10,7 +10,7 @@ from pathlib import Path
 
 from provisioner.errors import PreflightError, WouldLoseData
 from provisioner.runtimes.embedded.processes import DIRECTORIES, LOG_NAMES, OWN_DATA, SECRETS
-from provisioner.runtimes.embedded.service_user import Account, open_for_others
+from provisioner.runtimes.embedded.service_user import ServiceUser, open_for_others
 from provisioner.runtimes.embedded.supervisord_conf import LOGS
 from provisioner.system.files import remove_empty_folder
 
@@ -20,7 +20,7 @@ _RUN_BASE = Path("/tmp")  # noqa: S108
 _RUN_PREFIX = "provision-"
 
 
-def check_owner(directory: Path, account: Account) -> None:
+def check_owner(directory: Path, account: ServiceUser) -> None:
     """Raise PreflightError when the data or logs are there and are another user's."""
     for name in (DATA, LOGS):
         path = directory / name
@@ -45,7 +45,7 @@ def openable(directory: Path, data: Path) -> list[Path]:
     return [directory, *between, data]
 
 
-def make_directories(directory: Path, account: Account) -> None:
+def make_directories(directory: Path, account: ServiceUser) -> None:
     """Make every directory that the services write to, private to their account.
 
     Open to it what they only read.
@@ -68,7 +68,7 @@ def make_directories(directory: Path, account: Account) -> None:
         open_for_others(path)
 
 
-def is_run_directory(path: Path, account: Account) -> bool:
+def is_run_directory(path: Path, account: ServiceUser) -> bool:
     """Return whether it is there, is ours and no link, and only the account can enter it.
 
     Others may write below /tmp too.
@@ -86,14 +86,14 @@ def is_run_directory(path: Path, account: Account) -> bool:
     )
 
 
-def make_run_directory(account: Account) -> Path:
+def make_run_directory(account: ServiceUser) -> Path:
     """Make a new short private directory for unix sockets, and return it."""
     path = Path(tempfile.mkdtemp(prefix=_RUN_PREFIX, dir=_RUN_BASE))
     _give(path, account)
     return path
 
 
-def remove_run_directory(path: Path, account: Account) -> None:
+def remove_run_directory(path: Path, account: ServiceUser) -> None:
     """Remove the directory, if it is one of ours."""
     if is_run_directory(path, account):
         shutil.rmtree(path, ignore_errors=True)
@@ -143,6 +143,6 @@ def remove_tree(path: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _give(path: Path, account: Account) -> None:
+def _give(path: Path, account: ServiceUser) -> None:
     if account.dropped:
         os.chown(path, account.uid, account.gid, follow_symlinks=False)

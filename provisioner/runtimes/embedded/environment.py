@@ -21,8 +21,8 @@ from provisioner.errors import PreflightError, ProvisionError
 from provisioner.output import Reporter
 from provisioner.runtimes.embedded.filesystem import free_bytes
 from provisioner.runtimes.embedded.interpreter import Interpreter, is_usable, make_interpreter
-from provisioner.runtimes.embedded.processes import Programs
-from provisioner.runtimes.embedded.service_user import Account, open_for_others
+from provisioner.runtimes.embedded.processes import Binaries
+from provisioner.runtimes.embedded.service_user import ServiceUser, open_for_others
 from provisioner.runtimes.recipe import Recipe
 from provisioner.system import locks, process
 
@@ -110,9 +110,9 @@ class ServerEnvironment:
         return self.data / "environments" / digest[:16]
 
     @property
-    def programs(self) -> Programs:
-        """Return its programs."""
-        return Programs(self.path / "bin")
+    def binaries(self) -> Binaries:
+        """Return its binaries."""
+        return Binaries(self.path / "bin")
 
     def is_complete(self) -> bool:
         """Return whether it is there whole, with an interpreter that still exists."""
@@ -131,7 +131,7 @@ def check_space(environment: ServerEnvironment) -> None:
         )
 
 
-def make_environment(environment: ServerEnvironment, account: Account, reporter: Reporter) -> None:
+def make_environment(environment: ServerEnvironment, account: ServiceUser, reporter: Reporter) -> None:
     """Make the environment, usable by the account, if it is not there."""
     folder = environment.path.parent
     if environment.is_complete():
@@ -152,7 +152,7 @@ def make_environment(environment: ServerEnvironment, account: Account, reporter:
     reporter.step("created", "environment", f"{environment.path} in {time.monotonic() - started:.0f} s")
 
 
-def _make(environment: ServerEnvironment, account: Account, reporter: Reporter) -> None:
+def _make(environment: ServerEnvironment, account: ServiceUser, reporter: Reporter) -> None:
     with tempfile.TemporaryDirectory(dir=environment.path.parent, prefix=".making-") as scratch:
         made = Path(scratch) / "environment"
         tools = Path(scratch) / "tools"
@@ -284,7 +284,7 @@ def _open_whole(made: Path) -> None:
             path.chmod((mode & 0o7777) | (0o055 if path.is_dir() or mode & 0o100 else 0o044))
 
 
-def _check_usable(made: Path, environment: ServerEnvironment, account: Account) -> None:
+def _check_usable(made: Path, environment: ServerEnvironment, account: ServiceUser) -> None:
     if account.dropped:
         # The temporary directory is closed to others.
         made.parent.chmod(0o755)

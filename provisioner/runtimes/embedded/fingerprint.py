@@ -6,19 +6,19 @@ import hashlib
 from collections.abc import Iterable, Mapping
 
 from provisioner.runtimes.base import RenderedFile
-from provisioner.runtimes.embedded.supervisord_conf import Daemon, render_launcher, render_program
+from provisioner.runtimes.embedded.supervisord_conf import ProcessSpec, render_launcher, render_program
 
 
-def fingerprint(daemon: Daemon, files: Mapping[str, RenderedFile]) -> str:
+def fingerprint(spec: ProcessSpec, files: Mapping[str, RenderedFile]) -> str:
     """Return `PROCESS.CONTENT`, either of which changes when the service has to be started anew.
 
     The first changes where no new process can take the service's place: it is of what supervisord and the
     launcher do for it. The second is of its command line, environment, and the files that it reads.
     """
-    kept = [render_program(daemon, 0).encode(), repr(daemon.listen).encode()] if daemon.lasting else []
-    parts = [render_launcher([daemon]).encode()]
+    kept = [render_program(spec, 0).encode(), repr(spec.listen).encode()] if spec.long_running else []
+    parts = [render_launcher([spec]).encode()]
     for path, file in sorted(files.items()):
-        if any(path == name or path.startswith(f"{name}/") for name in daemon.reads):
+        if any(path == name or path.startswith(f"{name}/") for name in spec.reads):
             parts += [path.encode(), file.content]
     return f"{_digest(kept)}.{_digest(parts)}"
 

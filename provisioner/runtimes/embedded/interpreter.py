@@ -12,7 +12,7 @@ from pathlib import Path
 
 from provisioner.errors import CommandFailed, PreflightError
 from provisioner.output import Reporter
-from provisioner.runtimes.embedded.service_user import Account
+from provisioner.runtimes.embedded.service_user import ServiceUser
 from provisioner.system import process
 
 OLDEST = (3, 10)
@@ -44,7 +44,7 @@ def base_interpreter() -> Interpreter:
     return Interpreter(Path(getattr(sys, "_base_executable", "") or sys.executable).resolve(), version)
 
 
-def choose_interpreter(account: Account, data: Path) -> Interpreter:
+def choose_interpreter(account: ServiceUser, data: Path) -> Interpreter:
     """Return our own base interpreter if the account can use it, else a system one that it can.
 
     Return one to be copied below `data` where there is neither.
@@ -62,13 +62,13 @@ def choose_interpreter(account: Account, data: Path) -> Interpreter:
     return Interpreter(folder / own.executable.relative_to(prefix), own.version, copy_of=prefix)
 
 
-def is_usable(interpreter: Interpreter, account: Account) -> bool:
+def is_usable(interpreter: Interpreter, account: ServiceUser) -> bool:
     """Return whether the account gets the same Python from it as we do, with the same standard library."""
     ours, theirs = _facts(interpreter, None), _facts(interpreter, account)
     return ours is not None and ours == theirs
 
 
-def make_interpreter(interpreter: Interpreter, account: Account, reporter: Reporter) -> None:
+def make_interpreter(interpreter: Interpreter, account: ServiceUser, reporter: Reporter) -> None:
     """Make the copy, where there has to be one; raise PreflightError when the account cannot use it."""
     source = interpreter.copy_of
     if source is None:
@@ -115,7 +115,7 @@ def _system_interpreters() -> Iterator[Interpreter]:
             yield Interpreter(Path(found), f"3.{minor}")
 
 
-def _facts(interpreter: Interpreter, account: Account | None) -> list[object] | None:
+def _facts(interpreter: Interpreter, account: ServiceUser | None) -> list[object] | None:
     argv = [str(interpreter.executable), "-I", "-S", "-c", _FACTS]
     identity = account.identity if account else None
     try:

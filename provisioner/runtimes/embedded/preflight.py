@@ -10,7 +10,7 @@ from provisioner.model.proxy import redirect_port, terminates_tls
 from provisioner.model.settings import ServerSettings
 from provisioner.runtimes.embedded import filesystem
 from provisioner.runtimes.embedded.filesystem import Mount
-from provisioner.runtimes.embedded.service_user import Account
+from provisioner.runtimes.embedded.service_user import ServiceUser
 from provisioner.system.ports import first_unprivileged
 
 NEEDED_BYTES = 500_000_000
@@ -44,7 +44,7 @@ def check_file_system(data: Path, mount_table: Iterable[Mount] | None) -> None:
         )
 
 
-def check_proxy(server: ServerSettings, front_port: int, account: Account) -> None:
+def check_proxy(server: ServerSettings, front_port: int, account: ServiceUser) -> None:
     """Raise PreflightError unless the proxy can serve these settings, on that port and as the account."""
     if server.genai and terminates_tls(server):
         raise PreflightError(

@@ -17,58 +17,58 @@ _CLOCK_TOLERANCE = 3.0
 
 
 @dataclass(frozen=True)
-class Mark:
+class ProcessId:
     """A process by its number and its start: the kernel's ticks on Linux, seconds of the clock elsewhere."""
 
     pid: int
     started: str
 
 
-def mark_of(pid: int) -> Mark | None:
-    """Return the mark of a process that runs; None when there is none, or only a zombie."""
+def process_id_of(pid: int) -> ProcessId | None:
+    """Return the identity of a process that runs; None when there is none, or only a zombie."""
     started = _linux_start(pid) if _ON_LINUX else _start_by_clock(pid)
-    return Mark(pid, started) if started else None
+    return ProcessId(pid, started) if started else None
 
 
-def is_alive(mark: Mark) -> bool:
+def is_alive(process_id: ProcessId) -> bool:
     """Return whether that very process runs."""
-    now = mark_of(mark.pid)
+    now = process_id_of(process_id.pid)
     if now is None or _ON_LINUX:
-        return now == mark
+        return now == process_id
     try:
-        return abs(float(now.started) - float(mark.started)) <= _CLOCK_TOLERANCE
+        return abs(float(now.started) - float(process_id.started)) <= _CLOCK_TOLERANCE
     except ValueError:
         return False
 
 
-def belongs_to(mark: Mark, uid: int) -> bool:
+def belongs_to(process_id: ProcessId, uid: int) -> bool:
     """Return whether the process runs as that user."""
     import psutil
 
     try:
-        return bool(psutil.Process(mark.pid).uids().real == uid)
+        return bool(psutil.Process(process_id.pid).uids().real == uid)
     except psutil.Error:
         return False
 
 
-def end(marks: Sequence[Mark], number: int, deadline: float) -> list[Mark]:
+def end(process_ids: Sequence[ProcessId], number: int, deadline: float) -> list[ProcessId]:
     """Send the signal; return those that still run after at most that many seconds."""
-    for mark in marks:
-        if is_alive(mark):
+    for process_id in process_ids:
+        if is_alive(process_id):
             with suppress(ProcessLookupError):
-                os.kill(mark.pid, number)
-    return wait_for_end(marks, deadline)
+                os.kill(process_id.pid, number)
+    return wait_for_end(process_ids, deadline)
 
 
-def wait_for_end(marks: Sequence[Mark], deadline: float) -> list[Mark]:
+def wait_for_end(process_ids: Sequence[ProcessId], deadline: float) -> list[ProcessId]:
     """Wait at most that many seconds for the processes to end; return those that still run."""
-    wait_until(lambda: not any(is_alive(mark) for mark in marks), deadline, 0.05)
-    return [mark for mark in marks if is_alive(mark)]
+    wait_until(lambda: not any(is_alive(process_id) for process_id in process_ids), deadline, 0.05)
+    return [process_id for process_id in process_ids if is_alive(process_id)]
 
 
-def end_for_sure(marks: Sequence[Mark], number: int, deadline: float) -> list[Mark]:
+def terminate(process_ids: Sequence[ProcessId], number: int, deadline: float) -> list[ProcessId]:
     """End the processes by the signal, after that many seconds by SIGKILL; return those that still run."""
-    left = end(marks, number, deadline)
+    left = end(process_ids, number, deadline)
     return end(left, signal.SIGKILL, 10) if left else []
 
 

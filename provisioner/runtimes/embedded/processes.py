@@ -17,7 +17,7 @@ from provisioner.model.stack import TLS_KEY, Stack
 from provisioner.model.stores.postgres import POSTGRES_USER, postgres_options
 from provisioner.runtimes.base import Instance
 from provisioner.runtimes.caddyfile import CADDYFILE
-from provisioner.runtimes.embedded.supervisord_conf import LOGS, Daemon, launcher_text, read_launcher
+from provisioner.runtimes.embedded.supervisord_conf import LOGS, ProcessSpec, launcher_text, read_launcher
 
 # The directory of unix sockets is not known before the start and may change at the next one: the launcher
 # puts the real one in this name's place, and Caddy takes it from its environment.
@@ -40,8 +40,8 @@ INITDB = "initdb"
 
 
 @dataclass(frozen=True)
-class Programs:
-    """The programs of a server environment."""
+class Binaries:
+    """The binaries of a server environment."""
 
     folder: Path
 
@@ -80,31 +80,33 @@ def listening(stack: Stack, instance: Instance) -> tuple[tuple[str, int], ...]:
     return tuple((server.bind, port) for port in ports)
 
 
-def daemons(stack: Stack, instance: Instance, programs: Programs, host_memory_mb: int) -> tuple[Daemon, ...]:
+def process_specs(
+    stack: Stack, instance: Instance, binaries: Binaries, host_memory_mb: int
+) -> tuple[ProcessSpec, ...]:
     """Return every process that the stack may run, in start order; `initdb` first if the database is ours."""
     addresses = embedded_addresses(stack, instance)
-    base = base_environment(instance, programs)
+    base = base_environment(instance, binaries)
     sockets = tuple(address.removeprefix("unix:") for address in (addresses.listen, addresses.listen_asgi))
     scratch = {"PROVISION_TMP": str(instance.directory / SCRATCH)}
-    make: dict[str, Callable[[], Daemon]] = {
-        "postgres": lambda: _postgres(stack, programs, base, host_memory_mb),
+    make: dict[str, Callable[[], ProcessSpec]] = {
+        "postgres": lambda: _postgres(stack, binaries, base, host_memory_mb),
         "bootstrap": lambda: _server(
-            "bootstrap", stack, programs, base | service_environment(stack, "bootstrap", addresses)
+            "bootstrap", stack, binaries, base | service_environment(stack, "bootstrap", addresses)
         ),
         "mlflow": lambda: _server(
             "mlflow",
             stack,
-            programs,
+            binaries,
             base | scratch | service_environment(stack, "mlflow", addresses),
             sockets,
         ),
-        "proxy": lambda: _proxy(stack, instance, programs, base),
+        "proxy": lambda: _proxy(stack, instance, binaries, base),
     }
     services = tuple(make[service.name]() for service in stack.services if service.name in make)
-    return (_initdb(programs, base), *services) if stack.own_backend else services
+    return (_initdb(binaries, base), *services) if stack.own_backend else services
 
 
-def moved_launcher(text: str, programs: Programs, directory: Path) -> str:
+def moved_launcher(text: str, binaries: Binaries, directory: Path) -> str:
     """Return a launcher's JSON with these programs, in this directory of the stack, in place of its own ones.
 
     Raise ValueError when it is no JSON of a launcher.
@@ -113,7 +115,7 @@ def moved_launcher(text: str, programs: Programs, directory: Path) -> str:
     if first is None or "HOME" not in first.environment:
         raise ValueError("it names no process with a home")
     places = {
-        str(Path(first.argv[0]).parent): str(programs.folder),
+        str(Path(first.argv[0]).parent): str(binaries.folder),
         first.environment["HOME"].removesuffix(f"/{HOME}"): str(directory),
     }
     if all(before == now for before, now in places.items()):
@@ -129,37 +131,37 @@ def moved_launcher(text: str, programs: Programs, directory: Path) -> str:
     return launcher_text(entries)
 
 
-def base_environment(instance: Instance, programs: Programs) -> dict[str, str]:
+def base_environment(instance: Instance, binaries: Binaries) -> dict[str, str]:
     """Return the variables that every process gets; none is from the user's own environment."""
     return {
-        "PATH": f"{programs.folder}:/usr/local/bin:/usr/bin:/bin",
+        "PATH": f"{binaries.folder}:/usr/local/bin:/usr/bin:/bin",
         "HOME": str(instance.directory / HOME),
         "TMPDIR": str(instance.directory / SCRATCH),
         "LANG": "C.UTF-8",
     }
 
 
-def supervisord_argv(programs: Programs, configuration: str) -> list[str]:
+def supervisord_argv(binaries: Binaries, configuration: str) -> list[str]:
     """Return the command line that starts supervisord, which then goes on in the background."""
-    return [programs.path("python"), "-m", "supervisor.supervisord", "-c", configuration]
+    return [binaries.path("python"), "-m", "supervisor.supervisord", "-c", configuration]
 
 
-def launcher_argv(programs: Programs, name: str, argv: tuple[str, ...] = ()) -> list[str]:
+def launcher_argv(binaries: Binaries, name: str, argv: tuple[str, ...] = ()) -> list[str]:
     """Return the command line that runs a process outside of supervisord.
 
     `argv` runs in place of its own, in its environment.
     """
-    return [programs.path("python"), SERVER_CODE, "launch", name, *argv]
+    return [binaries.path("python"), SERVER_CODE, "launch", name, *argv]
 
 
-def entrypoint_argv(programs: Programs, *arguments: str) -> tuple[str, ...]:
+def entrypoint_argv(binaries: Binaries, *arguments: str) -> tuple[str, ...]:
     """Return the command line of the server's own program."""
-    return (programs.path("python"), SERVER_CODE, *arguments)
+    return (binaries.path("python"), SERVER_CODE, *arguments)
 
 
-def _initdb(programs: Programs, base: Mapping[str, str]) -> Daemon:
+def _initdb(binaries: Binaries, base: Mapping[str, str]) -> ProcessSpec:
     argv = (
-        programs.path("initdb"),
+        binaries.path("initdb"),
         f"--pgdata={POSTGRES_NEW}",
         f"--username={POSTGRES_USER}",
         "--locale-provider=builtin",
@@ -169,10 +171,10 @@ def _initdb(programs: Programs, base: Mapping[str, str]) -> Daemon:
         f"--pwfile={SECRETS}/postgres_password",
     )
     # Interrupted, it would remove the directory by its name, in which the next `up` may work already.
-    return Daemon(INITDB, argv, dict(base), stop_signal="KILL", lasting=False)
+    return ProcessSpec(INITDB, argv, dict(base), stop_signal="KILL", long_running=False)
 
 
-def _postgres(stack: Stack, programs: Programs, base: Mapping[str, str], host_memory_mb: int) -> Daemon:
+def _postgres(stack: Stack, binaries: Binaries, base: Mapping[str, str], host_memory_mb: int) -> ProcessSpec:
     limit = stack.settings.resources.postgres.memory
     # The database shares the machine with all else that runs there.
     memory_mb = megabytes(limit) if limit else host_memory_mb // 8
@@ -184,9 +186,9 @@ def _postgres(stack: Stack, programs: Programs, base: Mapping[str, str], host_me
         wal_level="minimal",
         max_wal_senders="0",
     )
-    argv = (programs.path("postgres"), "-D", POSTGRES_DATA, *options)
+    argv = (binaries.path("postgres"), "-D", POSTGRES_DATA, *options)
     # SIGTERM would wait for every client to leave.
-    return Daemon(
+    return ProcessSpec(
         "postgres", argv, dict(base), stop_signal="INT", grace_seconds=stack.service("postgres").grace_seconds
     )
 
@@ -194,29 +196,29 @@ def _postgres(stack: Stack, programs: Programs, base: Mapping[str, str], host_me
 def _server(
     name: str,
     stack: Stack,
-    programs: Programs,
+    binaries: Binaries,
     environment: Mapping[str, str],
     listen: tuple[tuple[str, int] | str, ...] = (),
-) -> Daemon:
+) -> ProcessSpec:
     python = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     service = stack.service(name)
-    return Daemon(
+    return ProcessSpec(
         name,
-        entrypoint_argv(programs, *service.command),
+        entrypoint_argv(binaries, *service.command),
         {**environment, **python},
         grace_seconds=service.grace_seconds,
-        lasting=not service.one_shot,
+        long_running=not service.one_shot,
         log=f"{LOGS}/{name}.log" if service.one_shot else "",
         listen=listen,
         reads=(SERVER_CODE,),
     )
 
 
-def _proxy(stack: Stack, instance: Instance, programs: Programs, base: Mapping[str, str]) -> Daemon:
+def _proxy(stack: Stack, instance: Instance, binaries: Binaries, base: Mapping[str, str]) -> ProcessSpec:
     home = str(instance.directory / CADDY_HOME)
-    return Daemon(
+    return ProcessSpec(
         "proxy",
-        (programs.path("caddy"), "run", "--config", CADDYFILE, "--adapter", "caddyfile"),
+        (binaries.path("caddy"), "run", "--config", CADDYFILE, "--adapter", "caddyfile"),
         {**base, "XDG_CONFIG_HOME": home, "XDG_DATA_HOME": home},
         grace_seconds=stack.service("proxy").grace_seconds,
         listen=listening(stack, instance),

@@ -43,7 +43,7 @@ from provisioner.runtimes.embedded.environment import (
 from provisioner.runtimes.embedded.filesystem import Mount
 from provisioner.runtimes.embedded.fingerprint import fingerprint
 from provisioner.runtimes.embedded.interpreter import choose_interpreter
-from provisioner.runtimes.embedded.kept_files import comparable, kept_daemons, kept_files
+from provisioner.runtimes.embedded.kept_files import comparable, kept_files, kept_specs
 from provisioner.runtimes.embedded.preflight import check_file_system, check_proxy
 from provisioner.runtimes.embedded.processes import (
     ARTIFACTS,
@@ -53,13 +53,13 @@ from provisioner.runtimes.embedded.processes import (
     POSTGRES_NEW,
     SECRETS,
     SERVER_SOCKET,
-    daemons,
     embedded_addresses,
     entrypoint_argv,
     launcher_argv,
+    process_specs,
 )
 from provisioner.runtimes.embedded.service_user import (
-    Account,
+    ServiceUser,
     check_account,
     check_reachable,
     current_account,
@@ -72,7 +72,7 @@ from provisioner.runtimes.embedded.supervisord_conf import (
     LOGS,
     SERVICES_JSON,
     SUPERVISORD_CONF,
-    Daemon,
+    ProcessSpec,
     render_launcher,
     render_supervisord,
 )
@@ -96,7 +96,7 @@ class EmbeddedRuntime:
         stack: Stack,
         instance: Instance,
         *,
-        account: Account,
+        account: ServiceUser,
         environment: ServerEnvironment,
         machine: Machine,
         mount_table: Iterable[Mount] | None = None,
@@ -108,11 +108,11 @@ class EmbeddedRuntime:
         self._environment = environment
         self._machine = machine
         self._mount_table = mount_table
-        programs, recipe = environment.programs, instance.recipe
-        kept = kept_daemons(recipe, programs, instance.directory) if recipe else ()
-        self._daemons = kept or daemons(stack, instance, programs, host_memory_mb())
-        self._services = tuple(daemon for daemon in self._daemons if daemon.name != INITDB)
-        self._lasting = tuple(daemon for daemon in self._services if daemon.lasting)
+        binaries, recipe = environment.binaries, instance.recipe
+        kept = kept_specs(recipe, binaries, instance.directory) if recipe else ()
+        self._specs = kept or process_specs(stack, instance, binaries, host_memory_mb())
+        self._services = tuple(spec for spec in self._specs if spec.name != INITDB)
+        self._long_running = tuple(spec for spec in self._services if spec.long_running)
 
     def preflight(self) -> None:
         check_stores(self._stack)
@@ -132,9 +132,9 @@ class EmbeddedRuntime:
 
     def files(self) -> Mapping[str, RenderedFile]:
         certificates = certificate_files(self._stack, self._directory)
-        recipe, programs = self._instance.recipe, self._environment.programs
+        recipe, binaries = self._instance.recipe, self._environment.binaries
         ours = (
-            kept_files(recipe, certificates, programs, self._directory)
+            kept_files(recipe, certificates, binaries, self._directory)
             if recipe
             else self._rendered(certificates)
         )
@@ -144,7 +144,7 @@ class EmbeddedRuntime:
         addresses = embedded_addresses(self._stack, self._instance)
         texts = {
             SUPERVISORD_CONF: render_supervisord(self._services),
-            SERVICES_JSON: render_launcher(self._daemons),
+            SERVICES_JSON: render_launcher(self._specs),
             CADDYFILE: render_caddyfile(self._stack, addresses, asgi_paths(), certificates),
         }
         locks = {path: asset_path(path).read_bytes() for path in LOCKS}
@@ -155,9 +155,9 @@ class EmbeddedRuntime:
         users = certificate_files(self._stack, self._directory)
         return digests({path: file.content for path, file in files.items() if path not in users}, comparable)
 
-    def wanted(self) -> Mapping[str, str]:
+    def desired(self) -> Mapping[str, str]:
         files = self.files()
-        return {daemon.name: fingerprint(daemon, files) for daemon in self._services}
+        return {spec.name: fingerprint(spec, files) for spec in self._services}
 
     def observe(self) -> Observed:
         memory = self._memory()
@@ -168,11 +168,11 @@ class EmbeddedRuntime:
                 infos = client.processes()
             except Unreachable:
                 client = None
-        by_name = {daemon.name: daemon for daemon in self._lasting}
-        known = {name: by_name.get(name, Daemon(name, (), {})) for name in [*by_name, *memory.applied]}
+        by_name = {spec.name: spec for spec in self._long_running}
+        known = {name: by_name.get(name, ProcessSpec(name, (), {})) for name in [*by_name, *memory.applied]}
         services = {
-            name: self._supervision().observe(daemon, infos.get(name), memory)
-            for name, daemon in known.items()
+            name: self._supervision().observe(spec, infos.get(name), memory)
+            for name, spec in known.items()
             if name != BOOTSTRAP
         }
         if services[SERVER].state == "running" and not listens(Path(memory.run) / SERVER_SOCKET):
@@ -190,8 +190,8 @@ class EmbeddedRuntime:
         client = self._connected(memory)
         infos = client.processes() if client else {}
         return {
-            daemon.name: self._supervision().usage(daemon, infos.get(daemon.name), memory)
-            for daemon in self._lasting
+            spec.name: self._supervision().usage(spec, infos.get(spec.name), memory)
+            for spec in self._long_running
             if infos
         }
 
@@ -211,7 +211,7 @@ class EmbeddedRuntime:
                 client, memory = self._start_supervisor(memory)
             run = partial(self._run, timeout=BOOTSTRAP_DEADLINE)
             Changes(
-                self._stack, self._directory, self._lasting, self.wanted(), client, run, reporter
+                self._stack, self._directory, self._long_running, self.desired(), client, run, reporter
             ).carry_out(plan, memory)
         report_done(plan, self._stack, reporter)
 
@@ -220,15 +220,15 @@ class EmbeddedRuntime:
             client.signal(PROXY, "USR1")
 
     def probe(self, *arguments: str) -> str:
-        argv = entrypoint_argv(self._environment.programs, "probe", *arguments)
+        argv = entrypoint_argv(self._environment.binaries, "probe", *arguments)
         return self._run(self._memory_of_a_running(), SERVER, argv).text
 
     def run_job(
         self, role: str, *arguments: str, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None
     ) -> None:
         env = self._supervision().environment(Path(self._memory_of_a_running().run))
-        programs, identity = self._environment.programs, self._account.identity
-        argv = launcher_argv(programs, SERVER, entrypoint_argv(programs, role, *arguments))
+        binaries, identity = self._environment.binaries, self._account.identity
+        argv = launcher_argv(binaries, SERVER, entrypoint_argv(binaries, role, *arguments))
         streams.transfer(argv, stdin=stdin, stdout=stdout, cwd=self._directory, env=env, identity=identity)
 
     def _memory_of_a_running(self) -> Memory:
@@ -247,13 +247,13 @@ class EmbeddedRuntime:
         return tail(self._log(service), lines)
 
     def follow(self, service: str | None, lines: int) -> int:
-        names = [service] if service else [daemon.name for daemon in self._services]
+        names = [service] if service else [spec.name for spec in self._services]
         paths = [str(path) for path in map(self._log, names) if service or path.is_file()]
         return process.attach(["tail", "-n", str(lines), "-F", *paths])
 
     def psql(self, arguments: Sequence[str], write: bool) -> int:
         # Beside the server that it belongs to; the environment names only what a stack runs.
-        program = Path(self._environment.programs.path("postgres")).resolve().parent / "psql"
+        program = Path(self._environment.binaries.path("postgres")).resolve().parent / "psql"
         password = (LocalHost().get(self._directory / SECRETS / "postgres_password") or b"").decode().strip()
         # What the user's shell says of other databases.
         env = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
@@ -286,7 +286,7 @@ class EmbeddedRuntime:
         return memory_here(self._directory, self._machine)
 
     def _supervision(self) -> Supervision:
-        return Supervision(self._directory, self._account, self._environment.programs)
+        return Supervision(self._directory, self._account, self._environment.binaries)
 
     def _connected(self, memory: Memory) -> Supervisor | None:
         """Return supervisord, if it runs since this boot and answers; else None."""
@@ -310,7 +310,7 @@ class EmbeddedRuntime:
     def _end(self, client: Supervisor | None, memory: Memory) -> Memory:
         """End everything that runs; return the memory, which still has what was applied."""
         if not memory.is_from_before(self._machine):
-            self._supervision().end_all(client, self._lasting, memory)
+            self._supervision().end_all(client, self._long_running, memory)
         if memory.run:
             directories.remove_run_directory(Path(memory.run), self._account)
         ended = memory.with_(machine=None, supervisor=None, run="", environment="")
@@ -324,8 +324,8 @@ class EmbeddedRuntime:
         memory = memory.with_(machine=self._machine, run=str(run), environment=str(self._environment.path))
         write_memory(self._directory, memory)
         self._make_database(memory)
-        client, mark = self._supervision().start(run)
-        memory = memory.with_(supervisor=mark)
+        client, process_id = self._supervision().start(run)
+        memory = memory.with_(supervisor=process_id)
         write_memory(self._directory, memory)
         return client, memory
 
@@ -346,7 +346,7 @@ class EmbeddedRuntime:
     ) -> process.Completed:
         """Run a process of the stack beside supervisord, to its end."""
         return process.run(
-            launcher_argv(self._environment.programs, name, argv),
+            launcher_argv(self._environment.binaries, name, argv),
             cwd=self._directory,
             env=self._supervision().environment(Path(memory.run)),
             identity=self._account.identity,

@@ -21,7 +21,7 @@ _NOBODY = 65534
 
 
 @dataclass(frozen=True)
-class Account:
+class ServiceUser:
     """A user of this machine; `dropped` when we are root and the services must not be."""
 
     name: str
@@ -36,27 +36,27 @@ class Account:
         return Identity(self.uid, self.gid) if self.dropped else None
 
 
-def current_account() -> Account:
+def current_account() -> ServiceUser:
     """Return the account for whoever runs this; for root the system user, which may still have to be made."""
     if os.geteuid() == 0:
         return system_account()
     try:
         entry = pwd.getpwuid(os.geteuid())
     except KeyError:
-        return Account("", os.geteuid(), os.getegid(), exists=False)
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+        return ServiceUser("", os.geteuid(), os.getegid(), exists=False)
+    return ServiceUser(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
-def system_account(name: str = SYSTEM_USER) -> Account:
+def system_account(name: str = SYSTEM_USER) -> ServiceUser:
     """Return the system user that root drops to."""
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
-        return Account(name, _NOBODY, _NOBODY, dropped=True, exists=False)
-    return Account(name, entry.pw_uid, entry.pw_gid, dropped=True)
+        return ServiceUser(name, _NOBODY, _NOBODY, dropped=True, exists=False)
+    return ServiceUser(name, entry.pw_uid, entry.pw_gid, dropped=True)
 
 
-def check_account(account: Account) -> None:
+def check_account(account: ServiceUser) -> None:
     """Raise PreflightError when that account cannot run a database, or cannot be made."""
     if account.uid == 0:
         raise PreflightError(
@@ -82,7 +82,7 @@ def check_account(account: Account) -> None:
         )
 
 
-def make_account(account: Account, home: Path, reporter: Reporter) -> Account:
+def make_account(account: ServiceUser, home: Path, reporter: Reporter) -> ServiceUser:
     """Return the account as it exists; make it, without a login, when it does not."""
     if account.exists:
         return account
@@ -107,7 +107,7 @@ def make_account(account: Account, home: Path, reporter: Reporter) -> Account:
     return made
 
 
-def first_blocked(path: Path, account: Account) -> Path | None:
+def first_blocked(path: Path, account: ServiceUser) -> Path | None:
     """Return the topmost directory on the way to the path, or the path itself, that the account cannot enter.
 
     Return None when it can enter all of them.
@@ -122,7 +122,7 @@ def first_blocked(path: Path, account: Account) -> Path | None:
     return Path(seen) if seen else None
 
 
-def check_reachable(path: Path, account: Account, ours: Sequence[Path]) -> None:
+def check_reachable(path: Path, account: ServiceUser, ours: Sequence[Path]) -> None:
     """Raise PreflightError when the account cannot get to the path.
 
     Directories of `ours` are opened for it later.

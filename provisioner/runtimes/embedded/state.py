@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from provisioner.errors import PreflightError
-from provisioner.runtimes.embedded.process_id import Mark
+from provisioner.runtimes.embedded.process_id import ProcessId
 from provisioner.runtimes.embedded.processes import MEMORY_FILE
 from provisioner.system import process
 from provisioner.system.host import LocalHost
@@ -35,7 +35,7 @@ class Memory:
     """The directory of unix sockets."""
     environment: str = ""
     """The server environment that supervisord was started from."""
-    supervisor: Mark | None = None
+    supervisor: ProcessId | None = None
     applied: Mapping[str, str] = field(default_factory=dict)
     """The fingerprint of each service as it was last started."""
     bootstrap: str = ""
@@ -87,7 +87,7 @@ def read_memory(directory: Path) -> Memory:
         if data.pop("format") != FORMAT:
             raise ValueError("another format")
         machine = Machine(**data.pop("machine")) if data["machine"] else data.pop("machine")
-        supervisor = Mark(**data.pop("supervisor")) if data["supervisor"] else data.pop("supervisor")
+        supervisor = ProcessId(**data.pop("supervisor")) if data["supervisor"] else data.pop("supervisor")
         return Memory(machine=machine, supervisor=supervisor, **data)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise PreflightError(

@@ -12,13 +12,19 @@ from pathlib import Path
 from provisioner.errors import CommandFailed, Unhealthy
 from provisioner.model.plan import ObservedService, State
 from provisioner.runtimes.base import Usage
-from provisioner.runtimes.embedded import process_id
-from provisioner.runtimes.embedded.process_id import Mark
-from provisioner.runtimes.embedded.processes import RUN_VARIABLE, Programs, supervisord_argv
-from provisioner.runtimes.embedded.service_user import Account
+from provisioner.runtimes.embedded.process_id import (
+    ProcessId,
+    belongs_to,
+    is_alive,
+    process_id_of,
+    terminate,
+    wait_for_end,
+)
+from provisioner.runtimes.embedded.processes import RUN_VARIABLE, Binaries, supervisord_argv
+from provisioner.runtimes.embedded.service_user import ServiceUser
 from provisioner.runtimes.embedded.state import Memory
 from provisioner.runtimes.embedded.supervisor_rpc import ProcessInfo, Refused, Supervisor, Unreachable
-from provisioner.runtimes.embedded.supervisord_conf import LOGS, SOCKET, SUPERVISORD_CONF, Daemon
+from provisioner.runtimes.embedded.supervisord_conf import LOGS, SOCKET, SUPERVISORD_CONF, ProcessSpec
 from provisioner.system import process
 from provisioner.system.host import LocalHost
 from provisioner.system.memory import ended_for_memory, used_by
@@ -45,7 +51,7 @@ class Start:
     """One start of a service, as the launcher noted it."""
 
     at: float
-    mark: Mark
+    process_id: ProcessId
 
 
 @dataclass(frozen=True)
@@ -53,13 +59,13 @@ class Supervision:
     """The processes of one stack: where, as whom, from which programs."""
 
     directory: Path
-    account: Account
-    programs: Programs
+    account: ServiceUser
+    binaries: Binaries
 
     def environment(self, run: Path) -> dict[str, str]:
         """Return the variables that supervisord and the launcher are started with."""
         return {
-            "PATH": f"{self.programs.folder}:/usr/local/bin:/usr/bin:/bin",
+            "PATH": f"{self.binaries.folder}:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(self.directory),
             "LANG": "C.UTF-8",
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -77,12 +83,12 @@ class Supervision:
             return None
         return client
 
-    def start(self, run: Path) -> tuple[Supervisor, Mark]:
+    def start(self, run: Path) -> tuple[Supervisor, ProcessId]:
         """Start a new supervisord, with no service started yet; it outlives this command.
 
         Raise Unhealthy when it does not start.
         """
-        argv = supervisord_argv(self.programs, SUPERVISORD_CONF)
+        argv = supervisord_argv(self.binaries, SUPERVISORD_CONF)
         try:
             process.run(
                 argv,
@@ -95,75 +101,75 @@ class Supervision:
             raise self._not_started(failure.why) from failure
         client = Supervisor(run / SOCKET)
 
-        def answering() -> Mark | None:
+        def answering() -> ProcessId | None:
             with suppress(Unreachable):
-                return process_id.mark_of(client.pid())
+                return process_id_of(client.pid())
             return None
 
-        mark = wait_for(answering, START_DEADLINE, 0.02)
-        if mark is None:
+        process_id = wait_for(answering, START_DEADLINE, 0.02)
+        if process_id is None:
             raise self._not_started(tail(self.directory / LOGS / "supervisord.log", 20))
-        return client, mark
+        return client, process_id
 
-    def observe(self, daemon: Daemon, info: ProcessInfo | None, memory: Memory) -> ObservedService:
+    def observe(self, spec: ProcessSpec, info: ProcessInfo | None, memory: Memory) -> ObservedService:
         """Return one service as it is now."""
-        fingerprint = memory.applied.get(daemon.name, "")
+        fingerprint = memory.applied.get(spec.name, "")
         if not fingerprint:
-            return ObservedService(daemon.name, "missing")
-        starts = read_starts(memory, daemon.name)
+            return ObservedService(spec.name, "missing")
+        starts = read_starts(memory, spec.name)
         if info is not None:
             state, detail = _state(info, starts)
             if state in {"unhealthy", "failed"}:
-                detail = read_taken(memory, daemon.name) or detail
-            return ObservedService(daemon.name, state, fingerprint, detail, str(info.pid or ""))
-        if starts and process_id.is_alive(starts[-1].mark):
+                detail = read_taken(memory, spec.name) or detail
+            return ObservedService(spec.name, state, fingerprint, detail, str(info.pid or ""))
+        if starts and is_alive(starts[-1].process_id):
             return ObservedService(
-                daemon.name,
+                spec.name,
                 "unhealthy",
                 fingerprint,
                 "it runs, but supervisord, which keeps it alive, is gone",
             )
-        if memory.supervisor and not memory.run_exists and process_id.is_alive(memory.supervisor):
+        if memory.supervisor and not memory.run_exists and is_alive(memory.supervisor):
             return ObservedService(
-                daemon.name, "unhealthy", fingerprint, f"its directory of sockets {memory.run} was removed"
+                spec.name, "unhealthy", fingerprint, f"its directory of sockets {memory.run} was removed"
             )
-        return ObservedService(daemon.name, "stopped", fingerprint, "")
+        return ObservedService(spec.name, "stopped", fingerprint, "")
 
-    def usage(self, daemon: Daemon, info: ProcessInfo | None, memory: Memory) -> Usage:
+    def usage(self, spec: ProcessSpec, info: ProcessInfo | None, memory: Memory) -> Usage:
         """Return what the service uses.
 
         A process that was killed counts as ended for memory where the kernel has ended any for that.
         """
         killed = _count(
-            self.directory / LOGS / "supervisord.log", f"exited: {daemon.name} (terminated by SIGKILL"
+            self.directory / LOGS / "supervisord.log", f"exited: {spec.name} (terminated by SIGKILL"
         )
-        killed += _count(self.directory / LOGS / f"{daemon.name}.log", f"{daemon.name}: killed by SIGKILL")
+        killed += _count(self.directory / LOGS / f"{spec.name}.log", f"{spec.name}: killed by SIGKILL")
         return Usage(
             used_by(info.pid) if info and info.pid else None,
-            restarts=max(0, len(read_starts(memory, daemon.name)) - 1),
+            restarts=max(0, len(read_starts(memory, spec.name)) - 1),
             killed=min(killed, ended_for_memory()) if killed else 0,
         )
 
-    def end_all(self, client: Supervisor | None, lasting: Sequence[Daemon], memory: Memory) -> None:
+    def end_all(self, client: Supervisor | None, long_running: Sequence[ProcessSpec], memory: Memory) -> None:
         """End every process of the stack; raise Unhealthy when one does not end.
 
         Services end in the opposite of their start order, then supervisord, then what was left over.
         """
-        names = [daemon.name for daemon in lasting]
-        marks = [starts[-1].mark for name in names if (starts := read_starts(memory, name))]
+        names = [spec.name for spec in long_running]
+        process_ids = [starts[-1].process_id for name in names if (starts := read_starts(memory, name))]
         own = self._own([memory.supervisor] if memory.supervisor else [])
         if client:
             with suppress(Unreachable, Refused):
-                own = self._own([mark] if (mark := process_id.mark_of(client.pid())) else [])
-                for daemon in reversed(lasting):
-                    client.stop(daemon.name, daemon.grace_seconds)
+                own = self._own([process_id] if (process_id := process_id_of(client.pid())) else [])
+                for spec in reversed(long_running):
+                    client.stop(spec.name, spec.grace_seconds)
                 client.shutdown()
-                process_id.wait_for_end(own, 10)
-        grace = sum(daemon.grace_seconds for daemon in lasting)
+                wait_for_end(own, 10)
+        grace = sum(spec.grace_seconds for spec in long_running)
         # SIGTERM makes supervisord end its children in order first.
-        left = process_id.end_for_sure(own, signal.SIGTERM, grace)
-        late = process_id.wait_for_end(self._own(marks), LEFTOVER_DEADLINE)
-        left += process_id.end_for_sure(late, signal.SIGINT, LEFTOVER_DEADLINE)
+        left = terminate(own, signal.SIGTERM, grace)
+        late = wait_for_end(self._own(process_ids), LEFTOVER_DEADLINE)
+        left += terminate(late, signal.SIGINT, LEFTOVER_DEADLINE)
         if left:
             raise Unhealthy(
                 f"process {left[0].pid} of this stack does not end",
@@ -173,12 +179,12 @@ class Supervision:
                 left_as="the other processes were ended; no data was removed",
             )
 
-    def _own(self, marks: Sequence[Mark]) -> list[Mark]:
+    def _own(self, process_ids: Sequence[ProcessId]) -> list[ProcessId]:
         """Return those that run as the account: the list comes from files that the account can write."""
         return [
-            mark
-            for mark in marks
-            if process_id.is_alive(mark) and process_id.belongs_to(mark, self.account.uid)
+            process_id
+            for process_id in process_ids
+            if is_alive(process_id) and belongs_to(process_id, self.account.uid)
         ]
 
     def _not_started(self, why: str) -> Unhealthy:
@@ -204,7 +210,7 @@ def read_starts(memory: Memory, name: str) -> list[Start]:
         with suppress(ValueError):
             at, pid, started = line.split()
             # Where the launcher cannot know the kernel's start time, the clock's stands in for it.
-            starts.append(Start(float(at), Mark(int(pid), started if started != "-" else at)))
+            starts.append(Start(float(at), ProcessId(int(pid), started if started != "-" else at)))
     return starts
 
 

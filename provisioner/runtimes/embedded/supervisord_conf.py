@@ -58,7 +58,7 @@ stdout_logfile_backups=2
 
 
 @dataclass(frozen=True)
-class Daemon:
+class ProcessSpec:
     """How one service is run as a process: its whole command line and environment, and how it is ended."""
 
     name: str
@@ -66,7 +66,7 @@ class Daemon:
     environment: dict[str, str]
     stop_signal: str = "TERM"
     grace_seconds: int = 10
-    lasting: bool = True
+    long_running: bool = True
     log: str = ""
     """A file that the process writes itself, since nobody takes its output."""
     listen: tuple[tuple[str, int] | str, ...] = ()
@@ -76,32 +76,32 @@ class Daemon:
     """The rendered files that it reads: another content makes it another configuration."""
 
 
-def render_supervisord(daemons: Sequence[Daemon]) -> str:
+def render_supervisord(specs: Sequence[ProcessSpec]) -> str:
     """Return the text of `supervisord.conf` for the long-running services.
 
     They are stopped in the opposite of this order.
     """
-    lasting = [daemon for daemon in daemons if daemon.lasting]
+    long_running = [spec for spec in specs if spec.long_running]
     return _HEAD + "".join(
-        render_program(daemon, 10 * place) for place, daemon in enumerate(lasting, start=1)
+        render_program(spec, 10 * place) for place, spec in enumerate(long_running, start=1)
     )
 
 
-def render_program(daemon: Daemon, priority: int) -> str:
+def render_program(spec: ProcessSpec, priority: int) -> str:
     """Return the section of one service."""
     return _PROGRAM.format(
-        name=daemon.name,
+        name=spec.name,
         server=SERVER_CODE,
         priority=priority,
-        stop_signal=daemon.stop_signal,
-        grace_seconds=daemon.grace_seconds,
+        stop_signal=spec.stop_signal,
+        grace_seconds=spec.grace_seconds,
         logs=LOGS,
     )
 
 
-def render_launcher(daemons: Sequence[Daemon]) -> str:
+def render_launcher(specs: Sequence[ProcessSpec]) -> str:
     """Return the text of the launcher's JSON: no secret is in it, only where secrets are."""
-    return launcher_text({daemon.name: _entry(daemon) for daemon in daemons})
+    return launcher_text({spec.name: _entry(spec) for spec in specs})
 
 
 def launcher_text(entries: Mapping[str, Any]) -> str:
@@ -109,41 +109,39 @@ def launcher_text(entries: Mapping[str, Any]) -> str:
     return json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
 
 
-def read_launcher(text: str) -> tuple[Daemon, ...]:
+def read_launcher(text: str) -> tuple[ProcessSpec, ...]:
     """Return the services that a launcher's JSON is of, in start order; raise ValueError when it is none."""
     try:
-        return tuple(_daemon(name, entry) for name, entry in json.loads(text).items())
+        return tuple(_spec(name, entry) for name, entry in json.loads(text).items())
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"it is no JSON of a launcher: {error}") from error
 
 
-def _daemon(name: str, entry: Mapping[str, Any]) -> Daemon:
-    return Daemon(
+def _spec(name: str, entry: Mapping[str, Any]) -> ProcessSpec:
+    return ProcessSpec(
         name,
         tuple(entry["argv"]),
         dict(entry["environment"]),
         stop_signal=entry["parent_death_signal"].removeprefix("SIG"),
         grace_seconds=entry["grace_seconds"],
-        lasting=entry["lasting"],
+        long_running=entry["long_running"],
         log=entry.get("log", ""),
         listen=tuple(one if isinstance(one, str) else tuple(one) for one in entry.get("listen", ())),
         reads=tuple(entry["reads"]),
     )
 
 
-def _entry(daemon: Daemon) -> dict[str, object]:
+def _entry(spec: ProcessSpec) -> dict[str, object]:
     entry: dict[str, object] = {
-        "argv": list(daemon.argv),
-        "environment": daemon.environment,
-        "parent_death_signal": f"SIG{daemon.stop_signal}",
-        "grace_seconds": daemon.grace_seconds,
-        "lasting": daemon.lasting,
-        "reads": list(daemon.reads),
+        "argv": list(spec.argv),
+        "environment": spec.environment,
+        "parent_death_signal": f"SIG{spec.stop_signal}",
+        "grace_seconds": spec.grace_seconds,
+        "long_running": spec.long_running,
+        "reads": list(spec.reads),
     }
-    if daemon.log:
-        entry["log"] = daemon.log
-    if daemon.listen:
-        entry["listen"] = [
-            address if isinstance(address, str) else list(address) for address in daemon.listen
-        ]
+    if spec.log:
+        entry["log"] = spec.log
+    if spec.listen:
+        entry["listen"] = [address if isinstance(address, str) else list(address) for address in spec.listen]
     return entry

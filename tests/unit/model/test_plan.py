@@ -35,7 +35,7 @@ CASES: dict[str, tuple[Changes, str]] = {
         {"mlflow": ("unhealthy", "m1", "started 5 times")},
         "start mlflow: started 5 times",
     ),
-    "a lasting service that ended by itself": (
+    "a long-running service that ended by itself": (
         {"mlflow": ("completed", "m1", "Exited (0)")},
         "start mlflow: Exited (0)",
     ),

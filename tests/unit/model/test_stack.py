@@ -101,7 +101,7 @@ def test_a_stack_has_these_services_in_this_order(case: str) -> None:
     assert [service.name for service in stack.services] == services
     assert {spec.name for spec in stack.secrets} == secrets
     assert (stack.runtime, stack.artifacts.kind) == (kind, artifacts)
-    assert [service.name for service in stack.lasting] == [
+    assert [service.name for service in stack.long_running] == [
         name for name in services if name not in {"volumes", "bootstrap"}
     ]
 
@@ -110,7 +110,7 @@ def test_a_stack_has_these_services_in_this_order(case: str) -> None:
 def test_whom_a_service_waits_for_stands_before_it(case: str) -> None:
     names: list[str] = []
     for service in stack_of(case).services:
-        assert set(service.after) <= set(names)
+        assert set(service.depends_on) <= set(names)
         names.append(service.name)
 
 
@@ -174,7 +174,7 @@ def test_the_server_has_a_route_out_only_when_it_needs_one(text: str, external: 
 
 def test_limits_reach_their_service_and_no_other() -> None:
     stack = build_stack(parse_settings("resources: {mlflow: {memory: 4g, cpus: 1.5}}\n"), "docker")
-    assert {service.name: (service.memory, service.cpus) for service in stack.lasting} == {
+    assert {service.name: (service.memory, service.cpus) for service in stack.long_running} == {
         "postgres": ("1g", None),
         "minio": ("1g", None),
         "mlflow": ("4g", 1.5),

@@ -119,7 +119,7 @@ def test_the_gateways_own_header_counts_there_and_nowhere_else() -> None:
     assert read(REST, []) is None
 
 
-class Judge:
+class LoginGuard:
     """Lets ana in, and nobody else."""
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ class Judge:
     def remembers(self, user: str, password: str) -> bool:
         return False
 
-    async def judge(self, address: str, user: str, password: str) -> tuple[Verdict, float]:
+    async def guard(self, address: str, user: str, password: str) -> tuple[Verdict, float]:
         self.asked.append((user, password))
         return (Verdict.right if user == "ana" else Verdict.wrong), 1.0
 
@@ -148,16 +148,16 @@ def _mlflow() -> Iterable[None]:
         yield
 
 
-def ask(path: str, lines: Lines, *, gateway: bool) -> tuple[int, Lines, Judge]:
+def ask(path: str, lines: Lines, *, gateway: bool) -> tuple[int, Lines, LoginGuard]:
     """The status, the login headers that the application behind was handed, and who was judged."""
     from provision_server.auth import middleware
 
     handed: Lines = []
     statuses: list[int] = []
-    judge = Judge()
+    guard = LoginGuard()
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
-        assert scope[USER] == (judge.asked[-1][0] if judge.asked else "")
+        assert scope[USER] == (guard.asked[-1][0] if guard.asked else "")
         names = {AUTHORIZATION.lower().encode(): AUTHORIZATION, GATEWAY_LOGIN.lower().encode(): GATEWAY_LOGIN}
         handed.extend(
             (names[name], value.decode("latin-1")) for name, value in scope["headers"] if name in names
@@ -173,11 +173,11 @@ def ask(path: str, lines: Lines, *, gateway: bool) -> tuple[int, Lines, Judge]:
     asyncio.run(
         middleware.refuse_strangers(
             application,
-            judge,
+            guard,
             gateway=gateway,
         )(scope, None, send)  # type: ignore[arg-type]
     )
-    return statuses[0], handed, judge
+    return statuses[0], handed, guard
 
 
 FORMS = st.one_of(
@@ -211,12 +211,12 @@ REQUESTS = st.lists(st.tuples(st.sampled_from([AUTHORIZATION, GATEWAY_LOGIN]), F
 @given(path=st.sampled_from([REST, CHAT, OPEN]), lines=REQUESTS)
 def test_what_mlflow_could_hash_was_judged_and_let_in(gateway: bool, path: str, lines: Lines) -> None:
     """Whatever the headers: a login reaches MLflow alone, in the one form, after the judge said yes to it."""
-    status, handed, judge = ask(path, lines, gateway=gateway)
+    status, handed, guard = ask(path, lines, gateway=gateway)
     if status != 200:
         assert handed == []
         return
-    assert judge.asked in ([], [("ana", "a password of ana")])
-    assert (AUTHORIZATION, ANA) in handed or (GATEWAY_LOGIN, ANA) in handed or not judge.asked
+    assert guard.asked in ([], [("ana", "a password of ana")])
+    assert (AUTHORIZATION, ANA) in handed or (GATEWAY_LOGIN, ANA) in handed or not guard.asked
     names = [name for name, _ in handed]
     assert len(names) == len(set(names))
     for name, value in handed:
@@ -229,6 +229,6 @@ def test_what_mlflow_could_hash_was_judged_and_let_in(gateway: bool, path: str, 
 def test_the_guesses_that_went_around_the_guard_are_answered_by_it(gateway: bool) -> None:
     assert ask(CHAT, [(AUTHORIZATION, BOB), (AUTHORIZATION, KEY)], gateway=gateway)[:2] == (401, [])
     assert ask(CHAT, [(AUTHORIZATION, f"{BOB[:12]}*{BOB[12:]}")], gateway=gateway)[:2] == (401, [])
-    status, handed, judge = ask(CHAT, [(AUTHORIZATION, BOB)], gateway=gateway)
-    assert (status, handed, judge.asked) == (401, [], [("bob", "a password of bob")])
+    status, handed, guard = ask(CHAT, [(AUTHORIZATION, BOB)], gateway=gateway)
+    assert (status, handed, guard.asked) == (401, [], [("bob", "a password of bob")])
     assert ask(OPEN, [(AUTHORIZATION, BOB)], gateway=gateway)[:2] == (200, [])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from provision_server.auth import login_guard
-from provision_server.auth.login_guard import Judge, Turns, Verdict
+from provision_server.auth.login_guard import LoginGuard, Turns, Verdict
 from provision_server.auth.rate_limit import BURST, SECONDS_EACH
 
 HERE, ELSEWHERE = "192.0.2.1", "192.0.2.2"
@@ -48,14 +48,14 @@ def mlflow(monkeypatch: pytest.MonkeyPatch) -> MLflow:
     return found
 
 
-async def verdicts(judge: Judge, *asked: tuple[str, str, str]) -> list[Verdict]:
-    return [verdict for verdict, _ in await asyncio.gather(*(judge.judge(*one) for one in asked))]
+async def verdicts(guard: LoginGuard, *asked: tuple[str, str, str]) -> list[Verdict]:
+    return [verdict for verdict, _ in await asyncio.gather(*(guard.guard(*one) for one in asked))]
 
 
 def test_many_who_come_after_a_start_are_all_let_in(mlflow: MLflow) -> None:
     async def scene() -> None:
         asked = [(HERE, "ana", "hers"), (ELSEWHERE, "bob", "his")] * 60
-        assert set(await verdicts(Judge(1), *asked)) == {Verdict.right}
+        assert set(await verdicts(LoginGuard(1), *asked)) == {Verdict.right}
 
     asyncio.run(scene())
     assert sorted(mlflow.hashed) == ["ana", "bob"]
@@ -63,10 +63,10 @@ def test_many_who_come_after_a_start_are_all_let_in(mlflow: MLflow) -> None:
 
 def test_who_was_never_in_waits_behind_a_flood_from_the_same_address(mlflow: MLflow) -> None:
     async def scene() -> None:
-        judge = Judge(1)
-        flood = [asyncio.ensure_future(judge.judge(HERE, f"user{number}", "wrong")) for number in range(30)]
+        guard = LoginGuard(1)
+        flood = [asyncio.ensure_future(guard.guard(HERE, f"user{number}", "wrong")) for number in range(30)]
         await asyncio.sleep(0.02)
-        assert await judge.judge(HERE, "ana", "hers") == (Verdict.right, login_guard.PAUSE)
+        assert await guard.guard(HERE, "ana", "hers") == (Verdict.right, login_guard.PAUSE)
         assert {(await one)[0] for one in flood} == {Verdict.wrong}
 
     asyncio.run(scene())
@@ -74,13 +74,13 @@ def test_who_was_never_in_waits_behind_a_flood_from_the_same_address(mlflow: MLf
 
 def test_who_sends_much_has_one_turn_of_each_round(mlflow: MLflow) -> None:
     async def scene() -> None:
-        judge = Judge(1)
+        guard = LoginGuard(1)
         flood = [
-            asyncio.ensure_future(judge.judge(HERE, "bob", f"wrong {number}")) for number in range(BURST)
+            asyncio.ensure_future(guard.guard(HERE, "bob", f"wrong {number}")) for number in range(BURST)
         ]
         await asyncio.sleep(0.02)
         before = len(mlflow.hashed)
-        assert (await judge.judge(HERE, "ana", "hers"))[0] is Verdict.right
+        assert (await guard.guard(HERE, "ana", "hers"))[0] is Verdict.right
         assert len(mlflow.hashed) - before <= 3
         assert {(await one)[0] for one in flood} == {Verdict.wrong}
 
@@ -91,49 +91,49 @@ def test_a_wrong_password_counts_once_however_often_it_is_sent(mlflow: MLflow) -
     """As a job does whose password was changed: its colleagues of the same name and address still come in."""
 
     async def scene() -> None:
-        judge = Judge(1)
-        assert set(await verdicts(judge, *[(HERE, "ana", "an old one")] * 100)) == {Verdict.wrong}
+        guard = LoginGuard(1)
+        assert set(await verdicts(guard, *[(HERE, "ana", "an old one")] * 100)) == {Verdict.wrong}
         assert mlflow.hashed == ["ana"]
-        assert (await judge.judge(HERE, "ana", "hers"))[0] is Verdict.right
+        assert (await guard.guard(HERE, "ana", "hers"))[0] is Verdict.right
 
     asyncio.run(scene())
 
 
 def test_guesses_are_counted_by_address_and_user(mlflow: MLflow) -> None:
     async def scene() -> None:
-        judge = Judge(1)
-        guesses = [(await judge.judge(HERE, "ana", f"guess {number}"))[0] for number in range(BURST + 5)]
+        guard = LoginGuard(1)
+        guesses = [(await guard.guard(HERE, "ana", f"guess {number}"))[0] for number in range(BURST + 5)]
         assert guesses == [Verdict.wrong] * BURST + [Verdict.later] * 5
-        verdict, wait = await judge.judge(HERE, "ana", "one more")
+        verdict, wait = await guard.guard(HERE, "ana", "one more")
         assert verdict is Verdict.later
         assert 0 < wait <= 6
-        assert (await judge.judge(ELSEWHERE, "ana", "guess"))[0] is Verdict.wrong
-        assert (await judge.judge(HERE, "bob", "his"))[0] is Verdict.right
+        assert (await guard.guard(ELSEWHERE, "ana", "guess"))[0] is Verdict.wrong
+        assert (await guard.guard(HERE, "bob", "his"))[0] is Verdict.right
 
     asyncio.run(scene())
 
 
 def test_who_was_in_is_let_in_beside_guesses_of_others(mlflow: MLflow) -> None:
     async def scene() -> None:
-        judge = Judge(1)
-        assert (await judge.judge(HERE, "ana", "hers"))[0] is Verdict.right
-        await verdicts(judge, *[(HERE, "ana", f"guess {number}") for number in range(3 * BURST)])
+        guard = LoginGuard(1)
+        assert (await guard.guard(HERE, "ana", "hers"))[0] is Verdict.right
+        await verdicts(guard, *[(HERE, "ana", f"guess {number}") for number in range(3 * BURST)])
         # As every half minute, and whenever a user changes.
         mlflow.remembered.clear()
-        assert (await judge.judge(HERE, "ana", "hers"))[0] is Verdict.right
+        assert (await guard.guard(HERE, "ana", "hers"))[0] is Verdict.right
 
     asyncio.run(scene())
 
 
 def test_a_change_of_a_user_counts_at_once(mlflow: MLflow) -> None:
     async def scene() -> None:
-        judge = Judge(1)
-        assert (await judge.judge(HERE, "ana", "new"))[0] is Verdict.wrong
-        assert (await judge.judge(HERE, "ana", "hers"))[0] is Verdict.right
+        guard = LoginGuard(1)
+        assert (await guard.guard(HERE, "ana", "new"))[0] is Verdict.wrong
+        assert (await guard.guard(HERE, "ana", "hers"))[0] is Verdict.right
         mlflow.passwords["ana"] = "new"
-        judge.changes.tell("/api/2.0/mlflow/users/update-password", 200)
-        assert (await judge.judge(HERE, "ana", "new"))[0] is Verdict.right
-        assert (await judge.judge(HERE, "ana", "hers"))[0] is Verdict.wrong
+        guard.changes.publish("/api/2.0/mlflow/users/update-password", 200)
+        assert (await guard.guard(HERE, "ana", "new"))[0] is Verdict.right
+        assert (await guard.guard(HERE, "ana", "hers"))[0] is Verdict.wrong
 
     asyncio.run(scene())
 
@@ -145,14 +145,14 @@ def test_a_database_that_is_away_is_told_and_ends_no_turn(
         raise OSError("away")
 
     async def scene() -> None:
-        judge = Judge(1)
+        guard = LoginGuard(1)
         monkeypatch.setattr(login_guard, "_is_right", away)
         found = await asyncio.gather(
-            *(judge.judge(HERE, "ana", "hers") for _ in range(5)), return_exceptions=True
+            *(guard.guard(HERE, "ana", "hers") for _ in range(5)), return_exceptions=True
         )
         assert all(isinstance(one, OSError) for one in found)
         monkeypatch.setattr(login_guard, "_is_right", mlflow.is_right)
-        assert (await judge.judge(HERE, "ana", "hers"))[0] is Verdict.right
+        assert (await guard.guard(HERE, "ana", "hers"))[0] is Verdict.right
 
     asyncio.run(scene())
 

@@ -14,7 +14,6 @@ from provisioner.model.plan import ObservedService
 from provisioner.model.settings import Settings
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import build_stack
-from provisioner.runtimes.base import Instance
 from provisioner.runtimes.caddyfile import IDENTITY_PATH, configuration_path, render_caddyfile
 from provisioner.runtimes.docker import cli
 from provisioner.runtimes.embedded.environment import (
@@ -25,23 +24,15 @@ from provisioner.runtimes.embedded.environment import (
 )
 from provisioner.runtimes.embedded.interpreter import Interpreter
 from provisioner.runtimes.embedded.processes import (
-    Programs,
-    daemons,
     embedded_addresses,
     entrypoint_argv,
     launcher_argv,
-    moved_launcher,
+    process_specs,
     supervisord_argv,
 )
-from provisioner.runtimes.embedded.supervisord_conf import (
-    Daemon,
-    read_launcher,
-    render_launcher,
-    render_supervisord,
-)
+from provisioner.runtimes.embedded.supervisord_conf import render_launcher, render_supervisord
+from tests.unit.runtimes.specs import BINARIES, INSTANCE, embedded
 
-INSTANCE = Instance(Path("/stack"), "mlflow-abc123", 5001)
-PROGRAMS = Programs(Path("/env/bin"))
 PORCELAIN = (
     '{{.ID}}\t{{.State}}\t{{.Status}}\t{{.Label "com.docker.compose.service"}}\t'
     '{{.Label "com.docker.compose.config-hash"}}\t{{.Label "com.docker.compose.oneoff"}}\t{{.Networks}}'
@@ -148,14 +139,9 @@ def test_only_pulls_are_shown_each_once() -> None:
     assert shown == ["Image postgres Pulling", "Image postgres Pulled"]
 
 
-def embedded(text: str = "") -> dict[str, Daemon]:
-    stack = build_stack(parse_settings(text), "embedded")
-    return {daemon.name: daemon for daemon in daemons(stack, INSTANCE, PROGRAMS, 16_384)}
-
-
 def test_the_processes_of_an_embedded_stack_are_these() -> None:
     assert list(embedded()) == ["initdb", "postgres", "bootstrap", "mlflow", "proxy"]
-    assert [name for name, daemon in embedded().items() if daemon.lasting] == ["postgres", "mlflow", "proxy"]
+    assert [name for name, spec in embedded().items() if spec.long_running] == ["postgres", "mlflow", "proxy"]
     external = "backend_store: {kind: external, uri: 'postgresql+psycopg2://u@h/db'}\n"
     assert list(embedded(external)) == ["bootstrap", "mlflow", "proxy"]
 
@@ -190,7 +176,7 @@ def test_postgres_takes_an_eighth_of_the_machine_or_what_the_user_gave_it() -> N
 
 
 def test_postgres_is_ended_at_once_and_the_others_in_peace() -> None:
-    assert {name: daemon.stop_signal for name, daemon in embedded().items() if daemon.lasting} == {
+    assert {name: spec.stop_signal for name, spec in embedded().items() if spec.long_running} == {
         "postgres": "INT",
         "mlflow": "TERM",
         "proxy": "TERM",
@@ -213,7 +199,7 @@ def test_the_database_is_made_with_scram_and_its_password_file() -> None:
 def test_server_and_bootstrap_are_the_same_program() -> None:
     assert embedded()["mlflow"].argv == ("/env/bin/python", "deploy/provision_server", "server")
     assert embedded()["bootstrap"].argv == ("/env/bin/python", "deploy/provision_server", "bootstrap")
-    assert entrypoint_argv(PROGRAMS, "probe", "ready") == (
+    assert entrypoint_argv(BINARIES, "probe", "ready") == (
         "/env/bin/python",
         "deploy/provision_server",
         "probe",
@@ -222,20 +208,20 @@ def test_server_and_bootstrap_are_the_same_program() -> None:
 
 
 def test_supervisord_and_the_launcher_are_started_by_the_environments_own_python() -> None:
-    assert supervisord_argv(PROGRAMS, "c.conf") == [
+    assert supervisord_argv(BINARIES, "c.conf") == [
         "/env/bin/python",
         "-m",
         "supervisor.supervisord",
         "-c",
         "c.conf",
     ]
-    assert launcher_argv(PROGRAMS, "mlflow") == [
+    assert launcher_argv(BINARIES, "mlflow") == [
         "/env/bin/python",
         "deploy/provision_server",
         "launch",
         "mlflow",
     ]
-    assert launcher_argv(PROGRAMS, "mlflow", ("a", "b")) == [
+    assert launcher_argv(BINARIES, "mlflow", ("a", "b")) == [
         "/env/bin/python",
         "deploy/provision_server",
         "launch",
@@ -249,7 +235,7 @@ def test_only_the_proxy_is_on_tcp() -> None:
     stack = build_stack(parse_settings('server: {bind: "::1"}\n'), "embedded")
     addresses = embedded_addresses(stack, INSTANCE)
     assert addresses.front == "[::1]:5001"
-    assert [daemon.name for daemon in daemons(stack, INSTANCE, PROGRAMS, 8000) if daemon.listen] == [
+    assert [spec.name for spec in process_specs(stack, INSTANCE, BINARIES, 8000) if spec.listen] == [
         "mlflow",
         "proxy",
     ]
@@ -263,7 +249,7 @@ def test_only_the_proxy_is_on_tcp() -> None:
 def test_the_proxy_is_given_sockets_that_have_their_ports_for_themselves() -> None:
     secure = "server: {tls: internal, auth: basic, public_url: 'https://mlflow.test:8443', http_port: 8080}\n"
     stack, instance = build_stack(parse_settings(secure), "embedded"), replace(INSTANCE, port=8443)
-    server, proxy = [daemon for daemon in daemons(stack, instance, PROGRAMS, 8000) if daemon.listen]
+    server, proxy = [spec for spec in process_specs(stack, instance, BINARIES, 8000) if spec.listen]
     assert json.loads(render_launcher([server]))["mlflow"]["listen"] == [
         "/@RUN@/mlflow.sock",
         "/@RUN@/mlflow-asgi.sock",
@@ -282,12 +268,10 @@ def test_the_proxy_is_given_sockets_that_have_their_ports_for_themselves() -> No
 
 def test_no_process_gets_the_users_environment_or_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
-    for daemon in embedded("artifact_store: {kind: s3, bucket: team}\n").values():
-        assert {"PATH", "HOME", "TMPDIR", "LANG"} <= set(daemon.environment)
-        assert "hunter2" not in str(daemon)
-        assert not any(
-            key.startswith(("AWS_SECRET", "AWS_ACCESS", "PGPASSWORD")) for key in daemon.environment
-        )
+    for spec in embedded("artifact_store: {kind: s3, bucket: team}\n").values():
+        assert {"PATH", "HOME", "TMPDIR", "LANG"} <= set(spec.environment)
+        assert "hunter2" not in str(spec)
+        assert not any(key.startswith(("AWS_SECRET", "AWS_ACCESS", "PGPASSWORD")) for key in spec.environment)
 
 
 def test_supervisord_has_one_program_for_each_lasting_service_and_no_path_of_the_machine() -> None:
@@ -305,40 +289,6 @@ def test_supervisord_has_one_program_for_each_lasting_service_and_no_path_of_the
     assert parsed["program:postgres"]["stopsignal"] == "INT"
     assert "/stack" not in text
     assert "/env" not in text
-
-
-def test_the_launcher_reads_whole_command_lines_whatever_they_hold() -> None:
-    odd = Daemon(
-        "odd", ("/a b/%(x)s", 'quo"te', "ä\n"), {"KEY": "50%, it's"}, stop_signal="INT", log="logs/odd.log"
-    )
-    read = json.loads(render_launcher([odd, embedded()["mlflow"]]))
-    assert read["odd"] == {
-        "argv": ["/a b/%(x)s", 'quo"te', "ä\n"],
-        "environment": {"KEY": "50%, it's"},
-        "parent_death_signal": "SIGINT",
-        "grace_seconds": 10,
-        "lasting": True,
-        "reads": [],
-        "log": "logs/odd.log",
-    }
-    assert "log" not in read["mlflow"]
-
-
-def test_a_launchers_json_says_all_of_its_processes() -> None:
-    every = (*embedded().values(), Daemon("odd", ("/a b/%(x)s",), {"KEY": "ä"}, lasting=False, log="odd.log"))
-    assert read_launcher(render_launcher(every)) == every
-    for text in ("", "[]", "{}", "{}x", '{"mlflow": {}}', render_launcher([every[-1]])):
-        with pytest.raises(ValueError, match=r"."):
-            moved_launcher(text, PROGRAMS, Path("/stack"))
-
-
-def test_a_launchers_json_follows_the_environment_and_the_directory_and_keeps_all_else() -> None:
-    text = render_launcher(tuple(embedded().values()))
-    assert moved_launcher(text, PROGRAMS, Path("/stack")) == text
-    entries = json.loads(text) | {"mlflow": json.loads(text)["mlflow"] | {"of a later release": ["/stack"]}}
-    moved = moved_launcher(json.dumps(entries), Programs(Path("/other env/bin")), Path("/home/a:b"))
-    assert '"/stack' not in moved.replace('"/stack"\n', "", 1)
-    assert moved_launcher(moved, PROGRAMS, Path("/stack")) == json.dumps(entries, indent=2) + "\n"
 
 
 RECIPE = EnvironmentRecipe(b"packages", b"preparer", b"its packages")

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 import pytest
 
 from provisioner.runtimes.embedded.process_id import (
-    Mark,
+    ProcessId,
     belongs_to,
     end,
-    end_for_sure,
     is_alive,
-    mark_of,
+    process_id_of,
+    terminate,
     wait_for_end,
 )
 
@@ -41,47 +41,47 @@ def process(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[bytes]]
         started.kill()
 
 
-def mark(process: subprocess.Popen[bytes]) -> Mark:
-    found = mark_of(process.pid)
+def process_id(process: subprocess.Popen[bytes]) -> ProcessId:
+    found = process_id_of(process.pid)
     assert found is not None
     return found
 
 
 def test_a_running_process_is_known_again(process: subprocess.Popen[bytes]) -> None:
-    assert mark(process) == mark(process)
-    assert is_alive(mark(process))
-    assert belongs_to(mark(process), os.getuid())
-    assert not belongs_to(mark(process), os.getuid() + 1)
+    assert process_id(process) == process_id(process)
+    assert is_alive(process_id(process))
+    assert belongs_to(process_id(process), os.getuid())
+    assert not belongs_to(process_id(process), os.getuid() + 1)
 
 
 def test_another_process_of_the_same_number_is_not_it(process: subprocess.Popen[bytes]) -> None:
-    former = Mark(process.pid, str(int(float(mark(process).started)) - 1000))
+    former = ProcessId(process.pid, str(int(float(process_id(process).started)) - 1000))
     assert not is_alive(former)
     assert end([former], signal.SIGKILL, 0) == []
     assert process.poll() is None
 
 
 def test_the_remains_of_a_process_are_no_process(process: subprocess.Popen[bytes]) -> None:
-    seen = mark(process)
+    seen = process_id(process)
     process.kill()
     # Not waited for: it stays in the table as a zombie.
     assert wait_for_end([seen], 10) == []
-    assert mark_of(process.pid) is None
+    assert process_id_of(process.pid) is None
     assert not is_alive(seen)
 
 
 def test_a_number_that_nobody_has_is_no_process() -> None:
-    assert mark_of(2**22 + 5) is None
-    assert not belongs_to(Mark(2**22 + 5, "1"), os.getuid())
+    assert process_id_of(2**22 + 5) is None
+    assert not belongs_to(ProcessId(2**22 + 5, "1"), os.getuid())
 
 
 def test_a_signal_ends_a_process_within_its_deadline(process: subprocess.Popen[bytes]) -> None:
-    assert end([mark(process)], signal.SIGTERM, 10) == []
+    assert end([process_id(process)], signal.SIGTERM, 10) == []
 
 
 @pytest.mark.parametrize("process", [DEAF], indirect=True)
 def test_a_process_that_does_not_listen_is_named_then_killed(process: subprocess.Popen[bytes]) -> None:
-    seen = mark(process)
+    seen = process_id(process)
     assert end([seen], signal.SIGTERM, 0.2) == [seen]
-    assert end_for_sure([seen], signal.SIGTERM, 0.2) == []
+    assert terminate([seen], signal.SIGTERM, 0.2) == []
     assert process.wait(10) == -signal.SIGKILL

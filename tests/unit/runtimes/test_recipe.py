@@ -131,4 +131,4 @@ def test_the_environment_is_made_from_the_locks_in_the_directory(tmp_path: Path)
     assert isinstance(older, EmbeddedRuntime)
     assert b"mlflow==3.16.1" in older._environment.recipe.packages
     assert older._environment.path != ours._environment.path
-    assert older._daemons[0].argv[0].startswith(str(older._environment.path)), "it follows the environment"
+    assert older._specs[0].argv[0].startswith(str(older._environment.path)), "it follows the environment"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.errors import PreflightError
-from provisioner.runtimes.embedded.process_id import Mark
+from provisioner.runtimes.embedded.process_id import ProcessId
 from provisioner.runtimes.embedded.state import (
     MEMORY_FILE,
     Machine,
@@ -18,7 +18,7 @@ from provisioner.runtimes.embedded.state import (
 )
 
 HERE = Machine("here", "boot-1")
-FULL = Memory(HERE, "/tmp/provision-x", "/env", Mark(7, "123"), {"mlflow": "m1"}, "done")
+FULL = Memory(HERE, "/tmp/provision-x", "/env", ProcessId(7, "123"), {"mlflow": "m1"}, "done")
 
 
 @pytest.mark.parametrize("memory", [Memory(), FULL], ids=["empty", "full"])

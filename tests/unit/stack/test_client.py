@@ -70,7 +70,7 @@ def test_the_stack_itself_gets_the_login_after_it_was_asked_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "lasting"),
+    ("answers", "permanent"),
     [
         pytest.param(identity("fedcba9876543210"), True, id="another stack"),
         pytest.param({IDENTITY_PATH: (404, b"not found")}, False, id="an MLflow server"),
@@ -82,14 +82,14 @@ def test_the_stack_itself_gets_the_login_after_it_was_asked_once() -> None:
     ],
 )
 def test_another_server_is_named_and_gets_no_login(
-    answers: dict[str, tuple[int, bytes]], lasting: bool
+    answers: dict[str, tuple[int, bytes]], permanent: bool
 ) -> None:
     with server(answers) as (address, said):
         call = ask(address)
         for _ in range(2):
             with pytest.raises(OtherServer, match=address) as caught:
                 call()
-            assert (caught.value.status, caught.value.lasting) == (0, lasting)
+            assert (caught.value.status, caught.value.permanent) == (0, permanent)
             assert "server.port" in caught.value.hint
     assert said == [(IDENTITY_PATH, "")] * 2
 

@@ -34,7 +34,7 @@ def made_by(directory: Path, provision: str, mlflow: str, settings: str = SETTIN
     (directory / "secrets").mkdir()
     for spec in change.missing:
         (directory / "secrets" / spec.name).write_text("s")
-    state = change.state.with_(made_by=provision, mlflow=mlflow, checked=dict(change.wanted))
+    state = change.state.with_(made_by=provision, mlflow=mlflow, checked=dict(change.desired))
     (directory / STATE_FILE).write_bytes(state.text())
     return read_stack(directory, "", LocalHost())
 

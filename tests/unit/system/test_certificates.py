@@ -102,7 +102,7 @@ def test_a_refused_certificate_is_explained(
         rest(port, trusted).get_bytes("/")
     assert said in refused.value.message
     assert hint in refused.value.hint
-    assert refused.value.lasting
+    assert refused.value.permanent
 
 
 def test_doctor_says_it_with_the_way_out(tmp_path: Path) -> None:

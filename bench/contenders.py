@@ -1,4 +1,4 @@
-"""The competitors of one run: made when first needed, running only while they are measured."""
+"""The contenders of one run: made when first needed, running only while they are measured."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OURS, OURS_AUTH, OURS_TLS = "ours", "ours-auth", "ours-auth-tls"
 # The reference's job processes work for half a minute after its first answer.
 SETTLE_SECONDS = 60
 
-Competitor = Ours | Reference
+Contender = Ours | Reference
 
 
 def say(text: str) -> None:
@@ -30,8 +30,8 @@ def say(text: str) -> None:
 
 
 @dataclass
-class Field:
-    """All competitors on the same stores, and the figures so far."""
+class Contenders:
+    """All contenders on the same stores, and the figures so far."""
 
     stores: Stores
     installed: Path
@@ -41,12 +41,12 @@ class Field:
     seconds: float
     samples: Samples = field(default_factory=Samples)
     first_start: dict[str, float] = field(default_factory=dict)
-    """Seconds to the first good answer of a competitor's first start ever."""
-    _made: dict[str, Competitor] = field(default_factory=dict)
+    """Seconds to the first good answer of a contender's first start ever."""
+    _made: dict[str, Contender] = field(default_factory=dict)
     _since: dict[str, float] = field(default_factory=dict)
 
-    def get(self, name: str) -> Competitor:
-        """Return the competitor of that name; prepare it and start it for the first time when it is new."""
+    def get(self, name: str) -> Contender:
+        """Return the contender of that name; prepare it and start it for the first time when it is new."""
         if name not in self._made:
             made = self._made[name] = self._make(name)
             made.prepare()
@@ -56,7 +56,7 @@ class Field:
         return self._made[name]
 
     def start(self, name: str) -> float:
-        """Start the competitor, stopped first if it runs; return the seconds to its first good answer."""
+        """Start the contender, stopped first if it runs; return the seconds to its first good answer."""
         self.get(name)
         self.stop(name)
         seconds = self._made[name].start()
@@ -64,12 +64,12 @@ class Field:
         return seconds
 
     def stop(self, name: str) -> None:
-        """Stop the competitor if it runs."""
+        """Stop the contender if it runs."""
         if self._since.pop(name, None) is not None:
             self._made[name].stop()
 
     def only(self, *names: str) -> None:
-        """Stop all competitors but these, and start those of these that do not run."""
+        """Stop all contenders but these, and start those of these that do not run."""
         for name in [running for running in self._since if running not in names]:
             self.stop(name)
         for name in names:
@@ -83,7 +83,7 @@ class Field:
         return max(1, self.rounds - 1)
 
     def settle(self) -> None:
-        """Wait until a minute after the first answer of every running competitor that has job processes."""
+        """Wait until a minute after the first answer of every running contender that has job processes."""
         since = [when for name, when in self._since.items() if name in {REFERENCE, REFERENCE_AUTH}]
         left = max(since, default=0) + SETTLE_SECONDS - time.monotonic()
         if left > 0:
@@ -96,22 +96,22 @@ class Field:
         return names[turn:] + names[:turn]
 
     def add(self, row: Row, name: str, value: float) -> None:
-        """Add one figure of a competitor, and print it."""
+        """Add one figure of a contender, and print it."""
         self.samples.add(row, name, value)
         say(f"{row.name}: {name} {value:.4g} {row.unit}")
 
     def logs(self) -> str:
-        """Return the last lines of the log of every running competitor."""
+        """Return the last lines of the log of every running contender."""
         return "\n".join(f"{name}: {self._made[name].log()}" for name in self._since)
 
     def close(self) -> None:
-        """Stop every competitor, and remove every stack."""
-        for name, competitor in self._made.items():
+        """Stop every contender, and remove every stack."""
+        for name, contender in self._made.items():
             with contextlib.suppress(Exception):
                 self.stop(name)
-            competitor.remove()
+            contender.remove()
 
-    def _make(self, name: str) -> Competitor:
+    def _make(self, name: str) -> Contender:
         login = "-auth" in name
         if name.startswith(OURS):
             return Ours(name, self.stores, self.installed, self.runtime, login=login, tls=name == OURS_TLS)
@@ -121,9 +121,11 @@ class Field:
 
 
 @contextlib.contextmanager
-def open_field(stores: Stores, installed: Path, runtime: str, rounds: int, seconds: float) -> Iterator[Field]:
-    """Run the block with the field, and close it afterwards."""
-    made = Field(stores, installed, reference_environment(stores.environment), runtime, rounds, seconds)
+def open_contenders(
+    stores: Stores, installed: Path, runtime: str, rounds: int, seconds: float
+) -> Iterator[Contenders]:
+    """Run the block with the contenders, and close it afterwards."""
+    made = Contenders(stores, installed, reference_environment(stores.environment), runtime, rounds, seconds)
     try:
         yield made
     finally:
