@@ -41,7 +41,7 @@ from provisioner.runtimes.embedded.environment import (
     shipped_recipe,
 )
 from provisioner.runtimes.embedded.filesystem import Mount
-from provisioner.runtimes.embedded.fingerprint import fingerprint
+from provisioner.runtimes.embedded.fingerprint import fingerprints
 from provisioner.runtimes.embedded.interpreter import choose_interpreter
 from provisioner.runtimes.embedded.kept_files import comparable, kept_files, kept_specs
 from provisioner.runtimes.embedded.preflight import check_file_system, check_proxy
@@ -156,8 +156,8 @@ class EmbeddedRuntime:
         return digests({path: file.content for path, file in files.items() if path not in users}, comparable)
 
     def desired(self) -> Mapping[str, str]:
-        files = self.files()
-        return {spec.name: fingerprint(spec, files) for spec in self._services}
+        found = fingerprints(self.files())
+        return {spec.name: found[spec.name] for spec in self._services}
 
     def observe(self) -> Observed:
         memory = self._memory()

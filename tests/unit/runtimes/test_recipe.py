@@ -15,7 +15,9 @@ from provisioner.runtimes.base import Instance, RenderedFile, Runtime
 from provisioner.runtimes.caddyfile import CADDYFILE
 from provisioner.runtimes.choose import make_runtime
 from provisioner.runtimes.docker.runtime import DockerRuntime
+from provisioner.runtimes.embedded.fingerprint import fingerprints
 from provisioner.runtimes.embedded.runtime import EmbeddedRuntime
+from provisioner.runtimes.embedded.supervisord_conf import SERVICES_JSON, SUPERVISORD_CONF
 from provisioner.runtimes.recipe import Recipe
 from provisioner.stack.directory import put_files
 from provisioner.system.host import LocalHost
@@ -132,3 +134,19 @@ def test_the_environment_is_made_from_the_locks_in_the_directory(tmp_path: Path)
     assert b"mlflow==3.16.1" in older._environment.recipe.packages
     assert older._environment.path != ours._environment.path
     assert older._specs[0].argv[0].startswith(str(older._environment.path)), "it follows the environment"
+
+
+def test_a_service_of_another_release_is_known_by_what_its_files_say(tmp_path: Path) -> None:
+    made = runtime("embedded", "", tmp_path)
+    files = dict(made.files())
+    rendered = fingerprints(files)
+    assert rendered == {"initdb": rendered["initdb"], **made.desired()}
+    for path, before, now, changed_ones in (
+        (SERVICES_JSON, '"mlflow": {', '"mlflow": {"of a later release": 1,', {"mlflow"}),
+        (SUPERVISORD_CONF, "[program:proxy]", "[program:proxy]\nstopasgroup=true", {"proxy"}),
+        (SUPERVISORD_CONF, "priority=30", "priority=40", set()),
+        ("deploy/provision_server/settings.py", '"""', '# Another.\n"""', {"bootstrap", "mlflow"}),
+    ):
+        content = files[path].content.decode().replace(before, now, 1)
+        found = fingerprints({**files, path: RenderedFile(content.encode())})
+        assert {name for name in found if found[name] != rendered[name]} == changed_ones, path
