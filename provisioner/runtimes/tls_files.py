@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # Below Caddy's data directory.
 ROOT_CERTIFICATE = "caddy/pki/authorities/local/root.crt"
 _FOLDER = str(Path(CADDYFILE).parent)
+# Copies of the user's files, by path in the stack directory.
+CERTIFICATE_FILES = (f"{_FOLDER}/{CERTIFICATE}", f"{_FOLDER}/{ACME_CA}")
 
 
 def certificate_files(stack: Stack, directory: Path) -> dict[str, bytes]:
@@ -38,21 +40,17 @@ def certificate_files(stack: Stack, directory: Path) -> dict[str, bytes]:
             public_host(server),
             str(directory / (server.tls_certificate or "")),
         )
-        files[f"{_FOLDER}/{CERTIFICATE}"] = certificate
+        files[CERTIFICATE_FILES[0]] = certificate
     if server.acme_ca_file:
         authority = _read(directory, server.acme_ca_file, "acme_ca_file")
         _chain(authority, str(directory / server.acme_ca_file))
-        files[f"{_FOLDER}/{ACME_CA}"] = authority
+        files[CERTIFICATE_FILES[1]] = authority
     return files
 
 
 def proxy_files(files: Mapping[str, RenderedFile]) -> dict[str, RenderedFile]:
     """Return those of the files that a proxy reads anew while it runs, the Caddyfile last."""
-    return {
-        path: files[path]
-        for path in (f"{_FOLDER}/{CERTIFICATE}", f"{_FOLDER}/{ACME_CA}", CADDYFILE)
-        if path in files
-    }
+    return {path: files[path] for path in (*CERTIFICATE_FILES, CADDYFILE) if path in files}
 
 
 def _read(directory: Path, name: str, key: str) -> bytes:

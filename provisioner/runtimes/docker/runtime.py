@@ -52,7 +52,7 @@ from provisioner.runtimes.docker.preflight import LABEL, check_api, check_label,
 from provisioner.runtimes.docker.stack_images import StackImages
 from provisioner.runtimes.docker.usage import read_usage
 from provisioner.runtimes.recipe import Recipe, digests
-from provisioner.runtimes.tls_files import ROOT_CERTIFICATE, certificate_files
+from provisioner.runtimes.tls_files import CERTIFICATE_FILES, ROOT_CERTIFICATE, certificate_files
 from provisioner.system.host import Host
 
 COMPOSE_FILE = "docker-compose.yml"
@@ -122,7 +122,7 @@ class DockerRuntime:
         }
 
     def recipe_digests(self, files: Mapping[str, RenderedFile]) -> dict[str, str]:
-        users = {BUILD_CA, *certificate_files(self._stack, self._instance.source)}
+        users = {BUILD_CA, *CERTIFICATE_FILES}
         ours = {path: file.content for path, file in files.items() if path not in users}
         return digests(ours, _comparable)
 

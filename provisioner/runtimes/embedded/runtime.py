@@ -77,7 +77,7 @@ from provisioner.runtimes.embedded.supervisord_conf import (
     render_supervisord,
 )
 from provisioner.runtimes.recipe import digests
-from provisioner.runtimes.tls_files import ROOT_CERTIFICATE, certificate_files
+from provisioner.runtimes.tls_files import CERTIFICATE_FILES, ROOT_CERTIFICATE, certificate_files
 from provisioner.system import process, streams
 from provisioner.system.host import LocalHost, host_memory_mb
 from provisioner.system.paths import data_directory
@@ -152,8 +152,8 @@ class EmbeddedRuntime:
         return {path: text.encode() for path, text in texts.items()} | server_code() | locks | identity
 
     def recipe_digests(self, files: Mapping[str, RenderedFile]) -> dict[str, str]:
-        users = certificate_files(self._stack, self._directory)
-        return digests({path: file.content for path, file in files.items() if path not in users}, comparable)
+        ours = {path: file.content for path, file in files.items() if path not in CERTIFICATE_FILES}
+        return digests(ours, comparable)
 
     def desired(self) -> Mapping[str, str]:
         found = fingerprints(self.files())
