@@ -212,6 +212,12 @@ def stacks() -> Iterator[Path]:
     yield from stacks_folder()
 
 
+@pytest.fixture(scope="session")
+def all_stacks() -> Iterator[Path]:
+    """A folder like `stacks`, for the whole session."""
+    yield from stacks_folder()
+
+
 @pytest.fixture(scope="module")
 def s3_server() -> Iterator[S3Server]:
     """A MinIO of the test's own: an S3 that the user has."""

@@ -254,8 +254,7 @@ def with_certificates(caddyfile: str, certificates: Mapping[str, bytes]) -> str:
 
 def configuration_path(caddyfile: str) -> str:
     """Return the path that a proxy answers with 200 while it uses that Caddyfile, and only then."""
-    _, start, rest = caddyfile.partition(f"respond {IDENTITY_PATH}/")
-    return start.removeprefix("respond ") + rest.split(maxsplit=1)[0]
+    return f"{IDENTITY_PATH}/{_CONFIGURATION.findall(caddyfile)[0]}"
 
 
 def _text(stack: Stack, addresses: Addresses, asgi_paths: Sequence[str]) -> str:

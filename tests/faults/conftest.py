@@ -6,10 +6,8 @@ import contextlib
 import hashlib
 import os
 import pwd
-import shutil
 import socket
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,16 +57,6 @@ def new_stack(installed: Path, folder: Path, runtime: str) -> Iterator[Program]:
             kill_all(processes_in(program.stack))
             if runtime == "docker":
                 remove_containers(program.stack)
-
-
-@pytest.fixture(scope="session")
-def all_stacks() -> Iterator[Path]:
-    """A folder like `stacks`, for the whole session."""
-    DATA.mkdir(parents=True, exist_ok=True, mode=0o755)
-    folder = Path(tempfile.mkdtemp(dir=DATA, prefix="t-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session", params=RUNTIMES)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import RUNTIMES, stacks_folder
+from tests.conftest import RUNTIMES
 from tests.server.deployed import Deployed, unique
 from tests.server.scene import ATTACHMENT, OPEN, SECRET, WITH_LOGIN, Person, Scene
 from tests.support.installed import DATA, Program
@@ -75,19 +75,13 @@ def experiment(client: Any) -> str:
     return str(mlflow.set_experiment(unique("experiment")).experiment_id)
 
 
-@pytest.fixture(scope="session")
-def lasting_stacks() -> Iterator[Path]:
-    """As `stacks`, for those that the tests of several files share."""
-    yield from stacks_folder()
-
-
 @pytest.fixture(scope="session", params=WITH_LOGIN + OPEN)
-def scene(request: pytest.FixtureRequest, installed: Path, lasting_stacks: Path) -> Iterator[Scene]:
+def scene(request: pytest.FixtureRequest, installed: Path, all_stacks: Path) -> Iterator[Scene]:
     """On Docker artifacts are in S3, embedded in a folder."""
     runtime, login = request.param
     if runtime == "docker":
         request.getfixturevalue("docker")
-    program = Program(installed, lasting_stacks / f"places-{runtime}-{login}" / "stack", runtime)
+    program = Program(installed, all_stacks / f"places-{runtime}-{login}" / "stack", runtime)
     with program.running(
         f"server:\n  auth: {'basic' if login else 'none'}\n  port: {free_port()}\n"
     ) as answer:

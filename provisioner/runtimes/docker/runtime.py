@@ -12,7 +12,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import IO
 
-from provisioner.assets import asgi_paths, image_files
+from provisioner.assets import asgi_paths
 from provisioner.errors import INTERRUPTED, CommandFailed, ProvisionError, Unhealthy
 from provisioner.model.addresses import IN_CONTAINERS, Addresses
 from provisioner.model.plan import Observed, Plan
@@ -101,25 +101,34 @@ class DockerRuntime:
         # together.
         mounted = certificates if self._stack.settings.server.tls == "files" else {}
         ours = (
-            _as_they_stand(self._instance.recipe, certificates, mounted)
+            self._as_they_stand(self._instance.recipe, certificates, mounted)
             if self._instance.recipe
             else self._rendered(certificates, mounted)
         )
-        users = {BUILD_CA: self._images.build_ca(), **certificates}
-        return {path: RenderedFile(content) for path, content in {**ours, **users}.items()}
+        return {path: RenderedFile(content) for path, content in {**ours, **certificates}.items()}
 
     def _rendered(self, certificates: Mapping[str, bytes], mounted: Mapping[str, bytes]) -> dict[str, bytes]:
+        built_from = self._images.server_files()
         caddyfile = render_caddyfile(
             self._stack, _addresses(self._stack, self._instance.port), asgi_paths(), certificates
         )
         return {
-            COMPOSE_FILE: render_compose(self._stack, self._images.server_files(), mounted).encode(),
+            COMPOSE_FILE: render_compose(self._stack, built_from, mounted).encode(),
             ".env": render_env(self._instance.project, self._instance.port).encode(),
             CADDYFILE: caddyfile.encode(),
             # It is read when somebody asks: the proxy runs on.
             **identity_files(self._instance.identity),
-            **image_files(),
+            **built_from,
         }
+
+    def _as_they_stand(
+        self, recipe: Recipe, certificates: Mapping[str, bytes], mounted: Mapping[str, bytes]
+    ) -> dict[str, bytes]:
+        """Return the recipe's files, with the user's certificates, and their digests, as they are now."""
+        files = recipe.whole(_comparable)
+        files[CADDYFILE] = with_certificates(files[CADDYFILE].decode(), certificates).encode()
+        files[COMPOSE_FILE] = with_mounted(files[COMPOSE_FILE].decode(), mounted).encode()
+        return {**files, BUILD_CA: self._images.build_ca()}
 
     def recipe_digests(self, files: Mapping[str, RenderedFile]) -> dict[str, str]:
         users = {BUILD_CA, *CERTIFICATE_FILES}
@@ -333,16 +342,6 @@ class DockerRuntime:
         return Unhealthy(
             what, where=f"service {bad.name}: {bad.detail}", why=why, hint=hint, left_as=_STARTED
         )
-
-
-def _as_they_stand(
-    recipe: Recipe, certificates: Mapping[str, bytes], mounted: Mapping[str, bytes]
-) -> dict[str, bytes]:
-    """Return the recipe's files, with the digests of the user's certificates as these are now."""
-    files = recipe.whole(_comparable)
-    files[CADDYFILE] = with_certificates(files[CADDYFILE].decode(), certificates).encode()
-    files[COMPOSE_FILE] = with_mounted(files[COMPOSE_FILE].decode(), mounted).encode()
-    return files
 
 
 def _comparable(path: str, content: bytes) -> bytes:

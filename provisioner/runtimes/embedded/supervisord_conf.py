@@ -82,13 +82,10 @@ def render_supervisord(specs: Sequence[ProcessSpec]) -> str:
     They are stopped in the opposite of this order.
     """
     long_running = [spec for spec in specs if spec.long_running]
-    return _HEAD + "".join(
-        render_program(spec, 10 * place) for place, spec in enumerate(long_running, start=1)
-    )
+    return _HEAD + "".join(_program(spec, 10 * place) for place, spec in enumerate(long_running, start=1))
 
 
-def render_program(spec: ProcessSpec, priority: int) -> str:
-    """Return the section of one service."""
+def _program(spec: ProcessSpec, priority: int) -> str:
     return _PROGRAM.format(
         name=spec.name,
         server=SERVER_CODE,
