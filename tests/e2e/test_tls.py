@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from tests.support.checks import eventually, running
 from tests.support.go_programs import needed
 from tests.support.installed import Program
 from tests.support.pebble import pebble
-from tests.support.ports import free_port
+from tests.support.ports import free_port, held
 from tests.support.tls_client import Client, own_address
 
 SEARCH = "/api/2.0/mlflow/experiments/search"
@@ -343,11 +342,7 @@ def test_a_taken_port_for_redirects_is_named(front: Front) -> None:
     front.settings(f"  tls: internal\n  public_url: https://mlflow.lan:{front.port}\n")
     front.program("down")
     front.serving = ""
-    with socket.socket() as held:
-        # Connections that the proxy has closed may still linger.
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind(("127.0.0.1", front.http_port))
-        held.listen()
+    with held(front.http_port):
         refused = front.program("up", "--no-link")
     assert refused.code == 4
     assert f"port {front.http_port} is already in use" in refused.error["what"]

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import pwd
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,17 +29,6 @@ ODD = {
 # Each checkout and home has users of its own, one for each process of `pytest -n`.
 OURS = hashlib.sha256(f"{ROOT}\n{CACHE}".encode()).hexdigest()[:6]
 TESTER = f"provision-test-{OURS}-{os.environ.get('PYTEST_XDIST_WORKER', 'one')}"
-
-
-@contextlib.contextmanager
-def held(port: int) -> Iterator[None]:
-    """Somebody listens on the port of the loopback address; it may have been taken before."""
-    with socket.socket() as server:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with contextlib.suppress(OSError):
-            server.bind(("127.0.0.1", port))
-            server.listen()
-        yield
 
 
 @contextlib.contextmanager

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import held, new_stack
+from tests.faults.conftest import new_stack
 from tests.support.checks import Tracking, containers, eventually, nothing_changed, refused
 from tests.support.installed import Answer, Program
-from tests.support.ports import free_port
+from tests.support.ports import free_port, held
 
 
 def test_the_next_free_port_is_taken_in_place_of_the_default_and_kept(fresh: Program) -> None:

@@ -9,13 +9,14 @@ import asyncio
 import base64
 import json
 import sys
-import types
 from collections import Counter
 
 sys.path.insert(0, sys.argv[1])
 
 from mlflow.server import auth
 from mlflow.server.auth import sqlalchemy_store
+
+from provision_server.auth.login_guard import LoginGuard, Verdict
 
 AUTHORIZATION, GATEWAY_LOGIN = "Authorization", "X-MLflow-Authorization"
 LOGIN = "Basic " + base64.b64encode(b"admin:a guess").decode()
@@ -58,17 +59,13 @@ check = sqlalchemy_store.check_password_hash
 sqlalchemy_store.check_password_hash = lambda *arguments: hashed.append(1) or check(*arguments)
 
 
-class NobodyGetsIn:
-    """A judge who says no."""
-
-    changes = types.SimpleNamespace(tell=lambda *_: None)
+class NobodyGetsIn(LoginGuard):
+    """Says no."""
 
     def remembers(self, user, password):
         return False
 
     async def guard(self, address, user, password):
-        from provision_server.auth.login_guard import Verdict
-
         return Verdict.wrong, 1.0
 
 
@@ -105,7 +102,7 @@ def count():
     from provision_server.web.threads import Threaded
 
     flask, asgi = applications()
-    both = guarded(flask, asgi, 1, NobodyGetsIn())
+    both = guarded(flask, asgi, 1, NobodyGetsIn(1))
     auth.store.create_user("admin", "the password that nobody guesses", is_admin=True)
     routes = pairs(flask, asgi)
     # Unguarded, MLflow hashes: a count of none would mean nothing.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 # Below the range of which the kernel takes a client's own port (32768 on Linux):
 # a port that was free stays it until it is used.
@@ -28,3 +30,14 @@ def free_port() -> int:
                 continue
             return port
     raise AssertionError(f"no port is free from {FIRST + _worker * EACH} on")
+
+
+@contextmanager
+def held(port: int) -> Iterator[None]:
+    """Somebody listens on the port of the loopback address; it may have been taken before."""
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):
+            server.bind(("127.0.0.1", port))
+            server.listen()
+        yield

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
-from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from provisioner.actions.render import render
-from provisioner.model.proxy import DEFAULT_PORT
+from provisioner.model import proxy
 from provisioner.output import Recorder
+from provisioner.stack import port_choice
 from provisioner.stack.find import read_stack
 from provisioner.system.host import LocalHost
+from tests.support.ports import free_port, held
 
 
 @pytest.fixture(autouse=True)
-def _taken() -> Iterator[None]:
-    """The default port is taken, by us or by whoever has it."""
-    with closing(socket.socket()) as holder:
-        with suppress(OSError):
-            holder.bind(("127.0.0.1", DEFAULT_PORT))
-            holder.listen()
-        yield
+def default_port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The default port, which somebody has; one of this test's own, since others use the real one."""
+    port = free_port()
+    for module in (proxy, port_choice):
+        monkeypatch.setattr(module, "DEFAULT_PORT", port)
+    with held(port):
+        yield port
 
 
 def rendered(directory: Path) -> tuple[int, list[tuple[str, str]]]:
@@ -35,19 +35,15 @@ def rendered(directory: Path) -> tuple[int, list[tuple[str, str]]]:
     return port, [(step.verb, step.subject) for step in said.steps]
 
 
-def test_a_taken_default_port_is_not_rendered_and_the_next_one_stays(tmp_path: Path) -> None:
+def test_a_taken_default_port_is_not_rendered_and_the_next_stays(tmp_path: Path, default_port: int) -> None:
     port, said = rendered(tmp_path)
-    assert port > DEFAULT_PORT
+    assert port > default_port
     assert ("chosen", "port") in said
     assert read_stack(tmp_path, "", LocalHost()).port == port, "`up` goes on with it"
-    with closing(socket.socket()) as holder:
-        with suppress(OSError):
-            # By the stack itself, for one; or by whoever had it first.
-            holder.bind(("127.0.0.1", port))
-            holder.listen()
+    with held(port):  # by the stack itself, for one
         assert rendered(tmp_path) == (port, [])
 
 
-def test_a_port_that_the_user_named_is_rendered_whoever_has_it(tmp_path: Path) -> None:
-    (tmp_path / "provision.yml").write_text(f"server:\n  port: {DEFAULT_PORT}\n")
-    assert rendered(tmp_path)[0] == DEFAULT_PORT
+def test_a_port_that_the_user_named_is_rendered_whoever_has_it(tmp_path: Path, default_port: int) -> None:
+    (tmp_path / "provision.yml").write_text(f"server:\n  port: {default_port}\n")
+    assert rendered(tmp_path)[0] == default_port

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provision_server.auth.authorization import AUTHORIZATION, GATEWAY_LOGIN, Login, Malformed, login_of
-from provision_server.auth.login_guard import Verdict
+from provision_server.auth.login_guard import LoginGuard, Verdict
 from provision_server.messages import USER
 
 REST, CHAT, OPEN = "/api/2.0/mlflow/experiments/search", "/gateway/mlflow/v1/chat/completions", "/health"
@@ -119,10 +119,11 @@ def test_the_gateways_own_header_counts_there_and_nowhere_else() -> None:
     assert read(REST, []) is None
 
 
-class LoginGuard:
+class OnlyAna(LoginGuard):
     """Lets ana in, and nobody else."""
 
     def __init__(self) -> None:
+        super().__init__(1)
         self.asked: list[tuple[str, str]] = []
 
     def remembers(self, user: str, password: str) -> bool:
@@ -148,13 +149,13 @@ def _mlflow() -> Iterable[None]:
         yield
 
 
-def ask(path: str, lines: Lines, *, gateway: bool) -> tuple[int, Lines, LoginGuard]:
+def ask(path: str, lines: Lines, *, gateway: bool) -> tuple[int, Lines, OnlyAna]:
     """The status, the login headers that the application behind was handed, and who was judged."""
     from provision_server.auth import middleware
 
     handed: Lines = []
     statuses: list[int] = []
-    guard = LoginGuard()
+    guard = OnlyAna()
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         assert scope[USER] == (guard.asked[-1][0] if guard.asked else "")
@@ -170,13 +171,7 @@ def ask(path: str, lines: Lines, *, gateway: bool) -> tuple[int, Lines, LoginGua
 
     headers = [(name.lower().encode(), value.encode("utf-8", "replace")) for name, value in lines]
     scope = {"type": "http", "path": path, "headers": headers}
-    asyncio.run(
-        middleware.refuse_strangers(
-            application,
-            guard,
-            gateway=gateway,
-        )(scope, None, send)  # type: ignore[arg-type]
-    )
+    asyncio.run(middleware.refuse_strangers(application, guard, gateway=gateway)(scope, None, send))
     return statuses[0], handed, guard
 
 
