@@ -15,7 +15,7 @@ UV := $(BIN)/uv
 # Without bytecode every command would compile its imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up test programs campaign check lint golden lock reference docs dist bench clean
+.PHONY: help demo up test programs campaign check lint golden lock reference screens docs dist bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 12
@@ -55,6 +55,9 @@ lock: $(VENV)/.dev ## resolve the server's requirements anew; MLFLOW=VERSION tak
 
 reference: $(VENV)/.dev ## write the generated parts of docs/reference anew; read the diff
 	$(BIN)/python -m docs.generate
+
+screens: $(VENV)/.dev ## write the terminal sessions and the picture in the docs anew; needs Docker and chromium; read the diff
+	$(BIN)/python -m pytest tests/e2e -k screen --update-screens --require-runtime docker
 
 docs: $(VENV)/.dev ## build the docs as a site in dist/docs; a link that leads nowhere fails
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs dist/docs

@@ -72,6 +72,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="what the campaign does, and in which order; without it, something new",
     )
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files; read the diff")
+    parser.addoption(
+        "--update-screens", action="store_true", help="rewrite the docs' terminal sessions and picture"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

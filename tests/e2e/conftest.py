@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.installed import DATA
-from tests.support.teamserver import Team, TeamServer, make_server_image, program_of, team_server
+from tests.support.teamserver import ADMIN, Team, TeamServer, make_server_image, program_of, team_server
+from tests.support.terminal import typed
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +28,9 @@ def team(installed: Path, server: TeamServer) -> Iterator[Team]:
     program = program_of(installed, server, folder / "stack")
     program.settings()
     server.load(make_server_image(program))
-    made = Team(server, program)
+    (folder / "team-mlflow").mkdir()
+    look = typed(f"provision deploy {server.destination} --dry-run", folder / "team-mlflow", program.env)
+    made = Team(server, program, look.replace(str(folder), f"/home/{ADMIN}"))
     made.deploy(server.destination)
     yield made
     shutil.rmtree(folder, ignore_errors=True)

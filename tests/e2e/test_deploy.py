@@ -17,6 +17,7 @@ import pytest
 from tests.support.installed import Program, stream_through_a_job
 from tests.support.kedro_env import new_shop
 from tests.support.teamserver import Team, program_of
+from tests.support.terminal import check_screen
 from tests.support.tls_client import Client
 
 API = "/api/2.0/mlflow"
@@ -44,6 +45,12 @@ def test_one_command_makes_a_server_with_tls_and_login(team: Team) -> None:
         Client(80, address, address=address, tls=False)("GET", "/x").headers["location"]
         == f"https://{address}/x"
     )
+
+
+def test_the_screen_of_a_first_dry_run(team: Team, pytestconfig: pytest.Config) -> None:
+    said = team.dry_run.replace(team.server.address, "192.0.2.10")
+    # What follows is a line for each secret, file and service.
+    check_screen("deploy", said.partition("  would make")[0], pytestconfig)
 
 
 def test_a_second_deploy_and_up_restart_nothing(team: Team) -> None:

@@ -131,6 +131,17 @@ class Browser:
         )
         return str(answer["result"].get("value", ""))
 
+    def picture(self, width: int, height: int) -> bytes:
+        """What the page looks like in a window of so many pixels, as PNG."""
+        self._ask(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+        return base64.b64decode(self._ask("Page.captureScreenshot", format="png")["data"])
+
     def _ask(self, method: str, visit: Visit | None = None, **parameters: Any) -> Any:
         self._number += 1
         self._socket.send(json.dumps({"id": self._number, "method": method, "params": parameters}))

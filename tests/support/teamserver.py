@@ -159,6 +159,8 @@ class Team:
 
     server: TeamServer
     program: Program
+    dry_run: str = ""
+    """What a first dry run said on a terminal."""
 
     @property
     def settings(self) -> dict[str, object]:

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 import provisioner
-from docs import generate
+from docs import generate, screens
 from provisioner import errors
 from provisioner.model.settings import Settings, setting_names
 from provisioner.model.settings_text import parse_settings
@@ -284,6 +284,25 @@ def test_every_command_says_what_data_it_gives() -> None:
 @pytest.mark.parametrize("page", generate.PARTS)
 def test_the_generated_parts_of_the_reference_are_those_of_this_program(page: str) -> None:
     assert text_of(f"docs/reference/{page}") == generate.generated(page), "`make reference` writes them anew"
+
+
+def test_every_terminal_session_is_one_that_a_script_makes() -> None:
+    drawings = {"CONTRIBUTING.md", "docs/explanation/architecture.md"}
+    pages = [text_of(name) for name in DOCUMENTS if name not in drawings]
+    shown = [block for page in pages for block in code_blocks(page, "text")]
+    assert sorted(shown) == sorted(screens.in_page(screen) for screen in screens.PAGES)
+
+
+def test_a_session_is_the_same_at_another_time_and_stale_with_another_word() -> None:
+    session = screens.in_page("status")
+    later = re.sub(r"Up \d+ seconds", "Up About a minute", session).replace("10.6 MB", "1.1 GB")
+    assert session != later
+    assert screens.stable(session) == screens.stable(later)
+    assert screens.stable(session) != screens.stable(session.replace("of memory", "of RAM"))
+
+
+def test_the_picture_of_the_page_shows_this_mlflow_and_this_demo() -> None:
+    assert screens.picture_shows() == screens.picture_is_of(), "`make screens` makes it anew"
 
 
 @dataclass(frozen=True)
