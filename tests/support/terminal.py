@@ -14,12 +14,22 @@ from docs import screens
 SIZE = (50, 500)
 
 
-def typed(command: str, cwd: Path, env: Mapping[str, str], code: int = 0) -> str:
-    """What the command says on a terminal without colours, where it ends with that exit code."""
+def typed(
+    command: str,
+    cwd: Path,
+    env: Mapping[str, str],
+    code: int = 0,
+    answers: Mapping[str, str] | None = None,
+) -> str:
+    """What the command says on a terminal without colours, where it ends with that exit code.
+
+    `answers` has what is typed, by the pattern of what is asked.
+    """
     said, status = pexpect.run(
         command,
         timeout=600,
         withexitstatus=True,
+        events=dict(answers or {}),
         encoding="utf-8",
         cwd=str(cwd),
         env={**env, "TERM": "dumb"},
