@@ -36,7 +36,7 @@ programs: $(VENV)/.dev ## build MinIO and Pebble for the tests, with Go, in some
 campaign: $(VENV)/.dev ## do to a stack what happens to one, and fuzz its routes, at random: SECONDS, SEED, RUNTIME
 	$(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/campaign -k "$(RUNTIME)" --require-runtime $(RUNTIME) --campaign $(SECONDS) --seed $(SEED) $(PYTEST_ARGS)
 
-check: lint ## linters, types and unit tests, under a minute
+check: lint ## linters, types and unit tests, in two minutes
 	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## linters and types alone

@@ -11,5 +11,7 @@ extensions = ["myst_parser"]
 myst_heading_anchors = 3
 nitpicky = True
 html_show_copyright = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 # A decision is in the list of its folder and in no menu; a test follows all links from the README.
 suppress_warnings = ["toc.not_included"]

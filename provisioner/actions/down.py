@@ -30,13 +30,20 @@ def down(option: Path | None, host: str | None, ask_name: AskName, reporter: Rep
     """Stop every service and keep all data; for a stack on a server only after its host was named."""
     context = open_stack(option, reporter)
     if not context.is_made:
-        return Result(DownData(), ("this stack was never brought up",))
+        return nothing_there(context, DownData(), "this stack was never brought up")
     confirm_host(context, host, ask_name, "ends the team's server")
     with context.host.lock(context.directory, "down"):
         context.runtime.stop(reporter)
         audit(context, "down", "completed")
     projects, linked = linked_to(context)
     return Result(DownData(projects), ("all data is kept; `provision up` starts the stack again", *linked))
+
+
+def nothing_there(context: StackContext, data: Data, line: str) -> Result:
+    """Return the result for a stack that was never brought up; its error where plain Compose may run it."""
+    if context.rendered_port is None:
+        return Result(data, (line,))
+    return Result(data, errors=(context.never_made(),))
 
 
 def confirm_host(context: StackContext, given: str | None, ask_name: AskName, what: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from provisioner.actions.down import AskName, confirm_host, linked_to
+from provisioner.actions.down import AskName, confirm_host, linked_to, nothing_there
 from provisioner.errors import Declined, ProvisionError
 from provisioner.model.stack import Stack
 from provisioner.output import Data, LinkedProjects, Reporter, Result, counted, size
@@ -45,7 +45,8 @@ def erase(options: EraseOptions, ask: Ask, ask_name: AskName, reporter: Reporter
     """Delete the stack and all its own data, once confirmed; keep settings and rendered files but `.env`."""
     context = open_stack(options.stack, reporter)
     if not context.is_made:
-        return Result(EraseData(), ("this stack was never brought up; there is nothing to erase",))
+        line = "this stack was never brought up; there is nothing to erase"
+        return nothing_there(context, EraseData(), line)
     runtime = context.runtime
     projects, linked = linked_to(context)
     for line in [

@@ -76,7 +76,9 @@ class StatusData(Data):
     services: Services
     linked_projects: LinkedProjects
     release: Annotated[dict[str, str], "what the stack is made with: `provision` and `mlflow`"]
-    newer_release: Annotated[dict[str, str] | None, "the same of this program, where that is newer"] = None
+    newer_release: Annotated[
+        dict[str, str] | None, "`provision` and `mlflow` of this program, where they are newer than `release`"
+    ] = None
     versions: Annotated[dict[str, str | None] | None, "`mlflow`, `python`, `postgres`, `schema`"] = None
     usage: Annotated[
         dict[str, int | None] | None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,7 @@ def _completed(text: str, root: Any, current: str, given: dict[str, Any]) -> str
     # What is to be done where no stack is, such as an admin's part, is done to another one.
     elsewhere = (
         {"stack"}
-        if not again and command.name not in _MAKING and not Path(given.get("stack", ".")).is_dir()
+        if not again and command.name not in _MAKING and not _is_directory(given.get("stack", "."))
         else set()
     )
     wanted = [
@@ -129,6 +130,13 @@ def _completed(text: str, root: Any, current: str, given: dict[str, Any]) -> str
         if name in given and name in taken and name not in named | elsewhere
     ]
     return " ".join([text, *(word for name in wanted for word in _words(taken[name], given[name]))])
+
+
+def _is_directory(path: str | Path) -> bool:
+    # Who may not look there is told so by the error whose next step this is.
+    with suppress(OSError):
+        return Path(path).is_dir()
+    return False
 
 
 def _words(parameter: Any, value: Any) -> list[str]:

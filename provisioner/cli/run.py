@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -16,6 +17,19 @@ import typer
 from provisioner.cli.next_steps import as_typed, typed_again
 from provisioner.errors import Bug, Interrupted, ProvisionError
 from provisioner.output import Recorder, Result, TerminalReporter, error_lines, result_document
+
+_NOT_YOURS = "let this user read and write it, or do this as the user who may"
+_FULL = "free some space there, and try again"
+# Errors of files that are the machine's, not the program's; with the next step.
+_OF_THE_MACHINE = {
+    errno.EACCES: _NOT_YOURS,
+    errno.EPERM: _NOT_YOURS,
+    errno.EROFS: "use a directory of a file system that can be written",
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.ENAMETOOLONG: "use a directory with a shorter path",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), and try again",
+}
 
 
 class Output(str, Enum):
@@ -46,6 +60,9 @@ def run(command: str, output: Output, action: Callable[[Recorder], Result]) -> N
         result = Result(
             errors=(Interrupted("interrupted", hint=again, left_as="what was done so far stays"),)
         )
+    except OSError as error:
+        refused = error.errno in _OF_THE_MACHINE and error.filename is not None
+        result = Result(errors=(_refused(error) if refused else _bug(error),))
     except Exception as error:
         result = Result(errors=(_bug(error),))
     result = replace(
@@ -65,13 +82,22 @@ def _show(command: str, result: Result, output: Output, reporter: Recorder) -> N
     if output is Output.json:
         typer.echo(result_document(command, result, reporter))
         return
-    if result.lines and reporter.steps:
+    if result.lines and (reporter.steps or reporter.checks):
         typer.echo("", err=True)
     for line in result.lines:
         typer.echo(line)
     for error in result.errors:
         for line in error_lines(error):
             typer.echo(line, err=True)
+
+
+def _refused(error: OSError) -> ProvisionError:
+    """Return the error for what the machine did not let us do with a file, which is no bug."""
+    return ProvisionError(
+        f"{error.filename}: {str(error.strerror).lower()}",
+        hint=_OF_THE_MACHINE[error.errno or 0],
+        left_as="what was done so far stays",
+    )
 
 
 def _bug(error: Exception) -> Bug:

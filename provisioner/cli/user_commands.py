@@ -107,7 +107,7 @@ def grant(
 
 
 def credentials(stack: StackOption = None, output: OutputOption = Output.text) -> None:
-    """Print the admin's login, which nothing else prints."""
+    """Print the admin's login."""
     from provisioner.actions.users import show_credentials
 
     run("credentials", output, lambda reporter: show_credentials(stack, reporter))

@@ -63,9 +63,16 @@ class StackContext:
         return self.state.runtime is not None
 
     def never_made(self) -> Unhealthy:
-        """Return the error for a stack that was never brought up."""
+        """Return the error for a stack that was never brought up, which may run by plain Compose."""
+        if self.rendered_port is None:
+            return Unhealthy(
+                "this stack was never brought up", where=self.location, hint="`provision up` starts it"
+            )
         return Unhealthy(
-            "this stack was never brought up", where=self.location, hint="`provision up` starts it"
+            "this stack was rendered, and never brought up by `provision up`",
+            where=self.location,
+            hint="`provision up` takes over what `docker compose` started from these files",
+            left_as="nothing was changed",
         )
 
     @property

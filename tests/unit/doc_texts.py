@@ -73,6 +73,13 @@ def code_blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
 
 
+def example_settings() -> list[str]:
+    """Every example of `provision.yml`; Compose's files are none, nor are the tutorial's, of a project."""
+    pages = [text_of(document) for document in DOCUMENTS if document != "docs/tutorial.md"]
+    blocks = [block for page in pages for block in code_blocks(page, "yaml")]
+    return [block for block in blocks if not block.startswith("services:")]
+
+
 def provision_lines(text: str) -> Iterator[list[str]]:
     """Every command line of `provision` in code, as words after the program's name."""
     lines = [line for block in code_blocks(text, "sh") for line in block.splitlines()]

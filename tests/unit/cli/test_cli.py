@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -137,6 +138,24 @@ def test_a_bug_shows_its_traceback_to_who_asks_for_it(monkeypatch: pytest.Monkey
     answer = program(raising(ZeroDivisionError("x")))
     assert "Traceback" in answer.stderr
     assert answer.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "next_step"),
+    [
+        (errno.EACCES, "as the user who may"),
+        (errno.EROFS, "can be written"),
+        (errno.ENOSPC, "free some space"),
+    ],
+)
+def test_what_the_machine_refuses_is_no_bug(number: int, next_step: str) -> None:
+    answer = program(raising(OSError(number, os.strerror(number), "/srv/stack/logs")))
+    assert answer.exit_code == 1
+    assert f"error: /srv/stack/logs: {os.strerror(number).lower()}" in answer.stderr
+    assert next_step in answer.stderr
+    assert "bug" not in answer.stderr
+    # What names no file is not known to be the machine's.
+    assert "a bug in provision" in program(raising(OSError(number, "x"))).stderr
 
 
 @pytest.mark.parametrize("output", list(Output))

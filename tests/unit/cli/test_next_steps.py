@@ -139,6 +139,13 @@ def test_a_command_gets_what_was_typed(
     assert after(typed, lambda: as_typed()(text)) == shown
 
 
+def test_a_stack_that_cannot_even_be_looked_at_leaves_the_step_as_it_is(after: After) -> None:
+    nowhere = "x" * 300  # longer than names of files are
+    assert after(f"provision init --stack {nowhere}", lambda: as_typed()("`provision up`")) == (
+        f"`provision up --stack {nowhere}`"
+    )
+
+
 @pytest.mark.parametrize(
     "typed",
     [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +15,8 @@ from provisioner.errors import SettingsError
 from provisioner.model.proxy import is_loopback_url
 from provisioner.model.settings import setting_names, settings_schema
 from provisioner.model.settings_text import parse_settings
+from tests.unit.doc_texts import example_settings
 from tests.unit.model.settings_cases import FAULTS, PASSWORDS, VALUES
-
-DOCS = Path(__file__).parents[3] / "docs"
 
 
 def faults(text: str) -> list[str]:
@@ -183,12 +181,9 @@ def test_the_schema_has_every_setting_and_no_other() -> None:
 def test_the_examples_of_the_docs_use_keys_of_the_schema() -> None:
     schema = settings_schema()
     known = set(keys_of(schema, schema))
-    texts = "".join(page.read_text(encoding="utf-8") for page in sorted(DOCS.rglob("*.md")))
-    blocks = re.findall(r"^```yaml\n(.*?)^```$", texts, flags=re.MULTILINE | re.DOTALL)
-    examples = [yaml.safe_load(block) for block in blocks if not block.startswith("services:")]
-    assert examples
-    for example in examples:
-        assert set(paths(example)) <= known
+    assert example_settings()
+    for example in example_settings():
+        assert set(paths(yaml.safe_load(example))) <= known
 
 
 def paths(tree: dict[str, Any], before: str = "") -> Iterator[str]:
