@@ -19,6 +19,7 @@ FULL = State(
     "postgres and minio s3://mlflow",
     ("a", "b"),
     "0.1.0",
+    "fedcba9876543210",
     {"mlflow": "m1"},
     settings={"server.port": 5001, "server.allowed_hosts": ["a"]},
     services=build_stack(parse_settings("server: {auth: basic}"), "docker").services,
