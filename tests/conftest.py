@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -128,15 +128,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """With `--require-runtime` a skip is a failure, but for the other runtime's tests.
 
     What a failure leaves is kept.
     """
     report = yield
     required = item.config.getoption("--require-runtime")
-    skipped = report.skipped and isinstance(report.longrepr, tuple)
-    if skipped and required and runtime_of(item.nodeid) in {"", *required}:
+    forbidden = report.skipped and required and runtime_of(item.nodeid) in {"", *required}
+    if forbidden and isinstance(report.longrepr, tuple):
         report.outcome, report.longrepr = (
             "failed",
             f"skipped, which --require-runtime does not allow: {report.longrepr[2]}",

@@ -1,4 +1,3 @@
-# ruff: noqa: F821  the names are those of every_route.py, which stands before this
 """Every route of both applications as one OpenAPI document.
 
 MLflow has one of its FastAPI application. What its Flask application takes is in its protobuf messages, and
@@ -10,12 +9,23 @@ import inspect
 import json
 import re
 import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from fastapi.routing import iter_route_contexts
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from mlflow.server.handlers import get_endpoints
 from starlette.routing import Mount
 
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from flask import Flask
+
+    from tests.server.every_route import applications
+
+Schema = dict[str, Any]
+Operation = tuple[str, str, dict[str, Any]]
+"""Path, method, and what OpenAPI says of the two."""
 REFERENCE = "#/components/schemas/"
 TEXTS = {FieldDescriptor.CPPTYPE_STRING}
 WHOLE = {
@@ -40,7 +50,7 @@ PLAIN = {
 }
 
 
-def kind_of(field):
+def kind_of(field: FieldDescriptor) -> Schema:
     if field.enum_type:
         return {"type": "string", "enum": [value.name for value in field.enum_type.values]}
     if field.message_type:
@@ -59,13 +69,13 @@ def kind_of(field):
     }
 
 
-def is_repeated(field):
-    return (
+def is_repeated(field: FieldDescriptor) -> bool:
+    return bool(
         field.is_repeated if hasattr(field, "is_repeated") else field.label == FieldDescriptor.LABEL_REPEATED
     )
 
 
-def schema_of(field):
+def schema_of(field: FieldDescriptor) -> Schema:
     if field.message_type and field.message_type.GetOptions().map_entry:
         return {
             "type": "object",
@@ -74,7 +84,7 @@ def schema_of(field):
     return {"type": "array", "items": kind_of(field)} if is_repeated(field) else kind_of(field)
 
 
-def add_message(message, schemas):
+def add_message(message: Descriptor, schemas: dict[str, Schema]) -> None:
     """Put the message into the schemas, with all that it has in it."""
     if message.full_name in schemas or message.full_name.startswith("google.protobuf."):
         return
@@ -87,7 +97,7 @@ def add_message(message, schemas):
             add_message(field.message_type, schemas)
 
 
-def looked_up(view, depth=2):
+def looked_up(view: Callable[..., Any], depth: int = 2) -> set[str]:
     """Return the names that the view, and functions of its module that it calls, look up in a request."""
     view = inspect.unwrap(view)
     try:
@@ -106,7 +116,7 @@ def looked_up(view, depth=2):
     return names
 
 
-def operation(path, method, properties, schema):
+def operation(path: str, method: str, properties: dict[str, Schema], schema: Schema) -> dict[str, Any]:
     """Return the operation with the properties where that method has them."""
     in_path = re.findall(r"\{(\w+)\}", path)
     parameters = [
@@ -122,15 +132,15 @@ def operation(path, method, properties, schema):
     return {"parameters": parameters, "requestBody": {"content": {"application/json": {"schema": schema}}}}
 
 
-def of_flask(flask, schemas):
-    messages = {}
+def of_flask(flask: "Flask", schemas: dict[str, Schema]) -> Iterator[Operation]:
+    messages: dict[tuple[str, str], Descriptor] = {}
     for path, request, methods in get_endpoints(lambda request: request):
         messages |= {
             (method, path): request.DESCRIPTOR for method in methods if hasattr(request, "DESCRIPTOR")
         }
     for rule in flask.url_map.iter_rules():
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
-        for method in rule.methods - {"HEAD", "OPTIONS"}:
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             if message := messages.get((method, rule.rule)):
                 add_message(message, schemas)
                 properties, schema = (
@@ -146,7 +156,7 @@ def of_flask(flask, schemas):
             yield path, method, operation(path, method, properties, schema)
 
 
-def of_fastapi(asgi):
+def of_fastapi(asgi: "FastAPI") -> Iterator[Operation]:
     for path, operations in asgi.openapi()["paths"].items():
         for method, found in operations.items():
             yield path, method.upper(), found
@@ -162,9 +172,10 @@ def of_fastapi(asgi):
                 yield path, method, operation(path, method, {}, {"type": "object"})
 
 
-def document():
+def document() -> dict[str, Any]:
     flask, asgi = applications()
-    schemas, paths = dict(asgi.openapi().get("components", {}).get("schemas", {})), {}
+    schemas = dict(asgi.openapi().get("components", {}).get("schemas", {}))
+    paths: dict[str, dict[str, Any]] = {}
     for path, method, found in [*of_fastapi(asgi), *of_flask(flask, schemas)]:
         paths.setdefault(path, {}).setdefault(
             method.lower(), {**found, "responses": {"200": {"description": ""}}}

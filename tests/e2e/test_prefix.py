@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,6 +155,10 @@ def test_a_client_logs_and_reads_below_the_path(said: dict[str, str]) -> None:
         assert f"{uri}/#/experiments/" in text
 
 
+def showing(words: str) -> Callable[[str], bool]:
+    return lambda text: words in text
+
+
 def test_the_page_asks_for_nothing_beside_the_path(
     stack: Program, said: dict[str, str], browser: Browser
 ) -> None:
@@ -167,7 +171,7 @@ def test_the_page_asks_for_nothing_beside_the_path(
             ("#/models", f"model {name}"),
             ("#/settings", "General"),
         ):
-            visit = browser.visit(f"{uri}/{page}", lambda text, shown=shown: shown in text)
+            visit = browser.visit(f"{uri}/{page}", showing(shown))
             asked = [request for request in visit.requests.values() if request.url.startswith("http")]
             assert [
                 request.url

@@ -141,6 +141,8 @@ def runs(call: Call, experiment: str) -> str:
         call("GET", f"{V2}/runs/get?run_id={run_id}")
     call("GET", f"{V2}/runs/get")
     call("GET", f"{V2}/runs/get?run_uuid={made}")
+    key: object
+    value: object
     for key, value in (
         ("alpha", "0.5"),
         ("alpha", "0.5"),

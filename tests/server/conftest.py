@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import RUNTIMES
-from tests.server.deployed import Deployed, unique
+from tests.server.deployed import NO_URI, Deployed, unique
 from tests.server.scene import ATTACHMENT, OPEN, SECRET, WITH_LOGIN, Person, Scene
 from tests.support.installed import DATA, Program
 from tests.support.ports import free_port
+from tests.support.scheduling import RUNTIMES
 from tests.support.tls_client import basic
 
 # Read when mlflow is imported.
@@ -63,8 +63,8 @@ def client(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]
     yield mlflow.MlflowClient()
     while mlflow.active_run():
         mlflow.end_run()
-    mlflow.set_registry_uri(None)
-    mlflow.set_tracking_uri(None)
+    mlflow.set_registry_uri(NO_URI)
+    mlflow.set_tracking_uri(NO_URI)
 
 
 @pytest.fixture

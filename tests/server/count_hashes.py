@@ -1,4 +1,3 @@
-# ruff: noqa: F821  the names are those of every_route.py, which stands before this
 """How many passwords MLflow hashes while the guard lets nobody in.
 
 Runs under a server's own interpreter, after `every_route.py`. Every route of both applications is called with
@@ -10,14 +9,24 @@ import base64
 import json
 import sys
 from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 sys.path.insert(0, sys.argv[1])
 
 from mlflow.server import auth
 from mlflow.server.auth import sqlalchemy_store
+from werkzeug.security import check_password_hash
 
 from provision_server.auth.login_guard import LoginGuard, Verdict
+from provision_server.messages import Message
 
+if TYPE_CHECKING:
+    from tests.server.every_route import applications, pairs
+
+Application = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
+Lines = list[tuple[str, str]]
 AUTHORIZATION, GATEWAY_LOGIN = "Authorization", "X-MLflow-Authorization"
 LOGIN = "Basic " + base64.b64encode(b"admin:a guess").decode()
 KEY = "Bearer a key of a provider"
@@ -54,28 +63,34 @@ FORMS += [
     [(GATEWAY_LOGIN, LOGIN), (GATEWAY_LOGIN, KEY)],
 ]
 
-hashed = []
-check = sqlalchemy_store.check_password_hash
-sqlalchemy_store.check_password_hash = lambda *arguments: hashed.append(1) or check(*arguments)
+hashed: list[str] = []
+
+
+def counted(known: str, password: str) -> bool:
+    hashed.append(known)
+    return check_password_hash(known, password)
+
+
+patch.object(sqlalchemy_store, "check_password_hash", counted).start()
 
 
 class NobodyGetsIn(LoginGuard):
     """Says no."""
 
-    def remembers(self, user, password):
+    def remembers(self, user: str, password: str) -> bool:
         return False
 
-    async def guard(self, address, user, password):
+    async def guard(self, address: str, user: str, password: str) -> tuple[Verdict, float]:
         return Verdict.wrong, 1.0
 
 
-def ask(application, method, path, lines):
-    statuses = []
+def ask(application: Application, method: str, path: str, lines: Lines) -> int:
+    statuses: list[int] = []
 
-    async def receive():
+    async def receive() -> Message:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    async def send(message):
+    async def send(message: Message) -> None:
         if message["type"] == "http.response.start":
             statuses.append(message["status"])
 
@@ -83,7 +98,7 @@ def ask(application, method, path, lines):
         (b"host", b"localhost:5000"),
         *((name.lower().encode(), value.encode()) for name, value in lines),
     ]
-    scope = {
+    scope: Message = {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
@@ -97,7 +112,7 @@ def ask(application, method, path, lines):
     return statuses[0] if statuses else 0
 
 
-def count():
+def count() -> None:
     from provision_server.web.application import guarded
     from provision_server.web.threads import Threaded
 
@@ -112,7 +127,7 @@ def count():
     assert ask(asgi, "POST", chat, [(AUTHORIZATION, LOGIN), (AUTHORIZATION, KEY)]) == 401
     control = len(hashed)
     hashed.clear()
-    statuses = Counter()
+    statuses: Counter[int] = Counter()
     for number, (method, path) in enumerate(routes):
         # The usual ones each time, the others in turns.
         for lines in FORMS[:4] + FORMS[4 + number % 6 :: 6]:

@@ -23,6 +23,8 @@ from tests.support.installed import ROOT, Program
 
 HERE = Path(__file__).parent
 DEADLINE = 60.0
+# MLflow takes None where a URI is set, to forget it, and its annotations do not say so.
+NO_URI: Any = None
 
 
 def unique(name: str) -> str:
@@ -184,7 +186,7 @@ class Deployed:
                 None,
                 {},
             )
-        done = subprocess.run(
+        done: subprocess.CompletedProcess[str] = subprocess.run(
             argv,
             input=text,
             capture_output=True,

@@ -7,6 +7,12 @@ import os
 import pathlib
 import re
 import tempfile
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from flask import Flask
 
 folder = tempfile.mkdtemp()
 config = pathlib.Path(folder) / "auth.ini"
@@ -26,33 +32,37 @@ os.environ |= {
 }
 
 
-def filled(path, values=None):
+def filled(path: str, values: Mapping[str, object] | None = None) -> str:
     """The path with `x`, or its value, for each parameter.
 
     These are `<int:version>`, `<path:artifact_path>`, `{name}`, `{path:path}`.
     """
 
-    def value(found):
+    def value(found: re.Match[str]) -> str:
         kind, name = found[1] or "", found[2] or found[3]
         return str((values or {}).get(name, 1 if kind == "int:" else "x"))
 
     return re.sub(r"<([a-z]+:)?([^>]*)>|\{([^}:]*)(?::[^}]*)?\}", value, path)
 
 
-def applications():
+def applications() -> "tuple[Flask, FastAPI]":
     from mlflow.server import app
     from mlflow.server.auth import create_app
 
     return app, create_app(app)
 
 
-def pairs(flask, asgi, values=None):
+def pairs(
+    flask: "Flask", asgi: "FastAPI", values: Mapping[str, object] | None = None
+) -> list[tuple[str, str]]:
     """Every pair of method and path, sorted."""
     from fastapi.routing import iter_route_contexts
     from starlette.routing import Mount
 
     found = {
-        (method, filled(rule.rule, values)) for rule in flask.url_map.iter_rules() for method in rule.methods
+        (method, filled(rule.rule, values))
+        for rule in flask.url_map.iter_rules()
+        for method in rule.methods or ()
     }
     for context in iter_route_contexts(asgi.routes):
         if not isinstance(context.original_route, Mount):

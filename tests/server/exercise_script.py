@@ -48,7 +48,7 @@ async def ask(application: Any, method: str, path: str) -> tuple[int, bytes]:
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
     ]
-    scope = {
+    scope: dict[str, Any] = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
@@ -85,7 +85,7 @@ async def ask(application: Any, method: str, path: str) -> tuple[int, bytes]:
 
 
 async def main() -> None:
-    sys.meta_path.append(NotFound)  # type: ignore[arg-type]
+    sys.meta_path.append(NotFound)
     # The server's own modules, and all of its imports.
     sys.path.insert(0, "/opt/provision")
     import mlflow.server.auth  # noqa: F401
@@ -113,7 +113,7 @@ async def main() -> None:
         for context in iter_route_contexts(app.routes)
         if not isinstance(context.original_route, Mount)
     ]
-    routes |= {(method, str(context.path)) for context in own for method in context.original_route.methods}
+    routes |= {(method, str(context.path)) for context in own for method in context.methods or {"GET"}}
     answers = []
     for method, path in sorted(routes):
         status, body = await ask(app, method, re.sub(r"[<{][^>}]*[>}]", "0", path))

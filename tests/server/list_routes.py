@@ -1,4 +1,3 @@
-# ruff: noqa: F821  the names are those of every_route.py, which stands before this
 """Runs under a server's own interpreter, after `every_route.py`: every route as one JSON list.
 
 Parameters in paths are `x`, or what a JSON object, the one argument, says for their names.
@@ -6,5 +5,9 @@ Parameters in paths are `x`, or what a JSON object, the one argument, says for t
 
 import json
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.server.every_route import applications, pairs
 
 json.dump(pairs(*applications(), json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}), sys.stdout)

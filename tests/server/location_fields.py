@@ -6,6 +6,8 @@ Runs under a server's own interpreter.
 import json
 import re
 import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from mlflow.server.handlers import HANDLERS
 
@@ -14,7 +16,7 @@ PLACE = re.compile(r"location|source|uri|url|path|root|destination|directory|sto
 NO_PLACE = re.compile(r"resource_|source_(type|id|run_id)|profile|root_causes")
 
 
-def fields(message, before, depth=0):
+def fields(message: Any, before: str, depth: int = 0) -> Iterator[str]:
     for field in message.fields:
         name = f"{before}.{field.name}"
         if PLACE.search(field.name) and not NO_PLACE.search(field.name):
@@ -27,7 +29,9 @@ def fields(message, before, depth=0):
             yield from fields(field.message_type, name, depth + 1)
 
 
+# Protobuf makes these classes when they are imported: no checker knows what they have.
+requests: Iterable[Any] = HANDLERS
 json.dump(
-    sorted({name for request in HANDLERS for name in fields(request.DESCRIPTOR, request.__name__)}),
+    sorted({name for request in requests for name in fields(request.DESCRIPTOR, request.__name__)}),
     sys.stdout,
 )

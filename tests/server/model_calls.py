@@ -183,6 +183,7 @@ def logged_models(call: Call, experiment: str) -> None:
     made = call(
         "POST", at, {"experiment_id": experiment, "name": "net", "params": [{"key": "p", "value": "1"}]}
     )["model"]["info"]["model_id"]
+    body: dict[str, Any]
     for body in (
         {},
         {"experiment_id": "999999999", "name": "x"},

@@ -12,11 +12,11 @@ from mlflow.server import app as flask_app
 from mlflow.server.fastapi_app import app as fastapi_app
 from starlette.routing import Mount
 
-flask = [(method, rule.rule) for rule in flask_app.url_map.iter_rules() for method in rule.methods]
+flask = [(method, rule.rule) for rule in flask_app.url_map.iter_rules() for method in rule.methods or ()]
 contexts = [
     context
     for context in iter_route_contexts(fastapi_app.routes)
     if not isinstance(context.original_route, Mount)
 ]
-fastapi = [(method, str(context.path)) for context in contexts for method in context.original_route.methods]
+fastapi = [(method, str(context.path)) for context in contexts for method in context.methods or {"GET"}]
 print(json.dumps({"flask": sorted(flask), "fastapi": sorted(fastapi)}))

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import RUNTIMES
 from tests.server.deployed import Deployed, Reply, unique
+from tests.support.scheduling import RUNTIMES
 
 API = "/api/2.0/mlflow"
 PAGE = "/ajax-api/2.0/mlflow"

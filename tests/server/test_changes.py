@@ -15,13 +15,13 @@ from provisioner.actions.up import up as bring_up
 from provisioner.output import Recorder
 from provisioner.runtimes.docker import changes as docker_changes
 from provisioner.runtimes.embedded import changes as embedded_changes
-from tests.conftest import RUNTIMES
 from tests.server.conftest import stack_of
 from tests.server.deployed import Deployed
 from tests.server.load import logging_metrics, moving_artifacts
 from tests.support.checks import eventually, has_ended, running, service_not_restarted
 from tests.support.installed import Answer
 from tests.support.outage import Outage, raw_client
+from tests.support.scheduling import RUNTIMES
 
 # What a release changes that touches neither database nor interface:
 # the server's code, and the proxy's settings.

@@ -11,11 +11,12 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus
 from mlflow.exceptions import MlflowException
+from mlflow.pyfunc.model import PythonModel
 
 from tests.server.deployed import unique
 
 
-class Adder(mlflow.pyfunc.PythonModel):
+class Adder(PythonModel):
     """A model that adds one."""
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> Any:

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from mlflow.data.numpy_dataset import from_numpy
+from mlflow.data.pandas_dataset import from_pandas
 from mlflow.entities import Metric, Param, RunStatus, RunTag, ViewType
 from mlflow.exceptions import MlflowException, RestException
 
@@ -21,7 +23,9 @@ from tests.server.deployed import Deployed, unique
 def test_experiments(client: MlflowClient) -> None:
     name = unique("Zürich ☃")
     made = client.create_experiment(name, tags={"team": "blue"})
-    assert client.get_experiment_by_name(name).experiment_id == made
+    found = client.get_experiment_by_name(name)
+    assert found is not None
+    assert found.experiment_id == made
     assert client.get_experiment(made).artifact_location == f"mlflow-artifacts:/{made}"
     with pytest.raises(RestException, match="RESOURCE_ALREADY_EXISTS"):
         client.create_experiment(name)
@@ -82,7 +86,9 @@ def test_a_run_with_everything(client: MlflowClient, experiment: str) -> None:
     assert [(metric.step, metric.value) for metric in client.get_metric_history(run.info.run_id, "loss")] == [
         (n, 1 / (n + 1)) for n in range(5)
     ]
-    assert mlflow.get_parent_run(child.info.run_id).info.run_id == parent.info.run_id
+    above = mlflow.get_parent_run(child.info.run_id)
+    assert above is not None
+    assert above.info.run_id == parent.info.run_id
     with pytest.raises(MlflowException, match=r"[Cc]hang"):
         client.log_param(run.info.run_id, "alpha", "0.6")
 
@@ -107,6 +113,7 @@ def test_asynchronous_logging(client: MlflowClient, experiment: str) -> None:
     with mlflow.start_run() as run:
         pending = [mlflow.log_metric("loss", step, step=step, synchronous=False) for step in range(50)]
         for operation in pending:
+            assert operation is not None
             operation.wait()
         mlflow.flush_async_logging()
     assert len(client.get_metric_history(run.info.run_id, "loss")) == 50
@@ -183,8 +190,8 @@ def test_artifacts_of_every_kind(
         mlflow.log_image(np.full((8, 8), 255, dtype=np.uint8), key="white", step=1)
         mlflow.log_table(table, "table.json")
         mlflow.log_table({"question": ["c"], "answer": ["y"]}, "table.json")
-        mlflow.log_artifact(tmp_path / "empty")
-        mlflow.log_artifacts(tmp_path / "folder", "folder")
+        mlflow.log_artifact(str(tmp_path / "empty"))
+        mlflow.log_artifacts(str(tmp_path / "folder"), "folder")
     run_id = run.info.run_id
     assert run.info.artifact_uri == f"mlflow-artifacts:/{experiment}/{run_id}/artifacts"
     top = {item.path: item.is_dir for item in client.list_artifacts(run_id)}
@@ -221,12 +228,13 @@ def test_artifacts_are_deleted(client: MlflowClient, experiment: str) -> None:
 
 
 def test_data_sets_of_a_run(client: MlflowClient, experiment: str) -> None:
-    data = mlflow.data.from_pandas(pd.DataFrame({"x": [1, 2], "y": [0.5, 1.5]}), name="points", targets="y")
+    data = from_pandas(pd.DataFrame({"x": [1, 2], "y": [0.5, 1.5]}), name="points", targets="y")
     with mlflow.start_run() as run:
         mlflow.log_input(data, context="training", tags={"k": "v"})
-        mlflow.log_input(mlflow.data.from_numpy(np.arange(3), name="numbers"), context="test")
-    inputs = client.get_run(run.info.run_id).inputs.dataset_inputs
-    assert {item.dataset.name for item in inputs} == {"points", "numbers"}
+        mlflow.log_input(from_numpy(np.arange(3), name="numbers"), context="test")
+    inputs = client.get_run(run.info.run_id).inputs
+    assert inputs is not None
+    assert {item.dataset.name for item in inputs.dataset_inputs} == {"points", "numbers"}
     found = mlflow.search_runs([experiment], filter_string="datasets.name = 'points'")
     assert list(found["run_id"]) == [run.info.run_id]
 

@@ -71,9 +71,8 @@ def begun(method: str, path: str, sent: int = 0, told: int = 0) -> bytes:
 @pytest.fixture(scope="module")
 def large_run(deployed: Deployed) -> str:
     """A run that takes 750 KB to tell."""
-    run = deployed.front("POST", "/api/2.0/mlflow/runs/create", {"experiment_id": "0"}).document["run"][
-        "info"
-    ]["run_id"]
+    made = deployed.front("POST", "/api/2.0/mlflow/runs/create", {"experiment_id": "0"}).document
+    run = str(made["run"]["info"]["run_id"])
     tags = [{"key": f"tag {number}", "value": "x" * 7500} for number in range(100)]
     assert (
         deployed.front("POST", "/api/2.0/mlflow/runs/log-batch", {"run_id": run, "tags": tags}).status == 200

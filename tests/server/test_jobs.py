@@ -25,7 +25,7 @@ def processes(program: Program) -> set[str]:
 
 
 def is_job(info: dict[str, Any], program: Program) -> bool:
-    return info["cwd"] == str(program.stack) and (info["cmdline"] or [""])[-1] == "copy"
+    return bool(info["cwd"] == str(program.stack) and (info["cmdline"] or [""])[-1] == "copy")
 
 
 def test_a_gigabyte_goes_through_a_job_and_none_of_it_stays_in_memory(deployed: Deployed) -> None:

@@ -75,9 +75,9 @@ def test_a_request_names_one_run_and_one_model(scene: Scene) -> None:
     scene.ana.post("/registered-models/create", name=anas)
     bob.post("/registered-models/create", name=bobs)
     for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
-        body = json.dumps({"name": anas})
+        named = json.dumps({"name": anas})
         scene.refused(
-            bob("DELETE", f"{API}/registered-models/delete?name={bobs}", body, **{"Content-Type": kind})
+            bob("DELETE", f"{API}/registered-models/delete?name={bobs}", named, **{"Content-Type": kind})
         )
     assert scene.ana("GET", f"{API}/registered-models/get?name={anas}").status == 200
     # As MLflow's own client sends it: both names, and one run.

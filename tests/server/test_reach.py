@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import RUNTIMES
 from tests.server.deployed import Deployed, Reply
 from tests.server.operations import NEEDED, RANK, operations
 from tests.server.reach import (
@@ -33,6 +32,7 @@ from tests.server.reach import (
 from tests.server.strangers import OPEN, script
 from tests.support.installed import Program
 from tests.support.ports import free_port
+from tests.support.scheduling import RUNTIMES
 from tests.support.tls_client import basic
 
 # From nobody to everything. `outsider` has a login and no permission;
@@ -143,8 +143,12 @@ def _made(deployed: Deployed) -> Team:
 
 def call_all(caller: Caller, things: Things, pairs: list[tuple[str, str]]) -> dict[tuple[str, str], Reply]:
     arguments = things.arguments()
+
+    def ask(pair: tuple[str, str]) -> Reply:
+        return caller(*as_call(*pair, arguments))
+
     with ThreadPoolExecutor(4) as pool:
-        return dict(zip(pairs, pool.map(lambda pair: caller(*as_call(*pair, arguments)), pairs), strict=True))
+        return dict(zip(pairs, pool.map(ask, pairs), strict=True))
 
 
 def counts(answers: dict[tuple[str, str], Reply]) -> dict[str, str]:
@@ -201,7 +205,7 @@ def _print(runtime: str, routes: int, reads: int, table: dict[str, dict[str, str
 def test_each_permission_allows_what_it_says_and_no_more(team: Team) -> None:
     wrong, shown = [], []
     labels = list(operations(team.things, "x"))
-    rows = {label: [] for label in labels}
+    rows: dict[str, list[str]] = {label: [] for label in labels}
     for role in ROLES:
         for label, (needed, call) in operations(team.things, role).items():
             answer = team.callers[role](*call)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import AssessmentSource, Expectation, Feedback, SpanType
 from mlflow.exceptions import MlflowException
 
-from tests.server.deployed import Deployed, eventually
+from tests.server.deployed import NO_URI, Deployed, eventually
 
 HUMAN = AssessmentSource(source_type="HUMAN", source_id="ada")
 
@@ -23,7 +23,7 @@ def experiment(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     mlflow.set_tracking_uri(deployed.uri)
     yield str(mlflow.set_experiment(f"traces {uuid.uuid4().hex[:8]}").experiment_id)
     mlflow.flush_trace_async_logging()
-    mlflow.set_tracking_uri(None)
+    mlflow.set_tracking_uri(NO_URI)
 
 
 @mlflow.trace(span_type=SpanType.CHAIN, attributes={"team": "blue"})
@@ -96,15 +96,23 @@ def test_a_trace_of_a_run(experiment: str) -> None:
     assert [trace.info.trace_id for trace in found] == [trace_id]
 
 
+def feedback(trace_id: str, assessment_id: str) -> object:
+    found = mlflow.get_assessment(trace_id, assessment_id)
+    assert isinstance(found, Feedback)
+    return found.value
+
+
 def test_assessments() -> None:
     trace_id = traced("judged")
     given = mlflow.log_feedback(trace_id=trace_id, name="helpful", value=True, rationale="ü", source=HUMAN)
     expected = mlflow.log_expectation(trace_id=trace_id, name="answer", value={"a": [1, 2]}, source=HUMAN)
-    assert mlflow.get_assessment(trace_id, given.assessment_id).value is True
+    assert given.assessment_id is not None
+    assert expected.assessment_id is not None
+    assert feedback(trace_id, given.assessment_id) is True
     mlflow.update_assessment(
         trace_id, given.assessment_id, Feedback(name="helpful", value=False, source=HUMAN)
     )
-    assert mlflow.get_assessment(trace_id, given.assessment_id).value is False
+    assert feedback(trace_id, given.assessment_id) is False
     mlflow.update_assessment(
         trace_id, expected.assessment_id, Expectation(name="answer", value="other", source=HUMAN)
     )
@@ -118,6 +126,7 @@ def test_assessments() -> None:
         "answer": "other",
     }
     for assessment in (newer, expected):
+        assert assessment.assessment_id is not None
         mlflow.delete_assessment(trace_id, assessment.assessment_id)
     left = mlflow.get_trace(trace_id)
     assert left is not None

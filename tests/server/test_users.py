@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.conftest import RUNTIMES
 from tests.server.deployed import Deployed, Peer, eventually
 from tests.support.checks import meanwhile
 from tests.support.installed import Program
 from tests.support.ports import free_port
+from tests.support.scheduling import RUNTIMES
 from tests.support.tls_client import basic
 
 SEARCH = "/api/2.0/mlflow/experiments/search"

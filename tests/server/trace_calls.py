@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from tests.server.calls import AJAX3, UNICODE, V2, V3, Call
 
@@ -33,6 +34,7 @@ def traces(call: Call, experiment: str) -> None:
     call("DELETE", f"{one}/tags", {"key": "team"})
     call("DELETE", f"{one}/tags", {"key": "team"})
     locations = [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}]
+    body: Any
     for body in (
         {},
         {"filter": "tags.k = 'v'"},
@@ -133,6 +135,7 @@ def genai(call: Call, experiment: str) -> None:
         "events": [{"entity": "REGISTERED_MODEL", "action": "CREATED"}],
     }
     made = call("POST", f"{V2}/webhooks", hook).get("webhook", {}).get("webhook_id", "none")
+    change: dict[str, Any]
     for change in (
         {"name": ""},
         {"url": "not a url"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from provisioner.kedro.link import Credentials, LinkReport, link
@@ -48,3 +49,13 @@ def snapshot(path: Path) -> dict[str, bytes | None]:
 
 def do_link(project: Path, uri: str = URI, recorder: Recorder | None = None, **options: object) -> LinkReport:
     return link(project, uri, python=NO_KEDRO, reporter=recorder or Recorder(), **options)  # type: ignore[arg-type]
+
+
+def answering(says: bool, asked: list[str]) -> Callable[[str], bool]:
+    """Somebody who says that to each question, which is kept."""
+
+    def answer(question: str) -> bool:
+        asked.append(question)
+        return says
+
+    return answer

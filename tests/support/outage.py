@@ -42,7 +42,7 @@ class Outage:
 def raw_client(uri: str) -> Iterator[Outage]:
     """A client that writes and reads meanwhile, each call on its own connection, whatever came before."""
     run, address = run_logged(uri, "outage").run, urlsplit(uri).netloc
-    calls = [
+    calls: list[tuple[str, str, dict[str, object] | None]] = [
         ("POST", f"{API}/runs/set-tag", {"run_id": run, "value": "x"}),
         ("GET", f"{API}/artifacts/list?run_id={run}", None),
         (
@@ -62,7 +62,8 @@ def raw_client(uri: str) -> Iterator[Outage]:
         started = time.monotonic()
         connection = http.client.HTTPConnection(address, timeout=60)
         try:
-            connection.request(method, path, body and json.dumps(body), {"Content-Type": "application/json"})
+            content = json.dumps(body) if body else None
+            connection.request(method, path, content, {"Content-Type": "application/json"})
             reply = connection.getresponse()
             text = reply.read()
             if reply.status == 200:

@@ -8,8 +8,9 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -171,12 +172,10 @@ class Team:
         assert answer.code == 0, self.program.report()
         return answer
 
-    def client(self, **options: object) -> Client:
+    def client(self, **options: Any) -> Client:
         login = ("admin", self.server.run("cat", f"{self.server.stack()}/secrets/mlflow_admin_password"))
         ca = self.program.stack / "ca.crt"
-        return Client(
-            443, self.server.address, **{"address": self.server.address, "ca": ca, "login": login, **options}
-        )  # type: ignore[arg-type]
+        return replace(Client(443, self.server.address, self.server.address, ca, login=login), **options)
 
 
 def program_of(installed: Path, server: TeamServer, stack: Path) -> Program:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 from tests.support.link_project import BASE, LOCAL, OLD, OURS, SETTINGS, SHARED, SOFT, THEIRS, URI, Tree
+
+
+class Options(TypedDict, total=False):
+    """What the link is told."""
+
+    uri: str
+    env: str
+
 
 KEDRO_018 = '[tool.kedro]\npackage_name = "demo"\nproject_name = "demo"\nkedro_init_version = "0.18.14"\n'
 # name: (settings, files before, options, files after that differ)
-LAYOUTS: dict[str, tuple[str, Tree, dict[str, str], Tree]] = {
+LAYOUTS: dict[str, tuple[str, Tree, Options, Tree]] = {
     "nothing yet, loopback": (
         SETTINGS,
         {"conf/base/": "", "conf/local/": ""},
@@ -236,7 +246,7 @@ LAYOUTS: dict[str, tuple[str, Tree, dict[str, str], Tree]] = {
     ),
 }
 # name: (settings, files, options, words of what or why, place)
-REFUSED: dict[str, tuple[str, Tree, dict[str, str], str, str]] = {
+REFUSED: dict[str, tuple[str, Tree, Options, str, str]] = {
     "flat": (SETTINGS, {LOCAL: "mlflow_tracking_uri: mlruns\n", "conf/base/": ""}, {}, "flat form", LOCAL),
     "flat in the base": (
         SETTINGS,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from tests.support.link_project import (
     SHARED,
     SOFT,
     URI,
+    answering,
     do_link,
     make_project,
     snapshot,
@@ -215,13 +215,10 @@ def test_where_there_is_nobody_to_ask_the_refusal_stands(project: Path) -> None:
     found = OldLoginFound("a login", question="Take it out?")
     asked: list[str] = []
 
-    def answer(says: bool) -> Callable[[str], bool]:
-        return lambda question: asked.append(question) or says
-
-    for ask in (None, answer(False)):
+    for ask in (None, answering(False, asked)):
         with pytest.raises(OldLoginFound):
             decided(found, ask)
-    assert decided(found, answer(True)) == "remove"
+    assert decided(found, answering(True, asked)) == "remove"
     assert asked == ["Take it out?"] * 2
 
 
@@ -229,13 +226,7 @@ def test_the_command_asks_and_then_links(project: Path) -> None:
     asked: list[str] = []
 
     def options(says: bool) -> LinkOptions:
-        return LinkOptions(
-            project,
-            URI,
-            python=NO_KEDRO,
-            check=False,
-            confirm=lambda question: asked.append(question) or says,
-        )
+        return LinkOptions(project, URI, python=NO_KEDRO, check=False, confirm=answering(says, asked))
 
     before = snapshot(project)
     with pytest.raises(OldLoginFound):

@@ -14,7 +14,7 @@ from provisioner.model.state import State
 from provisioner.output import Recorder
 from provisioner.stack.context import StackContext
 from provisioner.system.host import LocalHost
-from tests.support.link_project import LOCAL, LOGIN, OURS, URI, do_link, make_project, snapshot
+from tests.support.link_project import LOCAL, LOGIN, OURS, URI, answering, do_link, make_project, snapshot
 
 NEW = "http://127.0.0.1:5001"
 
@@ -58,9 +58,10 @@ def test_it_is_named_and_nothing_changes_without_a_yes(
 
 
 def test_with_a_yes_it_is_linked_anew_and_can_be_unlinked(tmp_path: Path, project: Path) -> None:
-    context, asked = made(tmp_path), []
+    asked: list[str] = []
+    context = made(tmp_path)
     do_link(project, stack=str(context.source))
-    assert relink(context, [], lambda question: not asked.append(question), Recorder()) == [project]
+    assert relink(context, [], answering(True, asked), Recorder()) == [project]
     assert asked == [f"Link {project} to {NEW}?"]
     assert (project / LOCAL).read_text() == OURS.replace(URI, NEW)
     # It has the address now: nothing more to say.

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioner.errors import SettingsError
+from provisioner.errors import ProvisionError, SettingsError
 from provisioner.model.proxy import is_loopback_url
 from provisioner.model.settings import setting_names, settings_schema
 from provisioner.model.settings_text import parse_settings
@@ -120,7 +120,7 @@ _tagged = st.tuples(
 
 
 def _settings_or_faults(text: str) -> None:
-    found = []
+    found: tuple[ProvisionError, ...] = ()
     try:
         parse_settings(text)
     except SettingsError as error:

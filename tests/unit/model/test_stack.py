@@ -130,8 +130,8 @@ def test_the_server_has_no_key_of_a_superuser(case: str) -> None:
         stack.service("mlflow").secrets
     )
     for spec in stack.secrets:
-        for service in spec.services:
-            assert spec.name in stack.service(service).secrets
+        for name in spec.services:
+            assert spec.name in stack.service(name).secrets
     for service in stack.services:
         assert set(service.secrets) <= {spec.name for spec in stack.secrets}
 

@@ -107,10 +107,8 @@ class Both:
         if method in {"GET", "PUT"} and path.startswith(
             (f"{BASE}/artifacts/", f"/ajax-{BASE[1:]}/artifacts/")
         ):
-            answer = asked(
-                self.asgi,
-                scope_of(method, path, **({} if self.user is None else {"provision.user": self.user})),
-            )
+            more: dict[str, Any] = {} if self.user is None else {"provision.user": self.user}
+            answer = asked(self.asgi, scope_of(method, path, **more))
             return answer.status, answer.body
         # Werkzeug's client would take dots out of the path.
         found = self.flask.test_client().open(path, method=method)

@@ -110,6 +110,10 @@ def answers(port: int, host: str = LOOPBACK) -> Callable[[], int]:
     return look
 
 
+def gone(pid: int) -> Callable[[], bool]:
+    return lambda: not psutil.pid_exists(pid)
+
+
 @pytest.mark.parametrize("host", [LOOPBACK, "::1", "0.0.0.0", "::"])
 def test_a_port_that_is_held_is_shared_with_nobody(port: int, host: str) -> None:
     local = {"0.0.0.0": LOOPBACK, "::": LOOPBACK}.get(host, host)
@@ -137,7 +141,7 @@ def test_who_calls_while_the_program_is_started_anew_is_answered(port: int) -> N
         for _ in range(5):
             os.kill(program, signal.SIGKILL)
             # What the killed one took along is lost; who comes after it is never refused.
-            eventually(lambda gone=program: not psutil.pid_exists(gone), 10, "its end", 0.001)
+            eventually(gone(program), 10, "its end", 0.001)
             before, program = program, answered(port)
             assert program != before
         assert process.poll() is None

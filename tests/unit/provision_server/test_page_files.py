@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -25,6 +26,11 @@ from tests.support.asgi import Answer, asked, scope_of
 from tests.support.installed import ROOT
 
 MAIN = "/static-files/static/js/main.0123abcd.js"
+UNPACK: dict[str | None, Callable[[bytes], bytes]] = {
+    "gzip": gzip.decompress,
+    "zstd": zstandard.decompress,
+    None: bytes,
+}
 SCRIPT = b"console.log('a page');\n" * 500
 # As MLflow 3.17.2 has them.
 INDEX = (
@@ -151,8 +157,7 @@ def test_a_client_gets_the_best_that_it_takes(client: Client, accepted: str, cod
     assert answer.headers.get("content-encoding") == coding
     assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
     assert answer.headers["vary"] == "Accept-Encoding"
-    plain = {"gzip": gzip.decompress, "zstd": zstandard.decompress, None: bytes}[coding](answer.body)
-    assert plain == SCRIPT
+    assert UNPACK[coding](answer.body) == SCRIPT
     assert int(answer.headers["content-length"]) == len(answer.body)
 
 

@@ -180,6 +180,7 @@ def test_a_page_has_only_so_many_results() -> None:
     flask.add_url_rule("/api/2.0/mlflow/metrics/get-history", "history", view_func=lambda: "asked")
     client = flask.test_client()
     path = "/api/2.0/mlflow/runs/search"
+    wanted: object
     for wanted in (1, MOST_RESULTS, str(MOST_RESULTS), -1, None, "x", [1], {}, True):
         assert client.post(path, json={"max_results": wanted}).text == "asked"
         assert client.get(path, query_string={"max_results": wanted}).text == "asked"
@@ -192,6 +193,7 @@ def test_a_page_has_only_so_many_results() -> None:
         client.get(path, query_string={"max_results": 50_000}),
     ):
         assert reply.status_code == 400
+        assert reply.json is not None
         assert reply.json["error_code"] == "INVALID_PARAMETER_VALUE"
         assert "next_page_token" in reply.json["message"]
     assert client.get("/api/2.0/mlflow/metrics/get-history?max_results=50000").text == "asked"

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import configparser
 import json
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
+from provisioner.mlflow_api import IDENTITY_PATH
 from provisioner.model.addresses import IN_CONTAINERS
 from provisioner.model.plan import ObservedService
 from provisioner.model.settings import Settings
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import build_stack
-from provisioner.runtimes.caddyfile import IDENTITY_PATH, configuration_path, render_caddyfile
+from provisioner.runtimes.caddyfile import configuration_path, render_caddyfile
 from provisioner.runtimes.docker import cli
 from provisioner.runtimes.embedded.environment import (
     EnvironmentRecipe,
@@ -61,7 +63,7 @@ def test_docker_is_asked_for_what_belongs_to_the_project() -> None:
     assert cli.list_volumes("p") == ["docker", "volume", "ls", "-q", "--filter", label]
 
 
-def listing(rows: list[tuple[str, ...]]) -> str:
+def listing(rows: Sequence[tuple[str, ...]]) -> str:
     """What `docker ps` prints for them."""
     return "\n".join("\t".join(row) for row in rows) + "\n"
 

@@ -49,7 +49,7 @@ def since_25(*names: str) -> bytes:
         for name in names
         for content in (*IMAGES[name], config(name))
     }
-    manifest = [
+    manifest: list[dict[str, object]] = [
         {"Config": path[config(name)], "Layers": [path[content] for content in IMAGES[name]]}
         for name in names
     ]

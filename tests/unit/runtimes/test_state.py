@@ -8,14 +8,8 @@ import pytest
 
 from provisioner.errors import PreflightError
 from provisioner.runtimes.embedded.process_id import ProcessId
-from provisioner.runtimes.embedded.state import (
-    MEMORY_FILE,
-    Machine,
-    Memory,
-    read_memory,
-    this_machine,
-    write_memory,
-)
+from provisioner.runtimes.embedded.processes import MEMORY_FILE
+from provisioner.runtimes.embedded.state import Machine, Memory, read_memory, this_machine, write_memory
 
 HERE = Machine("here", "boot-1")
 FULL = Memory(HERE, "/tmp/provision-x", "/env", ProcessId(7, "123"), {"mlflow": "m1"}, "done")

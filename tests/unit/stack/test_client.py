@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from provisioner.mlflow_api import OtherServer, identity_of
+from provisioner.mlflow_api import IDENTITY_PATH, OtherServer, identity_of
 from provisioner.model.secret import Secret
-from provisioner.runtimes.caddyfile import IDENTITY_PATH, identity_files
+from provisioner.runtimes.caddyfile import identity_files
 from provisioner.stack.client import ProxyAddress, stack_client
 from provisioner.system.http import Rest, RestError
 
