@@ -25,16 +25,18 @@ def typed(
 
     `answers` has what is typed, by the pattern of what is asked.
     """
-    said, status = pexpect.run(
+    ended = pexpect.run(
         command,
         timeout=600,
         withexitstatus=True,
-        events=dict(answers or {}),
+        events=[*(answers or {}).items()],
         encoding="utf-8",
         cwd=str(cwd),
         env={**env, "TERM": "dumb"},
         dimensions=SIZE,
     )
+    assert isinstance(ended, tuple)
+    said, status = ended
     assert status == code, f"$ {command}\n{said}"
     return str(said).replace("\r\n", "\n")
 

@@ -27,13 +27,14 @@ from provisioner.stack import context as context_module
 from provisioner.stack.context import STATE_FILE, StackContext
 from provisioner.stack.find import read_stack
 from provisioner.system.host import LocalHost
+from tests.support.ports import free_port
 
 Action = Callable[[Path, Recorder], object]
 
 
-def made_stack(directory: Path) -> Path:
+def made_stack(directory: Path, port: int = 5001) -> Path:
     """The directory of a stack that was brought up, and runs no more."""
-    (directory / STATE_FILE).write_bytes(State(project="mlflow-abc123", runtime="embedded", port=5001).text())
+    (directory / STATE_FILE).write_bytes(State(project="mlflow-abc123", runtime="embedded", port=port).text())
     return directory
 
 
@@ -84,7 +85,8 @@ def test_a_command_makes_the_model_and_the_runtime_once(
 def test_what_an_up_decided_with_is_what_it_makes_the_stack_with(
     tmp_path: Path, made_here: Counter[str]
 ) -> None:
-    change = _decide(read_stack(made_stack(tmp_path), "", LocalHost()), "embedded", Recorder())
+    made = made_stack(tmp_path, free_port())
+    change = _decide(read_stack(made, "", LocalHost()), "embedded", Recorder())
     assert change.context.runtime.kind == "embedded"
     assert (change.context.state.mlflow, change.state.mlflow) == ("", mlflow_version()), (
         "it is remembered once it is made"
