@@ -41,6 +41,7 @@ from provisioner.stack.directory import changed_files, closed_files, refuse_othe
 from provisioner.stack.find import open_stack, reread
 from provisioner.stack.port_choice import decide_port
 from provisioner.stack.release import refuse_changed_settings, this_release
+from provisioner.stack.safeguards import refuse_lost_data
 from provisioner.stack.secrets import (
     given_anew,
     make_secrets,
@@ -164,6 +165,7 @@ def _decide(
         runtime.preflight()
     observed = runtime.observe()
     _refuse_moved_stores(context, stack, observed)
+    refuse_lost_data(context, stack, observed)
     missing = missing_secrets(context, stack)
     refuse_lost_secrets(context, missing, observed.has_data)
     refuse_ungiven(context, missing, os.environ)
@@ -200,6 +202,7 @@ def _remembered(target: StackContext, rendered: Mapping[str, RenderedFile]) -> S
         return state
     return state.with_(
         project=target.project,
+        directory=str(target.directory),
         mlflow=release.mlflow,
         artifacts=stack.location,
         made_by=release.provision,

@@ -30,6 +30,8 @@ class State:
     """The version of this program whose rendered files are in the directory."""
     identity: str = ""
     """What the stack's proxy tells who asks which stack it is; no secret."""
+    directory: str = ""
+    """Where it was when `up` last went through it: another place is a move, or a copy."""
     checked: dict[str, str] = field(default_factory=dict)
     """The fingerprints with which the full checks passed."""
     worked: tuple[str, ...] = ()

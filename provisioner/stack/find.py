@@ -15,6 +15,7 @@ from provisioner.model.settings_text import parse_settings
 from provisioner.model.state import State, parse_state
 from provisioner.output import Reporter
 from provisioner.stack.context import LOOKALIKE, STATE_FILE, StackContext
+from provisioner.stack.safeguards import refuse_copy, refuse_lost_state
 from provisioner.system.host import Host, LocalHost
 from provisioner.system.paths import data_directory
 from provisioner.system.ssh import SSHHost
@@ -119,7 +120,10 @@ def find_stack(option: Path | None) -> StackContext:
         raise PreflightError(
             "a stack's directory is a file", where=str(directory), hint="name a directory by --stack"
         )
-    return read_stack(directory, reason, LocalHost())
+    context = read_stack(directory, reason, LocalHost())
+    refuse_copy(context)
+    refuse_lost_state(context)
+    return context
 
 
 def _without_dots(path: Path) -> Path:

@@ -20,6 +20,7 @@ FULL = State(
     ("a", "b"),
     "0.1.0",
     "fedcba9876543210",
+    "/srv/mlflow",
     {"mlflow": "m1"},
     settings={"server.port": 5001, "server.allowed_hosts": ["a"]},
     services=build_stack(parse_settings("server: {auth: basic}"), "docker").services,

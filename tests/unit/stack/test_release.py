@@ -31,6 +31,7 @@ def made_by(directory: Path, provision: str, mlflow: str, settings: str = SETTIN
     (directory / STATE_FILE).write_bytes(State(project="mlflow-abc123", runtime="embedded", port=5001).text())
     change = _decide(read_stack(directory, "", LocalHost()), "embedded", Recorder())
     put_files(LocalHost(), directory, change.files)
+    (directory / "data/postgres").mkdir(parents=True)
     (directory / "secrets").mkdir()
     for spec in change.missing:
         (directory / "secrets" / spec.name).write_text("s")
