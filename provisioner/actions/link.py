@@ -164,7 +164,7 @@ def _link_result(options: LinkOptions, report: LinkReport, credentials: Credenti
     shell = shell_login(credentials.username) if credentials and options.login == "environment" else ()
     proof = ProofData(report.proof.state, report.proof.detail)
     data = LinkData(
-        report.uri, str(report.project), report.env, report.changed, report.diff, proof, tuple(shell) or None
+        report.uri, str(report.project), report.env, report.changed, report.diff, proof, shell or None
     )
     lines = [*report.diff.splitlines(), f"tracking URI  {report.uri}"]
     if shell:

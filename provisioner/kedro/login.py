@@ -5,7 +5,6 @@ from __future__ import annotations
 import configparser
 import io
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 from provisioner.errors import LinkRefused, PreflightError, ProvisionError, Unhealthy
@@ -138,14 +137,13 @@ def write_home_login(draft: StagedEdits, credentials: Credentials) -> None:
     draft.put(path, content.encode(), [Change((name,), value) for name, value in wanted.items()])
 
 
-def shell_login(user: str) -> Iterator[str]:
-    """Yield lines for a shell that take the password from its environment, or ask for it; they hold none."""
-    yield f"export {USERNAME}={shlex.quote(user)}"
-    yield (
+def shell_login(user: str) -> tuple[str, ...]:
+    """Return lines for a shell that take the password from its environment, or ask for it; they hold none."""
+    ask = (
         f'[ -n "${{{PASSWORD}:-}}" ] || {{ printf "Password of %s: " {shlex.quote(user)} >/dev/tty; '
         f"stty -echo </dev/tty; IFS= read -r {PASSWORD} </dev/tty; stty echo </dev/tty; echo >/dev/tty; }}"
     )
-    yield f"export {PASSWORD}"
+    return f"export {USERNAME}={shlex.quote(user)}", ask, f"export {PASSWORD}"
 
 
 def _values(content: str, path: Path) -> dict[str, str]:
