@@ -92,7 +92,9 @@ class LinkOptions:
 def link_project(option: Path | None, options: LinkOptions, reporter: Reporter) -> Result:
     """Make the project use the URI given, or this stack's; prove it where Kedro is available."""
     # Before anybody is asked for a password.
-    find_project(options.project)
+    project = find_project(options.project)
+    if options.env is not None and not project.uncertain:
+        project.folder(options.env)
     server = _server(option, options, reporter)
     credentials = server.credentials
     if options.user and options.ask:

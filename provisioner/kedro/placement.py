@@ -18,7 +18,7 @@ from provisioner.kedro.config import (
 from provisioner.kedro.link_plan import ClientEntry, Placement, Wanted
 from provisioner.kedro.local_runs import local_runs
 from provisioner.kedro.old_login import OldLoginRule, is_login, undecided
-from provisioner.kedro.project import KedroProject, visible_config
+from provisioner.kedro.project import KedroProject, env_folders, listed, visible_config
 from provisioner.kedro.staged_edits import StagedEdits
 from provisioner.model.proxy import is_loopback_url
 from provisioner.yaml_edit.edit import CREDENTIALS, REGISTRY_URI, TRACKING_URI, Change, line
@@ -86,7 +86,7 @@ def _environments(project: KedroProject, draft: StagedEdits, uri: str, env: str 
     """
     default, base = project.default_env(), project.base_env
     if env is not None and env != base:
-        return Placement(env, env)
+        return Placement(env, env, warnings=_on_new_environment(project, env))
     if env is None and is_loopback_url(uri):
         if default != project.run_env:
             raise LinkRefused(
@@ -111,6 +111,13 @@ def _environments(project: KedroProject, draft: StagedEdits, uri: str, env: str 
         hint=f"remove that block, or link with `--env {default}`",
         left_as="the file is untouched",
     )
+
+
+def _on_new_environment(project: KedroProject, env: str) -> list[tuple[str, str]]:
+    """Return the warning of an environment that neither a folder nor settings.py has: a slip, maybe."""
+    if env in (project.base_env, project.run_env) or project.folder(env).is_dir():
+        return []
+    return [("environment", f"{env} is a new one: the project has {listed(env_folders(project))}")]
 
 
 def _layer(project: KedroProject, draft: StagedEdits, env: str) -> Layer:

@@ -7,7 +7,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -50,16 +50,33 @@ class KedroProject:
         return self.source / Path(*self.package.split(".")) / "settings.py"
 
     def folder(self, env: str) -> Path:
-        """Return the directory of an environment."""
-        return self.conf / env
+        """Return the directory of an environment; raise LinkRefused for a name that no directory can have."""
+        return self.conf / self._checked(env, "--env")
 
     def shown(self, path: Path) -> str:
         """Return the path as a person in the project would write it."""
         return path.relative_to(self.path).as_posix() if path.is_relative_to(self.path) else str(path)
 
     def default_env(self, environ: Mapping[str, str] | None = None) -> str:
-        """Return the environment of a plain `kedro run`: KEDRO_ENV, else the project's default."""
-        return (os.environ if environ is None else environ).get("KEDRO_ENV") or self.run_env
+        """Return the environment of a plain `kedro run`: KEDRO_ENV, else the project's default.
+
+        Raise LinkRefused for a name that no directory can have.
+        """
+        named = (os.environ if environ is None else environ).get("KEDRO_ENV")
+        return self._checked(named, "environment variable KEDRO_ENV") if named else self.run_env
+
+    def _checked(self, env: str, where: str) -> str:
+        # What settings.py says is the project's own way, the empty name of no environments included.
+        if env in (self.base_env, self.run_env) or _is_name(env):
+            return env
+        conf = self.shown(self.conf)
+        raise LinkRefused(
+            f"{env!r} is no name of a Kedro environment",
+            where=where,
+            why=f"an environment is one folder in {conf}: its name is not empty, and has no /, \\ or "
+            "control characters",
+            hint=f"name a folder of {conf}: the project has {listed(env_folders(self))}",
+        )
 
 
 def find_project(start: Path) -> KedroProject:
@@ -103,18 +120,29 @@ def environments(project: KedroProject) -> list[str]:
 
     The base is none of them unless it is the default.
     """
-    found = set()
-    if project.conf.is_dir():
-        found = {
-            entry.name
-            for entry in project.conf.iterdir()
-            if entry.is_dir() and not entry.name.startswith(".")
-        }
+    found = set(env_folders(project))
     found.discard(project.base_env)
     if project.base_env == "":
         found.clear()
     default = project.default_env()
     return [default, *sorted(found - {default})]
+
+
+def env_folders(project: KedroProject) -> list[str]:
+    """Return the names of the directories that the project's configuration has, the base's too."""
+    if not project.conf.is_dir():
+        return []
+    entries = project.conf.iterdir()
+    return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the names as text for people; `none` where there are none."""
+    return ", ".join(names) or "none"
+
+
+def _is_name(env: str) -> bool:
+    return env not in {"", ".", ".."} and env.isprintable() and not {"/", "\\"} & set(env)
 
 
 def config_files(project: KedroProject, env: str, kind: str) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What `link` says to people."""
+"""What `link` says to people, and what it refuses before it asks anybody for a password."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 
 from provisioner.actions.env import ShellOptions, shell_lines
 from provisioner.actions.link import LinkData, LinkOptions, link_project
+from provisioner.errors import LinkRefused
 from provisioner.output import Recorder
-from tests.support.link_project import NO_KEDRO, SHARED, make_project
+from tests.support.link_project import NO_KEDRO, SHARED, make_project, snapshot
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +48,15 @@ def test_the_lines_for_a_shell_are_shown_to_people_as_to_programs(project: Path,
     exported = shell_lines(None, ShellOptions(SHARED, "ana"), Recorder()).lines
     assert shown == exported[-len(shown) :]
     assert shown[0] == "export MLFLOW_TRACKING_USERNAME=ana"
+
+
+def test_an_environment_of_no_name_is_refused_before_anybody_is_asked(project: Path) -> None:
+    before = snapshot(project.parent)
+
+    def nobody(user: str) -> str:
+        raise AssertionError(user)
+
+    options = LinkOptions(project, SHARED, env="../x", python=NO_KEDRO, user="ana", ask=nobody, check=False)
+    with pytest.raises(LinkRefused, match="no name of a Kedro environment"):
+        link_project(None, options, Recorder())
+    assert snapshot(project.parent) == before
