@@ -29,7 +29,14 @@ def known_password(stdin: bool) -> Callable[[str], str]:
 def _given(user: str, stdin: bool, otherwise: str, *, twice: bool) -> str:
     if stdin:
         # As text that a file or `pass` gives: the end of its line is none of the password.
-        return sys.stdin.readline().rstrip("\r\n")
+        given = sys.stdin.readline().rstrip("\r\n")
+        if not given:
+            raise PreflightError(
+                f"the password of {user} is empty",
+                where="the first line of standard input (`--password-stdin`)",
+                hint="give it a line with the password" + (f"; {otherwise}" if twice else ""),
+            )
+        return given
     if not sys.stdin.isatty():
         raise PreflightError(
             "there is nobody to ask for a password",
