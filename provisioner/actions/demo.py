@@ -71,7 +71,7 @@ def _need_packages() -> None:
         raise PreflightError(
             f"the demo needs packages that are not installed: {', '.join(missing)}",
             where=sys.executable,
-            hint="pip install 'tracking-stack-provisioner[demo]'",
+            hint="`pip install '.[demo]'` in a checkout",
         )
 
 
