@@ -39,7 +39,7 @@ class DoctorData(Data):
         "`remarks` (sentences on what keeps no run away), and `server`: null, or `uri`, `answers`, `api`, "
         "`seen`, `hint`, `proxy`, `experiments` (a number), `bypassing` (experiments whose artifacts do not "
         "go through the server: `experiment_id`, `name`, `artifact_location`), `mlflow` (its release), "
-        "`problem` (why it does not take the project's runs)",
+        "`problem` (why it does not take the project's runs), `refuses_login`",
     ] = None
     local_runs: Annotated[
         tuple[LocalRuns, ...] | None,

@@ -119,11 +119,8 @@ def _completed(text: str, root: Any, current: str, given: dict[str, Any]) -> str
         if again or not getattr(parameter, "multiple", False)
     }
     # What is to be done where no stack is, such as an admin's part, is done to another one.
-    elsewhere = (
-        {"stack"}
-        if not again and command.name not in _MAKING and not _is_directory(given.get("stack", "."))
-        else set()
-    )
+    no_stack = not again and command.name not in _MAKING and not _is_directory(given.get("stack", "."))
+    elsewhere = {"stack"} if no_stack or "uri" in named else set()
     wanted = [
         name
         for name in (_REPEATED if again else _SHARED)

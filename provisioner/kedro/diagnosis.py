@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from provisioner.errors import EditRefused, ProvisionError
-from provisioner.kedro.config import EffectiveConfig, effective, read_layer
+from provisioner.errors import ProvisionError
+from provisioner.kedro.config import EffectiveConfig, effective
 from provisioner.kedro.experiment import RunExperiment
 from provisioner.kedro.introspection import (
     Answer,
@@ -23,19 +21,16 @@ from provisioner.kedro.introspection import (
     refusal,
 )
 from provisioner.kedro.local_runs import LocalRuns, local_runs
-from provisioner.kedro.login import home_login
 from provisioner.kedro.project import KedroProject, environments, find_project
 from provisioner.kedro.record import LinkRecord, load_record, record_folder
+from provisioner.kedro.run_login import RunLogin, refused_login, run_login
 from provisioner.kedro.server_report import TIMEOUT, ServerReport, server_report
-from provisioner.model.login import PASSWORD, USERNAME
-from provisioner.system.certificates import CERT_PATH
 from provisioner.system.files import read_file
 
 WRITES = "writes the address of a tracking server into the project"
 LINK = f"`provision link` {WRITES}"
 PYTHON = "name the project's own interpreter: `provision doctor --python PATH`"
 _RELEASE = re.compile(r"\d+")
-_VARIABLE = re.compile(r"\$\{oc\.env:\s*(\w+)\s*\}")
 
 
 @dataclass(frozen=True)
@@ -101,13 +96,14 @@ def project_report(
     for env in names:
         report, loaded = _environment(found, env, answer)
         if report.uri.startswith(("http://", "https://")):
-            key = (report.uri, loaded.experiment, *_login(found, env, loaded.credentials))
+            there = linked if linked and linked.uri == report.uri else None
+            login = run_login(found, env, loaded.credentials)
+            key = (report.uri, loaded.experiment, login.username, login.password.reveal(), login.ca_file)
             if key not in servers:
-                identity, help_there = (
-                    (linked.identity, fix) if linked and linked.uri == report.uri else ("", "")
-                )
+                identity, help_there = (there.identity, fix) if there else ("", "")
                 servers[key] = server_report(*key, identity=identity, remedy=help_there, timeout=timeout)
             report = _with_server(report, servers[key], loaded, answer.mlflow)
+            report = _with_login(report, loaded, login, there)
         reports.append(report)
     asked = f"{interpreter.path} ({interpreter.reason})" if interpreter.path else interpreter.reason
     return ProjectReport(
@@ -193,28 +189,29 @@ def _problem(uri: str | None, origin: str, why: str, env: str) -> tuple[str, str
 def _with_server(
     report: EnvironmentReport, server: ServerReport, loaded: Loaded, client: str
 ) -> EnvironmentReport:
-    """Return the report with the server's, and with remarks on its registry and its client.
-
-    Where the server refuses a run without a login, say why the run has none.
-    """
-    problem, hint = report.problem, report.hint
-    if (
-        not problem
-        and report.proved
-        and loaded.credentials
-        and not loaded.login
-        and server.answers
-        and not server.api
-    ):
-        # kedro-mlflow ignores an entry that is not there.
-        problem = f"mlflow.yml names the credentials {loaded.credentials!r}, which no credentials.yml has"
-        hint = "`provision link` writes the login where Kedro reads it"
+    """Return the report with the server's, and with remarks on its registry and its client."""
     remarks = (
         *report.remarks,
         *_on_registry(loaded.registry, report.uri),
         *client_remarks(client, server.mlflow),
     )
-    return replace(report, server=server, problem=problem, hint=hint, remarks=remarks)
+    return replace(report, server=server, remarks=remarks)
+
+
+def _with_login(
+    report: EnvironmentReport, loaded: Loaded, login: RunLogin, linked: LinkRecord | None
+) -> EnvironmentReport:
+    """Return the report; where its server refuses the run's login, or a run without one, with the cause."""
+    server = report.server
+    if report.problem or server is None or not server.answers or server.api:
+        return report
+    problem, hint = refused_login(login, report.uri, "" if report.default else report.env, linked)
+    if report.proved and loaded.credentials and not loaded.login:
+        # kedro-mlflow ignores an entry that is not there.
+        problem = f"mlflow.yml names the credentials {loaded.credentials!r}, which no credentials.yml has"
+    elif not server.refuses_login:
+        return report
+    return replace(report, problem=problem, hint=hint)
 
 
 def _on_registry(registry: str, uri: str) -> list[str]:
@@ -233,31 +230,3 @@ def client_remarks(client: str, server: str) -> list[str]:
             "which refuses what it does not know yet"
         ]
     return []
-
-
-def _login(project: KedroProject, env: str, entry: str) -> tuple[str, str, str]:
-    """Return the user, the password and the certificate file of a run; "" for each that it lacks.
-
-    Each is from the entry that mlflow.yml names, else from this shell; user and password may also be from
-    MLflow's own file.
-    """
-    values: Mapping[str, Any] = {}
-    for name in dict.fromkeys((project.base_env, env)):
-        try:
-            found = read_layer(project, name, "credentials", read_file).data.get(entry)
-        except EditRefused:
-            found = None
-        values = found if isinstance(found, dict) else values
-    at_home = home_login()
-    username, password, ca_file = (
-        _value(values, name) or at_home.get(name, "") for name in (USERNAME, PASSWORD, CERT_PATH)
-    )
-    return username, password, ca_file
-
-
-def _value(values: Mapping[str, Any], name: str) -> str:
-    value = values.get(name)
-    if not isinstance(value, str):
-        return os.environ.get(name, "")
-    variable = _VARIABLE.fullmatch(value.strip())
-    return os.environ.get(variable.group(1), "") if variable else value

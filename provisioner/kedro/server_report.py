@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from dataclasses import dataclass
 
@@ -43,6 +44,8 @@ class ServerReport:
     """The release of MLflow that it says it is."""
     problem: str = ""
     """Why it does not take the project's runs, or not their artifacts."""
+    refuses_login: bool = False
+    """Whether it refuses the login, or wants one where none was sent."""
 
     @property
     def ok(self) -> bool:
@@ -83,8 +86,7 @@ def server_report(
         problem, remedy = experiment_problem(rest, experiment)
         release = _release(rest)
     except RestError as error:
-        seen = f"/health answers, the API does not: {error}"
-        return ServerReport(uri, True, False, seen, _api_hint(error.status), proxy)
+        return _without_api(uri, username, error, proxy)
     seen = f"/health answered in {took:.0f} ms, {counted(count, 'experiment')}"
     hint = _BYPASSED if bypassing else ""
     return ServerReport(
@@ -117,9 +119,13 @@ def _release(rest: Rest) -> str:
     return said if re.fullmatch(r"\d[\w.]{0,30}", said) else ""
 
 
-def _api_hint(status: int) -> str:
-    return {
-        401: "link again: `provision link` writes the login where Kedro reads it",
+def _without_api(uri: str, username: str, error: RestError, proxy: str) -> ServerReport:
+    """Return the report of a server that is there, and whose API refuses the call."""
+    user = shlex.quote(username) if username else "NAME"
+    hint = {
+        401: f"link with a login that it takes: `provision link --uri {shlex.quote(uri)} --user {user}`",
         403: "the server does not know this address as its own, or the login may not see experiments",
         404: "something else listens there; look at the port",
-    }.get(status, "look at the server's log: `provision logs mlflow`")
+    }.get(error.status, "look at the server's log: `provision logs mlflow`")
+    seen = f"/health answers, the API does not: {error}"
+    return ServerReport(uri, True, False, seen, hint, proxy, refuses_login=error.status == 401)

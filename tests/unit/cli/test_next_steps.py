@@ -97,6 +97,11 @@ After = Callable[[str, Callable[[], str]], str]
         ),
         ("provision link p --dry-run --no-check", "`provision link`", "`provision link p`"),
         ("provision doctor p --python /bin/sh", "`provision link`", "`provision link p --python /bin/sh`"),
+        (
+            "provision doctor p --stack a",
+            "`provision link --uri http://h --user ann`",
+            "`provision link --uri http://h --user ann p`",
+        ),
         ("provision doctor p", "`provision up` starts it", "`provision up` starts it"),
         (
             "provision deploy ann@h --port 8443",

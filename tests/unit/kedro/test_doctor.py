@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.actions.doctor import what_helps
+from provisioner.actions.doctor import diagnose, what_helps
 from provisioner.kedro.diagnosis import client_remarks, project_report
 from provisioner.kedro.experiment import UNKNOWN
-from provisioner.kedro.record import LinkRecord
+from provisioner.kedro.record import LinkRecord, record_folder, save_record
 from provisioner.kedro.server_report import server_report
 from provisioner.model.state import State
+from provisioner.output import Recorder
 from provisioner.system.http import Rest, RestError
+from tests.support.link_project import BASE, make_project
 
 LOGIN = "Basic " + base64.b64encode(b"admin:pw").decode()
 NO_KEDRO = Path("/nonexistent/python")
@@ -158,6 +161,123 @@ def test_each_environment_is_reported_with_its_reason(
     assert "no tracking server" in prod.problem
     assert "there twice" in twice.problem
     assert report.interpreter == "/nonexistent/python has no Kedro"
+
+
+HOME_LOGIN = "[mlflow]\nmlflow_tracking_username = ben\nmlflow_tracking_password = wrong\n"
+FILE = "conf/local/credentials.yml"
+
+
+@pytest.mark.parametrize("server", [LOGIN], indirect=True)
+@pytest.mark.parametrize(
+    ("entry", "shell", "home", "said", "fix"),
+    [
+        ("USERNAME: ben, PASSWORD: wrong", {}, "", f"login ben, whose password is in {FILE}", "`{link}`"),
+        ("USERNAME: ben", {}, "", "login ben, which has no password", "`{link}`"),
+        (
+            "USERNAME: ben, PASSWORD: '${oc.env:MINE}'",
+            {"MINE": "wrong"},
+            "",
+            "login ben, whose password is in the variable MINE",
+            "set MINE to the password of ben, or have it in the project: `{link}`",
+        ),
+        (
+            "",
+            {"MLFLOW_TRACKING_USERNAME": "ben", "MLFLOW_TRACKING_PASSWORD": "wrong"},
+            "",
+            "login ben, whose password is in the variable MLFLOW_TRACKING_PASSWORD",
+            "set MLFLOW_TRACKING_PASSWORD to the password of ben, or have it in the project: `{link}`",
+        ),
+        (
+            "",
+            {},
+            HOME_LOGIN,
+            "login ben, whose password is in {home}/.mlflow/credentials",
+            "`{link} --login file`",
+        ),
+        (
+            "USERNAME: ben, PASSWORD: wrong, SERVER_CERT_PATH: /c a.crt",
+            {},
+            "",
+            f"login ben, whose password is in {FILE}",
+            "`{link} --ca-file '/c a.crt'`",
+        ),
+    ],
+)
+def test_a_refused_login_is_named_with_its_place_and_its_own_way_out(
+    server: tuple[str, bool],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    entry: str,
+    shell: dict[str, str],
+    home: str,
+    said: str,
+    fix: str,
+) -> None:
+    uri, project = server[0], login_project(tmp_path, monkeypatch, server[0], entry)
+    for name, value in shell.items():
+        monkeypatch.setenv(name, value)
+    if home:
+        (tmp_path / ".mlflow").mkdir()
+        (tmp_path / ".mlflow/credentials").write_text(home)
+    link_to(project, uri, stack="/s")
+    recorder = Recorder()
+    result = diagnose(project, NO_KEDRO, tmp_path / "none", recorder)
+    error = result.errors[-1]
+    assert f"the server refuses the {said}; ".format(home=tmp_path) in error.why
+    assert "401 who are you?" in error.why
+    assert error.hint == fix.format(link=f"provision link --uri {uri} --user ben")
+    assert "wrong" not in f"{result}{recorder.checks}{error.why}{error.hint}"
+
+
+@pytest.mark.parametrize("server", [LOGIN], indirect=True)
+@pytest.mark.parametrize(
+    ("user", "stack", "said", "fix"),
+    [
+        ("admin", "/s", "refuses the login admin", "`provision link {project} --stack /s{env}`"),
+        ("admin", "", "refuses the login admin", "`provision link --uri {uri} --user admin{env}`"),
+        ("", "/s", "wants a login, and the run has none", "`provision link {project} --stack /s{env}`"),
+        ("", "", "wants a login, and the run has none", "`provision link --uri {uri} --user NAME{env}`"),
+        ("ben", "/s", "refuses the login ben", "`provision link --uri {uri} --user ben{env}`"),
+    ],
+)
+def test_only_the_login_that_a_stack_keeps_is_written_by_its_link(
+    server: tuple[str, bool],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    user: str,
+    stack: str,
+    said: str,
+    fix: str,
+) -> None:
+    entry = f"USERNAME: {user}, PASSWORD: wrong" if user else ""
+    project = login_project(tmp_path, monkeypatch, server[0], entry)
+    link_to(project, server[0], stack=stack)
+    (project / "conf/prod").mkdir()
+    (project / "conf/prod/credentials.yml").write_bytes((project / FILE).read_bytes())
+    local, prod = project_report(project, what_helps, python=NO_KEDRO).environments
+    for found, env in ((local, ""), (prod, " --env prod")):
+        assert said in found.problem
+        assert found.hint == fix.format(uri=server[0], project=project, env=env)
+        assert found.server is not None
+        assert found.server.refuses_login
+
+
+def login_project(home: Path, monkeypatch: pytest.MonkeyPatch, uri: str, entry: str) -> Path:
+    """A project that uses the URI, in an account with no other login than the entry's values."""
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("PROVISION_STATE_DIR", str(home / "state"))
+    for name in [*os.environ]:
+        if name == "KEDRO_ENV" or name.startswith("MLFLOW_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    values = [f"  MLFLOW_TRACKING_{value}\n" for value in entry.split(", ") if value]
+    address = f"server:\n  mlflow_tracking_uri: {uri}\n  credentials: entry\n"
+    files = {BASE: address, FILE: "entry:\n" + "".join(values) if values else ""}
+    return make_project(home / "demo", files).resolve()
+
+
+def link_to(project: Path, uri: str, stack: str) -> None:
+    """Record a link of the project, as one to a server that tells no identity."""
+    save_record(record_folder(project), LinkRecord(str(project), stack, uri, "base", ()), [])
 
 
 @pytest.mark.parametrize(
