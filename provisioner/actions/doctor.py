@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from provisioner.actions.status import service_problem, service_rows
 from provisioner.errors import PreflightError, ProvisionError, Unhealthy
-from provisioner.kedro.diagnosis import LINK, EnvironmentReport, ProjectReport, project_report
+from provisioner.kedro.diagnosis import LINK, PYTHON, EnvironmentReport, ProjectReport, project_report
 from provisioner.kedro.local_runs import LocalRuns
 from provisioner.kedro.project import NotAProject
 from provisioner.kedro.record import LinkRecord
@@ -150,7 +150,9 @@ def _diagnose_proxy(context: StackContext, reporter: Reporter) -> ProvisionError
 def _show_project(report: ProjectReport, reporter: Reporter) -> tuple[str, ...]:
     """Show each environment, and return lines of what else a person should know."""
     reporter.note("project", str(report.project))
-    reporter.note("kedro", f"{report.kedro} [{report.interpreter}]")
+    # Where no interpreter has Kedro, that is all there is to say of both.
+    asked = f" [{report.interpreter}]" if report.interpreter != report.kedro else f"; {PYTHON}"
+    reporter.note("kedro", f"{report.kedro}{asked}")
     lines = [line for environment in report.environments for line in _show_environment(environment, reporter)]
     return (*lines, *(f"{store.path}: {store.seen}" for store in report.local_runs))
 

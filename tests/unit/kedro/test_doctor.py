@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.actions.doctor import diagnose, what_helps
-from provisioner.kedro.diagnosis import client_remarks, project_report
+from provisioner.kedro.diagnosis import PYTHON, client_remarks, project_report
 from provisioner.kedro.experiment import UNKNOWN
 from provisioner.kedro.record import LinkRecord, record_folder, save_record
 from provisioner.kedro.server_report import server_report
@@ -278,6 +278,15 @@ def login_project(home: Path, monkeypatch: pytest.MonkeyPatch, uri: str, entry: 
 def link_to(project: Path, uri: str, stack: str) -> None:
     """Record a link of the project, as one to a server that tells no identity."""
     save_record(record_folder(project), LinkRecord(str(project), stack, uri, "base", ()), [])
+
+
+def test_a_project_without_kedro_is_said_once_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = login_project(tmp_path, monkeypatch, "http://127.0.0.1:9", "")
+    recorder = Recorder()
+    diagnose(project, NO_KEDRO, tmp_path / "none", recorder)
+    assert recorder.notes["kedro"] == f"{NO_KEDRO} has no Kedro; {PYTHON}"
 
 
 @pytest.mark.parametrize(
