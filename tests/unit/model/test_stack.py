@@ -280,6 +280,9 @@ def test_a_login_beside_a_database_of_the_user_is_kept_in_that_database() -> Non
         ("{public_url: 'https://ml.example.com', auth: basic}", ["ml.example.com"]),
         ("{public_url: 'http://localhost:8080'}", ["localhost"]),
         ("{public_url: 'https://[2001:db8::1]:8443', auth: basic}", ["[2001:db8::1]"]),
+        ("{bind: 127.0.0.2}", ["127.0.0.2"]),
+        ("{bind: '::1'}", ["[::1]"]),
+        ("{bind: 127.0.0.2, allowed_hosts: [127.0.0.2, desk.lan]}", ["127.0.0.2", "desk.lan"]),
         ("{allowed_hosts: [desk.lan, '192.0.2.1', 'fd00::1']}", ["desk.lan", "192.0.2.1", "[fd00::1]"]),
     ],
 )
@@ -304,8 +307,56 @@ def test_every_allowed_name_is_let_in_with_and_without_a_port(server: str, named
     assert not any(
         map(
             lets_in,
-            ["evil.example.com", "x.host.docker.internal", ":5000", "[:5000", "[2001:db8::2]:8443", "1:5000"],
+            [
+                "evil.example.com",
+                "x.host.docker.internal",
+                "127.0.0.20:5000",
+                ":5000",
+                "[:5000",
+                "[2001:db8::2]:8443",
+                "1:5000",
+            ],
         )
+    )
+
+
+@pytest.mark.parametrize(
+    ("server", "accepted"),
+    [
+        ("{}", []),
+        ("{bind: '::1'}", []),
+        ("{bind: 127.0.0.2}", ["http://127.0.0.2", "http://127.0.0.2:5000"]),
+        (
+            "{bind: 127.0.0.2, public_url: 'http://localhost:8080'}",
+            ["http://localhost:8080", "http://127.0.0.2:5000"],
+        ),
+        (
+            "{bind: 192.0.2.7, auth: basic, tls: external, trusted_proxies: [192.0.2.1], "
+            "public_url: 'https://ml.example.com'}",
+            ["https://ml.example.com"],
+        ),
+        (
+            "{bind: 0.0.0.0, auth: basic, tls: internal, public_url: 'https://192.0.2.7:8443'}",
+            ["https://192.0.2.7:8443"],
+        ),
+    ],
+)
+def test_pages_of_the_public_and_of_the_bound_loopback_address_are_accepted(
+    server: str, accepted: list[str]
+) -> None:
+    stack = build_stack(parse_settings(f"server: {server}\n"), "docker")
+    said = service_environment(stack, "mlflow", IN_CONTAINERS).get("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS")
+    # An empty variable would be one origin, of no characters.
+    origins = said.split(",") if said is not None else []
+    assert all(origins)
+
+    def lets_in(origin: str) -> bool:
+        # As MLflow matches them (`mlflow.server.security_utils.should_block_cors_request`).
+        return any(fnmatch(origin, one) if "*" in one else origin == one for one in origins)
+
+    assert all(map(lets_in, accepted))
+    assert not any(
+        map(lets_in, ["http://evil.example.com", "http://127.0.0.20:5000", "http://192.0.2.7:5000"])
     )
 
 
