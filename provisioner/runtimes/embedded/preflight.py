@@ -44,8 +44,13 @@ def check_file_system(data: Path, mount_table: Iterable[Mount] | None) -> None:
         )
 
 
-def check_proxy(server: ServerSettings, front_port: int, account: ServiceUser) -> None:
-    """Raise PreflightError unless the proxy can serve these settings, on that port and as the account."""
+def check_proxy(
+    server: ServerSettings, front_port: int, account: ServiceUser, unprivileged: int | None = None
+) -> None:
+    """Raise PreflightError unless the proxy can serve these settings, on that port and as the account.
+
+    Without a first unprivileged port this machine's counts.
+    """
     if server.genai and terminates_tls(server):
         raise PreflightError(
             "server.genai with TLS needs Docker",
@@ -53,14 +58,16 @@ def check_proxy(server: ServerSettings, front_port: int, account: ServiceUser) -
             why="MLflow's jobs would reach the server by its public name only",
             hint="leave out server.genai, or `--runtime docker`",
         )
-    for port in (front_port, redirect_port(server, front_port)):
-        if port is not None and port < first_unprivileged():
-            raise PreflightError(
-                f"the proxy may not listen on port {port}: the services run as {account.name}, not as root",
-                where="server.port, server.http_port or server.public_url in provision.yml",
-                why=f"ports below {first_unprivileged()} are for root on this machine",
-                hint=(
-                    f"`sysctl -w net.ipv4.ip_unprivileged_port_start={port}` as root; "
-                    "or a higher port, forwarded to"
-                ),
-            )
+    guarded = first_unprivileged() if unprivileged is None else unprivileged
+    wanted = (front_port, redirect_port(server, front_port))
+    if refused := sorted({port for port in wanted if port is not None and port < guarded}):
+        ports = f"port{'s' * (len(refused) > 1)} {' and '.join(map(str, refused))}"
+        raise PreflightError(
+            f"the proxy may not listen on {ports}: the services run as {account.name}, not as root",
+            where="server.port, server.http_port or server.public_url in provision.yml",
+            why=f"ports below {guarded} are for root on this machine",
+            hint=(
+                f"`sysctl -w net.ipv4.ip_unprivileged_port_start={refused[0]}` as root; "
+                "or a higher port, forwarded to"
+            ),
+        )
