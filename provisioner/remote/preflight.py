@@ -11,6 +11,7 @@ from provisioner.output import Reporter
 from provisioner.remote import facts as server_facts
 from provisioner.remote.facts import Finding, Wanted
 from provisioner.stack.context import StackContext
+from provisioner.stack.port_choice import address_fault
 from provisioner.system.ssh import SSHHost
 
 
@@ -20,15 +21,17 @@ def check_server(context: StackContext, host: SSHHost, domain_elsewhere: bool, r
         script = ["/bin/sh", "-c", server_facts.script(), "sh", str(context.directory)]
         facts = server_facts.parse(host.run(script, timeout=120, check=False).text)
         found = [*server_facts.findings(facts, _wanted(context)), *_forwarding(host)]
+        foreign = address_fault(context)
     name = public_host(context.settings.server)
     if context.settings.server.tls == "acme" and not domain_elsewhere:
         found += _domain(
             name,
             {*server_facts.addresses(facts), *_addresses_of(host.connection.resolved().get("hostname", ""))},
         )
-    if found:
-        faults = tuple(PreflightError(one.what, where=host.name, why=one.why, hint=one.hint) for one in found)
-        raise PreflightError(f"{host.name} has {len(faults)} finding(s)", faults=faults)
+    faults = [PreflightError(one.what, where=host.name, why=one.why, hint=one.hint) for one in found]
+    faults += [foreign] if foreign else []
+    if faults:
+        raise PreflightError(f"{host.name} has {len(faults)} finding(s)", faults=tuple(faults))
     reporter.step("checked", "server", _summary(facts, host.facts))
 
 

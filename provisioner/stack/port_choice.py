@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Container
 
 from provisioner.errors import PreflightError
@@ -18,6 +19,8 @@ def decide_port(context: StackContext, observed: Observed, taken: Container[int]
     Keep it while our proxy has it or it is free, else take the next free one where the context may choose.
     `taken` has ports of which that is known.
     """
+    if fault := address_fault(context):
+        raise fault
     proxy = observed.services.get("proxy")
     port, server = context.port, context.settings.server
     # Started by hand from the rendered files, it listens where those say, and nothing was remembered yet.
@@ -40,6 +43,19 @@ def decide_port(context: StackContext, observed: Observed, taken: Container[int]
         port,
         "proxy (server.port in provision.yml)" if server.port else "proxy (this stack's port)",
         "server.port",
+    )
+
+
+def address_fault(context: StackContext) -> PreflightError | None:
+    """Return the error where the stack's machine does not have the bound address; None where it has."""
+    bind, host = context.settings.server.bind, context.host
+    if ipaddress.ip_address(bind).is_unspecified or host.has_address(bind):
+        return None
+    return PreflightError(
+        f"{bind} is no address of {host.name if host.is_remote else 'this machine'}",
+        where="server.bind in provision.yml",
+        why="the proxy cannot listen on it",
+        hint="set server.bind to an address that the machine has, or to 0.0.0.0 for all of them",
     )
 
 

@@ -92,6 +92,9 @@ class Host(Protocol):
     def append(self, line: str, path: Path, mode: int) -> None:
         """Append the line to the file, which is made if it is not there, and give it that mode."""
 
+    def has_address(self, address: str) -> bool:
+        """Return whether a server there can listen on that address; True where nobody can say."""
+
     def is_free(self, address: str, port: int) -> bool:
         """Return whether nobody listens there.
 
@@ -215,6 +218,9 @@ class LocalHost:
                 file.write(line + "\n")
         except OSError as error:
             raise _not_written(path, error) from error
+
+    def has_address(self, address: str) -> bool:
+        return ports.has_address(address)
 
     def is_free(self, address: str, port: int) -> bool:
         return ports.is_free(address, port)

@@ -6,6 +6,14 @@ import ipaddress
 import re
 
 _LISTENS = "0A"
+IS_FOREIGN = "foreign"
+# By the kernel's own routes, which have 127.0.0.2 too; none is foreign where programs may listen on what the
+# machine does not have.
+FOREIGN = (
+    "command -v ip >/dev/null || exit 0; "
+    '[ "$(cat /proc/sys/net/ipv{version}/ip_nonlocal_bind 2>/dev/null)" = 1 ] && exit 0; '
+    'case "$(ip route get {address} 2>/dev/null)" in local*) ;; *) echo ' + IS_FOREIGN + ";; esac"
+)
 HOLDER = (
     "ss -Hltnp 'sport = :{port}' 2>/dev/null; "
     "docker ps --filter publish={port} --format 'container {{{{.Names}}}}' 2>/dev/null"

@@ -9,14 +9,27 @@ from contextlib import suppress
 from pathlib import Path
 
 
+def has_address(address: str) -> bool:
+    """Return whether a server of this machine can listen on that address."""
+    try:
+        with socket.socket(_family(address), socket.SOCK_STREAM) as probe:
+            probe.bind((address, 0))
+    except OSError as error:
+        return error.errno != errno.EADDRNOTAVAIL
+    return True
+
+
 def is_free(address: str, port: int) -> bool:
     """Return whether nobody listens there.
 
-    A port or address that this user may not open is free: the runtime, which opens it, may.
+    A port that this user may not open is free, since the runtime, which opens it, may; so is one of an
+    address that this machine does not have.
     """
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    # Whoever has it is a stranger, and not to be called.
+    if not has_address(address):
+        return True
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
+        with socket.socket(_family(address), socket.SOCK_STREAM) as probe:
             # As servers do it: connections of a server that just ended must not count.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((address, port))
@@ -29,6 +42,10 @@ def is_free(address: str, port: int) -> bool:
     except OSError:
         return True
     return False
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def first_unprivileged() -> int:

@@ -196,6 +196,11 @@ class SSHHost:
         script = f"umask 077; cat >>{file} && chmod {mode:o} {file}"
         self._change(path, "written", ssh_command.in_sh(script), ("append", str(path)), line.encode() + b"\n")
 
+    def has_address(self, address: str) -> bool:
+        script = listeners.FOREIGN.format(address=address, version=6 if ":" in address else 4)
+        said = self.connection.run(ssh_command.in_sh(script), ("ip", "route", "get", address)).text
+        return said != listeners.IS_FOREIGN
+
     def is_free(self, address: str, port: int) -> bool:
         tables = self.connection.run(
             ssh_command.in_sh("cat /proc/net/tcp /proc/net/tcp6 2>/dev/null"), ("cat", "/proc/net/tcp")

@@ -16,39 +16,10 @@ from typing import IO
 import pytest
 
 from provisioner.errors import CommandFailed, Locked, ProvisionError
-from provisioner.system.host import Host, LocalHost
-from provisioner.system.ssh import SSHHost
+from provisioner.system.host import Host
 from tests.support.ports import free_port
-from tests.support.sshd import SERVER, Client, local_sshd
 
-# An implementation is made by one expression, which a second process can evaluate too.
-HOSTS = {"local": "LocalHost()", "ssh": "SSHHost('there')"}
-NAMES = {"LocalHost": LocalHost, "SSHHost": SSHHost, "Path": Path}
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def sshd() -> Iterator[Client]:
-    """A real SSH server at this machine."""
-    if SERVER is None:
-        pytest.skip("sshd is not installed")
-    with local_sshd() as client:
-        yield client
-
-
-@pytest.fixture(params=HOSTS)
-def made_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "ssh":
-        monkeypatch.setenv("PATH", request.getfixturevalue("sshd").path)
-    return HOSTS[request.param]
-
-
-@pytest.fixture
-def host(made_by: str) -> Iterator[Host]:
-    made: Host = eval(made_by, dict(NAMES))  # noqa: S307  one of the table above
-    yield made
-    if isinstance(made, SSHHost):
-        made.connection.close()
 
 
 @contextmanager
@@ -316,6 +287,14 @@ def test_a_port_is_free_until_somebody_listens_and_can_be_reached_then(host: Hos
             met.sendall(b"hello")
             assert client.recv(5) == b"hello"
             met.close()
+
+
+def test_an_address_is_the_hosts_if_a_server_can_listen_there(host: Host) -> None:
+    for own in ("127.0.0.1", "127.0.0.2", "0.0.0.0"):
+        assert host.has_address(own)
+    for foreign in ("203.0.113.9", "2001:db8::9"):
+        assert not host.has_address(foreign)
+        assert host.is_free(foreign, 443)
 
 
 def test_the_environment_is_what_programs_have_there(host: Host) -> None:

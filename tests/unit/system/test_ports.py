@@ -68,5 +68,28 @@ def test_nobody_holds_a_free_port() -> None:
     assert ports.holder(port) == ""
 
 
-def test_a_port_of_an_address_that_is_not_ours_is_not_said_to_be_taken() -> None:
-    assert ports.is_free("::2", 5000)
+FOREIGN = "203.0.113.9"
+
+
+def test_an_address_is_ours_that_a_server_can_listen_on() -> None:
+    assert ports.has_address(LOOPBACK)
+    assert ports.has_address("0.0.0.0")
+    assert not ports.has_address(FOREIGN)
+    assert not ports.has_address("2001:db8::9")
+
+
+@pytest.mark.parametrize("address", [FOREIGN, "::2"])
+@pytest.mark.parametrize("port", [80, 5000])
+def test_whoever_has_an_address_that_is_not_ours_is_not_called(
+    monkeypatch: pytest.MonkeyPatch, address: str, port: int
+) -> None:
+    called: list[object] = []
+
+    def answering(*to: object, **_: object) -> socket.socket:
+        # As some networks do for every address.
+        called.append(to)
+        return socket.socket()
+
+    monkeypatch.setattr(socket, "create_connection", answering)
+    assert ports.is_free(address, port)
+    assert called == []
