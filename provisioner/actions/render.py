@@ -27,12 +27,12 @@ class RenderData(Data):
     changed: ChangedFiles
 
 
-def render(directory: Path | None, option: Path | None, check: bool, reporter: Reporter) -> Result:
+def render(option: Path | None, check: bool, reporter: Reporter) -> Result:
     """Write the stack's files as its settings give them, and missing secrets.
 
     With `check` write nothing; raise Drift, which names the files that differ.
     """
-    context = open_stack(directory or option, reporter)
+    context = open_stack(option, reporter)
     if not check:
         refuse_to_render(context.state)
     # On the runtime that it was made with, else Docker's, whose files work without us.

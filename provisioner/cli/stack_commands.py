@@ -98,6 +98,8 @@ def up(
     from provisioner.actions.up import UpOptions
     from provisioner.actions.up import up as action
 
+    if project and no_link:
+        raise typer.BadParameter("--project and --no-link exclude each other")
     kind = runtime.value if runtime else None
     options = UpOptions(stack, kind, tuple(project or ()), not no_link, dry_run, confirming(output))  # type: ignore[arg-type]
     run("up", output, lambda reporter: action(options, reporter))
@@ -208,7 +210,9 @@ def render(
     """Write the stack's files and secrets, without starting it."""
     from provisioner.actions.render import render as action
 
-    run("render", output, lambda reporter: action(directory, stack, check, reporter))
+    if directory and stack:
+        raise typer.BadParameter("DIR and --stack exclude each other: both are the stack's directory")
+    run("render", output, lambda reporter: action(directory or stack, check, reporter))
 
 
 def erase(

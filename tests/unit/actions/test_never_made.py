@@ -28,7 +28,7 @@ def test_where_nothing_is_there_is_nothing_to_end(tmp_path: Path) -> None:
 
 
 def test_what_compose_may_run_is_neither_ended_nor_erased_nor_said_to_be_nothing(tmp_path: Path) -> None:
-    render(tmp_path, None, False, Recorder())
+    render(tmp_path, False, Recorder())
     secrets = sorted((tmp_path / "secrets").iterdir())
     for result in both(tmp_path):
         assert result.exit_code == Unhealthy.exit_code

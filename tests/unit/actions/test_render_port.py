@@ -29,7 +29,7 @@ def default_port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 def rendered(directory: Path) -> tuple[int, list[tuple[str, str]]]:
     """The port in the rendered files, and what was said."""
     said = Recorder()
-    render(directory, None, False, said)
+    render(directory, False, said)
     lines = (directory / ".env").read_text().splitlines()
     (port,) = (int(line.partition("=")[2]) for line in lines if line.startswith("PROVISION_PORT="))
     return port, [(step.verb, step.subject) for step in said.steps]

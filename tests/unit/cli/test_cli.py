@@ -231,6 +231,24 @@ def test_a_faulty_command_line_is_2(arguments: list[str]) -> None:
     assert provision(*arguments).exit_code == 2
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["render", "a", "--stack", "b"],
+        ["render", "a", "--check", "--stack", "b"],
+        ["up", "--project", "a", "--no-link", "--stack", "b"],
+        ["user", "passwd", "ana", "--password-stdin", "--generate"],
+        ["user", "grant", "ana", "--permission", "READ", "--experiment", "a", "--model", "b"],
+    ],
+    ids=" ".join,
+)
+def test_what_excludes_each_other_is_refused_and_nothing_is_made(arguments: list[str]) -> None:
+    answer = provision(*arguments)
+    assert answer.exit_code == 2
+    assert "exclude each other" in answer.output or "give one of" in answer.output
+    assert list(Path.cwd().iterdir()) == []
+
+
 def test_the_version_is_said() -> None:
     answer = provision("--version")
     assert (answer.exit_code, answer.stdout) == (0, f"provision {provisioner.__version__}\n")

@@ -155,7 +155,8 @@ def test_a_stack_that_cannot_even_be_looked_at_leaves_the_step_as_it_is(after: A
     "typed",
     [
         "provision link 'a project' --uri http://h --dry-run --output json",
-        "provision up --project a --project b --no-link",
+        "provision up --project a --project b",
+        "provision up --runtime embedded --no-link",
         "provision user grant ann --permission READ --experiment 'x y'",
         "provision status",
     ],

@@ -65,7 +65,7 @@ ACTIONS: dict[str, Action] = {
     "doctor": lambda stack, said: diagnose(None, None, stack, said),
     "open": open_page,
     "env": lambda stack, said: shell_lines(stack, ShellOptions(), said),
-    "render": lambda stack, said: render(None, stack, False, said),
+    "render": lambda stack, said: render(stack, False, said),
 }
 
 

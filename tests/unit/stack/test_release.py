@@ -133,8 +133,8 @@ def test_a_stack_of_this_release_takes_what_changed(tmp_path: Path) -> None:
 def test_rendering_over_another_releases_files_is_refused_and_comparing_is_not(tmp_path: Path) -> None:
     made_by(tmp_path, "0.0.9", "3.16.1")
     with pytest.raises(OtherRelease, match="are not rendered by this one"):
-        render(None, tmp_path, False, Recorder())
-    assert "as the settings give it" in render(None, tmp_path, True, Recorder()).lines[0]
+        render(tmp_path, False, Recorder())
+    assert "as the settings give it" in render(tmp_path, True, Recorder()).lines[0]
 
 
 TOLD = {

@@ -26,7 +26,7 @@ ACTIONS: dict[str, Callable[[Path], object]] = {
     "down": lambda stack: down(stack, None, pytest.fail, Recorder()),
     "erase": lambda stack: erase(EraseOptions(stack, yes=True), pytest.fail, pytest.fail, Recorder()),
     "status": lambda stack: status(stack, Recorder()),
-    "render": lambda stack: render(stack, None, False, Recorder()),
+    "render": lambda stack: render(stack, False, Recorder()),
 }
 
 
