@@ -50,7 +50,7 @@ def erase(options: EraseOptions, ask: Ask, ask_name: AskName, reporter: Reporter
     runtime = context.runtime
     projects, linked = linked_to(context)
     for line in [
-        *_stores(context.model, runtime),
+        *_stores(context.model_as_made, runtime),
         f"erases  secrets in {context.location}/{FOLDER}",
         *linked,
     ]:

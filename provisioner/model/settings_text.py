@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -53,6 +53,21 @@ def parse_settings(text: str, source: str = SOURCE) -> Settings:
     if faults or settings is None:
         raise _gathered(source, faults)
     return settings
+
+
+def settings_of(said: Mapping[str, object]) -> Settings | None:
+    """Return the settings of which `model.settings.said` gave this; None where this release has no such."""
+    tree: dict[str, Any] = {}
+    for name, value in said.items():
+        *groups, key = name.split(".")
+        group = tree
+        for one in groups:
+            group = group.setdefault(one, {})
+        group[key] = value
+    try:
+        return Settings.model_validate(tree, context=own_settings())
+    except ValidationError:
+        return None
 
 
 class _Loader(yaml.SafeLoader):

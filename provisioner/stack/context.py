@@ -12,7 +12,8 @@ from provisioner.mlflow_api import StackRest
 from provisioner.model.proxy import default_port, in_url, local_address, terminates_tls
 from provisioner.model.release import Release
 from provisioner.model.secret import Secret
-from provisioner.model.settings import SOURCE, Settings
+from provisioner.model.settings import SOURCE, Settings, said
+from provisioner.model.settings_text import settings_of
 from provisioner.model.stack import Stack, build_stack
 from provisioner.model.state import State
 from provisioner.output import Reporter
@@ -135,6 +136,18 @@ class StackContext:
         if self.other_release is None:
             return stack
         return stack.as_made(state.services, state.secrets)
+
+    @cached_property
+    def model_as_made(self) -> Stack:
+        """Return the stack that the last `up` made, whatever its settings say now.
+
+        One of before that was kept, or whose settings this release does not know, is as they say.
+        """
+        kept = self.state.settings
+        if self.state.runtime is None or kept is None or kept == said(self.settings):
+            return self.model
+        made_with = settings_of(kept)
+        return build_stack(made_with, self.state.runtime) if made_with else self.model
 
     @cached_property
     def runtime(self) -> Runtime:

@@ -9,6 +9,8 @@ import pytest
 
 from provisioner.actions.erase import EraseOptions, erase
 from provisioner.errors import Declined
+from provisioner.model import settings
+from provisioner.model.settings_text import parse_settings
 from provisioner.model.state import State
 from provisioner.model.stores.base import RuntimeKind
 from provisioner.output import TerminalReporter
@@ -22,16 +24,35 @@ KEPT = [f"keeps   the backend store, which is yours: {URI}", "keeps   the bucket
 
 @pytest.mark.parametrize("kind", ["docker", "embedded"])
 @pytest.mark.parametrize(
-    ("text", "said"), [("", OWN), (THEIRS, KEPT)], ids=["own stores", "stores of the user"]
+    ("made_with", "text", "said"),
+    [
+        (None, "", OWN),
+        (None, THEIRS, KEPT),
+        (THEIRS, THEIRS, KEPT),
+        (THEIRS, THEIRS.replace("bucket: team", "bucket: another"), KEPT),
+        (THEIRS, "", KEPT),
+        ("", THEIRS, OWN),
+    ],
+    ids=[
+        *["own stores", "stores of the user", "unchanged", "another bucket now", "own ones now"],
+        "stores of the user now",
+    ],
 )
 def test_before_it_asks_it_says_what_becomes_of_each_store(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: RuntimeKind, text: str, said: list[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: RuntimeKind,
+    made_with: str | None,
+    text: str,
+    said: list[str],
 ) -> None:
     monkeypatch.setenv("PROVISION_DATA_DIR", str(tmp_path / "data"))
     directory = tmp_path / "stack"
     directory.mkdir()
     (directory / "provision.yml").write_text(text)
-    (directory / "state.json").write_bytes(State(project="erase-test", runtime=kind).text())
+    kept = None if made_with is None else settings.said(parse_settings(made_with))
+    state = State(project="erase-test", runtime=kind, settings=kept)
+    (directory / "state.json").write_bytes(state.text())
     asked: list[str] = []
 
     def no(question: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 
 from provisioner.errors import ProvisionError, SettingsError
 from provisioner.model.proxy import is_loopback_url
-from provisioner.model.settings import setting_names, settings_schema
-from provisioner.model.settings_text import parse_settings
+from provisioner.model.settings import said, setting_names, settings_schema
+from provisioner.model.settings_text import parse_settings, settings_of
 from tests.unit.doc_texts import example_settings
 from tests.unit.model.settings_cases import FAULTS, PASSWORDS, VALUES
 
@@ -38,6 +39,20 @@ def faults(text: str) -> list[str]:
 def test_settings_mean_what_they_say(case: str) -> None:
     text, expected = VALUES[case]
     assert parse_settings(text).model_dump(exclude_defaults=True) == expected
+
+
+@pytest.mark.parametrize("case", VALUES)
+def test_what_was_kept_of_settings_gives_them_again(case: str) -> None:
+    before = parse_settings(VALUES[case][0])
+    again = settings_of(json.loads(json.dumps(said(before))))
+    assert again == before
+    assert again is not None
+    assert said(again) == said(before)
+
+
+def test_what_this_release_does_not_know_is_no_settings() -> None:
+    assert settings_of({"server.port": 5000, "server.colour": "blue"}) is None
+    assert settings_of({"artifact_store.kind": "tape"}) is None
 
 
 @pytest.mark.parametrize("case", FAULTS)
