@@ -309,7 +309,11 @@ def _experiment(server: UserServer, given: str) -> tuple[str, str, str]:
 def _model(server: UserServer, name: str) -> tuple[str, str, str]:
     found = server.find(f"{API}/registered-models/get?name={quote(name, safe='')}")
     if found is None:
-        raise PreflightError(f"there is no registered model {name}", where=server.context.location)
+        raise PreflightError(
+            f"there is no registered model {name}",
+            where=server.context.location,
+            hint="give its name as the list of models has it (`provision open`); a run registers a new one",
+        )
     if {"key": "mlflow.prompt.is_prompt", "value": "true"} in found["registered_model"].get("tags", []):
         # A grant on a model of that name would be kept, and count for nothing.
         raise PreflightError(

@@ -12,7 +12,7 @@ from provisioner.model.plan import SERVES, Observed, Plan, PlannedStep, Verb
 from provisioner.model.secret import SecretSpec
 from provisioner.model.state import State
 from provisioner.output import Reporter
-from provisioner.runtimes.base import RenderedFile, Runtime
+from provisioner.runtimes.base import SERVER, RenderedFile, Runtime, see_log
 from provisioner.stack.context import STATE_FILE, StackContext
 from provisioner.stack.secrets import FILE_MODE, FOLDER
 from provisioner.system.wait import wait_until
@@ -169,7 +169,7 @@ def _wait(runtime: Runtime, one_shots: set[str]) -> None:
         return not missing
 
     if not wait_until(is_ready, DEADLINE, 0.3):
-        raise Unhealthy("the version before does not get ready", why="".join(missing))
+        raise Unhealthy("the version before does not get ready", why="".join(missing), hint=see_log(SERVER))
 
 
 def _ended(runtime: Runtime, names: set[str]) -> bool:

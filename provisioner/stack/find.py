@@ -74,7 +74,9 @@ def read_stack(source: Path, reason: str, host: Host) -> StackContext:
         text = (content or b"").decode("utf-8")
     except UnicodeDecodeError as error:
         raise SettingsError(
-            f"{SOURCE} is not UTF-8", where=f"{source / SOURCE}, byte {error.start}"
+            f"{SOURCE} is not UTF-8",
+            where=f"{source / SOURCE}, byte {error.start}",
+            hint="save it as UTF-8 in your editor",
         ) from error
     try:
         settings = parse_settings(text)

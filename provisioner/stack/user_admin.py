@@ -130,7 +130,11 @@ def _explained(error: RestError, context: StackContext) -> ProvisionError:
             hint="write the password into that file, without a line end",
         )
     if error.status in {400, 403, 404, 409}:
-        return PreflightError(f"the server refused: {error.message}", where=context.location)
+        return PreflightError(
+            f"the server refused: {error.message}",
+            where=context.location,
+            hint="`provision user list` shows every user, and what was granted to whom",
+        )
     return Unhealthy(
         "the tracking server does not answer as it should",
         where=context.location,

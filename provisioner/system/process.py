@@ -18,6 +18,9 @@ from provisioner.errors import CommandFailed
 
 # How things are left by a program that was started and did not end well: nobody here knows what it did.
 BEGUN = "what it did before that stays"
+# The next step where nobody here knows the program better.
+_AGAIN = "fix what its last lines say, then try again"
+_SLOW = "look at the network and the disk, then try again"
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def run(
     except subprocess.TimeoutExpired as late:
         seen = (late.stderr or late.stdout or b"").decode(errors="replace")
         raise failed(
-            argv, f"{argv[0]} did not end within {timeout:.0f} s", "", output=seen, left_as=BEGUN
+            argv, f"{argv[0]} did not end within {timeout:.0f} s", _SLOW, output=seen, left_as=BEGUN
         ) from late
     completed = Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
     if check or done.returncode < 0:
@@ -231,9 +234,11 @@ class Held:
         code = self._process.wait()
         said = "\n".join(found)
         if watchdog.bit:
-            raise failed(self.argv, f"{self.argv[0]} did not answer within {timeout:.0f} s", "", said)
+            raise failed(self.argv, f"{self.argv[0]} did not answer within {timeout:.0f} s", _SLOW, said)
         what = f"{self.argv[0]} ended with exit code {code}"
-        raise CommandFailed(what, shlex.join(self.argv), said, argv=self.argv, returncode=code, output=said)
+        raise CommandFailed(
+            what, shlex.join(self.argv), said, _AGAIN, argv=self.argv, returncode=code, output=said
+        )
 
     def end(self, timeout: float = 5) -> None:
         """End it: close its input, and kill it if that does not end it within `timeout` seconds."""
@@ -265,7 +270,15 @@ def raise_on_failure(argv: Sequence[str], code: int, output: str, log: str = "")
     )
     last = "\n".join(output.splitlines()[-20:])
     raise CommandFailed(
-        what, shlex.join(argv), last, left_as=BEGUN, argv=tuple(argv), returncode=code, output=output, log=log
+        what,
+        shlex.join(argv),
+        last,
+        _AGAIN,
+        BEGUN,
+        argv=tuple(argv),
+        returncode=code,
+        output=output,
+        log=log,
     )
 
 
@@ -283,12 +296,12 @@ def _not_started(argv: Sequence[str], cwd: Path | None, error: OSError) -> Comma
         return missing(argv)
     if isinstance(error, PermissionError):
         return not_executable(argv)
-    return failed(argv, f"{argv[0]} cannot be started: {error.strerror}", "")
+    return failed(argv, f"{argv[0]} cannot be started: {error.strerror}", _AGAIN)
 
 
 def no_directory(argv: Sequence[str], cwd: Path | None) -> CommandFailed:
     """Return the error for a program whose working directory is not there."""
-    return failed(argv, f"the directory {cwd} does not exist", "")
+    return failed(argv, f"the directory {cwd} does not exist", "make it, or name another")
 
 
 def missing(argv: Sequence[str]) -> CommandFailed:
@@ -304,7 +317,7 @@ def not_executable(argv: Sequence[str], output: str = "") -> CommandFailed:
 def _hung(argv: Sequence[str], silence: float, output: str) -> CommandFailed:
     """Return the error for a program that was ended since it wrote nothing for so many seconds."""
     what = f"{argv[0]} wrote nothing for {silence:.0f} s and was ended"
-    return failed(argv, what, "look at the network and the disk", output)
+    return failed(argv, what, _SLOW, output)
 
 
 def failed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 
@@ -52,6 +52,42 @@ def test_no_error_hides_its_cause() -> None:
         if isinstance(node, ast.Raise) and isinstance(node.cause, ast.Constant)
     ]
     assert hidden == []
+
+
+# Where each takes the next step: what makes an error, by its name.
+HINTS_AT = {"failed": 2}
+
+
+def test_every_error_has_a_next_step() -> None:
+    """As docs/how-to/troubleshooting.md promises; those that gather others have one in each."""
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in PROGRAM.rglob("*.py")}
+    places = HINTS_AT | dict.fromkeys(names_of_kinds(trees.values()), 3)
+    calls = [
+        (f"{path.relative_to(PROGRAM)}:{node.lineno}", node, places[name])
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and (name := ast.unparse(node.func).rpartition(".")[2]) in places
+    ]
+    assert len(calls) > 100
+    assert [where for where, call, place in calls if not has_hint(call, place)] == []
+
+
+def has_hint(call: ast.Call, place: int) -> bool:
+    """Whether a call has a next step, by name or at its place, or errors that have theirs."""
+    if any(word.arg == "faults" for word in call.keywords):
+        return True
+    given = call.args[place : place + 1] + [word.value for word in call.keywords if word.arg == "hint"]
+    return bool(given) and not (isinstance(given[0], ast.Constant) and not given[0].value)
+
+
+def names_of_kinds(trees: Iterable[ast.Module]) -> set[str]:
+    """The names of all classes of errors, wherever they are made."""
+    classes = [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]
+    names, before = {"ProvisionError"}, 0
+    while len(names) > before:
+        before = len(names)
+        names |= {one.name for one in classes if names & {ast.unparse(base) for base in one.bases}}
+    return names
 
 
 def test_every_kind_has_a_code_of_its_own() -> None:

@@ -18,6 +18,7 @@ from provisioner.runtimes.base import (
     Usage,
     for_memory,
     may_run_twice,
+    see_log,
     tell_held,
     tell_held_for_stores,
 )
@@ -94,7 +95,9 @@ class Changes:
         for container in cli.containers_of(self._engine.containers(), name):
             code = self._engine.docker("wait", container, timeout=ONCE_DEADLINE).text
             if code != "0":
-                raise CommandFailed(f"{name} ended with exit code {code}", where=f"service {name}")
+                raise CommandFailed(
+                    f"{name} ended with exit code {code}", where=f"service {name}", hint=see_log(name)
+                )
 
     def _hold(self, stores: set[str]) -> None:
         """Stop the server while its stores change; the proxy holds calls meanwhile."""

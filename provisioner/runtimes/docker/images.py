@@ -43,14 +43,12 @@ def save(references: Sequence[str]) -> list[str]:
 def found(host: Host, reference: str) -> tuple[str, int] | None:
     """Return the platform and size in bytes of an image of the host's engine; None when it has none."""
     try:
-        done = host.run(inspect(reference), check=False)
+        done = host.run(inspect(reference))
     except CommandFailed as failure:
-        raise cli.explained(failure, remote=host.is_remote) from failure
-    if done.code:
-        refused = CommandFailed("docker failed", argv=done.argv, returncode=done.code, output=done.error_text)
-        if (known := cli.explained(refused, remote=host.is_remote)) is not refused:
-            raise known
-        return None
+        known = cli.explained(failure, remote=host.is_remote)
+        if known is failure and (failure.returncode or 0) > 0:
+            return None
+        raise known from failure
     platform, _, size = done.text.partition(" ")
     return (platform, int(size)) if size.isdecimal() else None
 
