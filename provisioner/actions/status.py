@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from provisioner.errors import ProvisionError, Unhealthy
+from provisioner.errors import ProvisionError, Unhealthy, WouldLoseData
 from provisioner.kedro.link import linked_projects
 from provisioner.model.plan import SERVES, Observed
 from provisioner.model.stack import Stack
@@ -19,7 +19,7 @@ from provisioner.stack.checks import is_ready, light_checks
 from provisioner.stack.context import StackContext
 from provisioner.stack.find import open_made_stack
 from provisioner.stack.release import this_release
-from provisioner.stack.secrets import read_secret
+from provisioner.stack.secrets import lost_secrets, missing_secrets, read_secret
 
 GOOD = SERVES | {"completed"}
 
@@ -121,7 +121,7 @@ def status(option: Path | None, reporter: Reporter) -> Result:
     for row in rows:
         reporter.row(row.state, row.name, row.text)
     inside = _Inside()
-    problem = service_problem(rows) or _starting(rows, runtime)
+    problem = _lost(context, observed) or service_problem(rows) or _starting(rows, runtime)
     if problem is None:
         inside = _look_inside(context, reporter)
         # It may have been started anew since it was looked at.
@@ -146,6 +146,16 @@ def status(option: Path | None, reporter: Reporter) -> Result:
         inside.facts.get("usage"),
     )
     return Result(data, tuple(lines), (problem,) if problem else ())
+
+
+def _lost(context: StackContext, observed: Observed) -> WouldLoseData | None:
+    """Return the error where secrets are gone, without which nothing can be asked or started anew."""
+    try:
+        missing = missing_secrets(context, context.model)
+    except ProvisionError:
+        # Whoever may not read them can see what runs.
+        return None
+    return lost_secrets(context, missing, observed.has_data)
 
 
 def _starting(rows: Iterable[ServiceRow], runtime: Runtime) -> Unhealthy | None:

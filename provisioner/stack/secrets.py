@@ -58,17 +58,22 @@ def _has_worked(context: StackContext, spec: SecretSpec) -> bool:
 
 def refuse_lost_secrets(context: StackContext, missing: list[SecretSpec], has_data: bool) -> None:
     """Raise WouldLoseData when secrets of existing data are gone: new ones would not open it."""
+    if lost := lost_secrets(context, missing, has_data):
+        raise lost
+
+
+def lost_secrets(context: StackContext, missing: list[SecretSpec], has_data: bool) -> WouldLoseData | None:
+    """Return the error where secrets of existing data are gone; None where all that it needs are there."""
     known = set(context.state.secrets)
     lost = [spec.name for spec in missing if not spec.from_file and (spec.name in known or not known)]
-    if has_data and lost:
-        raise WouldLoseData(
-            f"secrets are gone that this stack's data was made with: {', '.join(lost)}",
-            where=f"{context.location}/{FOLDER}",
-            why="the stack has data; new secrets would not open it",
-            hint=(
-                "put the files back from a backup; or, to give the data up, `provision erase` and start anew"
-            ),
-        )
+    if not (has_data and lost):
+        return None
+    return WouldLoseData(
+        f"secrets are gone that this stack's data was made with: {', '.join(lost)}",
+        where=f"{context.location}/{FOLDER}",
+        why="the stack has data; new secrets would not open it",
+        hint="put the files back from a backup; or, to give the data up, `provision erase` and start anew",
+    )
 
 
 def refuse_ungiven(context: StackContext, missing: list[SecretSpec], environ: Mapping[str, str]) -> None:

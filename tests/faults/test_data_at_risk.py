@@ -29,6 +29,7 @@ def test_lost_secrets_are_never_replaced_and_work_when_put_back(program: Program
             assert error["left_as"] == "nothing was changed"
             refused(program("up", "--no-link", "--dry-run"), 7, "secrets are gone")
             refused(program("render"), 7, "secrets are gone")
+            refused(program("status"), 7, "secrets are gone", "put the files back")
         assert not secrets.exists()
         assert before == (program.services() if running else {})
     finally:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from provisioner.actions.status import ServiceUsage, usage_rows
+from provisioner.actions.status import ServiceUsage, status, usage_rows
+from provisioner.actions.up import UpOptions, up
+from provisioner.errors import WouldLoseData
 from provisioner.model.plan import Observed, ObservedService
 from provisioner.model.settings import Settings
 from provisioner.model.stack import build_stack
+from provisioner.model.state import State
+from provisioner.output import Recorder
 from provisioner.runtimes.base import Usage
+from provisioner.runtimes.embedded.processes import POSTGRES_DATA
 from provisioner.stack.checks import light_checks
+from provisioner.stack.context import STATE_FILE
+from provisioner.stack.secrets import FOLDER
 from provisioner.system.http import Rest, RestError
+from tests.support.ports import free_port
 
 
 def test_a_row_has_memory_limit_and_restarts() -> None:
@@ -32,6 +41,41 @@ def test_a_row_has_memory_limit_and_restarts() -> None:
     assert rows["mlflow"].text == "Up 3 minutes, 335 of 2048 MB of memory, restarted 2 times"
     assert rows["proxy"] == ServiceUsage("proxy", "missing", "")
     assert ServiceUsage("proxy", "running", "", 5 << 20, None, 1).text == "5 MB of memory, restarted once"
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    """An embedded stack with data, which does not run."""
+    stack = build_stack(Settings(), "embedded")
+    names = tuple(spec.name for spec in stack.secrets)
+    state = State(project="mlflow-abc123", runtime="embedded", port=free_port(), secrets=names)
+    (tmp_path / STATE_FILE).write_bytes(state.text())
+    (tmp_path / POSTGRES_DATA).mkdir(parents=True)
+    (tmp_path / FOLDER).mkdir()
+    for name in names:
+        (tmp_path / FOLDER / name).write_text("x")
+    return tmp_path
+
+
+def test_lost_secrets_are_said_as_up_says_them(made: Path) -> None:
+    (error,) = status(made, Recorder()).errors
+    assert (error.exit_code, error.what) == (6, "the stack is down")
+    (made / FOLDER / "postgres_password").unlink()
+    (error,) = status(made, Recorder()).errors
+    with pytest.raises(WouldLoseData) as refused:
+        up(UpOptions(made, dry_run=True), Recorder())
+    assert (error.exit_code, error.what.rpartition(": ")[2]) == (7, "postgres_password")
+    assert {field.name: getattr(error, field.name) for field in fields(error)} == {
+        field.name: getattr(refused.value, field.name) for field in fields(error)
+    }
+
+
+def test_what_runs_is_shown_to_who_may_not_read_the_secrets(made: Path) -> None:
+    (made / FOLDER / "postgres_password").unlink()
+    # As for who may not: it is there, and cannot be read as a file.
+    (made / FOLDER / "postgres_password").mkdir()
+    (error,) = status(made, Recorder()).errors
+    assert error.what == "the stack is down"
 
 
 class Answering(Rest):
