@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -12,7 +13,10 @@ from provisioner.model.service import Service, service_from
 from provisioner.model.stores.base import RuntimeKind
 
 FORMAT = 1
-_TUPLES, _MAPPINGS = ("secrets", "worked"), ("checked", "settings", "recipe")
+_TUPLES, _MAPPINGS = ("secrets", "worked"), ("checked", "settings")
+# More files than any release renders.
+_MOST_FILES = 2000
+_DIGEST = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,9 @@ class State:
     """The services that were rendered."""
     recipe: Mapping[str, str] = field(default_factory=dict)
     """The digest of every rendered file by path, but of those that are the user's."""
+    recipe_fault: str = ""
+    """Why the file's recipe cannot be used, which is then empty here. What a recipe is not needed for, such
+    as to end the stack, goes on; never written."""
 
     def with_(self, **changes: object) -> State:
         """Return a copy with these values."""
@@ -49,17 +56,48 @@ class State:
 
     def text(self) -> bytes:
         """Return the file's content."""
-        return (json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n").encode()
+        values = {"format": FORMAT, **asdict(self)}
+        del values["recipe_fault"]
+        return (json.dumps(values, indent=2) + "\n").encode()
 
 
 def _state(data: dict[str, Any]) -> State:
     """Return the state of the file's keys; raise TypeError or ValueError where one holds something else."""
-    values = {key: tuple(data.get(key, ())) for key in _TUPLES}
+    values: dict[str, Any] = {key: tuple(data.get(key, ())) for key in _TUPLES}
     values["services"] = tuple(map(service_from, data.get("services", ())))
     for key in _MAPPINGS:
         if data.get(key) is not None and not isinstance(data[key], dict):
             raise TypeError(f"{key} is no mapping")
+    values["recipe"], values["recipe_fault"] = _recipe(data.get("recipe", {}))
+    if "recipe_fault" in data:
+        raise TypeError("recipe_fault is no key of it")
     return State(**data | values)
+
+
+def _recipe(data: object) -> tuple[dict[str, str], str]:
+    """Return the digests by path, or none and what is wrong with them."""
+    if not isinstance(data, dict) or len(data) > _MOST_FILES:
+        return {}, f"recipe is no mapping of at most {_MOST_FILES} paths"
+    for path, digest in data.items():
+        if fault := path_fault(path):
+            return {}, f"recipe has the path {path[:200]!r}, which {fault}"
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+            return {}, f"recipe has no digest of {path}"
+    return data, ""
+
+
+def path_fault(path: str) -> str:
+    """Return what keeps a text from being the plain path of a file below a directory; "" where nothing does.
+
+    What is read and written by such a path stays in the directory, links aside.
+    """
+    if path.startswith("/"):
+        return "is absolute"
+    if not path.isprintable():
+        return "has a character that nobody sees"
+    if any(part in {"", ".", ".."} for part in path.split("/")):
+        return "has a part that is empty, `.` or `..`"
+    return "is too long" if len(path.encode(errors="surrogatepass")) > 1000 else ""
 
 
 def parse_state(content: bytes | None, place: str) -> State:

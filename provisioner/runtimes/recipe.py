@@ -24,6 +24,8 @@ class Recipe:
     digests: Mapping[str, str]
     directory: Path
     host: Host
+    fault: str = ""
+    """Why there are no digests, where `state.json` has some that cannot be used."""
 
     def get(self, path: str) -> bytes | None:
         """Return a file as it is; None where it is not there."""
@@ -32,7 +34,11 @@ class Recipe:
     def whole(self, comparable: Comparable) -> dict[str, bytes]:
         """Return every file by path; raise PreflightError where one is not as its release rendered it."""
         if not self.digests:
-            raise self._unusable("it was not kept which files that release rendered")
+            raise self._unusable(
+                f"state.json: {self.fault}"
+                if self.fault
+                else "it was not kept which files that release rendered"
+            )
         contents = {path: self._contents[self.directory / path] for path in self.digests}
         found = {path: content for path, content in contents.items() if content is not None}
         if gone := sorted(set(contents) - set(found)):

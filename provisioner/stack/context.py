@@ -170,8 +170,10 @@ class StackContext:
     @cached_property
     def recipe(self) -> Recipe | None:
         """Return the files of a stack of another release; None where they are rendered."""
-        release = self.other_release
-        return Recipe(release, self.state.recipe, self.directory, self.host) if release else None
+        release, state = self.other_release, self.state
+        if release is None:
+            return None
+        return Recipe(release, state.recipe, self.directory, self.host, state.recipe_fault)
 
     @cached_property
     def proxy(self) -> ProxyAddress:

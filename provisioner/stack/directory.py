@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from provisioner.errors import WouldLoseData
+from provisioner.errors import PreflightError, WouldLoseData
 from provisioner.model.settings import SOURCE
+from provisioner.model.state import path_fault
 from provisioner.model.stores.base import RuntimeKind
 from provisioner.runtimes.base import RenderedFile
 from provisioner.stack.context import StackContext
 from provisioner.system.files import file_mode
-from provisioner.system.host import Host
+from provisioner.system.host import Host, refuse_link
 
 COMPOSE_FILE = "docker-compose.yml"
 # Compose takes these, where they are, in place of ours.
@@ -34,7 +35,8 @@ def changed_files(context: StackContext, files: Mapping[str, RenderedFile]) -> d
 def closed_files(context: StackContext, files: Mapping[str, RenderedFile]) -> dict[str, RenderedFile]:
     """Return the rendered files that other users, such as a container's, cannot read.
 
-    The cause is the mode of the file or of a directory above it; on a server there are none.
+    The cause is the mode of the file or of a directory above it; on a server there are none. Raise
+    PreflightError where such a directory is a link: what it leads to is not ours to open.
     """
     if context.host.is_remote:
         # There they are made by a shell of ours, with a umask of ours.
@@ -45,13 +47,18 @@ def closed_files(context: StackContext, files: Mapping[str, RenderedFile]) -> di
 
 
 def _is_open(directory: Path, path: Path, mode_of_file: int) -> bool:
-    wanted = {path: mode_of_file & 0o004} | dict.fromkeys(_folders(path), 0o005)
+    folders = _folders(path)
+    for folder in folders:
+        refuse_link(directory / folder)
+    wanted = {path: mode_of_file & 0o004} | dict.fromkeys(folders, 0o005)
     modes = {part: file_mode(directory / part) for part in wanted}
     return all(mode is None or mode & wanted[part] == wanted[part] for part, mode in modes.items())
 
 
 def _folders(path: Path) -> list[Path]:
     """Return the directories above a file, below the stack's own, outermost first."""
+    if fault := path_fault(str(path)):
+        raise PreflightError(f"{path} {fault}", why="it is no path of a file in a stack's directory")
     return list(reversed(path.parents))[1:]
 
 

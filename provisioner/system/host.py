@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Protocol
 
-from provisioner.errors import ProvisionError
+from provisioner.errors import PreflightError, ProvisionError
 from provisioner.system import locks, ports, process, streams
 from provisioner.system.files import file_mode, write_whole, writing_whole
 from provisioner.system.process import Completed
@@ -81,7 +82,10 @@ class Host(Protocol):
         """Return the content of each file, as `get` gives it."""
 
     def make_directory(self, path: Path, mode: int) -> None:
-        """Make the directory if it is not there, and give it that mode."""
+        """Make the directory if it is not there, and give it that mode.
+
+        Raise ProvisionError when it is a link: what that leads to stays as it is.
+        """
 
     def has_directory(self, path: Path) -> bool:
         """Return whether the path is a directory."""
@@ -192,9 +196,10 @@ class LocalHost:
 
     def make_directory(self, path: Path, mode: int) -> None:
         try:
+            refuse_link(path)
             path.mkdir(mode=mode, parents=True, exist_ok=True)
             if file_mode(path) != mode:
-                path.chmod(mode)
+                _set_mode(path, mode)
         except OSError as error:
             raise _not_written(path, error) from error
 
@@ -248,6 +253,31 @@ class LocalHost:
 def host_memory_mb() -> int:
     """Return this machine's memory in MB."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1 << 20)
+
+
+def refuse_link(path: Path) -> None:
+    """Raise PreflightError when there is a link in place of a directory of the stack's own."""
+    if path.is_symlink():
+        raise PreflightError(
+            f"{path} is a link to {path.readlink()}",
+            where=str(path),
+            why="a stack keeps that in a directory of its own, and does nothing to what a link leads to",
+            hint=f"`rm {shlex.quote(str(path))}`, and put a directory with what is the stack's in its place",
+        )
+
+
+def _set_mode(path: Path, mode: int) -> None:
+    """Give the directory that mode, and no link that took its place meanwhile."""
+    try:
+        opened = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except PermissionError:
+        # Its owner may not read it. Root, whom a link could lead to all other files, may read everything.
+        path.chmod(mode)
+        return
+    try:
+        os.fchmod(opened, mode)
+    finally:
+        os.close(opened)
 
 
 def _not_read(path: Path, error: OSError) -> ProvisionError:

@@ -176,7 +176,8 @@ class SSHHost:
 
     def make_directory(self, path: Path, mode: int) -> None:
         file = shlex.quote(str(path))
-        script = f"umask 077; mkdir -p -- {file} && chmod {mode:o} {file}"
+        no_link = f"if [ -L {file} ]; then echo 'mkdir: it is a link' >&2; exit 1; fi"
+        script = f"umask 077; {no_link}; mkdir -p -- {file} && chmod {mode:o} {file}"
         self._change(path, "made", ssh_command.in_sh(script), ("mkdir", str(path)))
 
     def has_directory(self, path: Path) -> bool:

@@ -267,6 +267,18 @@ def test_directories_are_made_with_their_mode_and_removed_with_what_is_in_them(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "kept"]
 
 
+def test_a_link_in_place_of_a_directory_is_refused_and_not_followed(host: Host, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir(mode=0o710)
+    (tmp_path / "ours").symlink_to(theirs)
+    (tmp_path / "nowhere").symlink_to(tmp_path / "absent")
+    for name in ("ours", "nowhere"):
+        with pytest.raises(ProvisionError, match=f"{name}.* is a link"):
+            host.make_directory(tmp_path / name, 0o755)
+    assert theirs.stat().st_mode & 0o777 == 0o710
+    assert not (tmp_path / "absent").exists()
+
+
 def test_lines_are_added_to_a_file(host: Host, tmp_path: Path) -> None:
     path = tmp_path / "log"
     for line in ("one 'quoted'", "two $HOME"):

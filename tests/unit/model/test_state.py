@@ -9,7 +9,7 @@ import pytest
 from provisioner.errors import ProvisionError
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import build_stack
-from provisioner.model.state import State, parse_state
+from provisioner.model.state import State, parse_state, path_fault
 
 FULL = State(
     "mlflow-abc123",
@@ -63,7 +63,7 @@ def test_a_changed_state_leaves_the_old_one_as_it_was() -> None:
         (b'{"format": 2}', "format 2, this program knows 1"),
         (b'{"format": 1, "colour": "red"}', "colour"),
         (b'{"format": 1, "secrets": 5}', "not iterable"),
-        (b'{"format": 1, "recipe": 5}', "recipe is no mapping"),
+        (b'{"format": 1, "recipe_fault": ""}', "recipe_fault"),
         (b'{"format": 1, "settings": []}', "settings is no mapping"),
         (b'{"format": 1, "services": [{}]}', "missing"),
         (b"\xff", "can't decode"),
@@ -76,3 +76,45 @@ def test_a_state_of_another_form_is_refused_with_the_reason(content: bytes, why:
     assert caught.value.where == "/stack/state.json"
     assert why in caught.value.why
     assert "backup" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("path", "fault"),
+    [
+        ("", "empty"),
+        ("/etc/passwd", "absolute"),
+        ("//etc", "absolute"),
+        ("../out", "`..`"),
+        ("deploy/../../out", "`..`"),
+        ("..", "`..`"),
+        ("./in", "`.`"),
+        ("deploy//in", "empty"),
+        ("deploy/", "empty"),
+        ("a\0b", "nobody sees"),
+        ("a\nb", "nobody sees"),
+        ("\ud800", "nobody sees"),
+        ("a" * 1001, "too long"),
+    ],
+)
+def test_a_path_that_is_none_below_the_directory_is_not_taken(path: str, fault: str) -> None:
+    assert fault in path_fault(path)
+    content = json.dumps({"format": 1, "project": "p", "recipe": {".env": "0" * 16, path: "0" * 16}})
+    state = parse_state(content.encode(), "state.json")
+    assert state.recipe == {}
+    assert fault in state.recipe_fault
+
+
+@pytest.mark.parametrize(
+    "recipe", [5, [], None, {"a": 5}, {"a": "short"}, {str(n): "0" * 16 for n in range(2001)}]
+)
+def test_a_recipe_of_another_form_is_not_taken_and_the_rest_is(recipe: object) -> None:
+    content = json.dumps({"format": 1, "project": "p", "recipe": recipe}).encode()
+    state = parse_state(content, "state.json")
+    assert (state.project, state.recipe) == ("p", {})
+    assert "recipe" in state.recipe_fault
+    assert parse_state(state.text(), "state.json") == State("p")
+
+
+def test_the_paths_that_are_rendered_are_taken() -> None:
+    for path in (".env", "docker-compose.yml", "deploy/provision_server/web/page.py", "a b/ä"):
+        assert path_fault(path) == ""

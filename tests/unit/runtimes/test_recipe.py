@@ -84,6 +84,10 @@ def test_a_stack_whose_files_were_never_listed_is_refused(tmp_path: Path) -> Non
     with pytest.raises(PreflightError, match="not as provision") as raised:
         runtime("docker", "", tmp_path, Recipe(OLDER, {}, tmp_path, LocalHost())).files()
     assert "was not kept" in raised.value.why
+    damaged = Recipe(OLDER, {}, tmp_path, LocalHost(), "recipe has the path '/etc', which is absolute")
+    with pytest.raises(PreflightError, match="not as provision") as raised:
+        runtime("docker", "", tmp_path, damaged).files()
+    assert "'/etc', which is absolute" in raised.value.why
 
 
 @pytest.mark.parametrize("kind", RUNTIMES)

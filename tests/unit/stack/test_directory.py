@@ -200,6 +200,36 @@ def test_what_others_cannot_read_is_written_once_more(tmp_path: Path, path: str,
     assert closed_files(context, rendered) == {}
 
 
+@pytest.mark.parametrize("link", ["deploy", "deploy/caddy"])
+def test_a_directory_that_is_a_link_is_named_and_not_opened(tmp_path: Path, link: str) -> None:
+    context = read_stack(tmp_path / "stack", "", LocalHost())
+    theirs = tmp_path / "theirs"
+    write_files(context, RENDERED)
+    (tmp_path / "stack" / link).rename(theirs)
+    (tmp_path / "stack" / link).symlink_to(theirs)
+    theirs.chmod(0o700)
+    before = {path: path.stat() for path in (theirs, *theirs.rglob("*"))}
+    for put in (closed_files, write_files):
+        with pytest.raises(PreflightError, match=f"{link} is a link to {theirs}") as caught:
+            put(context, RENDERED)
+        assert caught.value.where == str(tmp_path / "stack" / link)
+        assert caught.value.hint
+    assert {path: path.stat() for path in (theirs, *theirs.rglob("*"))} == before
+
+
+@pytest.mark.parametrize("path", ["../theirs/file", "deploy/../../theirs/file", "{tmp}/theirs/file"])
+def test_what_is_outside_of_the_directory_is_neither_opened_nor_written(tmp_path: Path, path: str) -> None:
+    context = read_stack(tmp_path / "stack", "", LocalHost())
+    (tmp_path / "stack").mkdir()
+    (tmp_path / "theirs").mkdir(mode=0o700)
+    files = {path.format(tmp=tmp_path): RenderedFile(b"ours")}
+    for put in (closed_files, write_files):
+        with pytest.raises(PreflightError, match=r"absolute|empty"):
+            put(context, files)
+    assert (tmp_path / "theirs").stat().st_mode & 0o777 == 0o700
+    assert not any((tmp_path / "theirs").iterdir())
+
+
 def test_the_users_own_gitignore_stays(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").write_text("mine\n")
     write_files(read_stack(tmp_path, "", LocalHost()), RENDERED)
