@@ -112,23 +112,48 @@ def moved_launcher(text: str, binaries: Binaries, directory: Path) -> str:
     Raise ValueError when it is no JSON of a launcher.
     """
     entries, first = json.loads(text), next(iter(read_launcher(text)), None)
-    if first is None or "HOME" not in first.environment:
+    if first is None or not first.argv or "HOME" not in first.environment:
         raise ValueError("it names no process with a home")
-    places = {
-        str(Path(first.argv[0]).parent): str(binaries.folder),
-        first.environment["HOME"].removesuffix(f"/{HOME}"): str(directory),
-    }
-    if all(before == now for before, now in places.items()):
+    folder, home = _above(first.argv[0], "/[^/]+"), _above(first.environment["HOME"], f"/{HOME}")
+    if (folder, home) == (str(binaries.folder), _root(directory)):
         return text
-    before = re.compile(rf"({'|'.join(map(re.escape, places))})(?=[/:]|$)")
-
-    def there(value: str) -> str:
-        return before.sub(lambda found: places[found[1]], value)
-
+    there = _mover({folder: str(binaries.folder), home: _root(directory)}, folder)
     for entry in entries.values():
         entry["argv"] = [there(value) for value in entry["argv"]]
         entry["environment"] = {name: there(value) for name, value in entry["environment"].items()}
     return launcher_text(entries)
+
+
+def _root(directory: Path) -> str:
+    """Return the directory as it stands before what is in it: "" for the one above all."""
+    return str(directory / HOME).removesuffix(f"/{HOME}")
+
+
+def _above(path: str, end: str) -> str:
+    """Return what stands before the end, a pattern, of an absolute path; raise ValueError for another."""
+    found = re.fullmatch(rf"((?:/.*)?){end}", path, re.DOTALL)
+    if found is None:
+        raise ValueError(f"{path!r} is not where such a path is")
+    return found[1]
+
+
+def _mover(places: Mapping[str, str], folder: str) -> Callable[[str], str]:
+    """Return what puts other places into a value of a launcher's JSON; `folder` is that of the programs.
+
+    A path of ours stands at the start of a value, or after the name of an option or the kind of an address;
+    what a person may have written, such as the query of a URI, is left alone, and so are sockets.
+    """
+    ends = {path: r"(?=[/:]|$)" if path == folder else rf"(?=/)(?!{re.escape(RUN)})" for path in places}
+    # One of them may be in the other.
+    longest = sorted(places, key=len, reverse=True)
+    ours = "|".join(rf"{re.escape(path)}{ends[path]}" for path in longest)
+    pattern = re.compile(rf"((?:-*[a-zA-Z][\w-]*=)?(?:unix:|file://)?)({ours})")
+
+    def there(value: str) -> str:
+        found = pattern.match(value)
+        return f"{found[1]}{places[found[2]]}{value[found.end() :]}" if found else value
+
+    return there
 
 
 def base_environment(instance: Instance, binaries: Binaries) -> dict[str, str]:

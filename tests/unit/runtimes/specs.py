@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from provisioner.model.settings_text import parse_settings
@@ -14,7 +15,10 @@ INSTANCE = Instance(Path("/stack"), "mlflow-abc123", 5001)
 BINARIES = Binaries(Path("/env/bin"))
 
 
-def embedded(text: str = "") -> dict[str, ProcessSpec]:
+def embedded(
+    text: str = "", directory: Path = INSTANCE.directory, binaries: Binaries = BINARIES
+) -> dict[str, ProcessSpec]:
     """Every process by name."""
     stack = build_stack(parse_settings(text), "embedded")
-    return {spec.name: spec for spec in process_specs(stack, INSTANCE, BINARIES, 16_384)}
+    instance = replace(INSTANCE, directory=directory)
+    return {spec.name: spec for spec in process_specs(stack, instance, binaries, 16_384)}

@@ -6,10 +6,29 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from provisioner.runtimes.embedded.processes import Binaries, moved_launcher
 from provisioner.runtimes.embedded.supervisord_conf import ProcessSpec, read_launcher, render_launcher
 from tests.unit.runtimes.specs import BINARIES, embedded
+
+DIRECTORIES = ("/", "/data", "/home", "/srv", "/srv/a", "/srv/ab", "/srv/a/data/home", "/usr", "/secrets")
+ODD = ("/a b", "/a.*", "/(x)+$", "/^[/]", "/data\\1", "/a=/data", "/a:/srv/a", "/ä\n", "/unix:", "/env/bin/x")
+PROGRAMS = ("/env/bin", "/srv/a/data/environments/1/bin", "/data/bin", "/e (1)/bin", "/a:/srv/a/bin")
+directories = st.sampled_from((*DIRECTORIES, *ODD)) | st.builds(
+    lambda parts: "/" + "/".join(parts),
+    st.lists(st.sampled_from(("data", "home", "srv", "a", "ab", "a b", "x+", "=", ":")), max_size=4),
+)
+# A person's own words in a value stay as they are.
+SETTINGS = (
+    "backend_store: {kind: external, uri: "
+    "'postgresql+psycopg2://u@db.example.com/data?sslrootcert=/srv/a/data/home/ca.pem'}"
+)
+
+
+def written_at(directory: str, programs: str, text: str) -> str:
+    return render_launcher(tuple(embedded(text, Path(directory), Binaries(Path(programs))).values()))
 
 
 def test_the_launcher_reads_whole_command_lines_whatever_they_hold() -> None:
@@ -47,3 +66,29 @@ def test_a_launchers_json_follows_the_environment_and_the_directory_and_keeps_al
     moved = moved_launcher(json.dumps(entries), Binaries(Path("/other env/bin")), Path("/home/a:b"))
     assert '"/stack' not in moved.replace('"/stack"\n', "", 1)
     assert moved_launcher(moved, BINARIES, Path("/stack")) == json.dumps(entries, indent=2) + "\n"
+
+
+@given(directories, directories, st.sampled_from(PROGRAMS), st.sampled_from(PROGRAMS))
+@example("/data", "/srv/mlflow", "/env/bin", "/env/bin")
+@example("/", "/srv/mlflow", "/env/bin", "/env/bin")
+@example("/srv/a", "/srv/ab", "/srv/a/data/environments/1/bin", "/env/bin")
+def test_moved_it_is_what_would_have_been_written_there(
+    before: str, now: str, programs_before: str, programs_now: str
+) -> None:
+    for settings in ("", SETTINGS):
+        there = written_at(now, programs_now, settings)
+        text = written_at(before, programs_before, settings)
+        assert moved_launcher(text, Binaries(Path(programs_now)), Path(now)) == there
+        assert moved_launcher(there, Binaries(Path(programs_before)), Path(before)) == text
+
+
+def test_paths_are_found_wherever_a_value_may_have_them() -> None:
+    entries = json.loads(render_launcher(tuple(embedded().values())))
+    forms = ("--data={}/data", "file://{}/data", "unix:{}/x.sock", "path={}/data", "{}/data:/usr/bin")
+    alone = ("/stackx/data", "see {}/data", "x:{}/data", "{}x/data")
+    entries["proxy"]["argv"] += [form.format("/stack") for form in (*forms, *alone)]
+    moved = json.loads(moved_launcher(json.dumps(entries), BINARIES, Path("/stack/stack")))
+    assert moved["proxy"]["argv"][-len(forms + alone) :] == [
+        *(form.format("/stack/stack") for form in forms),
+        *(form.format("/stack") for form in alone),
+    ]
