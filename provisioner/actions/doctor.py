@@ -19,6 +19,7 @@ from provisioner.model.proxy import public_host
 from provisioner.output import CheckResult, Data, KedroProjectPath, Reporter, Result
 from provisioner.stack.context import StackContext
 from provisioner.stack.find import DEFAULT_REASON, open_stack, stack_here
+from provisioner.stack.secrets import warn_of_open_folder
 from provisioner.system.certificates import ends_at, names_of, shown_certificate
 from provisioner.system.http import RestError
 
@@ -105,6 +106,7 @@ def what_helps(linked: LinkRecord) -> str:
 def _diagnose_stack(context: StackContext, reporter: Reporter) -> ProvisionError | None:
     """Return what keeps the stack from being used; None when nothing does."""
     try:
+        warn_of_open_folder(context, reporter)
         context.runtime.preflight()
         problem: ProvisionError | None = service_problem(
             service_rows(context.model, context.runtime.observe())

@@ -13,7 +13,7 @@ from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import Data, Reporter, Result, TrackingUri, Username
 from provisioner.stack.ca_bundle import ca_path, given_certificates
 from provisioner.stack.find import open_made_stack
-from provisioner.stack.secrets import FOLDER
+from provisioner.stack.secrets import FOLDER, folder_mode
 from provisioner.system.certificates import CERT_PATH
 
 
@@ -64,6 +64,8 @@ def shell_lines(option: Path | None, options: ShellOptions, reporter: Reporter) 
     if options.user:
         lines += shell_login(options.user)
     elif context and has_login:
+        # The lines read there.
+        folder_mode(context)
         path = shlex.quote(str(context.directory / FOLDER / "mlflow_admin_password"))
         read = (
             f"ssh {shlex.quote(context.host.name)} {shlex.quote(f'cat {path}')}"

@@ -16,7 +16,7 @@ from provisioner.runtimes.base import Runtime
 from provisioner.stack.audit import audit
 from provisioner.stack.context import CA_FILE, ENV_FILE, STATE_FILE
 from provisioner.stack.find import open_stack
-from provisioner.stack.secrets import FOLDER
+from provisioner.stack.secrets import FOLDER, folder_mode
 from provisioner.system.host import LocalHost
 
 Ask = Callable[[str], bool]
@@ -48,6 +48,8 @@ def erase(options: EraseOptions, ask: Ask, ask_name: AskName, reporter: Reporter
         line = "this stack was never brought up; there is nothing to erase"
         return nothing_there(context, EraseData(), line)
     runtime = context.runtime
+    # Before anything is asked or ended: of a link only the link would be removed.
+    has_secrets = folder_mode(context) is not None
     projects, linked = linked_to(context)
     for line in [
         *_stores(context.model_as_made, runtime),
@@ -66,7 +68,8 @@ def erase(options: EraseOptions, ask: Ask, ask_name: AskName, reporter: Reporter
         audit(context, "erase", "completed")
     if context.here:
         LocalHost().remove(context.here / CA_FILE)
-    reporter.step("removed", "secrets")
+    if has_secrets:
+        reporter.step("removed", "secrets")
     return Result(EraseData(projects), ("erased; settings and rendered files are still there", *linked))
 
 

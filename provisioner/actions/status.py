@@ -19,7 +19,7 @@ from provisioner.stack.checks import is_ready, light_checks
 from provisioner.stack.context import StackContext
 from provisioner.stack.find import open_made_stack
 from provisioner.stack.release import this_release
-from provisioner.stack.secrets import lost_secrets, missing_secrets, read_secret
+from provisioner.stack.secrets import lost_secrets, missing_secrets, read_secret, warn_of_open_folder
 
 GOOD = SERVES | {"completed"}
 
@@ -113,6 +113,7 @@ def status(option: Path | None, reporter: Reporter) -> Result:
     context = open_made_stack(option, reporter)
     runtime = context.runtime
     reporter.note("runtime", runtime.kind)
+    warn_of_open_folder(context, reporter)
     with ThreadPoolExecutor() as pool:
         asked = pool.submit(runtime.usage)
         observed = runtime.observe()

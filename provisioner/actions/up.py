@@ -43,6 +43,7 @@ from provisioner.stack.port_choice import decide_port
 from provisioner.stack.release import refuse_changed_settings, this_release
 from provisioner.stack.safeguards import refuse_lost_data
 from provisioner.stack.secrets import (
+    close_folder,
     given_anew,
     make_secrets,
     missing_secrets,
@@ -141,6 +142,7 @@ def _make(context: StackContext, kind: RuntimeKind, reporter: Reporter, command:
         change = _decide(context, kind, reporter, taken)
         try:
             with changing(context, command, change, reporter):
+                close_folder(change.context, reporter)
                 _carry_out(context, change, reporter)
                 _check(change, reporter)
                 return change.context

@@ -9,6 +9,8 @@ from provisioner.errors import PreflightError, WouldLoseData
 from provisioner.model.secret import Secret, SecretSpec, generate
 from provisioner.model.stack import Stack
 from provisioner.output import Reporter
+from provisioner.runtimes.embedded.directories import own_secrets
+from provisioner.runtimes.embedded.service_user import current_account
 from provisioner.stack.context import StackContext
 from provisioner.system.host import Host
 
@@ -19,8 +21,40 @@ FILE_MODE = 0o444
 FOLDER_MODE = 0o700
 
 
+def folder_mode(context: StackContext) -> int | None:
+    """Return the permissions of the secrets' directory; None where there is none.
+
+    Raise ProvisionError when it is a link: whoever can change what that leads to has the secrets.
+    """
+    return context.host.directory_mode(context.directory / FOLDER)
+
+
+def warn_of_open_folder(context: StackContext, reporter: Reporter) -> None:
+    """Say so where others can enter the secrets' directory, in which everybody may read the files."""
+    mode = folder_mode(context)
+    if mode is not None and mode & 0o777 != FOLDER_MODE:
+        reporter.warn(
+            FOLDER,
+            f"{context.location}/{FOLDER} has the mode {mode:04o}, and what guards the passwords in it is "
+            f"{FOLDER_MODE:04o}: `provision up` closes it; whoever entered it may know them",
+        )
+
+
+def close_folder(context: StackContext, reporter: Reporter) -> None:
+    """Give the secrets' directory the mode that guards what is in it, and the services' account as owner."""
+    mode, folder = folder_mode(context), context.directory / FOLDER
+    if mode is None:
+        return
+    if mode & 0o777 != FOLDER_MODE:
+        context.host.make_directory(folder, FOLDER_MODE)
+        reporter.step("closed", "secrets", f"{context.location}/{FOLDER} had the mode {mode:04o}")
+    if context.state.runtime == "embedded":
+        own_secrets(context.directory, [spec.name for spec in context.model.secrets], current_account())
+
+
 def missing_secrets(context: StackContext, stack: Stack) -> list[SecretSpec]:
     """Return the secrets that the stack needs and its directory lacks, or has an outdated copy of."""
+    folder_mode(context)
     kept = context.host.read([context.directory / FOLDER / spec.name for spec in stack.secrets])
     return [
         spec
@@ -118,6 +152,7 @@ def make_secrets(
 
 def read_secret(context: StackContext, name: str) -> Secret | None:
     """Return the secret's value; None when it is not there, or empty."""
+    folder_mode(context)
     content = context.host.get(context.directory / FOLDER / name)
     return Secret(content.decode().strip()) if content else None
 

@@ -90,6 +90,12 @@ class Host(Protocol):
     def has_directory(self, path: Path) -> bool:
         """Return whether the path is a directory."""
 
+    def directory_mode(self, path: Path) -> int | None:
+        """Return the directory's permissions; None where there is none.
+
+        Raise ProvisionError when it is a link.
+        """
+
     def remove(self, *paths: Path) -> None:
         """Remove what is there: a file, or a directory with what is in it."""
 
@@ -205,6 +211,10 @@ class LocalHost:
 
     def has_directory(self, path: Path) -> bool:
         return path.is_dir()
+
+    def directory_mode(self, path: Path) -> int | None:
+        refuse_link(path)
+        return file_mode(path) if path.is_dir() else None
 
     def remove(self, *paths: Path) -> None:
         for path in paths:

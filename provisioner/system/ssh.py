@@ -176,8 +176,7 @@ class SSHHost:
 
     def make_directory(self, path: Path, mode: int) -> None:
         file = shlex.quote(str(path))
-        no_link = f"if [ -L {file} ]; then echo 'mkdir: it is a link' >&2; exit 1; fi"
-        script = f"umask 077; {no_link}; mkdir -p -- {file} && chmod {mode:o} {file}"
+        script = f"umask 077; {ssh_command.no_link(path)}; mkdir -p -- {file} && chmod {mode:o} {file}"
         self._change(path, "made", ssh_command.in_sh(script), ("mkdir", str(path)))
 
     def has_directory(self, path: Path) -> bool:
@@ -187,6 +186,15 @@ class SSHHost:
             ).code
             == 0
         )
+
+    def directory_mode(self, path: Path) -> int | None:
+        file = shlex.quote(str(path))
+        script = f"{ssh_command.no_link(path)}; if [ -d {file} ]; then stat -c %a -- {file}; fi"
+        argv = ("stat", str(path))
+        done = self.connection.run(ssh_command.in_sh(script), argv, b"", 60)
+        if done.code != 0:
+            raise self._refused(path, "looked at", done.error_text)
+        return int(done.text, 8) if done.text else None
 
     def remove(self, *paths: Path) -> None:
         files = [str(path) for path in paths]

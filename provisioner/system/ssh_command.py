@@ -152,6 +152,11 @@ def take_place(new: Path, path: Path, mode: int) -> str:
     )
 
 
+def no_link(path: Path) -> str:
+    """Return the shell's words that end it where the path is a link."""
+    return f"if [ -L {shlex.quote(str(path))} ]; then echo 'path: it is a link' >&2; exit 1; fi"
+
+
 def read_all(paths: Sequence[Path]) -> str:
     """Return the shell command that prints each file, with its size or what it is on a line before it."""
     return in_sh(

@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from provisioner.errors import PreflightError, WouldLoseData
@@ -13,6 +14,7 @@ from provisioner.runtimes.embedded.processes import DIRECTORIES, LOG_NAMES, OWN_
 from provisioner.runtimes.embedded.service_user import ServiceUser, open_for_others
 from provisioner.runtimes.embedded.supervisord_conf import LOGS
 from provisioner.system.files import remove_empty_folder
+from provisioner.system.host import refuse_link
 
 DATA = "data"
 # Unix socket paths are limited to 107 bytes on Linux and 103 on macOS, where TMPDIR is long.
@@ -45,10 +47,10 @@ def openable(directory: Path, data: Path) -> list[Path]:
     return [directory, *between, data]
 
 
-def make_directories(directory: Path, account: ServiceUser) -> None:
+def make_directories(directory: Path, secrets: Iterable[str], account: ServiceUser) -> None:
     """Make every directory that the services write to, private to their account.
 
-    Open to it what they only read.
+    Open to it what they only read; `secrets` are the names of the stack's.
     """
     for name in (DATA, LOGS, *DIRECTORIES):
         path = directory / name
@@ -56,9 +58,7 @@ def make_directories(directory: Path, account: ServiceUser) -> None:
         _give(path, account)
     if not account.dropped:
         return
-    _give(directory / SECRETS, account)
-    for path in (directory / SECRETS).iterdir():
-        _give(path, account)
+    own_secrets(directory, secrets, account)
     open_for_others(directory)
     deploy = directory / "deploy"
     for path in (
@@ -66,6 +66,20 @@ def make_directories(directory: Path, account: ServiceUser) -> None:
         *(below for below in deploy.rglob("*") if below.is_dir() and not below.is_symlink()),
     ):
         open_for_others(path)
+
+
+def own_secrets(directory: Path, names: Iterable[str], account: ServiceUser) -> None:
+    """Give the account, as root, the directory of the secrets, and of what is in it the stack's own ones.
+
+    Raise PreflightError when the directory is a link. Do nothing while there is no account.
+    """
+    folder = directory / SECRETS
+    refuse_link(folder)
+    if not account.exists:
+        return
+    for path in (folder, *(folder / name for name in names)):
+        if os.path.lexists(path):
+            _give(path, account)
 
 
 def is_run_directory(path: Path, account: ServiceUser) -> bool:

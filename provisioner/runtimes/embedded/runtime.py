@@ -202,7 +202,8 @@ class EmbeddedRuntime:
     def apply(self, plan: Plan, reporter: Reporter) -> None:
         before = self._memory()
         self._account = make_account(self._account, self._environment.data, reporter)
-        directories.make_directories(self._directory, self._account)
+        secrets = [spec.name for spec in self._stack.secrets]
+        directories.make_directories(self._directory, secrets, self._account)
         if not before.applied:
             self._tell_limits(reporter)
         with reporter.working("starting services"):

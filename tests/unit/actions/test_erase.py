@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.actions.erase import EraseOptions, erase
-from provisioner.errors import Declined
+from provisioner.errors import Declined, PreflightError
 from provisioner.model import settings
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.state import State
@@ -66,3 +66,17 @@ def test_before_it_asks_it_says_what_becomes_of_each_store(
     assert lines[1:] == [*said, f"erases  secrets in {directory / 'secrets'}"]
     assert asked == ["Delete all of it for good?"]
     assert sorted(path.name for path in directory.iterdir()) == ["provision.yml", "state.json"]
+
+
+def test_secrets_that_are_a_link_are_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "stack").mkdir()
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "stack/secrets").symlink_to(tmp_path / "theirs")
+    (tmp_path / "stack/state.json").write_bytes(State(project="erase-test", runtime="embedded").text())
+
+    def never(question: str) -> bool:
+        raise AssertionError(question)
+
+    with pytest.raises(PreflightError, match="secrets is a link"):
+        erase(EraseOptions(tmp_path / "stack"), never, lambda _: "", TerminalReporter(io.StringIO()))
+    assert sorted(path.name for path in (tmp_path / "stack").iterdir()) == ["secrets", "state.json"]

@@ -1,13 +1,15 @@
-"""What `erase` of an embedded stack removes, in a directory that is not the stack's alone."""
+"""What an embedded stack gives its account and `erase` removes, in a directory that is not its alone."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from provisioner.errors import WouldLoseData
-from provisioner.runtimes.embedded.directories import remove_data
+from provisioner.errors import PreflightError, WouldLoseData
+from provisioner.runtimes.embedded.directories import own_secrets, remove_data
+from provisioner.runtimes.embedded.service_user import ServiceUser
 
 
 def write(path: Path) -> Path:
@@ -46,3 +48,26 @@ def test_erase_follows_no_link(tmp_path: Path) -> None:
     with pytest.raises(WouldLoseData, match="data is a link"):
         remove_data(stack)
     assert elsewhere.exists()
+
+
+def test_the_account_is_given_the_stacks_secrets_and_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = ServiceUser("provision", 997, 996, dropped=True)
+    given: list[tuple[str, int, int]] = []
+
+    def chown(path: Path, uid: int, gid: int, *, follow_symlinks: bool) -> None:
+        assert not follow_symlinks
+        given.append((str(path.relative_to(tmp_path)), uid, gid))
+
+    monkeypatch.setattr(os, "chown", chown)
+    for name in ("stack/secrets/ours", "stack/secrets/theirs", "elsewhere/ours"):
+        write(tmp_path / name)
+    own_secrets(tmp_path / "stack", ["ours", "not made yet"], account)
+    assert given == [("stack/secrets", 997, 996), ("stack/secrets/ours", 997, 996)]
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked/secrets").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PreflightError, match="secrets is a link"):
+        own_secrets(tmp_path / "linked", ["ours"], account)
+    own_secrets(tmp_path / "stack", ["ours"], ServiceUser("provision", 65534, 65534, True, exists=False))
+    assert len(given) == 2

@@ -14,6 +14,7 @@ from provisioner.output import Recorder
 from provisioner.stack.context import StackContext
 from provisioner.stack.find import read_stack
 from provisioner.stack.secrets import (
+    close_folder,
     given_anew,
     make_secrets,
     missing_secrets,
@@ -21,6 +22,7 @@ from provisioner.stack.secrets import (
     read_secret,
     refuse_lost_secrets,
     refuse_ungiven,
+    warn_of_open_folder,
 )
 from provisioner.system.host import LocalHost
 
@@ -165,3 +167,50 @@ def test_a_secret_that_a_made_stack_has_lost_is_named_with_the_way_out(tmp_path:
         f"{tmp_path}/secrets/postgres_password",
         "put the stack's secrets back from a backup, or so",
     )
+
+
+def warned(context: StackContext) -> list[str]:
+    recorder = Recorder()
+    warn_of_open_folder(context, recorder)
+    return [one.text for one in recorder.warnings]
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o710, 0o701, 0o500])
+def test_a_directory_that_others_can_enter_is_said_and_closed_again(tmp_path: Path, mode: int) -> None:
+    context, recorder = stack_at(tmp_path)[0], Recorder()
+    assert warned(context) == [], "there are no secrets yet"
+    close_folder(context, recorder)
+    assert not (tmp_path / "secrets").exists()
+    make(tmp_path)
+    assert warned(context) == []
+    (tmp_path / "secrets").chmod(mode)
+    (text,) = warned(context)
+    assert text.startswith(f"{tmp_path}/secrets has the mode {mode:04o}")
+    assert "`provision up` closes it" in text
+    for _ in range(2):
+        close_folder(context, recorder)
+        assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    assert [(step.verb, step.subject) for step in recorder.steps] == [("closed", "secrets")]
+
+
+def test_a_link_in_place_of_the_directory_is_refused_and_what_it_leads_to_left_alone(tmp_path: Path) -> None:
+    directory, theirs = tmp_path / "stack", tmp_path / "theirs"
+    make(directory)
+    (directory / "secrets").rename(theirs)
+    (directory / "secrets").symlink_to(theirs)
+    theirs.chmod(0o755)
+    before = {path: path.stat() for path in (theirs, *theirs.iterdir())}
+    context, stack = stack_at(directory)
+    for refuses in (
+        lambda: missing_secrets(context, stack),
+        lambda: read_secret(context, "postgres_password"),
+        lambda: needed_secret(context, "postgres_password"),
+        lambda: make_secrets(context, list(stack.secrets), {}, Recorder()),
+        lambda: warn_of_open_folder(context, Recorder()),
+        lambda: close_folder(context, Recorder()),
+    ):
+        with pytest.raises(PreflightError, match=f"stack/secrets is a link to {theirs}") as caught:
+            refuses()
+        assert caught.value.where == f"{directory}/secrets"
+        assert f"`rm {directory}/secrets`" in caught.value.hint
+    assert {path: path.stat() for path in (theirs, *theirs.iterdir())} == before
