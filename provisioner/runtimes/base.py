@@ -184,8 +184,8 @@ class Runtime(Protocol):
         """Run `provision_server ROLE ARGUMENTS` as its own process, with these open files as its streams.
 
         It may take any time. It has the server's secrets and reaches its stores; what is in memory does not
-        grow with what flows. Raise Unhealthy when the stack is down, CommandFailed when the job fails.
-        Interrupted, it is ended first.
+        grow with what flows. Raise Unhealthy when the stack is down, CommandFailed when the job fails,
+        PreflightError where a file of another release's stack was changed. Interrupted, it is ended first.
         """
 
     def certificate_authority(self) -> bytes | None:

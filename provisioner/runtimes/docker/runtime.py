@@ -234,6 +234,9 @@ class DockerRuntime:
     def run_job(
         self, role: str, *arguments: str, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None
     ) -> None:
+        if self._instance.recipe:
+            # Compose makes a new container of what the files say now.
+            self._instance.recipe.whole(_comparable)
         if SERVER not in self.observe().services:
             raise Unhealthy(
                 "the stack is down",

@@ -227,6 +227,8 @@ class EmbeddedRuntime:
     def run_job(
         self, role: str, *arguments: str, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None
     ) -> None:
+        if self._instance.recipe:
+            self._instance.recipe.whole(comparable)
         env = self._supervision().environment(Path(self._memory_of_a_running().run))
         binaries, identity = self._environment.binaries, self._account.identity
         argv = launcher_argv(binaries, SERVER, entrypoint_argv(binaries, role, *arguments))

@@ -78,6 +78,18 @@ def test_a_file_that_is_gone_or_another_is_refused_by_name(kind: RuntimeKind, tm
         (tmp_path / path).write_bytes(content)
 
 
+@pytest.mark.parametrize("kind", RUNTIMES)
+def test_no_job_is_started_from_a_file_that_was_changed(kind: RuntimeKind, tmp_path: Path) -> None:
+    recipe = kept(runtime(kind, "", tmp_path), tmp_path)
+    own = "docker-compose.yml" if kind == "docker" else SERVICES_JSON
+    text = (tmp_path / own).read_text()
+    changes = {"docker": ("  mlflow:\n", "  mlflow:\n    privileged: true\n"), "embedded": ("python", "sh")}
+    (tmp_path / own).write_text(text.replace(*changes[kind]))
+    with pytest.raises(PreflightError, match="not as provision") as raised:
+        runtime(kind, "", tmp_path, recipe).run_job("copy")
+    assert raised.value.why == f"{own}: changed since"
+
+
 def test_a_stack_whose_files_were_never_listed_is_refused(tmp_path: Path) -> None:
     made = runtime("docker", "", tmp_path)
     kept(made, tmp_path)
