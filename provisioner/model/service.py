@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from provisioner.model.secret import SecretSpec
+from provisioner.model.typed import check_types, types_of
 
 Network = Literal["data", "web", "edge"]
 # Whom the services run as in containers, where an image asks for no other user.
 OUR_USER = "10001:10001"
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+# Where another release may have words that this one has not.
+_WORDS = {"image": str, "networks": tuple[str, ...], "depends_on": dict[str, str]}
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,13 @@ def secrets_of(specs: Iterable[SecretSpec], service: str) -> tuple[str, ...]:
 
 
 def service_from(data: Mapping[str, Any]) -> Service:
-    """Return the service of which `asdict` gave that; leave out what only another release knows of it."""
+    """Return the service of which `asdict` gave that; leave out what only another release knows of it.
+
+    Raise TypeError or ValueError where it has something else.
+    """
+    check_types(data, types_of(Service) | _WORDS, "services: ")
+    if not _NAME.fullmatch(str(data.get("name", "a"))):
+        raise ValueError(f"services: name is {data['name'][:80]!r}")
     known = {item.name for item in fields(Service)}
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value

@@ -11,9 +11,17 @@ from typing import Any
 from provisioner.errors import ProvisionError
 from provisioner.model.service import Service, service_from
 from provisioner.model.stores.base import RuntimeKind
+from provisioner.model.typed import check_types, types_of
 
 FORMAT = 1
-_TUPLES, _MAPPINGS = ("secrets", "worked"), ("checked", "settings")
+_TUPLES = ("secrets", "worked")
+# They become names of containers and files, and numbers that are compared.
+_FORMS = {
+    "project": re.compile(r"([a-z0-9][a-z0-9_-]{0,62})?"),
+    "mlflow": re.compile(r"[0-9A-Za-z.+!_-]{0,64}"),
+    "made_by": re.compile(r"[0-9A-Za-z.+!_-]{0,64}"),
+    "identity": re.compile(r"[0-9A-Za-z_-]{0,64}"),
+}
 # More files than any release renders.
 _MOST_FILES = 2000
 _DIGEST = re.compile(r"[0-9a-f]{16}")
@@ -63,11 +71,18 @@ class State:
 
 def _state(data: dict[str, Any]) -> State:
     """Return the state of the file's keys; raise TypeError or ValueError where one holds something else."""
+    # A recipe that is not usable is no reason to leave a stack running.
+    check_types(
+        data, {key: kind for key, kind in types_of(State).items() if key not in {"recipe", "services"}}
+    )
+    for key, form in _FORMS.items():
+        if not form.fullmatch(data.get(key, "")):
+            raise ValueError(f"{key} is {data[key][:80]!r}")
+    if data.get("port") is not None and not 0 < data["port"] < 1 << 16:
+        raise ValueError(f"port is {data['port']}")
+    check_types(data, {"services": tuple[dict[str, object], ...]})
     values: dict[str, Any] = {key: tuple(data.get(key, ())) for key in _TUPLES}
     values["services"] = tuple(map(service_from, data.get("services", ())))
-    for key in _MAPPINGS:
-        if data.get(key) is not None and not isinstance(data[key], dict):
-            raise TypeError(f"{key} is no mapping")
     values["recipe"], values["recipe_fault"] = _recipe(data.get("recipe", {}))
     if "recipe_fault" in data:
         raise TypeError("recipe_fault is no key of it")
@@ -115,6 +130,8 @@ def parse_state(content: bytes | None, place: str) -> State:
         if made_with == FORMAT:
             return _state(data)
         why = f"format {made_with}, this program knows {FORMAT}"
+    except RecursionError:
+        why = "it is nested too deeply"
     except (ValueError, TypeError, KeyError) as error:
         why = str(error)
     raise ProvisionError(

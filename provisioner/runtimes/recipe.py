@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,28 +31,34 @@ class Recipe:
         """Return a file as it is; None where it is not there."""
         return self.host.get(self.directory / path)
 
-    def whole(self, comparable: Comparable) -> dict[str, bytes]:
-        """Return every file by path; raise PreflightError where one is not as its release rendered it."""
+    def whole(self, comparable: Comparable, needed: Iterable[str]) -> dict[str, bytes]:
+        """Return every file by path; raise PreflightError where one is not as its release rendered it.
+
+        `needed` are paths without which nothing can be run.
+        """
         if not self.digests:
-            raise self._unusable(
+            raise self.unusable(
                 f"state.json: {self.fault}"
                 if self.fault
                 else "it was not kept which files that release rendered"
             )
+        if unlisted := [path for path in needed if path not in self.digests]:
+            raise self.unusable(f"state.json: recipe has no digest of {', '.join(unlisted)}")
         contents = {path: self._contents[self.directory / path] for path in self.digests}
         found = {path: content for path, content in contents.items() if content is not None}
         if gone := sorted(set(contents) - set(found)):
-            raise self._unusable(f"{', '.join(gone)}: not there")
+            raise self.unusable(f"{', '.join(gone)}: not there")
         now = digests(found, comparable)
         if changed := [path for path in sorted(now) if now[path] != self.digests[path]]:
-            raise self._unusable(f"{', '.join(changed)}: changed since")
+            raise self.unusable(f"{', '.join(changed)}: changed since")
         return found
 
     @cached_property
     def _contents(self) -> dict[Path, bytes | None]:
         return self.host.read([self.directory / path for path in self.digests])
 
-    def _unusable(self, why: str) -> PreflightError:
+    def unusable(self, why: str) -> PreflightError:
+        """Return the error for files that cannot be used, with the reason."""
         return PreflightError(
             f"the files of this stack are not as {self.release} rendered them",
             where=str(self.directory),

@@ -57,6 +57,7 @@ from provisioner.system.host import Host
 
 COMPOSE_FILE = "docker-compose.yml"
 OVERRIDE_FILE = "compose.override.yml"
+_NEEDED = (COMPOSE_FILE, ".env", CADDYFILE)
 _STARTED = "what had started still runs; no data was removed"
 
 
@@ -125,7 +126,7 @@ class DockerRuntime:
         self, recipe: Recipe, certificates: Mapping[str, bytes], mounted: Mapping[str, bytes]
     ) -> dict[str, bytes]:
         """Return the recipe's files, with the user's certificates, and their digests, as they are now."""
-        files = recipe.whole(_comparable)
+        files = recipe.whole(_comparable, _NEEDED)
         files[CADDYFILE] = with_certificates(files[CADDYFILE].decode(), certificates).encode()
         files[COMPOSE_FILE] = with_mounted(files[COMPOSE_FILE].decode(), mounted).encode()
         return {**files, BUILD_CA: self._images.build_ca()}
@@ -236,7 +237,7 @@ class DockerRuntime:
     ) -> None:
         if self._instance.recipe:
             # Compose makes a new container of what the files say now.
-            self._instance.recipe.whole(_comparable)
+            self._instance.recipe.whole(_comparable, _NEEDED)
         if SERVER not in self.observe().services:
             raise Unhealthy(
                 "the stack is down",

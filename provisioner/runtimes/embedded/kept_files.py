@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from configparser import Error as ConfigParserError
 from contextlib import suppress
 from pathlib import Path
 
+from provisioner.runtimes.base import PROXY, SERVER, RenderedFile
 from provisioner.runtimes.caddyfile import CADDYFILE, with_certificates
+from provisioner.runtimes.embedded.fingerprint import fingerprints
 from provisioner.runtimes.embedded.processes import Binaries, moved_launcher
-from provisioner.runtimes.embedded.supervisord_conf import SERVICES_JSON, ProcessSpec, read_launcher
+from provisioner.runtimes.embedded.supervisord_conf import (
+    SERVICES_JSON,
+    SUPERVISORD_CONF,
+    ProcessSpec,
+    read_launcher,
+)
 from provisioner.runtimes.recipe import Recipe
+
+NEEDED = (CADDYFILE, SERVICES_JSON, SUPERVISORD_CONF)
 
 
 def kept_files(
@@ -19,9 +29,13 @@ def kept_files(
 
     Raise PreflightError where one is not as its release rendered it.
     """
-    files = recipe.whole(comparable)
-    files[CADDYFILE] = with_certificates(files[CADDYFILE].decode(), certificates).encode()
-    files[SERVICES_JSON] = moved_launcher(files[SERVICES_JSON].decode(), binaries, directory).encode()
+    files = recipe.whole(comparable, NEEDED)
+    try:
+        files[CADDYFILE] = with_certificates(files[CADDYFILE].decode(), certificates).encode()
+        files[SERVICES_JSON] = moved_launcher(files[SERVICES_JSON].decode(), binaries, directory).encode()
+        _refuse_others(fingerprints({path: RenderedFile(content) for path, content in files.items()}))
+    except (ValueError, ConfigParserError) as error:
+        raise recipe.unusable(f"they cannot be understood: {error}") from error
     return files
 
 
@@ -32,9 +46,17 @@ def kept_specs(recipe: Recipe, binaries: Binaries, directory: Path) -> tuple[Pro
     """
     text = (recipe.get(SERVICES_JSON) or b"").decode(errors="replace")
     try:
-        return read_launcher(moved_launcher(text, binaries, directory))
+        specs = read_launcher(moved_launcher(text, binaries, directory))
+        _refuse_others([spec.name for spec in specs])
     except ValueError:
         return ()
+    return specs
+
+
+def _refuse_others(names: Container[str]) -> None:
+    """Raise ValueError where a service is not among them that every stack has."""
+    if lacking := [name for name in (SERVER, PROXY) if name not in names]:
+        raise ValueError(f"{SERVICES_JSON} has no {' and no '.join(lacking)}")
 
 
 def comparable(path: str, content: bytes) -> bytes:

@@ -111,8 +111,8 @@ def moved_launcher(text: str, binaries: Binaries, directory: Path) -> str:
 
     Raise ValueError when it is no JSON of a launcher.
     """
-    entries, first = json.loads(text), next(iter(read_launcher(text)), None)
-    if first is None or not first.argv or "HOME" not in first.environment:
+    first, entries = next(iter(read_launcher(text)), None), json.loads(text)
+    if first is None or "HOME" not in first.environment:
         raise ValueError("it names no process with a home")
     folder, home = _above(first.argv[0], "/[^/]+"), _above(first.environment["HOME"], f"/{HOME}")
     if (folder, home) == (str(binaries.folder), _root(directory)):

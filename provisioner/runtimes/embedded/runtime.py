@@ -43,7 +43,7 @@ from provisioner.runtimes.embedded.environment import (
 from provisioner.runtimes.embedded.filesystem import Mount
 from provisioner.runtimes.embedded.fingerprint import fingerprints
 from provisioner.runtimes.embedded.interpreter import choose_interpreter
-from provisioner.runtimes.embedded.kept_files import comparable, kept_files, kept_specs
+from provisioner.runtimes.embedded.kept_files import NEEDED, comparable, kept_files, kept_specs
 from provisioner.runtimes.embedded.preflight import check_file_system, check_proxy
 from provisioner.runtimes.embedded.processes import (
     ARTIFACTS,
@@ -228,7 +228,7 @@ class EmbeddedRuntime:
         self, role: str, *arguments: str, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None
     ) -> None:
         if self._instance.recipe:
-            self._instance.recipe.whole(comparable)
+            self._instance.recipe.whole(comparable, NEEDED)
         env = self._supervision().environment(Path(self._memory_of_a_running().run))
         binaries, identity = self._environment.binaries, self._account.identity
         argv = launcher_argv(binaries, SERVER, entrypoint_argv(binaries, role, *arguments))

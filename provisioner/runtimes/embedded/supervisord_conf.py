@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from provisioner.assets import SERVER_CODE
+from provisioner.model.typed import check_types
 
 SUPERVISORD_CONF = "deploy/embedded/supervisord.conf"
 SERVICES_JSON = "deploy/embedded/services.json"
@@ -55,6 +57,18 @@ stdout_logfile={logs}/{name}.log
 stdout_logfile_maxbytes=10MB
 stdout_logfile_backups=2
 """
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_LONGEST_GRACE = 24 * 60 * 60
+_TYPES = {
+    "argv": tuple[str, ...],
+    "environment": dict[str, str],
+    "parent_death_signal": str,
+    "grace_seconds": int,
+    "long_running": bool,
+    "reads": tuple[str, ...],
+    "log": str,
+    "listen": tuple[str | tuple[str, int], ...],
+}
 
 
 @dataclass(frozen=True)
@@ -110,11 +124,16 @@ def read_launcher(text: str) -> tuple[ProcessSpec, ...]:
     """Return the services that a launcher's JSON is of, in start order; raise ValueError when it is none."""
     try:
         return tuple(_spec(name, entry) for name, entry in json.loads(text).items())
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"it is no JSON of a launcher: {error}") from error
 
 
 def _spec(name: str, entry: Mapping[str, Any]) -> ProcessSpec:
+    check_types(entry, _TYPES, f"{name}: ")
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name[:80]!r} is no name of a service")
+    if not entry["argv"] or not 0 <= entry["grace_seconds"] <= _LONGEST_GRACE:
+        raise ValueError(f"{name}: argv is empty, or grace_seconds more than a day")
     return ProcessSpec(
         name,
         tuple(entry["argv"]),

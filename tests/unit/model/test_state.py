@@ -62,7 +62,24 @@ def test_a_changed_state_leaves_the_old_one_as_it_was() -> None:
         (b"{}", "format"),
         (b'{"format": 2}', "format 2, this program knows 1"),
         (b'{"format": 1, "colour": "red"}', "colour"),
-        (b'{"format": 1, "secrets": 5}', "not iterable"),
+        (b'{"format": 1, "secrets": 5}', "secrets is no list of text"),
+        (b'{"format": 1, "secrets": [5]}', "secrets is no list of text"),
+        (b'{"format": 1, "secrets": "ab"}', "secrets is no list of text"),
+        (b'{"format": 1, "project": 5}', "project is no text"),
+        (b'{"format": 1, "project": "--help"}', "project is '--help'"),
+        (b'{"format": 1, "runtime": "podman"}', "runtime is no docker or embedded"),
+        (b'{"format": 1, "runtime": []}', "runtime is no docker or embedded"),
+        (b'{"format": 1, "port": true}', "port is no number"),
+        (b'{"format": 1, "port": 65536}', "port is 65536"),
+        (b'{"format": 1, "mlflow": ["3"]}', "mlflow is no text"),
+        (b'{"format": 1, "made_by": null}', "made_by is no text"),
+        (b'{"format": 1, "made_by": "' + b"1" * 5000 + b'"}', "made_by is '111"),
+        (b'{"format": 1, "port": ' + b"1" * 100 + b"}", "port is 111"),
+        (b'{"format": 1, "identity": "a b"}', "identity is 'a b'"),
+        (b'{"format": 1, "checked": {"mlflow": 5}}', "checked is no mapping to text"),
+        (b'{"format": 1, "services": {}}', "services is no list of mapping"),
+        (b'{"format": 1, "services": [5]}', "services is no list of mapping"),
+        (b'{"format": 1, "settings": ' + b"[" * 100_000, "nested too deeply"),
         (b'{"format": 1, "recipe_fault": ""}', "recipe_fault"),
         (b'{"format": 1, "settings": []}', "settings is no mapping"),
         (b'{"format": 1, "services": [{}]}', "missing"),
@@ -118,3 +135,32 @@ def test_a_recipe_of_another_form_is_not_taken_and_the_rest_is(recipe: object) -
 def test_the_paths_that_are_rendered_are_taken() -> None:
     for path in (".env", "docker-compose.yml", "deploy/provision_server/web/page.py", "a b/ä"):
         assert path_fault(path) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"name": 5}, "name is no text"),
+        ({"name": "../x"}, "name is '../x'"),
+        ({"command": "server"}, "command is no list of text"),
+        ({"volumes": [{"name": 5, "path": "/data"}]}, "volumes is no list of mapping"),
+        ({"volumes": ["data"]}, "volumes is no list of mapping"),
+        ({"depends_on": ["postgres"]}, "depends_on is no mapping to text"),
+        ({"grace_seconds": "x"}, "grace_seconds is no number"),
+        ({"one_shot": 1}, "one_shot is no true or false"),
+        ({"cpus": "2"}, "cpus is no number"),
+    ],
+)
+def test_a_service_of_another_form_is_refused_with_the_reason(changes: dict[str, object], why: str) -> None:
+    document = json.loads(FULL.text())
+    document["services"][0].update(changes)
+    with pytest.raises(ProvisionError, match="cannot be understood") as caught:
+        parse_state(json.dumps(document).encode(), "/stack/state.json")
+    assert f"services: {why}" in caught.value.why
+
+
+def test_a_service_of_a_later_release_may_have_words_that_are_not_known() -> None:
+    document = json.loads(FULL.text())
+    document["services"][0].update(image="valkey", networks=["cache"], colour="red", cpus=2)
+    service = parse_state(json.dumps(document).encode(), "state.json").services[0]
+    assert (service.image, service.networks, service.cpus) == ("valkey", ("cache",), 2)

@@ -92,3 +92,41 @@ def test_paths_are_found_wherever_a_value_may_have_them() -> None:
         *(form.format("/stack/stack") for form in forms),
         *(form.format("/stack") for form in alone),
     ]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("argv", []),
+        ("argv", [5]),
+        ("argv", "python"),
+        ("environment", {"HOME": 5}),
+        ("environment", []),
+        ("grace_seconds", "x"),
+        ("grace_seconds", -1),
+        ("grace_seconds", 10**9),
+        ("grace_seconds", True),
+        ("long_running", "yes"),
+        ("parent_death_signal", 15),
+        ("reads", [None]),
+        ("log", 5),
+        ("listen", [["127.0.0.1"]]),
+        ("listen", [5]),
+    ],
+)
+def test_a_process_of_another_form_is_no_launchers(key: str, value: object) -> None:
+    entries = json.loads(render_launcher(tuple(embedded().values())))
+    for name in ("initdb", "mlflow"):
+        with pytest.raises(ValueError, match=key):
+            read_launcher(json.dumps(entries | {name: entries[name] | {key: value}}))
+
+
+def test_a_launchers_json_of_odd_names_or_depth_is_none() -> None:
+    entries = json.loads(render_launcher(tuple(embedded().values())))
+    for text in (
+        json.dumps(entries | {"../x": entries["mlflow"]}),
+        json.dumps(entries | {"mlflow": 5}),
+        "[" * 100_000,
+    ):
+        with pytest.raises(ValueError, match=r"."):
+            read_launcher(text)

@@ -11,6 +11,7 @@ from provisioner.model.release import Release
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import build_stack
 from provisioner.model.stores.base import RuntimeKind
+from provisioner.output import Recorder
 from provisioner.runtimes.base import Instance, RenderedFile, Runtime
 from provisioner.runtimes.caddyfile import CADDYFILE
 from provisioner.runtimes.choose import make_runtime
@@ -100,6 +101,54 @@ def test_a_stack_whose_files_were_never_listed_is_refused(tmp_path: Path) -> Non
     with pytest.raises(PreflightError, match="not as provision") as raised:
         runtime("docker", "", tmp_path, damaged).files()
     assert "'/etc', which is absolute" in raised.value.why
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        ("docker", "docker-compose.yml"),
+        ("docker", ".env"),
+        ("docker", CADDYFILE),
+        ("embedded", CADDYFILE),
+        ("embedded", SERVICES_JSON),
+        ("embedded", SUPERVISORD_CONF),
+    ],
+)
+def test_a_recipe_without_what_is_needed_is_refused_by_name(
+    kind: RuntimeKind, path: str, tmp_path: Path
+) -> None:
+    digests = dict(kept(runtime(kind, "", tmp_path), tmp_path).digests)
+    del digests[path]
+    lacking = runtime(kind, "", tmp_path, Recipe(OLDER, digests, tmp_path, LocalHost()))
+    with pytest.raises(PreflightError, match="not as provision") as raised:
+        lacking.files()
+    assert raised.value.why == f"state.json: recipe has no digest of {path}"
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "why"),
+    [
+        (SERVICES_JSON, b"{}", "no process with a home"),
+        (SERVICES_JSON, b"[" * 100_000, "no JSON of a launcher"),
+        (SERVICES_JSON, b"\xff", "decode"),
+        (CADDYFILE, b"\xff", "decode"),
+        (SUPERVISORD_CONF, b"no section", "no section"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused_and_what_is_left_ends_the_stack(
+    path: str, content: bytes, why: str, tmp_path: Path
+) -> None:
+    made = runtime("embedded", "", tmp_path)
+    kept(made, tmp_path)
+    (tmp_path / path).write_bytes(content)
+    there = {name: RenderedFile((tmp_path / name).read_bytes()) for name in made.files()}
+    recipe = Recipe(OLDER, made.recipe_digests(there), tmp_path, LocalHost())
+    older = runtime("embedded", "", tmp_path, recipe)
+    with pytest.raises(PreflightError, match="not as provision") as raised:
+        older.files()
+    assert why in raised.value.why
+    assert older.observe().services == {}
+    older.stop(Recorder())
 
 
 @pytest.mark.parametrize("kind", RUNTIMES)
