@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from provisioner.errors import PreflightError
+from provisioner.model.typed import check_types, types_of
 from provisioner.runtimes.embedded.process_id import ProcessId
 from provisioner.runtimes.embedded.processes import MEMORY_FILE
 from provisioner.system import process
@@ -86,10 +87,11 @@ def read_memory(directory: Path) -> Memory:
         data = json.loads(content)
         if data.pop("format") != FORMAT:
             raise ValueError("another format")
+        check_types(data, types_of(Memory))
         machine = Machine(**data.pop("machine")) if data["machine"] else data.pop("machine")
         supervisor = ProcessId(**data.pop("supervisor")) if data["supervisor"] else data.pop("supervisor")
         return Memory(machine=machine, supervisor=supervisor, **data)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise PreflightError(
             "what the embedded runtime remembers cannot be understood",
             where=str(path),

@@ -28,7 +28,21 @@ def test_without_a_file_nothing_is_remembered(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "{}", '{"format": 2}', '{"format": 1, "machine": null}', '{"format": 1, "machine": 5}'],
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"format": 2}',
+        '{"format": 1, "machine": null}',
+        '{"format": 1, "machine": 5}',
+        '{"format": 1, "machine": null, "supervisor": null, "run": 5}',
+        '{"format": 1, "machine": null, "supervisor": null, "applied": []}',
+        '{"format": 1, "machine": null, "supervisor": null, "applied": {"mlflow": 5}}',
+        '{"format": 1, "machine": null, "supervisor": {"pid": "7", "started": "1"}}',
+        '{"format": 1, "machine": {"name": 5, "boot": "b"}, "supervisor": null}',
+        "[" * 100_000,
+    ],
 )
 def test_a_memory_of_another_form_is_refused_with_its_place(tmp_path: Path, content: str) -> None:
     path = tmp_path / MEMORY_FILE
