@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from provisioner.errors import LinkRefused
+from provisioner.errors import LinkRefused, ProvisionError
+from provisioner.system.files import read_file
 
 SUFFIXES = {".yml", ".yaml", ".json"}
 PATTERNS: Mapping[str, tuple[str, ...]] = {
@@ -178,10 +179,8 @@ def _glob_expression(pattern: str) -> re.Pattern[str]:
 
 def _tool_kedro(path: Path) -> dict[str, Any] | None:
     try:
-        content = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, UnicodeDecodeError) as error:
+        content = (read_file(path) or b"").decode("utf-8")
+    except (ProvisionError, UnicodeDecodeError) as error:
         raise NotAProject(
             f"{path} cannot be read",
             where=str(path),
@@ -216,10 +215,11 @@ def _read_project(directory: Path, table: Mapping[str, Any]) -> KedroProject:
     source = (directory / Path(str(table.get("source_dir", "src"))).expanduser()).resolve()
     project = KedroProject(directory, package, source, directory / "conf")
     try:
-        tree = ast.parse(project.settings_file.read_bytes())
-    except FileNotFoundError:
-        return project
-    except (OSError, SyntaxError, ValueError):
+        content = read_file(project.settings_file)
+        if content is None:
+            return project
+        tree = ast.parse(content)
+    except (ProvisionError, SyntaxError, ValueError):
         return replace(project, uncertain=("settings.py",))
     return _with_settings(project, tree, table)
 

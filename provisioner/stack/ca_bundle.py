@@ -7,6 +7,7 @@ from pathlib import Path
 from provisioner.errors import PreflightError, Unhealthy
 from provisioner.output import Reporter
 from provisioner.runtimes.base import Runtime
+from provisioner.runtimes.tls_files import ROOT_CERTIFICATE
 from provisioner.stack.context import CA_FILE, StackContext
 from provisioner.system.certificates import is_root, read_chain
 from provisioner.system.host import LocalHost
@@ -55,7 +56,7 @@ def ca_path(context: StackContext) -> Path | None:
 def _found(context: StackContext) -> bytes | None:
     server = context.settings.server
     if server.tls == "internal":
-        return _own(context.runtime)
+        return authority_of(context.runtime)
     if server.tls == "acme" and server.acme_ca_file:
         return context.own_file(server.acme_ca_file)
     if server.tls == "files":
@@ -66,8 +67,10 @@ def _found(context: StackContext) -> bytes | None:
     return None
 
 
-def _own(runtime: Runtime) -> bytes:
+def authority_of(runtime: Runtime) -> bytes:
     """Return the root of the proxy's own authority, made when it first starts; Unhealthy at the deadline."""
+    from cryptography.hazmat.primitives.serialization import Encoding
+
     found = wait_for(lambda: runtime.certificate_authority() or None, DEADLINE, 0.2)
     if found is None:
         raise Unhealthy(
@@ -77,7 +80,17 @@ def _own(runtime: Runtime) -> bytes:
             hint="`provision logs proxy` shows what it waits for",
             left_as="the services run; no data was removed",
         )
-    return found
+    try:
+        # Of what the proxy's account wrote, certificates alone are handed on.
+        return b"".join(one.public_bytes(Encoding.PEM) for one in read_chain(found))
+    except ValueError as error:
+        raise Unhealthy(
+            f"what the proxy keeps as its certificate authority is no certificate: {ROOT_CERTIFICATE}",
+            where="service proxy",
+            why=str(error),
+            hint="find out who wrote it; without it, `provision down` and `provision up` make another",
+            left_as="the services run; no data was removed",
+        ) from error
 
 
 def given_certificates(path: Path) -> bytes:

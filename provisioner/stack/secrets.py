@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from provisioner.errors import PreflightError, WouldLoseData
 from provisioner.model.secret import Secret, SecretSpec, generate
@@ -12,7 +11,6 @@ from provisioner.output import Reporter
 from provisioner.runtimes.embedded.directories import own_secrets
 from provisioner.runtimes.embedded.service_user import current_account
 from provisioner.stack.context import StackContext
-from provisioner.system.host import Host
 
 FOLDER = "secrets"
 # Compose mounts a secret file with the owner and mode that it has here, and services run as other users; the
@@ -54,13 +52,8 @@ def close_folder(context: StackContext, reporter: Reporter) -> None:
 
 def missing_secrets(context: StackContext, stack: Stack) -> list[SecretSpec]:
     """Return the secrets that the stack needs and its directory lacks, or has an outdated copy of."""
-    folder_mode(context)
-    kept = context.host.read([context.directory / FOLDER / spec.name for spec in stack.secrets])
-    return [
-        spec
-        for spec in stack.secrets
-        if _is_missing(context, spec, kept[context.directory / FOLDER / spec.name])
-    ]
+    kept = read_secrets(context, [spec.name for spec in stack.secrets])
+    return [spec for spec in stack.secrets if _is_missing(context, spec, kept[spec.name])]
 
 
 def given_anew(
@@ -71,10 +64,10 @@ def given_anew(
     Report one that has worked as kept.
     """
     asked = [spec for spec in stack.secrets if spec.from_env and environ.get(spec.from_env)]
-    kept = context.host.read([context.directory / FOLDER / spec.name for spec in asked])
+    kept = read_secrets(context, [spec.name for spec in asked])
     anew = []
     for spec in asked:
-        value = (kept[context.directory / FOLDER / spec.name] or b"").decode(errors="replace").strip()
+        value = (kept[spec.name] or b"").decode(errors="replace").strip()
         if not value or value == environ[spec.from_env]:
             continue
         if _has_worked(context, spec):
@@ -131,7 +124,9 @@ def make_secrets(
     A user's own come from the environment once, or from the user's file.
     """
     folder = context.directory / FOLDER
-    _make_folder(context.host, folder)
+    context.host.make_directory(folder, FOLDER_MODE)
+    if read_secrets(context, [".gitignore"])[".gitignore"] is None:
+        context.host.put(b"*\n", folder / ".gitignore", 0o644)
     for spec in missing:
         value = _value(context, spec, environ)
         if value is not None:
@@ -150,10 +145,16 @@ def make_secrets(
             reporter.step("copied", "secrets", f"{spec.name} from {spec.from_file}")
 
 
+def read_secrets(context: StackContext, names: Sequence[str]) -> dict[str, bytes | None]:
+    """Return the content of those files of the folder of secrets; None for one that is not there."""
+    folder_mode(context)
+    found = context.host.read_below(context.directory, [f"{FOLDER}/{name}" for name in names])
+    return {name: found[f"{FOLDER}/{name}"] for name in names}
+
+
 def read_secret(context: StackContext, name: str) -> Secret | None:
     """Return the secret's value; None when it is not there, or empty."""
-    folder_mode(context)
-    content = context.host.get(context.directory / FOLDER / name)
+    content = read_secrets(context, [name])[name]
     return Secret(content.decode().strip()) if content else None
 
 
@@ -184,9 +185,3 @@ def _value(context: StackContext, spec: SecretSpec, environ: Mapping[str, str]) 
         return Secret((context.own_file(spec.from_file) or b"").decode())
     given = environ.get(spec.from_env)
     return Secret(given) if given else None
-
-
-def _make_folder(host: Host, folder: Path) -> None:
-    host.make_directory(folder, FOLDER_MODE)
-    if host.get(folder / ".gitignore") is None:
-        host.put(b"*\n", folder / ".gitignore", 0o644)

@@ -13,7 +13,7 @@ from provisioner.model.stack import ADMIN_LOGIN
 from provisioner.output import Reporter
 from provisioner.stack.context import StackContext
 from provisioner.stack.find import open_stack
-from provisioner.stack.secrets import FILE_MODE, FOLDER, read_secret
+from provisioner.stack.secrets import FILE_MODE, FOLDER, read_secret, read_secrets
 from provisioner.system.http import Rest, RestError
 
 ADMIN_SECRET = "mlflow_admin_password"  # noqa: S105
@@ -33,7 +33,7 @@ class UserServer:
 
     def check(self) -> None:
         """Check that the server takes the admin's login; finish a change of it that was left half done."""
-        pending = self.context.host.get(self._path(PENDING))
+        pending = read_secrets(self.context, [PENDING])[PENDING]
         try:
             self._rest.call("GET", f"{API}/users/current")
         except RestError as error:

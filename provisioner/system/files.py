@@ -1,8 +1,12 @@
-"""Files of other people's projects: each written whole or not at all, with the mode and owner it had."""
+"""Files of stacks and projects: read only where they are files, written whole or not at all.
+
+What is written anew keeps the mode and owner it had.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import tempfile
@@ -13,19 +17,58 @@ from typing import IO
 from provisioner.errors import ProvisionError
 
 NEW_FILE = 0o644
+# Far more than any file that is read as a whole has.
+LARGEST = 64 << 20
+# A named pipe that nobody writes to would keep a plain open waiting for good.
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+# What may be entered need not be open to be listed.
+_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def read_file(path: Path) -> bytes | None:
     """Return the file's bytes; None when there is none.
 
-    Raise ProvisionError when it cannot be read.
+    Raise ProvisionError when it cannot be read, is no regular file, or has more than LARGEST bytes.
     """
+    return _read(path, lambda: open_file(path))
+
+
+def read_below(directory: Path, name: str) -> bytes | None:
+    """Return the bytes of the file of that name below the directory: `read_file`, opened by `open_below`."""
+    return _read(directory / name, lambda: open_below(directory, name))
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """Open the file to be read; raise OSError, or ProvisionError where it is no regular file."""
+    return _regular(os.open(path, _READ), path)
+
+
+def open_below(directory: Path, name: str) -> IO[bytes]:
+    """Open the file of that name below the directory to be read, whatever other accounts did there.
+
+    Raise ProvisionError for a symbolic link in a folder that another account may change, and for a file there
+    that is neither its own nor ours; else as `open_file`.
+    """
+    path, folder = directory, os.open(directory, _FOLDER)
+    *above, last = Path(name).parts
     try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise _failed(path, "read", error) from error
+        for part in above:
+            path /= part
+            below = _open_part(path, _FOLDER, folder)
+            os.close(folder)
+            folder = below
+        file = _regular(_open_part(path / last, _READ, folder), path / last)
+        owner = os.fstat(file.fileno()).st_uid
+        if not _is_ours(folder) and owner not in {os.geteuid(), os.fstat(folder).st_uid}:
+            file.close()
+            raise _refused(
+                path / last,
+                f"it belongs to another user (uid {owner})",
+                "if it is the right file, give it to the owner of its directory; else remove it",
+            )
+        return file
+    finally:
+        os.close(folder)
 
 
 def file_mode(path: Path) -> int | None:
@@ -131,9 +174,65 @@ def _umask() -> int:
     return current
 
 
+def _read(path: Path, opened: Callable[[], IO[bytes]]) -> bytes | None:
+    content = bytearray()
+    try:
+        with opened() as file:
+            # Its size is no promise: it may grow meanwhile.
+            while len(content) <= LARGEST and (piece := file.read(1 << 20)):
+                content += piece
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise _failed(path, "read", error) from error
+    if len(content) > LARGEST:
+        raise _refused(path, f"it has more than {LARGEST >> 20} MiB", "put the right file in its place")
+    return bytes(content)
+
+
+def _regular(handle: int, path: Path) -> IO[bytes]:
+    """Return the open file as a stream; close it and raise where it is no regular file."""
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    kind = "a named pipe" if stat.S_ISFIFO(mode) else "a device"
+    raise _refused(path, f"it is {kind}, no regular file", "put a file in its place, or remove it")
+
+
+def _open_part(path: Path, flags: int, folder: int) -> int:
+    """Open what the path ends with in the open folder; follow a link only where none but us could put it."""
+    if _is_ours(folder):
+        return os.open(path.name, flags, dir_fd=folder)
+    try:
+        return os.open(path.name, flags | os.O_NOFOLLOW, dir_fd=folder)
+    except OSError as error:
+        # Systems differ in what they say of a link.
+        if not stat.S_ISLNK(os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode):
+            raise
+        raise _refused(
+            path,
+            "it is a symbolic link in a directory that another user may change",
+            "find out who made the link; then put a file in its place, or remove it",
+        ) from error
+
+
+def _is_ours(folder: int) -> bool:
+    """Return whether nobody but us and root may change what is in the open folder."""
+    found = os.fstat(folder)
+    return found.st_uid in {0, os.geteuid()} and not found.st_mode & stat.S_IWOTH
+
+
+def _refused(path: Path, why: str, hint: str) -> ProvisionError:
+    return ProvisionError(f"{path} cannot be read: {why}", where=str(path), hint=hint)
+
+
 def _failed(path: Path, verb: str, error: OSError) -> ProvisionError:
     return ProvisionError(
         f"{path} cannot be {verb}: {error.strerror}",
         where=str(path),
-        hint="check its owner, permissions and the free space there",
+        hint="check its owner"
+        + (" and permissions" if verb == "read" else ", permissions and the free space there"),
     )

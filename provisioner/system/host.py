@@ -12,7 +12,7 @@ from typing import IO, Protocol
 
 from provisioner.errors import PreflightError, ProvisionError
 from provisioner.system import locks, ports, process, streams
-from provisioner.system.files import file_mode, write_whole, writing_whole
+from provisioner.system.files import file_mode, open_file, read_below, read_file, write_whole, writing_whole
 from provisioner.system.process import Completed
 
 LOCK_FILE = ".lock"
@@ -80,6 +80,12 @@ class Host(Protocol):
 
     def read(self, paths: Sequence[Path]) -> dict[Path, bytes | None]:
         """Return the content of each file, as `get` gives it."""
+
+    def read_below(self, directory: Path, names: Sequence[str]) -> dict[str, bytes | None]:
+        """Return the content of each file of the directory, as `get`, where another account may change it.
+
+        A link of such an account is not followed: it may lead to what we alone can read.
+        """
 
     def make_directory(self, path: Path, mode: int) -> None:
         """Make the directory if it is not there, and give it that mode.
@@ -164,7 +170,7 @@ class LocalHost:
     @contextlib.contextmanager
     def open_read(self, path: Path) -> Iterator[IO[bytes]]:
         try:
-            file = open(path, "rb")  # noqa: SIM115  closed below
+            file = open_file(path)
         except OSError as error:
             raise _not_read(path, error) from error
         with file:
@@ -190,15 +196,13 @@ class LocalHost:
             raise _not_written(path, error) from error
 
     def get(self, path: Path) -> bytes | None:
-        try:
-            return path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise _not_read(path, error) from error
+        return read_file(path)
 
     def read(self, paths: Sequence[Path]) -> dict[Path, bytes | None]:
         return {path: self.get(path) for path in paths}
+
+    def read_below(self, directory: Path, names: Sequence[str]) -> dict[str, bytes | None]:
+        return {name: read_below(directory, name) for name in names}
 
     def make_directory(self, path: Path, mode: int) -> None:
         try:

@@ -187,10 +187,16 @@ class _Watchdog:
                 return
 
 
-def attach(argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> int:
+def attach(
+    argv: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    identity: Identity | None = None,
+) -> int:
     """Run a program on this terminal (its output is the user's) and give its code."""
     try:
-        return subprocess.run(list(argv), cwd=cwd, env=env, check=False).returncode
+        return subprocess.run(list(argv), cwd=cwd, env=env, check=False, **_as_user(identity)).returncode
     except OSError as error:
         raise _not_started(argv, cwd, error) from error
 

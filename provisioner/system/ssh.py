@@ -108,7 +108,11 @@ class SSHHost:
     @contextlib.contextmanager
     def open_read(self, path: Path) -> Iterator[IO[bytes]]:
         # What is opened first tells a file that is not there from a connection that is lost.
-        script = f"exec 3<{shlex.quote(str(path))} || exit {_NO_FILE}; cat <&3"
+        file = shlex.quote(str(path))
+        script = (
+            f'if [ -e {file} ] && [ ! -f {file} ]; then echo "no regular file" >&2; exit {_NO_FILE}; fi\n'
+            f"exec 3<{file} || exit {_NO_FILE}; cat <&3"
+        )
         argv = self.connection.argv(ssh_command.in_sh(script))
         try:
             with streams.reading(argv) as stream:
@@ -173,6 +177,11 @@ class SSHHost:
                 )
             found[path] = content
         return found
+
+    def read_below(self, directory: Path, names: Sequence[str]) -> dict[str, bytes | None]:
+        # There we are the account that owns the files, and read with its rights alone.
+        found = self.read([directory / name for name in names])
+        return {name: found[directory / name] for name in names}
 
     def make_directory(self, path: Path, mode: int) -> None:
         file = shlex.quote(str(path))

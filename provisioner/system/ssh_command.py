@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from provisioner.errors import CommandFailed, PreflightError
+from provisioner.system.files import LARGEST
 
 BEGIN, READY, TAKEN = "provision-begin", "provision-ready", "provision-taken"
 _ENDED = "provision-ended"
@@ -161,7 +162,8 @@ def read_all(paths: Sequence[Path]) -> str:
     """Return the shell command that prints each file, with its size or what it is on a line before it."""
     return in_sh(
         f"set -- {shlex.join(map(str, paths))}\n"
-        'for p do if [ -f "$p" ] && [ -r "$p" ]; then s=$(wc -c <"$p"); echo $s; head -c $s "$p"\n'
+        f'for p do if [ -f "$p" ] && [ -r "$p" ] && [ "$(wc -c <"$p")" -le {LARGEST} ]\n'
+        'then s=$(wc -c <"$p"); echo $s; head -c $s "$p"\n'
         'elif [ -e "$p" ]; then echo unreadable; else echo absent; fi; done'
     )
 

@@ -79,6 +79,7 @@ from provisioner.runtimes.embedded.supervisord_conf import (
 from provisioner.runtimes.recipe import digests
 from provisioner.runtimes.tls_files import CERTIFICATE_FILES, ROOT_CERTIFICATE, certificate_files
 from provisioner.system import process, streams
+from provisioner.system.files import read_below
 from provisioner.system.host import LocalHost, host_memory_mb
 from provisioner.system.paths import data_directory
 from provisioner.system.ports import listens
@@ -244,7 +245,7 @@ class EmbeddedRuntime:
         return memory
 
     def certificate_authority(self) -> bytes | None:
-        return LocalHost().get(self._directory / CADDY_HOME / ROOT_CERTIFICATE)
+        return read_below(self._directory, f"{CADDY_HOME}/{ROOT_CERTIFICATE}")
 
     def logs(self, service: str, lines: int) -> str:
         return tail(self._log(service), lines)
@@ -252,12 +253,14 @@ class EmbeddedRuntime:
     def follow(self, service: str | None, lines: int) -> int:
         names = [service] if service else [spec.name for spec in self._services]
         paths = [str(path) for path in map(self._log, names) if service or path.is_file()]
-        return process.attach(["tail", "-n", str(lines), "-F", *paths])
+        # As the services, whose links lead no further than they can read themselves.
+        argv = ["tail", "-n", str(lines), "-F", *paths]
+        return process.attach(argv, identity=self._account.identity)
 
     def psql(self, arguments: Sequence[str], write: bool) -> int:
         # Beside the server that it belongs to; the environment names only what a stack runs.
         program = Path(self._environment.binaries.path("postgres")).resolve().parent / "psql"
-        password = (LocalHost().get(self._directory / SECRETS / "postgres_password") or b"").decode().strip()
+        password = (read_below(self._directory, f"{SECRETS}/postgres_password") or b"").decode().strip()
         # What the user's shell says of other databases.
         env = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         env |= {"PGPASSWORD": password, "PGOPTIONS": psql_options(write)}

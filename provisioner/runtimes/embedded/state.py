@@ -13,6 +13,7 @@ from provisioner.model.typed import check_types, types_of
 from provisioner.runtimes.embedded.process_id import ProcessId
 from provisioner.runtimes.embedded.processes import MEMORY_FILE
 from provisioner.system import process
+from provisioner.system.files import read_below
 from provisioner.system.host import LocalHost
 
 FORMAT = 1
@@ -80,7 +81,8 @@ def read_memory(directory: Path) -> Memory:
     Raise PreflightError when it cannot be understood.
     """
     path = directory / MEMORY_FILE
-    content = LocalHost().get(path)
+    # The services may write there.
+    content = read_below(directory, MEMORY_FILE)
     if content is None:
         return Memory()
     try:

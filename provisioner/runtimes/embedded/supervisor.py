@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from provisioner.errors import CommandFailed, Unhealthy
+from provisioner.errors import CommandFailed, ProvisionError, Unhealthy
 from provisioner.model.plan import ObservedService, State
 from provisioner.runtimes.base import Usage
 from provisioner.runtimes.embedded.process_id import (
@@ -26,7 +27,7 @@ from provisioner.runtimes.embedded.state import Memory
 from provisioner.runtimes.embedded.supervisor_rpc import ProcessInfo, Refused, Supervisor, Unreachable
 from provisioner.runtimes.embedded.supervisord_conf import LOGS, SOCKET, SUPERVISORD_CONF, ProcessSpec
 from provisioner.system import process
-from provisioner.system.host import LocalHost
+from provisioner.system.files import LARGEST, open_below, read_below
 from provisioner.system.memory import ended_for_memory, used_by
 from provisioner.system.wait import wait_for
 
@@ -199,14 +200,8 @@ class Supervision:
 
 def read_starts(memory: Memory, name: str) -> list[Start]:
     """Return the last starts of that service in this run of the stack."""
-    if not memory.run:
-        return []
-    try:
-        lines = (Path(memory.run) / f"{name}.starts").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
     starts = []
-    for line in lines:
+    for line in (_read_run(memory, f"{name}.starts") or "").splitlines():
         with suppress(ValueError):
             at, pid, started = line.split()
             # Where the launcher cannot know the kernel's start time, the clock's stands in for it.
@@ -228,10 +223,19 @@ def read_note(memory: Memory, name: str, kind: str) -> str | None:
     It tells which port was `taken`, whether the process is `ready` or has `failed`, or that it is `alone`, as
     the process before has ended.
     """
-    try:
-        return (Path(memory.run) / f"{name}.{kind}").read_text(encoding="utf-8").strip()
-    except OSError:
+    found = _read_run(memory, f"{name}.{kind}")
+    return None if found is None else found.strip()
+
+
+def _read_run(memory: Memory, name: str) -> str | None:
+    """Return a file of the directory of unix sockets; None where there is none that can be used."""
+    run = Path(memory.run)
+    if not memory.run:
         return None
+    with suppress(ProvisionError):
+        content = read_below(run.parent, f"{run.name}/{name}")
+        return None if content is None else content.decode(errors="replace")
+    return None
 
 
 def forget_starts(memory: Memory, name: str) -> None:
@@ -245,16 +249,19 @@ def tail(path: Path, lines: int) -> str:
     """Return the last lines of a log and, where it was just rotated, of the one before."""
     found: list[str] = []
     for one in (path, path.with_name(f"{path.name}.1")):
-        if len(found) < lines and one.is_file() and not one.is_symlink():
-            with one.open("rb") as file:
-                file.seek(max(0, one.stat().st_size - 400 * lines))
-                found = file.read().decode(errors="replace").splitlines()[-(lines - len(found)) :] + found
+        if len(found) < lines:
+            # What is no file of the services' own shows nothing.
+            with suppress(OSError, ProvisionError), open_below(one.parent, one.name) as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - 400 * lines))
+                text = file.read(LARGEST).decode(errors="replace")
+                found = text.splitlines()[-(lines - len(found)) :] + found
     return "\n".join(found[-lines:])
 
 
 def _count(log: Path, text: str) -> int:
-    content = LocalHost().get(log) if not log.is_symlink() else None
-    return (content or b"").decode(errors="replace").count(text)
+    with suppress(ProvisionError):
+        return (read_below(log.parent, log.name) or b"").decode(errors="replace").count(text)
+    return 0
 
 
 def _state(info: ProcessInfo, starts: Sequence[Start]) -> tuple[State, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.errors import LinkRefused, Locked
+from provisioner.errors import LinkRefused, Locked, ProvisionError
 from provisioner.kedro.link import linked_projects
 from provisioner.kedro.project import NotAProject, environments, find_project
 from provisioner.kedro.unlink import unlink
@@ -326,3 +326,13 @@ def test_unlink_names_the_files_that_it_changed(project: Path) -> None:
     assert unlink(project, Recorder()).changed == ()
     do_link(project)
     assert unlink(project, Recorder()).changed == (LOCAL,)
+
+
+@pytest.mark.parametrize("name", ["conf/local/mlflow.yml", "pyproject.toml"])
+def test_a_pipe_in_place_of_a_projects_file_is_refused_at_once(project: Path, name: str) -> None:
+    path = project / name
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    with pytest.raises(ProvisionError, match="cannot be read") as caught:
+        do_link(project)
+    assert str(path) in caught.value.where

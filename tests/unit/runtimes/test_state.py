@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from provisioner.errors import PreflightError
+from provisioner.errors import PreflightError, ProvisionError
 from provisioner.runtimes.embedded.process_id import ProcessId
 from provisioner.runtimes.embedded.processes import MEMORY_FILE
 from provisioner.runtimes.embedded.state import Machine, Memory, read_memory, this_machine, write_memory
@@ -83,3 +84,10 @@ def test_sockets_that_were_cleaned_away_are_not_taken_for_there(tmp_path: Path) 
     assert Memory(run=str(tmp_path)).run_exists
     tmp_path.rmdir()
     assert not Memory(run=str(tmp_path)).run_exists
+
+
+def test_a_pipe_in_place_of_the_memory_keeps_nobody_waiting(tmp_path: Path) -> None:
+    (tmp_path / MEMORY_FILE).parent.mkdir()
+    os.mkfifo(tmp_path / MEMORY_FILE)
+    with pytest.raises(ProvisionError, match="it is a named pipe"):
+        read_memory(tmp_path)

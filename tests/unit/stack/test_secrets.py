@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from provisioner.errors import PreflightError, WouldLoseData
+from provisioner.errors import PreflightError, ProvisionError, WouldLoseData
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.stack import Stack, build_stack
 from provisioner.output import Recorder
@@ -214,3 +215,17 @@ def test_a_link_in_place_of_the_directory_is_refused_and_what_it_leads_to_left_a
         assert caught.value.where == f"{directory}/secrets"
         assert f"`rm {directory}/secrets`" in caught.value.hint
     assert {path: path.stat() for path in (theirs, *theirs.iterdir())} == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_link_of_the_services_account_gives_no_file_of_roots_as_a_secret(tmp_path: Path) -> None:
+    make(tmp_path)
+    context, stack = stack_at(tmp_path)
+    path = tmp_path / "secrets" / stack.secrets[0].name
+    os.chown(path.parent, 1234, 1234)
+    (tmp_path / "shadow").write_text("root:secret")
+    path.unlink()
+    path.symlink_to("../shadow")
+    for read in (lambda: read_secret(context, path.name), lambda: missing_secrets(context, stack)):
+        with pytest.raises(ProvisionError, match="symbolic link"):
+            read()

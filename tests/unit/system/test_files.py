@@ -13,6 +13,7 @@ from provisioner.errors import ProvisionError
 from provisioner.system.files import (
     file_mode,
     make_folders,
+    read_below,
     read_file,
     remove_empty_folder,
     remove_file,
@@ -158,3 +159,57 @@ def test_only_an_empty_folder_is_removed(tmp_path: Path) -> None:
         remove_empty_folder(tmp_path / "absent"),
     ) == (False, True, False)
     assert (full / "a").exists()
+
+
+def another_users(path: Path, *, owner: int = 1234) -> Path:
+    """That directory, as one of the account that services run as."""
+    path.mkdir(exist_ok=True)
+    os.chown(path, owner, owner)
+    return path
+
+
+@as_root
+@pytest.mark.parametrize("name", ["data/a", "data/below/a"])
+def test_a_link_that_another_account_may_have_made_is_not_followed(tmp_path: Path, name: str) -> None:
+    (tmp_path / "only-roots").mkdir(mode=0o700)
+    (tmp_path / "only-roots" / "a").write_text("secret")
+    data = another_users(tmp_path / "data")
+    (data / "a").symlink_to("../only-roots/a")
+    (data / "below").symlink_to("../only-roots")
+    with pytest.raises(ProvisionError, match="it is a symbolic link") as caught:
+        read_below(tmp_path, name)
+    assert str(tmp_path / "data") in caught.value.where
+
+
+@as_root
+def test_a_file_of_a_third_in_another_accounts_directory_is_refused(tmp_path: Path) -> None:
+    data = another_users(tmp_path / "data")
+    path = data / "a"
+    path.write_text("mine")
+    for owner in (0, 1234):
+        os.chown(path, owner, owner)
+        assert read_below(tmp_path, "data/a") == b"mine"
+    os.chown(path, 4321, 4321)
+    with pytest.raises(ProvisionError, match="belongs to another user"):
+        read_below(tmp_path, "data/a")
+
+
+def test_a_link_in_a_directory_that_everybody_may_change_is_not_followed(tmp_path: Path) -> None:
+    open_folder = tmp_path / "open"
+    open_folder.mkdir()
+    open_folder.chmod(0o1777)
+    (tmp_path / "real").write_text("x")
+    (open_folder / "a").symlink_to("../real")
+    with pytest.raises(ProvisionError, match="it is a symbolic link"):
+        read_below(open_folder, "a")
+
+
+def test_a_folder_that_may_be_entered_and_not_listed_is_read_from(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / "b").write_text("x")
+    folder.chmod(0o711 - 0o400)
+    try:
+        assert read_below(tmp_path, "a/b") == b"x"
+    finally:
+        folder.chmod(0o700)

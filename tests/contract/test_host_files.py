@@ -1,0 +1,63 @@
+"""What stands in a file's place, on every host: it keeps nobody waiting, and fills no memory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from provisioner.errors import ProvisionError
+from provisioner.system.files import LARGEST
+from provisioner.system.host import Host
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def huge(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(LARGEST + 1)
+
+
+@pytest.mark.parametrize("made", [pipe, device, huge])
+def test_what_is_no_file_is_an_error_that_names_it(host: Host, tmp_path: Path, made: object) -> None:
+    path = tmp_path / "it's a name"
+    assert callable(made)
+    made(path)
+    for read in (
+        lambda: host.get(path),
+        lambda: host.read([path]),
+        lambda: host.read_below(tmp_path, [path.name]),
+    ):
+        with pytest.raises(ProvisionError, match="cannot be read") as caught:
+            read()
+        assert str(path) in caught.value.where
+        assert caught.value.hint
+
+
+@pytest.mark.parametrize("made", [pipe, device])
+def test_no_stream_is_opened_of_what_is_no_file(host: Host, tmp_path: Path, made: object) -> None:
+    assert callable(made)
+    made(tmp_path / "a")
+    with pytest.raises(ProvisionError, match="cannot be read"), host.open_read(tmp_path / "a") as stream:
+        stream.read(1)
+
+
+def test_a_persons_link_is_followed(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a").write_text("content")
+    (tmp_path / "folder").symlink_to("real")
+    (tmp_path / "link").symlink_to("real/a")
+    assert host.get(tmp_path / "link") == b"content"
+    assert host.read_below(tmp_path, ["link", "folder/a", "absent", "absent/a"]) == {
+        "link": b"content",
+        "folder/a": b"content",
+        "absent": None,
+        "absent/a": None,
+    }
