@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -174,6 +175,22 @@ def _umask() -> int:
     return current
 
 
+def open_own(path: Path, flags: int, mode: int = 0o666) -> int:
+    """Open the file itself, to be read and written, never what a link in its place leads to.
+
+    Raise OSError, or ProvisionError for a link and for what is no regular file.
+    """
+    try:
+        handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, mode)
+    except OSError as error:
+        if not path.is_symlink():
+            raise
+        hint = f"see where it leads, then remove it: `rm {shlex.quote(str(path))}`"
+        raise _refused(path, "it is a symbolic link", hint, "written") from error
+    _check_regular(handle, path, "written")
+    return handle
+
+
 def _read(path: Path, opened: Callable[[], IO[bytes]]) -> bytes | None:
     content = bytearray()
     try:
@@ -191,15 +208,20 @@ def _read(path: Path, opened: Callable[[], IO[bytes]]) -> bytes | None:
 
 
 def _regular(handle: int, path: Path) -> IO[bytes]:
-    """Return the open file as a stream; close it and raise where it is no regular file."""
+    _check_regular(handle, path, "read")
+    return os.fdopen(handle, "rb")
+
+
+def _check_regular(handle: int, path: Path, verb: str) -> None:
+    """Close what is open and raise where it is no regular file."""
     mode = os.fstat(handle).st_mode
     if stat.S_ISREG(mode):
-        return os.fdopen(handle, "rb")
+        return
     os.close(handle)
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     kind = "a named pipe" if stat.S_ISFIFO(mode) else "a device"
-    raise _refused(path, f"it is {kind}, no regular file", "put a file in its place, or remove it")
+    raise _refused(path, f"it is {kind}, no regular file", "put a file in its place, or remove it", verb)
 
 
 def _open_part(path: Path, flags: int, folder: int) -> int:
@@ -225,8 +247,8 @@ def _is_ours(folder: int) -> bool:
     return found.st_uid in {0, os.geteuid()} and not found.st_mode & stat.S_IWOTH
 
 
-def _refused(path: Path, why: str, hint: str) -> ProvisionError:
-    return ProvisionError(f"{path} cannot be read: {why}", where=str(path), hint=hint)
+def _refused(path: Path, why: str, hint: str, verb: str = "read") -> ProvisionError:
+    return ProvisionError(f"{path} cannot be {verb}: {why}", where=str(path), hint=hint)
 
 
 def _failed(path: Path, verb: str, error: OSError) -> ProvisionError:

@@ -12,7 +12,15 @@ from typing import IO, Protocol
 
 from provisioner.errors import PreflightError, ProvisionError
 from provisioner.system import locks, ports, process, streams
-from provisioner.system.files import file_mode, open_file, read_below, read_file, write_whole, writing_whole
+from provisioner.system.files import (
+    file_mode,
+    open_file,
+    open_own,
+    read_below,
+    read_file,
+    write_whole,
+    writing_whole,
+)
 from provisioner.system.process import Completed
 
 LOCK_FILE = ".lock"
@@ -232,7 +240,8 @@ class LocalHost:
 
     def append(self, line: str, path: Path, mode: int) -> None:
         try:
-            with open(path, "a", encoding="utf-8") as file:
+            handle = open_own(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, mode)
+            with open(handle, "a", encoding="utf-8") as file:
                 os.fchmod(file.fileno(), mode)
                 file.write(line + "\n")
         except OSError as error:

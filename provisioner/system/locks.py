@@ -13,10 +13,13 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
 
 from provisioner.errors import Locked
+from provisioner.system.files import open_own
 from provisioner.system.wait import wait_until
+
+# What says who holds a lock is shorter.
+_LONGEST = 4096
 
 
 @contextlib.contextmanager
@@ -34,25 +37,29 @@ def hold(
     Wait for another holder that many seconds, after a call of `on_wait`; then raise Locked, with `busy` as
     what. OSError is of the file.
     """
-    with open(path, "a+", encoding="utf-8") as file:
-        if not _taken(file):
+    handle = open_own(path, os.O_RDWR | os.O_CREAT)
+    try:
+        if not _taken(handle):
             if wait and on_wait:
                 on_wait()
-            if not wait or not wait_until(lambda: _taken(file), wait, 0.2):
+            if not wait or not wait_until(lambda: _taken(handle), wait, 0.2):
                 raise Locked(
-                    busy, where=where or str(path), why=_who(path), hint="wait for it to end, then try again"
+                    busy,
+                    where=where or str(path),
+                    why=_who(handle),
+                    hint="wait for it to end, then try again",
                 )
-        file.truncate(0)
         holder = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "since": time.strftime("%H:%M:%S"),
             "command": command,
         }
-        file.write(json.dumps(holder))
-        file.flush()
+        _write(handle, json.dumps(holder))
         yield
-        file.truncate(0)
+        _write(handle, "")
+    finally:
+        os.close(handle)
 
 
 def lock_holder(holder: Mapping[str, object]) -> str:
@@ -67,16 +74,24 @@ def lock_holder(holder: Mapping[str, object]) -> str:
         return ""
 
 
-def _taken(file: IO[str]) -> bool:
+def _taken(handle: int) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
 
 
-def _who(path: Path) -> str:
+def _write(handle: int, text: str) -> None:
+    # A file of two names may be another's file.
+    if os.fstat(handle).st_nlink > 1:
+        return
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, text.encode(), 0)
+
+
+def _who(handle: int) -> str:
     try:
-        return lock_holder(json.loads(path.read_text(encoding="utf-8")))
+        return lock_holder(json.loads(os.pread(handle, _LONGEST, 0)))
     except (OSError, ValueError, TypeError):
         return ""

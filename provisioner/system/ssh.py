@@ -211,7 +211,7 @@ class SSHHost:
 
     def append(self, line: str, path: Path, mode: int) -> None:
         file = shlex.quote(str(path))
-        script = f"umask 077; cat >>{file} && chmod {mode:o} {file}"
+        script = f"umask 077; {ssh_command.own(path)}; cat >>{file} && chmod {mode:o} {file}"
         self._change(path, "written", ssh_command.in_sh(script), ("append", str(path)), line.encode() + b"\n")
 
     def has_address(self, address: str) -> bool:

@@ -185,6 +185,15 @@ def parse_files(content: bytes, count: int) -> list[bytes | str | None]:
     return found
 
 
+def own(path: Path) -> str:
+    """Return the shell command that ends the script where a link, or else no file, is in the file's place."""
+    file = shlex.quote(str(path))
+    return (
+        f'if [ -L {file} ]; then echo "sh: it is a symbolic link" >&2; exit 1; '
+        f'elif [ -e {file} ] && [ ! -f {file} ]; then echo "sh: it is no regular file" >&2; exit 1; fi'
+    )
+
+
 def lock(path: Path, holder: str) -> str:
     """Return the shell command that holds the lock as long as its standard input lasts.
 
@@ -192,7 +201,8 @@ def lock(path: Path, holder: str) -> str:
     """
     file = shlex.quote(str(path))
     return in_sh(
-        f"umask 077; mkdir -p -- {shlex.quote(str(path.parent))} && exec 9>>{file} || exit 1\n"
+        f"umask 077; mkdir -p -- {shlex.quote(str(path.parent))} || exit 1\n"
+        f"{own(path)}\nexec 9>>{file} || exit 1\n"
         f"flock -n 9; code=$?; [ $code -eq 1 ] && {{ cat {file}; echo; echo {TAKEN}; exit 1; }}; "
         "[ $code -eq 0 ] || exit $code\n"
         f"printf {shlex.quote(holder)} $$ >{file}; echo {READY}; cat >/dev/null 9>&-; : >{file}"

@@ -61,3 +61,27 @@ def test_a_persons_link_is_followed(host: Host, tmp_path: Path) -> None:
         "absent": None,
         "absent/a": None,
     }
+
+
+def link(path: Path) -> None:
+    path.with_name("victim").write_text("precious")
+    path.symlink_to("victim")
+
+
+@pytest.mark.parametrize("made", [link, pipe])
+def test_neither_a_lock_nor_a_line_is_written_through_what_is_no_file(
+    host: Host, tmp_path: Path, made: object
+) -> None:
+    assert callable(made)
+    made(tmp_path / ".lock")
+    for write in (
+        lambda: host.lock(tmp_path, "down").__enter__(),
+        lambda: host.append("line", tmp_path / ".lock", 0o600),
+    ):
+        with pytest.raises(ProvisionError, match=r"\.lock cannot be written: it is ") as caught:
+            write()
+        assert str(tmp_path / ".lock") in caught.value.what
+        assert caught.value.hint
+    if made is link:
+        assert (tmp_path / "victim").read_text() == "precious"
+        assert (tmp_path / "victim").stat().st_mode & 0o777 != 0o600

@@ -46,3 +46,12 @@ def test_one_that_does_not_get_it_in_time_is_told_who_has_it(tmp_path: Path, wai
     with hold(path, "down", "busy"):
         assert "down" in path.read_text()
     assert path.read_text() == "", "nobody is named when nobody has it"
+
+
+def test_what_a_lock_is_another_name_of_keeps_its_content(tmp_path: Path) -> None:
+    victim, path = tmp_path / "victim", tmp_path / "lock"
+    victim.write_text("precious")
+    path.hardlink_to(victim)
+    with hold(path, "up", "busy"), pytest.raises(Locked), hold(path, "down", "busy"):
+        raise AssertionError("two hold the lock")
+    assert victim.read_text() == "precious"
