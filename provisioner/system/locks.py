@@ -6,6 +6,7 @@ So a lock ends with its holder, however that ends.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -34,10 +35,11 @@ def hold(
 ) -> Iterator[None]:
     """Hold the lock of that file for the block; the file says who holds it, for those who meet it.
 
+    On a full disk, and a file that is there on one that is read only, it is held all the same.
     Wait for another holder that many seconds, after a call of `on_wait`; then raise Locked, with `busy` as
     what. OSError is of the file.
     """
-    handle = open_own(path, os.O_RDWR | os.O_CREAT)
+    handle = _opened(path)
     try:
         if not _taken(handle):
             if wait and on_wait:
@@ -74,6 +76,16 @@ def lock_holder(holder: Mapping[str, object]) -> str:
         return ""
 
 
+def _opened(path: Path) -> int:
+    try:
+        return open_own(path, os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        # A lock of what can only be read needs no more.
+        if error.errno != errno.EROFS or not path.exists():
+            raise
+        return open_own(path, os.O_RDONLY)
+
+
 def _taken(handle: int) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -86,8 +98,10 @@ def _write(handle: int, text: str) -> None:
     # A file of two names may be another's file.
     if os.fstat(handle).st_nlink > 1:
         return
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, text.encode(), 0)
+    # What holds is the lock, and not what stands in its file: a full disk must not keep us from freeing it.
+    with contextlib.suppress(OSError):
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, text.encode(), 0)
 
 
 def _who(handle: int) -> str:

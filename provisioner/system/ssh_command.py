@@ -202,10 +202,12 @@ def lock(path: Path, holder: str) -> str:
     file = shlex.quote(str(path))
     return in_sh(
         f"umask 077; mkdir -p -- {shlex.quote(str(path.parent))} || exit 1\n"
-        f"{own(path)}\nexec 9>>{file} || exit 1\n"
+        # What can only be read, as on a disk that is read only, can be locked too; so on a full one.
+        f"{own(path)}\nif [ -f {file} ] && [ ! -w {file} ]; then exec 9<{file}; else exec 9>>{file}; fi\n"
         f"flock -n 9; code=$?; [ $code -eq 1 ] && {{ cat {file}; echo; echo {TAKEN}; exit 1; }}; "
         "[ $code -eq 0 ] || exit $code\n"
-        f"printf {shlex.quote(holder)} $$ >{file}; echo {READY}; cat >/dev/null 9>&-; : >{file}"
+        f"{{ printf {shlex.quote(holder)} $$ >{file}; }} 2>/dev/null; echo {READY}; cat >/dev/null 9>&-\n"
+        f": 2>/dev/null >{file}"
     )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from provisioner.errors import ProvisionError
+from provisioner.errors import Locked, ProvisionError
 from provisioner.system.files import LARGEST
 from provisioner.system.host import Host
+from tests.support.disks import fill, small_disk
 
 
 def pipe(path: Path) -> None:
@@ -85,3 +87,17 @@ def test_neither_a_lock_nor_a_line_is_written_through_what_is_no_file(
     if made is link:
         assert (tmp_path / "victim").read_text() == "precious"
         assert (tmp_path / "victim").stat().st_mode & 0o777 != 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a disk")
+def test_a_stack_is_locked_on_a_disk_that_is_full_or_read_only(host: Host, tmp_path: Path) -> None:
+    def two_locks(disk: Path) -> None:
+        with host.lock(disk, "down"), pytest.raises(Locked), host.lock(disk, "up"):
+            pytest.fail("two hold the lock")
+
+    with small_disk(tmp_path / "disk") as disk:
+        (disk / ".lock").touch()
+        fill(disk)
+        two_locks(disk)
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        two_locks(disk)

@@ -147,12 +147,17 @@ def remove_data(directory: Path) -> list[str]:
 def remove_tree(path: Path) -> None:
     """Remove what is there, even where a process that was killed still writes.
 
-    A directory is moved aside first.
+    A directory is moved aside first; raise OSError where it cannot be removed on a full disk.
     """
     if path.is_symlink() or path.is_file():
         path.unlink()
     elif path.exists():
-        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        try:
+            aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        except OSError:
+            # A full disk has no room for another directory.
+            shutil.rmtree(path)
+            return
         path.rename(aside / path.name)
         shutil.rmtree(aside, ignore_errors=True)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from provisioner.assets import asgi_paths, asset_path, server_code
-from provisioner.errors import PreflightError, Unhealthy
+from provisioner.errors import PreflightError, ProvisionError, Unhealthy
 from provisioner.model.plan import Observed, Plan
 from provisioner.model.stack import Stack
 from provisioner.model.stores.base import RuntimeKind
@@ -270,6 +270,14 @@ class EmbeddedRuntime:
         )
 
     def stop(self, reporter: Reporter) -> None:
+        ended = self._stop(reporter)
+        try:
+            self._remember(ended)
+        except ProvisionError as error:
+            # The next `up` finds by itself that nothing runs.
+            reporter.warn("memory", f"the services have ended, which could not be kept: {error.what}")
+
+    def _stop(self, reporter: Reporter) -> Memory:
         memory = self._memory()
         running = [
             name
@@ -277,14 +285,15 @@ class EmbeddedRuntime:
             if seen.state in {"running", "starting", "unhealthy"}
         ]
         with reporter.working("stopping services"):
-            client = self._connected(memory)
-            self._end(client, memory)
+            ended = self._end(self._connected(memory), memory)
         for name in reversed(running):
             reporter.step("stopped", name)
+        return ended
 
     def erase(self, reporter: Reporter) -> None:
         directories.refuse_links(self._directory)
-        self.stop(reporter)
+        # What is remembered goes too: nothing is written on a disk that may be full.
+        self._stop(reporter)
         for name in directories.remove_data(self._directory):
             reporter.step("removed", name)
 
@@ -311,7 +320,9 @@ class EmbeddedRuntime:
         # It may be of an older environment: what it starts is of the new one.
         if client and Path(memory.environment).is_dir():
             return client, memory
-        return None, self._end(client, memory)
+        ended = self._end(client, memory)
+        self._remember(ended)
+        return None, ended
 
     def _end(self, client: Supervisor | None, memory: Memory) -> Memory:
         """End everything that runs; return the memory, which still has what was applied."""
@@ -319,10 +330,11 @@ class EmbeddedRuntime:
             self._supervision().end_all(client, self._long_running, memory)
         if memory.run:
             directories.remove_run_directory(Path(memory.run), self._account)
-        ended = memory.with_(machine=None, supervisor=None, run="", environment="")
-        if ended != memory:
+        return memory.with_(machine=None, supervisor=None, run="", environment="")
+
+    def _remember(self, ended: Memory) -> None:
+        if ended != self._memory():
             write_memory(self._directory, ended)
-        return ended
 
     def _start_supervisor(self, memory: Memory) -> tuple[Supervisor, Memory]:
         run = directories.make_run_directory(self._account)

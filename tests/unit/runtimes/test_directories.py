@@ -8,8 +8,15 @@ from pathlib import Path
 import pytest
 
 from provisioner.errors import PreflightError, WouldLoseData
+from provisioner.model.settings import Settings
+from provisioner.model.stack import build_stack
+from provisioner.output import Recorder
+from provisioner.runtimes.base import Instance
 from provisioner.runtimes.embedded.directories import own_secrets, remove_data
+from provisioner.runtimes.embedded.runtime import embedded_runtime
 from provisioner.runtimes.embedded.service_user import ServiceUser
+from provisioner.runtimes.embedded.state import Memory, this_machine, write_memory
+from tests.support.disks import fill, nothing_can_be_written, small_disk
 
 
 def write(path: Path) -> Path:
@@ -71,3 +78,28 @@ def test_the_account_is_given_the_stacks_secrets_and_no_other_file(
         own_secrets(tmp_path / "linked", ["ours"], account)
     own_secrets(tmp_path / "stack", ["ours"], ServiceUser("provision", 65534, 65534, True, exists=False))
     assert len(given) == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a disk")
+def test_a_full_disk_can_be_freed(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        write(disk / "data/artifacts/1/a.txt")
+        fill(disk)
+        with pytest.raises(OSError, match="No space left"):
+            (disk / "data/another").mkdir()
+        assert remove_data(disk) == ["data/artifacts"]
+        assert not (disk / "data").exists()
+
+
+def test_what_was_started_ends_and_goes_while_nothing_can_be_written(tmp_path: Path) -> None:
+    runtime = embedded_runtime(build_stack(Settings(), "embedded"), Instance(tmp_path, "disk-test", 5001))
+    write(tmp_path / "data/artifacts/1/a.txt")
+    write_memory(tmp_path, Memory(this_machine(), applied={"mlflow": "m1"}))
+    recorder = Recorder()
+    with nothing_can_be_written():
+        runtime.stop(recorder)
+    assert [warned.subject for warned in recorder.warnings] == ["memory"]
+    assert (tmp_path / "data/artifacts").is_dir()
+    with nothing_can_be_written():
+        runtime.erase(recorder)
+    assert list(tmp_path.iterdir()) == []

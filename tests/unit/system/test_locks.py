@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import threading
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from provisioner.errors import Locked
 from provisioner.system.locks import hold
+from tests.support.disks import nothing_can_be_written, small_disk
 
 
 def test_one_that_waits_is_told_once_and_gets_it_when_it_is_free(tmp_path: Path) -> None:
@@ -55,3 +58,22 @@ def test_what_a_lock_is_another_name_of_keeps_its_content(tmp_path: Path) -> Non
     with hold(path, "up", "busy"), pytest.raises(Locked), hold(path, "down", "busy"):
         raise AssertionError("two hold the lock")
     assert victim.read_text() == "precious"
+
+
+def test_a_full_disk_keeps_nobody_from_a_lock(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with nothing_can_be_written(), hold(path, "down", "busy"):
+        with pytest.raises(Locked, match="busy") as caught, hold(path, "up", "busy"):
+            raise AssertionError("two hold the lock")
+        assert caught.value.why == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a disk")
+def test_a_lock_of_a_disk_that_is_read_only_is_held_where_it_is_there(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        (disk / "lock").touch()
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        with hold(disk / "lock", "down", "busy"), pytest.raises(Locked), hold(disk / "lock", "up", "busy"):
+            raise AssertionError("two hold the lock")
+        with pytest.raises(OSError, match="Read-only file system"), hold(disk / "another", "down", "busy"):
+            raise AssertionError("it has a lock that is not there")
