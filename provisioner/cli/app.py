@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import provisioner
 from provisioner.cli import project_commands, stack_commands, user_commands
 from provisioner.cli.next_steps import Command
+from provisioner.cli.streams import standard_streams
+
+
+class _Program(typer.Typer):
+    """Typer's app, on standard streams that may be closed, full or broken."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        with standard_streams():
+            return super().__call__(*arguments, **options)
+
 
 # Typer's Rich help costs more than the rest of `--help` together.
-app = typer.Typer(
+app = _Program(
     name="provision",
     help="A complete MLflow tracking stack with one command, and Kedro projects that use it.",
     rich_markup_mode=None,
