@@ -43,12 +43,7 @@ def render(option: Path | None, check: bool, reporter: Reporter) -> Result:
     if check:
         changed = sorted(changed_files(context, runtime.files()))
         if drifted := [path for path in changed if path != ENV_FILE]:
-            raise Drift(
-                f"differs from what the settings give: {', '.join(drifted)}",
-                where=context.location,
-                hint="`provision render` writes them anew; changes of your own belong into "
-                "compose.override.yml",
-            )
+            raise _drift(context, drifted)
         return Result(RenderData(tuple(changed)), ("every rendered file is as the settings give it",))
     with context.host.lock(context.directory, "render"):
         written = _write(context, rendered, reporter)
@@ -60,6 +55,18 @@ def render(option: Path | None, check: bool, reporter: Reporter) -> Result:
         RenderData(tuple(written)),
         (f"next          {compose if runtime.kind == 'docker' else 'provision up'}",),
     )
+
+
+def _drift(context: StackContext, paths: list[str]) -> Drift:
+    what, hint = (
+        f"differs from what the settings give: {', '.join(paths)}",
+        "`provision render` writes them anew; changes of your own belong into compose.override.yml",
+    )
+    if context.other_release:
+        # They are as that release rendered them, or that would have been said.
+        what = f"has other places or certificates than there are now: {', '.join(paths)}"
+        hint = "`provision up` writes those into them"
+    return Drift(what, where=context.location, hint=hint)
 
 
 def _write(context: StackContext, rendered: StackContext, reporter: Reporter) -> list[str]:

@@ -367,6 +367,18 @@ def said(group: Group, before: str = "") -> dict[str, object]:
     return found
 
 
+def default_values(group: Group, before: str = "") -> dict[str, object]:
+    """Return the default of every key of these settings, by key as it is written in messages."""
+    found: dict[str, object] = {}
+    for key, info in type(group).model_fields.items():
+        value = info.get_default(call_default_factory=True)
+        if isinstance(value, Group):
+            found |= default_values(getattr(group, key), f"{before}{key}.")
+        else:
+            found[before + key] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
 def setting_names(group: type[BaseModel] = Settings, before: str = "") -> Iterator[str]:
     """Yield every key as it is written in messages: `server.port`."""
     for key, info in group.model_fields.items():

@@ -63,10 +63,7 @@ class Recipe:
             f"the files of this stack are not as {self.release} rendered them",
             where=str(self.directory),
             why=why,
-            hint=(
-                f"put them back from a backup; or `provision up` by provision {self.release.provision} "
-                "renders them anew"
-            ),
+            hint=f"put them back from a backup; or `provision up` by {self.release} renders them anew",
         )
 
 

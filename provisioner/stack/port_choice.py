@@ -10,6 +10,7 @@ from provisioner.model.plan import Observed
 from provisioner.model.proxy import DEFAULT_PORT, redirect_port
 from provisioner.output import Reporter
 from provisioner.stack.context import StackContext
+from provisioner.stack.release import PORT, moves_port
 from provisioner.system import ports
 
 
@@ -42,7 +43,7 @@ def decide_port(context: StackContext, observed: Observed, taken: Container[int]
         context,
         port,
         "proxy (server.port in provision.yml)" if server.port else "proxy (this stack's port)",
-        "server.port",
+        PORT,
     )
 
 
@@ -85,6 +86,9 @@ def _next_free_port(context: StackContext, port: int, reporter: Reporter) -> int
 def _taken(context: StackContext, port: int, where: str, setting: str) -> PreflightError:
     why = f"held by {_holder(context, port)}"
     hint = f"stop that program, or set another {setting} in provision.yml"
+    made_with = context.other_release
+    if made_with and not (setting == PORT and moves_port(context.state, context.settings)):
+        hint = f"stop that program; another {setting} is for the release that made the stack: {made_with}"
     return PreflightError(f"port {port} is already in use", where=where, why=why, hint=hint)
 
 

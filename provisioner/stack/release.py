@@ -5,9 +5,13 @@ from __future__ import annotations
 import provisioner
 from provisioner.assets import mlflow_version
 from provisioner.errors import OtherRelease
+from provisioner.model.proxy import default_port, terminates_tls
 from provisioner.model.release import Release
-from provisioner.model.settings import SOURCE, Settings, said
+from provisioner.model.settings import SOURCE, Settings, default_values, said
 from provisioner.model.state import State
+from provisioner.model.stores.table import DEFAULT_ARTIFACT_STORES
+
+PORT = "server.port"
 
 
 def this_release() -> Release:
@@ -26,27 +30,74 @@ def told(made_with: Release) -> str:
     """Return what a person has to know of a stack of that other release."""
     if made_with.is_newer_than(this_release()):
         return f"the stack is of {made_with}, newer than this program; it is used as it is"
-    return f"the stack is of {made_with}, and used as it is; {_moves()}"
+    return f"the stack is of {made_with}, and used as it is; {_to_come()}"
 
 
 def refuse_changed_settings(state: State, settings: Settings) -> None:
-    """Raise OtherRelease where the settings are not those that another release made the stack with."""
+    """Raise OtherRelease where the settings are not those that another release made the stack with.
+
+    What the machine decides, and the stack's files take as it is, may change.
+    """
     release = other_release(state)
-    if release is None or state.settings is None:
+    if release is None:
         return
-    before, now = state.settings, said(settings)
+    before, now = state.settings or {}, said(settings)
     changes = [
         f"{key}: {_shown(now, key)}, the stack was made with {_shown(before, key)}"
-        for key in sorted({*before, *now})
-        if before.get(key) != now.get(key)
+        for key in changed_settings(state, settings)
     ]
     if changes:
         raise OtherRelease(
             f"the settings of a stack of {release} have changed",
             where=SOURCE,
             why="; ".join(changes),
-            hint=f"{what_helps(release)}; or put the old values back",
+            hint=f"put the old values back, or {what_helps(release)}",
         )
+
+
+def changed_settings(state: State, settings: Settings) -> list[str]:
+    """Return the keys whose values are not those that the stack was made with, but for the machine's own.
+
+    A key that was not written then has the default of this release: the one of then is not known.
+    """
+    if state.settings is None:
+        return []
+    before, now = state.settings, said(settings)
+    defaults = _defaults(state, settings)
+    free = _machines_own(state, settings)
+    return [
+        key
+        for key in sorted({*before, *now} - free)
+        if before.get(key, defaults.get(key)) != now.get(key, defaults.get(key))
+    ]
+
+
+def _defaults(state: State, settings: Settings) -> dict[str, object]:
+    """Return what a key means that is not written, for this stack."""
+    server, runtime = settings.server, state.runtime
+    own = {
+        # With TLS it is the one of the address, whatever was found before.
+        PORT: default_port(server) if terminates_tls(server) else state.port,
+        "artifact_store.kind": DEFAULT_ARTIFACT_STORES[runtime].kind if runtime else None,
+    }
+    return default_values(settings) | own
+
+
+def _machines_own(state: State, settings: Settings) -> set[str]:
+    """Return the keys that are no part of the rendered files, where the stack's runtime has them."""
+    free = {"ssh", "build.ca_file"}
+    if state.runtime == "embedded":
+        # Docker's files have it as an argument of the build.
+        return {*free, "build.index_url"}
+    return free | ({PORT} if moves_port(state, settings) else set())
+
+
+def moves_port(state: State, settings: Settings) -> bool:
+    """Return whether a stack of another release takes another port: Docker's files read it from `.env`.
+
+    The proxy's own file has it on the embedded runtime, and with TLS the redirects and the address do.
+    """
+    return state.runtime == "docker" and not terminates_tls(settings.server)
 
 
 def refuse_to_render(state: State) -> None:
@@ -54,19 +105,19 @@ def refuse_to_render(state: State) -> None:
     if release := other_release(state):
         raise OtherRelease(
             f"the files of this stack are of {release}, and are not rendered by this one",
-            hint=f"`provision up` uses them as they stand; {what_helps(release)}",
+            hint=f"`provision up` uses them as they stand; or {what_helps(release)}",
         )
 
 
 def what_helps(made_with: Release) -> str:
-    """Return how a stack of that other release is changed."""
+    """Return how a stack of that other release is changed, to stand after "or"."""
     if made_with.is_newer_than(this_release()):
-        return f"install provision {made_with.provision}, which knows this stack"
-    return f"{_moves()}, then change it"
+        return f"install {made_with}, which knows this stack"
+    return f"change it with {made_with}, which made it; {_to_come()}"
 
 
-def _moves() -> str:
-    return f"`provision upgrade` moves it to {this_release()}"
+def _to_come() -> str:
+    return f"`provision upgrade`, which is still to come, will move it to {this_release()}"
 
 
 def _shown(values: dict[str, object], key: str) -> str:

@@ -100,7 +100,8 @@ def test_a_stack_of_an_older_release_is_used_as_it_stands(older: Program, newer:
     with nothing_changed(older.stack):
         with service_not_restarted(newer):
             said = newer.text("up", "--no-link", "--stack", str(newer.stack)).stderr
-        moves = f"`provision upgrade` moves it to provision {__version__} with MLflow {mlflow_version()}"
+        this = f"provision {__version__} with MLflow {mlflow_version()}"
+        moves = f"`provision upgrade`, which is still to come, will move it to {this}"
         assert f"with MLflow {OLDER_MLFLOW}, and used as it is; {moves}" in said
         assert newer("status").data["newer_release"]["mlflow"] == mlflow_version()
         assert served(newer, run) == before

@@ -98,6 +98,11 @@ def render_env(project: str, port: int) -> str:
     )
 
 
+def with_port(env: str, port: int) -> str:
+    """Return the text of a `.env` with that port of the proxy."""
+    return re.sub(r"(?<=^PROVISION_PORT=).*$", str(port), env, flags=re.MULTILINE)
+
+
 def port_in_env(content: bytes | None) -> int | None:
     """Return the proxy's port in a `.env` of ours; None where there is none."""
     found = re.search(rb"^PROVISION_PORT=(\d{1,5})$", content or b"", re.MULTILINE)

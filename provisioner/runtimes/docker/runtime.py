@@ -38,7 +38,13 @@ from provisioner.runtimes.base import (
 from provisioner.runtimes.caddyfile import CADDYFILE, identity_files, render_caddyfile, with_certificates
 from provisioner.runtimes.docker import cli
 from provisioner.runtimes.docker.changes import PROBE, Changes
-from provisioner.runtimes.docker.compose_file import BUILD_CA, render_compose, render_env, with_mounted
+from provisioner.runtimes.docker.compose_file import (
+    BUILD_CA,
+    render_compose,
+    render_env,
+    with_mounted,
+    with_port,
+)
 from provisioner.runtimes.docker.engine import Engine
 from provisioner.runtimes.docker.postgres import (
     INTERRUPT_PSQL,
@@ -57,7 +63,8 @@ from provisioner.system.host import Host
 
 COMPOSE_FILE = "docker-compose.yml"
 OVERRIDE_FILE = "compose.override.yml"
-_NEEDED = (COMPOSE_FILE, ".env", CADDYFILE)
+ENV_FILE = ".env"
+_NEEDED = (COMPOSE_FILE, ENV_FILE, CADDYFILE)
 _STARTED = "what had started still runs; no data was removed"
 
 
@@ -115,7 +122,7 @@ class DockerRuntime:
         )
         return {
             COMPOSE_FILE: render_compose(self._stack, built_from, mounted).encode(),
-            ".env": render_env(self._instance.project, self._instance.port).encode(),
+            ENV_FILE: render_env(self._instance.project, self._instance.port).encode(),
             CADDYFILE: caddyfile.encode(),
             # It is read when somebody asks: the proxy runs on.
             **identity_files(self._instance.identity),
@@ -125,8 +132,9 @@ class DockerRuntime:
     def _as_they_stand(
         self, recipe: Recipe, certificates: Mapping[str, bytes], mounted: Mapping[str, bytes]
     ) -> dict[str, bytes]:
-        """Return the recipe's files, with the user's certificates, and their digests, as they are now."""
+        """Return the recipe's files, with port, certificates and the digests of those as they are now."""
         files = recipe.whole(_comparable, _NEEDED)
+        files[ENV_FILE] = with_port(files[ENV_FILE].decode(), self._instance.port).encode()
         files[CADDYFILE] = with_certificates(files[CADDYFILE].decode(), certificates).encode()
         files[COMPOSE_FILE] = with_mounted(files[COMPOSE_FILE].decode(), mounted).encode()
         return {**files, BUILD_CA: self._images.build_ca()}
@@ -351,9 +359,12 @@ class DockerRuntime:
 
 
 def _comparable(path: str, content: bytes) -> bytes:
+    text = content.decode(errors="replace")
     if path == CADDYFILE:
-        return with_certificates(content.decode(errors="replace"), {}).encode()
-    return with_mounted(content.decode(errors="replace"), {}).encode() if path == COMPOSE_FILE else content
+        return with_certificates(text, {}).encode()
+    if path == ENV_FILE:
+        return with_port(text, 0).encode()
+    return with_mounted(text, {}).encode() if path == COMPOSE_FILE else content
 
 
 def _addresses(stack: Stack, port: int) -> Addresses:

@@ -215,3 +215,22 @@ def test_a_service_of_another_release_is_known_by_what_its_files_say(tmp_path: P
         content = files[path].content.decode().replace(before, now, 1)
         found = fingerprints({**files, path: RenderedFile(content.encode())})
         assert {name for name in found if found[name] != rendered[name]} == changed_ones, path
+
+
+def test_dockers_files_of_another_release_take_another_port(tmp_path: Path) -> None:
+    made = runtime("docker", "", tmp_path)
+    before = dict(made.files())
+    recipe = kept(made, tmp_path)
+    stack = build_stack(parse_settings(""), "docker")
+    moved = make_runtime(
+        stack, Instance(tmp_path, "mlflow-abc123", 5002, identity="0123", recipe=recipe), LocalHost()
+    )
+    files = dict(moved.files())
+    assert changed(before, files) == {".env"}
+    assert files[".env"].content == before[".env"].content.replace(b"=5001", b"=5002")
+    put_files(LocalHost(), tmp_path, files)
+    fresh = Recipe(OLDER, recipe.digests, tmp_path, LocalHost())
+    again = make_runtime(
+        stack, Instance(tmp_path, "mlflow-abc123", 5002, identity="0123", recipe=fresh), LocalHost()
+    )
+    assert dict(again.files()) == files

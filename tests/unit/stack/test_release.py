@@ -10,7 +10,7 @@ import provisioner
 from provisioner.actions.render import render
 from provisioner.actions.up import _decide
 from provisioner.assets import mlflow_version
-from provisioner.errors import OtherRelease
+from provisioner.errors import Drift, OtherRelease, PreflightError
 from provisioner.model.release import Release
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.state import State
@@ -116,8 +116,10 @@ def test_a_changed_setting_is_refused_by_name_with_what_moves_the_stack(tmp_path
     ) as raised:
         refuse_changed_settings(context.state, parse_settings(text))
     assert raised.value.why == CHANGES[text]
-    assert f"`provision upgrade` moves it to {this_release()}, then change it" in raised.value.hint
-    assert "put the old values back" in raised.value.hint
+    assert raised.value.hint == (
+        "put the old values back, or change it with provision 0.0.9 with MLflow 3.16.1, which made it; "
+        f"`provision upgrade`, which is still to come, will move it to {this_release()}"
+    )
 
 
 @pytest.mark.parametrize("text", [SETTINGS, "server: {allowed_hosts: [a], workers: 3}\nbuild:\n"])
@@ -138,7 +140,9 @@ def test_rendering_over_another_releases_files_is_refused_and_comparing_is_not(t
 
 
 TOLD = {
-    "0.0.9": "with MLflow 3.16.1, and used as it is; `provision upgrade` moves it to",
+    "0.0.9": (
+        "with MLflow 3.16.1, and used as it is; `provision upgrade`, which is still to come, will move it to"
+    ),
     "99.0": "with MLflow 3.16.1, newer than this program; it is used as it is",
 }
 
@@ -154,4 +158,24 @@ def test_what_a_newer_release_made_is_changed_by_that_release(tmp_path: Path) ->
     context = made_by(tmp_path, "99.0", "9.9.9")
     with pytest.raises(OtherRelease) as raised:
         refuse_changed_settings(context.state, parse_settings(""))
-    assert "install provision 99.0" in raised.value.hint
+    assert "install provision 99.0 with MLflow 9.9.9" in raised.value.hint
+
+
+def test_of_two_releases_of_one_version_mlflows_tells_which_is_meant(tmp_path: Path) -> None:
+    context = made_by(tmp_path, provisioner.__version__, "99.1.1")
+    with pytest.raises(OtherRelease) as raised:
+        refuse_changed_settings(context.state, parse_settings(""))
+    assert f"install provision {provisioner.__version__} with MLflow 99.1.1" in raised.value.hint
+    (tmp_path / "deploy" / "caddy" / "Caddyfile").write_text("")
+    with pytest.raises(PreflightError) as unusable:
+        context.runtime.files()
+    assert f"by provision {provisioner.__version__} with MLflow 99.1.1 renders" in unusable.value.hint
+
+
+def test_what_is_compared_after_a_move_names_what_works(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    made_by(tmp_path / "old", "0.0.9", "3.16.1")
+    (tmp_path / "old").rename(tmp_path / "new")
+    with pytest.raises(Drift, match="other places") as raised:
+        render(None, tmp_path / "new", True, Recorder())
+    assert raised.value.hint.startswith("`provision up` writes those")
