@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -18,6 +19,10 @@ from provisioner.errors import ProvisionError
 DOCUMENT_VERSION = 1
 
 NOTHING_CHANGED = "nothing was changed (--dry-run)"
+
+# C0 and C1 but newline and tab, with which a value from a file could command a terminal; and what stands for
+# bytes of a file's name that are no UTF-8, which no stream takes.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udcff]")
 
 # Keys that several commands give; each means one thing.
 TrackingUri = Annotated[str, "the address that clients use"]
@@ -79,6 +84,8 @@ class Result:
     errors: tuple[ProvisionError, ...] = ()
     returncode: int = 0
     """That of a program which the command ran on the user's terminal."""
+    verbatim: bool = False
+    """Whether the lines are another program's, which a file or a pipe gets as they are."""
 
     @property
     def exit_code(self) -> int:
@@ -167,14 +174,15 @@ class TerminalReporter(Recorder):
 
     def note(self, label: str, text: str) -> None:
         super().note(label, text)
-        self._write(f"{label:<10} {self.notes[label]}")
+        self._write(visible(f"{label:<10} {self.notes[label]}"))
 
     def step(self, verb: str, subject: str, detail: str = "") -> None:
         super().step(verb, subject, detail)
         self.row(verb, subject, self.steps[-1].detail)
 
     def row(self, label: str, subject: str, detail: str = "") -> None:
-        self._write(f"  {self._colour(label, f'{label:<10}')} {subject:<12} {detail}".rstrip())
+        text = visible(f"{subject:<12} {detail}")
+        self._write(f"  {self._colour(label, visible(f'{label:<10}'))} {text}".rstrip())
 
     def warn(self, subject: str, text: str) -> None:
         super().warn(subject, text)
@@ -183,20 +191,19 @@ class TerminalReporter(Recorder):
     def check(self, result: CheckResult) -> None:
         super().check(result)
         verb = "ok" if result.ok else "failed"
-        self._write(
-            f"  {self._colour(verb, f'{verb:<10}')} {result.name:<16} {self.checks[-1].seen}".rstrip()
-        )
+        text = visible(f"{result.name:<16} {self.checks[-1].seen}")
+        self._write(f"  {self._colour(verb, f'{verb:<10}')} {text}".rstrip())
 
     def line(self, text: str) -> None:
         if self._live:
             self._transient(text)
         else:
-            self._write(f"    {text}")
+            self._write(visible(f"    {text}"))
 
     @contextmanager
     def working(self, text: str) -> Iterator[None]:
         if not self._live:
-            self._write(f"  ...        {text}")
+            self._write(visible(f"  ...        {text}"))
             yield
             return
         done = threading.Event()
@@ -216,7 +223,7 @@ class TerminalReporter(Recorder):
 
     def _transient(self, text: str) -> None:
         with self._lock:
-            self._out.write(f"\r\x1b[K{f'  ...        {text}'[:100] if text else ''}")
+            self._out.write(f"\r\x1b[K{visible(f'  ...        {text}')[:100] if text else ''}")
             self._out.flush()
 
     def _write(self, text: str) -> None:
@@ -231,6 +238,11 @@ class TerminalReporter(Recorder):
             verb, 32
         )
         return f"\x1b[{code}m{text}\x1b[0m"
+
+
+def visible(text: str) -> str:
+    """Return the text with control characters, but newline and tab, as escapes that can be seen: `\\x1b`."""
+    return _UNSEEN.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", text)
 
 
 def error_lines(error: ProvisionError) -> list[str]:

@@ -35,8 +35,9 @@ def logs(option: Path | None, service: str | None, lines: int, follow: bool, rep
             return Result(LogsData(), returncode=INTERRUPTED)
     texts = {name: runtime.logs(name, lines) for name in ([service] if service else names)}
     if service:
-        return Result(LogsData(texts), (texts[service],))
+        return Result(LogsData(texts), (texts[service],), verbatim=True)
     return Result(
         LogsData(texts),
         tuple(f"{name:<10} {line}" for name, text in texts.items() for line in text.splitlines()),
+        verbatim=True,
     )

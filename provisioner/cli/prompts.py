@@ -8,6 +8,7 @@ from collections.abc import Callable
 import typer
 
 from provisioner.errors import PreflightError
+from provisioner.output import visible
 
 
 def new_password(stdin: bool, generate: bool) -> Callable[[str], str | None]:
@@ -44,7 +45,9 @@ def _given(user: str, stdin: bool, otherwise: str, *, twice: bool) -> str:
             hint=f"`--password-stdin` takes it from standard input; {otherwise}" if twice else otherwise,
         )
     try:
-        typed: str = typer.prompt(f"Password of {user}", hide_input=True, confirmation_prompt=twice, err=True)
+        typed: str = typer.prompt(
+            visible(f"Password of {user}"), hide_input=True, confirmation_prompt=twice, err=True
+        )
     except typer.Abort as error:
         raise KeyboardInterrupt from error
     return typed

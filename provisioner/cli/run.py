@@ -16,7 +16,7 @@ import typer
 
 from provisioner.cli.next_steps import as_typed, typed_again
 from provisioner.errors import Bug, Interrupted, ProvisionError
-from provisioner.output import Recorder, Result, TerminalReporter, error_lines, result_document
+from provisioner.output import Recorder, Result, TerminalReporter, error_lines, result_document, visible
 
 _NOT_YOURS = "let this user read and write it, or do this as the user who may"
 _FULL = "free some space there, and try again"
@@ -84,11 +84,12 @@ def _show(command: str, result: Result, output: Output, reporter: Recorder) -> N
         return
     if result.lines and (reporter.steps or reporter.checks):
         typer.echo("", err=True)
+    as_they_are = result.verbatim and not sys.stdout.isatty()
     for line in result.lines:
-        typer.echo(line)
+        typer.echo(line if as_they_are else visible(line))
     for error in result.errors:
         for line in error_lines(error):
-            typer.echo(line, err=True)
+            typer.echo(visible(line), err=True)
 
 
 def _refused(error: OSError) -> ProvisionError:
@@ -119,7 +120,7 @@ def _bug(error: Exception) -> Bug:
 def confirm(question: str) -> bool:
     """Ask the user and return whether the answer is yes; no one to ask means no."""
     try:
-        return typer.confirm(question, err=True)
+        return typer.confirm(visible(question), err=True)
     except typer.Abort:
         return False
 

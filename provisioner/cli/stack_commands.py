@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from provisioner.cli.run import Output, OutputOption, StackOption, confirm, confirming, run
+from provisioner.output import visible
 
 
 class RuntimeName(str, Enum):
@@ -242,6 +243,6 @@ def schema(stack: StackOption = None, output: OutputOption = Output.text) -> Non
 def _ask_name(question: str) -> str:
     """Return what the user types; "" when there is no one to ask."""
     try:
-        return str(typer.prompt(question, err=True, default="", show_default=False))
+        return str(typer.prompt(visible(question), err=True, default="", show_default=False))
     except typer.Abort:
         return ""

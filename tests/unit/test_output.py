@@ -19,6 +19,7 @@ from provisioner.output import (
     TerminalReporter,
     error_lines,
     result_document,
+    visible,
 )
 
 ERROR = PreflightError(
@@ -237,3 +238,30 @@ def test_faulty_settings_are_shown_fault_by_fault() -> None:
     assert SettingsError("2 faults", faults=faults).all() == faults
     alone = SettingsError("not UTF-8")
     assert alone.all() == (alone,)
+
+
+# It would set a window's title, and clear the screen by an 8-bit control.
+EVIL, SHOWN = "a\x1b]0;owned\x07\x9b2J\r\tb\x7f", "a\\x1b]0;owned\\x07\\x9b2J\\x0d\tb\\x7f"
+
+
+def test_control_characters_are_shown_and_text_stays() -> None:
+    assert visible(EVIL) == SHOWN
+    assert visible("übung 你\n\tend") == "übung 你\n\tend"
+    assert visible(b"bad\xff".decode(errors="surrogateescape")) == "bad\\xff"
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_no_value_commands_the_terminal(stream: type[io.StringIO]) -> None:
+    out = stream()
+    reporter = TerminalReporter(out)
+    reporter.note("stack", EVIL)
+    reporter.step("created", EVIL, EVIL)
+    reporter.row(EVIL, EVIL, EVIL)
+    reporter.warn(EVIL, EVIL)
+    reporter.check(CheckResult(EVIL, True, EVIL))
+    reporter.line(EVIL)
+    with reporter.working(EVIL):
+        time.sleep(0.3)
+    assert SHOWN in out.getvalue()
+    for raw in ("\x1b]", "\x07", "\x9b", "\x7f", "\r\t"):
+        assert raw not in out.getvalue()

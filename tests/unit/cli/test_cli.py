@@ -197,6 +197,19 @@ def test_a_result_is_on_stdout_and_all_else_on_stderr() -> None:
     assert "secrets" in answer.stderr
 
 
+def test_a_result_and_its_errors_command_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = ProvisionError("no \x1b[2J", where="\x1b[31mthere", hint="go\x07")
+    answer = program(lambda _: Result(lines=("uri\x1b[2J",), errors=(error,)))
+    assert answer.stdout == "uri\\x1b[2J\n"
+    assert "\\x1b[31mthere" in answer.stderr
+    assert "\x1b" not in answer.stderr
+    assert "\x07" not in answer.stderr
+
+
+def test_what_services_wrote_is_as_it_is_in_a_file() -> None:
+    assert program(lambda _: Result(lines=("a\x01b",), verbatim=True)).stdout == "a\x01b\n"
+
+
 def test_a_result_with_a_code_of_its_own_ends_with_it() -> None:
     assert program(lambda _: Result(returncode=3)).exit_code == 3
 

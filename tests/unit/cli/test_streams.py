@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pexpect
 import pytest
 
 import provisioner
@@ -94,3 +95,16 @@ def test_with_every_stream_closed_no_file_takes_the_place_of_one(tmp_path: Path)
     done = shell(tmp_path, "provision erase --output json <&- >result")
     assert done.returncode == json.loads((tmp_path / "result").read_text())["exit_code"]
     assert "bug" not in (tmp_path / "result").read_text()
+
+
+def test_on_a_terminal_what_services_wrote_commands_nothing() -> None:
+    code = (
+        "import typer; from provisioner.cli.run import *\n"
+        "def main(): run('logs', Output.text, lambda _: Result(lines=('a\\x1b]0;b',), verbatim=True))\n"
+        "typer.run(main)"
+    )
+    root = str(Path(provisioner.__file__).parents[1])
+    child = pexpect.spawn(
+        sys.executable, ["-c", code], timeout=60, encoding="utf-8", env={**os.environ, "PYTHONPATH": root}
+    )
+    assert child.read() == "a\\x1b]0;b\r\n"
