@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import reprlib
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, parse_qs, urlsplit
@@ -23,7 +24,20 @@ from pydantic import (
 SOURCE = "provision.yml"
 MOST_WORKERS = 64
 
+_SHOWN_CHARACTERS = 80
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 3, _SHOWN_CHARACTERS, _SHOWN_CHARACTERS
+
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+
+
+def shown(value: object) -> str:
+    """Return the value as a message shows it: at most 80 characters.
+
+    By anchors a small file has values of any size, which are not written out to be cut.
+    """
+    text = _REPR.repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 3]}..."
 
 
 def _refuse_boolean(value: Any) -> Any:
@@ -191,7 +205,7 @@ class ServerSettings(Group):
     def _workers_is_auto_or_a_number(cls, value: Any) -> Any:
         # Pydantic would report one fault for each of the two.
         if value != "auto" and not (type(value) is int and 1 <= value <= MOST_WORKERS):
-            raise ValueError(f"must be auto, or a number from 1 to {MOST_WORKERS}, not {value!r}")
+            raise ValueError(f"must be auto, or a number from 1 to {MOST_WORKERS}, not {shown(value)}")
         return value
 
     @field_validator("public_url")
@@ -232,7 +246,7 @@ class ServerSettings(Group):
         for value in values:
             if not _HOST.fullmatch(value):
                 raise ValueError(
-                    f"must be names or addresses without a port, such as my-machine.lan, not {value!r}"
+                    f"must be names or addresses without a port, such as my-machine.lan, not {shown(value)}"
                 )
         return values
 
@@ -362,18 +376,6 @@ def said(group: Group, before: str = "") -> dict[str, object]:
         value = getattr(group, key)
         if isinstance(value, Group):
             found |= said(value, f"{before}{key}.")
-        else:
-            found[before + key] = list(value) if isinstance(value, tuple) else value
-    return found
-
-
-def default_values(group: Group, before: str = "") -> dict[str, object]:
-    """Return the default of every key of these settings, by key as it is written in messages."""
-    found: dict[str, object] = {}
-    for key, info in type(group).model_fields.items():
-        value = info.get_default(call_default_factory=True)
-        if isinstance(value, Group):
-            found |= default_values(getattr(group, key), f"{before}{key}.")
         else:
             found[before + key] = list(value) if isinstance(value, tuple) else value
     return found

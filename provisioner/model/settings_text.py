@@ -12,11 +12,12 @@ from pydantic import ValidationError
 
 from provisioner.errors import SettingsError
 from provisioner.model.proxy import conflicts
-from provisioner.model.settings import SOURCE, ServerSettings, Settings, setting_names
+from provisioner.model.settings import SOURCE, ServerSettings, Settings, setting_names, shown
 from provisioner.model.stores.table import own_settings
 
 # No key has more parts than this; a file can lead to itself with anchors, and go down without end.
 _DEEPEST = 4
+_LONGEST_KEY = 80
 
 
 def parse_settings(text: str, source: str = SOURCE) -> Settings:
@@ -38,7 +39,7 @@ def parse_settings(text: str, source: str = SOURCE) -> Settings:
     if not isinstance(data, dict):
         raise _gathered(source, [_fault(f"{source}:1", "must be a mapping of keys, such as server:")])
     lines = dict(_lines(node))
-    faults = [_fault(f"{source}:{line}", f"{path}: stands twice") for path, line in _duplicates(node)]
+    faults = [(line, f"{_cut(path)}: stands twice") for path, line in _duplicates(node)]
     settings = None
     try:
         settings = Settings.model_validate(
@@ -46,12 +47,13 @@ def parse_settings(text: str, source: str = SOURCE) -> Settings:
         )
     except ValidationError as invalid:
         for detail in invalid.errors():
-            faults.append(_fault_of(detail, lines, source))
+            faults.append(_fault_of(detail, lines))
     for key, text_of_fault in _contradictions(data.get("server")):
         line = lines.get(f"server.{key}", lines.get("server", 1))
-        faults.append(_fault(f"{source}:{line}", f"server.{key}: {text_of_fault}"))
+        faults.append((line, f"server.{key}: {text_of_fault}"))
     if faults or settings is None:
-        raise _gathered(source, faults)
+        in_order = sorted(faults, key=lambda fault: fault[0])
+        raise _gathered(source, [_fault(f"{source}:{line}", text) for line, text in in_order])
     return settings
 
 
@@ -121,13 +123,14 @@ def _duplicates(node: yaml.Node, path: str = "", depth: int = _DEEPEST) -> Itera
         yield from _duplicates(value, below, depth - 1)
 
 
-def _fault_of(detail: Any, lines: dict[str, int], source: str) -> SettingsError:
+def _fault_of(detail: Any, lines: dict[str, int]) -> tuple[int, str]:
+    """Return the fault's line, and its text."""
     location = [str(part) for part in detail["loc"]]
     path = ".".join(location)
     while location and ".".join(location) not in lines:
         location.pop()
     line = lines.get(".".join(location), 1)
-    known = ".".join(location)
+    path, known = _cut(path), _cut(".".join(location))
     if detail["type"] == "extra_forbidden":
         close = difflib.get_close_matches(path, list(setting_names()), n=1, cutoff=0.6)
         text = f"{path}: unknown key" + (f", did you mean {close[0]}?" if close else "")
@@ -137,19 +140,24 @@ def _fault_of(detail: Any, lines: dict[str, int], source: str) -> SettingsError:
         text = f"{known or path}: {detail['ctx']['error']}"
     else:
         text = f"{known or path}: {_plain(detail)}"
-    return _fault(f"{source}:{line}", text)
+    return line, text
+
+
+def _cut(path: str) -> str:
+    """Return the key, of which the user wrote any part, as a message shows it."""
+    return path if len(path) <= _LONGEST_KEY else f"{path[: _LONGEST_KEY - 3]}..."
 
 
 def _plain(detail: Any) -> str:
     """Return pydantic's message in the words of a person who writes YAML."""
     context = detail.get("ctx", {})
     if detail["type"] == "literal_error":
-        return f"must be one of {context['expected']}, not {detail['input']!r}"
+        return f"must be one of {context['expected']}, not {shown(detail['input'])}"
     if detail["type"] == "string_pattern_mismatch":
-        return f"{detail['input']!r} does not fit the pattern {context['pattern']}"
+        return f"{shown(detail['input'])} does not fit the pattern {context['pattern']}"
     if detail["type"] in {"model_type", "model_attributes_type", "dict_type"}:
         return "must be a mapping of keys"
-    return re.sub(r"^Input should", "should", str(detail["msg"])) + f", not {detail['input']!r}"
+    return re.sub(r"^Input should", "should", str(detail["msg"])) + f", not {shown(detail['input'])}"
 
 
 def _fault(place: str, text: str) -> SettingsError:

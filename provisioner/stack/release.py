@@ -7,7 +7,7 @@ from provisioner.assets import mlflow_version
 from provisioner.errors import OtherRelease
 from provisioner.model.proxy import default_port, terminates_tls
 from provisioner.model.release import Release
-from provisioner.model.settings import SOURCE, Settings, default_values, said
+from provisioner.model.settings import SOURCE, Group, Settings, said
 from provisioner.model.state import State
 from provisioner.model.stores.table import DEFAULT_ARTIFACT_STORES
 
@@ -80,7 +80,19 @@ def _defaults(state: State, settings: Settings) -> dict[str, object]:
         PORT: default_port(server) if terminates_tls(server) else state.port,
         "artifact_store.kind": DEFAULT_ARTIFACT_STORES[runtime].kind if runtime else None,
     }
-    return default_values(settings) | own
+    return _default_values(settings) | own
+
+
+def _default_values(group: Group, before: str = "") -> dict[str, object]:
+    """Return the default of every key of these settings, by key as it is written in messages."""
+    found: dict[str, object] = {}
+    for key, info in type(group).model_fields.items():
+        value = info.get_default(call_default_factory=True)
+        if isinstance(value, Group):
+            found |= _default_values(getattr(group, key), f"{before}{key}.")
+        else:
+            found[before + key] = list(value) if isinstance(value, tuple) else value
+    return found
 
 
 def _machines_own(state: State, settings: Settings) -> set[str]:

@@ -66,10 +66,10 @@ FAULTS = {
     "several faults at once": (
         "name: A\nserver:\n  port: 0\n  auth: token\n  auth: none\nartifact_store:\n  kind: azure\n",
         [
-            "5 server.auth: stands twice",
             "1 name: 'A' does not fit the pattern ^[a-z0-9][a-z0-9_-]{0,39}$",
-            "7 artifact_store.kind: must be one of 'minio', 's3' or 'local', not 'azure'",
             "3 server.port: should be greater than or equal to 1, not 0",
+            "5 server.auth: stands twice",
+            "7 artifact_store.kind: must be one of 'minio', 's3' or 'local', not 'azure'",
         ],
     ),
     "a tab": ("server:\n\tport: 1\n", ["2 not YAML: found character '\\t' that cannot start any token"]),

@@ -77,6 +77,41 @@ def test_another_file_is_named_as_the_caller_calls_it() -> None:
     assert caught.value.what == "team.yml has 1 fault"
 
 
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+LONG = "z" * 1_000_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{BOMB}name: *i",
+        f"{BOMB}server:\n  workers: *i\n  auth: *i\n  port: *i",
+        f"name: {LONG}",
+        f"{LONG}: 1",
+        f"{LONG}: 1\n{LONG}: 2",
+        f"server: {{allowed_hosts: [{'a ' * 100_000}]}}",
+    ],
+)
+def test_a_value_of_any_size_is_shown_by_its_beginning(text: str) -> None:
+    assert max(map(len, faults(text))) < 300
+
+
+def test_a_short_value_is_shown_whole() -> None:
+    assert faults(f"server: {{auth: {'a' * 70}}}") == [
+        f"1 server.auth: must be one of 'none' or 'basic', not '{'a' * 70}'"
+    ]
+
+
+def test_faults_stand_in_the_order_of_their_lines() -> None:
+    text = "zzz: 1\nserver:\n  auth: no\n  workers: 0\nname: A\nserver:\n  port: 0\nyyy: 1\n"
+    lines = [int(fault.split()[0]) for fault in faults(text)]
+    assert lines == sorted(lines)
+    assert len(set(lines)) > 3
+
+
 def test_settings_cannot_be_changed_by_whoever_reads_them() -> None:
     parsed: Any = parse_settings("")
     with pytest.raises(ValueError, match="frozen"):
