@@ -76,7 +76,7 @@ def deploy(options: DeployOptions, reporter: Reporter) -> Result:
     context = stack_with(source, reason, parse_settings(content.decode()), host)
     reporter.note("host", context.location)
     context.announce_release(reporter)
-    refuse_changed_settings(context.state, context.settings)
+    refuse_changed_settings(context.state, context.asked or context.settings)
     check_server(context, host, options.domain_elsewhere, reporter)
     if LocalHost().get(source / OVERRIDE_FILE) is not None:
         reporter.warn(OVERRIDE_FILE, f"the one here is not used; Compose reads the one in {context.location}")

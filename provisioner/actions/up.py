@@ -161,7 +161,7 @@ def _decide(
     target = context.with_state(
         runtime=kind, port=context.port, identity=context.state.identity or new_identity()
     )
-    refuse_changed_settings(context.state, context.settings)
+    refuse_changed_settings(context.state, context.asked or context.settings)
     stack, runtime = target.model, target.runtime
     if not context.is_made:
         runtime.preflight()

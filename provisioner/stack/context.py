@@ -22,7 +22,7 @@ from provisioner.runtimes.choose import make_runtime
 from provisioner.runtimes.docker.compose_file import port_in_env
 from provisioner.runtimes.recipe import Recipe
 from provisioner.stack.client import ProxyAddress, stack_client
-from provisioner.stack.release import other_release, told
+from provisioner.stack.release import changed_settings, other_release, told
 from provisioner.system.host import Host, LocalHost
 
 STATE_FILE = "state.json"
@@ -47,6 +47,8 @@ class StackContext:
     state: State
     here: Path | None = None
     """The directory of this machine that has the settings of a stack on another."""
+    asked: Settings | None = None
+    """What `provision.yml` says, where that is not applied: `settings` has what another release made."""
 
     @property
     def source(self) -> Path:
@@ -209,9 +211,12 @@ class StackContext:
         self.announce_release(reporter)
 
     def announce_release(self, reporter: Reporter) -> None:
-        """Say so where the stack is of another release."""
+        """Say so where the stack is of another release, and which settings are not applied to it."""
         if self.other_release:
             reporter.note("release", told(self.other_release))
+        if self.asked:
+            keys = ", ".join(changed_settings(self.state, self.asked))
+            reporter.warn(SOURCE, f"{keys}: changed, and not applied; the stack is as it was made")
 
     def with_state(self, **changes: object) -> StackContext:
         """Return the stack as it is to be, with these values of its state; nothing is saved."""

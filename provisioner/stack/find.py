@@ -15,6 +15,7 @@ from provisioner.model.settings_text import parse_settings
 from provisioner.model.state import State, parse_state
 from provisioner.output import Reporter
 from provisioner.stack.context import LOOKALIKE, STATE_FILE, StackContext
+from provisioner.stack.release import settings_as_made
 from provisioner.stack.safeguards import refuse_copy, refuse_lost_state
 from provisioner.system.host import Host, LocalHost
 from provisioner.system.paths import data_directory
@@ -95,7 +96,10 @@ def read_stack(source: Path, reason: str, host: Host) -> StackContext:
 
 
 def stack_with(source: Path, reason: str, settings: Settings, host: Host) -> StackContext:
-    """Return the stack with those settings, whatever `provision.yml` says now."""
+    """Return the stack with those settings, whatever `provision.yml` says now.
+
+    One of another release keeps those that it was made with.
+    """
     if settings.ssh is None:
         directory, here = source, None
     else:
@@ -103,7 +107,9 @@ def stack_with(source: Path, reason: str, settings: Settings, host: Host) -> Sta
         host, directory, here = there, Path(there.facts["home"]) / REMOTE_FOLDER / settings.name, source
     context = StackContext(directory, reason, host, settings, State(), here)
     path = directory / STATE_FILE
-    return replace(context, state=parse_state(host.get(path), f"{context.location}/{STATE_FILE}"))
+    state = parse_state(host.get(path), f"{context.location}/{STATE_FILE}")
+    made = settings_as_made(state, settings)
+    return replace(context, state=state, settings=made or settings, asked=settings if made else None)
 
 
 def stack_here(directory: Path) -> StackContext | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import provisioner
 from provisioner.assets import mlflow_version
 from provisioner.errors import OtherRelease
@@ -9,7 +11,7 @@ from provisioner.model.proxy import default_port, terminates_tls
 from provisioner.model.release import Release
 from provisioner.model.settings import SOURCE, Group, Settings, said
 from provisioner.model.state import State
-from provisioner.model.stores.table import DEFAULT_ARTIFACT_STORES
+from provisioner.model.stores.table import DEFAULT_ARTIFACT_STORES, own_settings
 
 PORT = "server.port"
 
@@ -70,6 +72,29 @@ def changed_settings(state: State, settings: Settings) -> list[str]:
         for key in sorted({*before, *now} - free)
         if before.get(key, defaults.get(key)) != now.get(key, defaults.get(key))
     ]
+
+
+def settings_as_made(state: State, settings: Settings) -> Settings | None:
+    """Return the settings that another release made the stack with, and the machine's own of these.
+
+    Return None where these are no other, or where those are not for this release to read.
+    """
+    if state.settings is None or not other_release(state) or not changed_settings(state, settings):
+        return None
+    free = _machines_own(state, settings)
+    values = {key: value for key, value in state.settings.items() if key not in free}
+    values |= {key: value for key, value in said(settings).items() if key in free}
+    nested: dict[str, Any] = {}
+    for key, value in values.items():
+        *groups, last = key.split(".")
+        below = nested
+        for group in groups:
+            below = below.setdefault(group, {})
+        below[last] = value
+    try:
+        return Settings.model_validate(nested, context=own_settings())
+    except ValueError:
+        return None
 
 
 def _defaults(state: State, settings: Settings) -> dict[str, object]:

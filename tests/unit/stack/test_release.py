@@ -177,5 +177,5 @@ def test_what_is_compared_after_a_move_names_what_works(tmp_path: Path) -> None:
     made_by(tmp_path / "old", "0.0.9", "3.16.1")
     (tmp_path / "old").rename(tmp_path / "new")
     with pytest.raises(Drift, match="other places") as raised:
-        render(None, tmp_path / "new", True, Recorder())
+        render(tmp_path / "new", True, Recorder())
     assert raised.value.hint.startswith("`provision up` writes those")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.actions.up import UpOptions, up
 from provisioner.errors import OtherRelease, PreflightError
 from provisioner.model.plan import Observed
 from provisioner.model.settings_text import parse_settings
@@ -13,6 +14,7 @@ from provisioner.model.state import State
 from provisioner.model.stores.base import RuntimeKind
 from provisioner.output import Recorder
 from provisioner.stack.context import StackContext
+from provisioner.stack.find import open_stack
 from provisioner.stack.port_choice import decide_port
 from provisioner.stack.release import refuse_changed_settings
 from provisioner.system.host import LocalHost
@@ -110,3 +112,37 @@ def test_a_taken_port_names_its_holder_and_what_works(tmp_path: Path, runtime: R
         decide_port(context, Observed({}, has_data=False), (), Recorder())
     assert raised.value.hint == HINTS[runtime]
     assert "held by" in raised.value.why
+
+
+def test_what_is_not_applied_is_followed_by_no_command_and_warned_of_once(tmp_path: Path) -> None:
+    made = of("embedded", {"server.port": 5001, "server.workers": 3})
+    (tmp_path / "state.json").write_bytes(made.text())
+    (tmp_path / "provision.yml").write_text(f"server: {{port: 41999, auth: basic}}\n{INDEX}\n")
+    said = Recorder()
+    context = open_stack(tmp_path, said)
+    assert context.tracking_uri == "http://127.0.0.1:5001"
+    assert not context.model.login
+    assert context.settings.server.workers == 3
+    assert context.settings.build.index_url == "https://a.example", "which is the machine's"
+    assert [(warned.subject, warned.text) for warned in said.warnings] == [
+        (
+            "provision.yml",
+            "server.auth, server.port, server.workers: changed, and not applied; the stack is as it was made",
+        )
+    ]
+    with pytest.raises(OtherRelease, match="have changed"):
+        up(UpOptions(tmp_path, dry_run=True), Recorder())
+
+
+def test_settings_that_are_the_same_are_followed_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_bytes(of("docker", {"server.port": 5001}).text())
+    (tmp_path / "provision.yml").write_text(OTHER_PORT)
+    said = Recorder()
+    assert open_stack(tmp_path, said).port == 41999
+    assert not said.warnings
+
+
+def test_what_this_release_cannot_read_of_then_is_left(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_bytes(of("embedded", {"of_another_release": 1}).text())
+    (tmp_path / "provision.yml").write_text(OTHER_PORT)
+    assert open_stack(tmp_path, Recorder()).port == 41999
