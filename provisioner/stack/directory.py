@@ -58,7 +58,11 @@ def _is_open(directory: Path, path: Path, mode_of_file: int) -> bool:
 def _folders(path: Path) -> list[Path]:
     """Return the directories above a file, below the stack's own, outermost first."""
     if fault := path_fault(str(path)):
-        raise PreflightError(f"{path} {fault}", why="it is no path of a file in a stack's directory")
+        raise PreflightError(
+            f"{path} {fault}",
+            why="it is no path of a file in a stack's directory",
+            hint="restore state.json from a backup",
+        )
     return list(reversed(path.parents))[1:]
 
 
