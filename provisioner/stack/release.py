@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import provisioner
 from provisioner.assets import mlflow_version
 from provisioner.errors import OtherRelease
 from provisioner.model.proxy import default_port, terminates_tls
 from provisioner.model.release import Release
 from provisioner.model.settings import SOURCE, Group, Settings, said
+from provisioner.model.settings_text import settings_of
 from provisioner.model.state import State
-from provisioner.model.stores.table import DEFAULT_ARTIFACT_STORES, own_settings
+from provisioner.model.stores.table import DEFAULT_ARTIFACT_STORES
 
 PORT = "server.port"
 
@@ -84,17 +83,7 @@ def settings_as_made(state: State, settings: Settings) -> Settings | None:
     free = _machines_own(state, settings)
     values = {key: value for key, value in state.settings.items() if key not in free}
     values |= {key: value for key, value in said(settings).items() if key in free}
-    nested: dict[str, Any] = {}
-    for key, value in values.items():
-        *groups, last = key.split(".")
-        below = nested
-        for group in groups:
-            below = below.setdefault(group, {})
-        below[last] = value
-    try:
-        return Settings.model_validate(nested, context=own_settings())
-    except ValueError:
-        return None
+    return settings_of(values)
 
 
 def _defaults(state: State, settings: Settings) -> dict[str, object]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from provisioner.errors import WouldLoseData
+from provisioner.errors import ProvisionError, WouldLoseData
 from provisioner.model.plan import Observed
 from provisioner.model.stack import Stack
+from provisioner.model.state import parse_state
 from provisioner.runtimes.embedded.processes import MEMORY_FILE, POSTGRES_DATA
 from provisioner.stack.context import STATE_FILE, StackContext
+from provisioner.system.host import LocalHost
 
 _UNCHANGED = "nothing was changed"
 
@@ -22,7 +24,7 @@ def refuse_copy(context: StackContext) -> None:
     if context.host.is_remote or not made_at or made_at == str(context.directory):
         return
     original = Path(made_at)
-    if (original / STATE_FILE).is_file() and not original.samefile(context.directory):
+    if _project_in(original) == context.state.project and not original.samefile(context.directory):
         raise WouldLoseData(
             f"this directory is a copy of the stack in {original}, which is still there",
             where=context.location,
@@ -30,6 +32,15 @@ def refuse_copy(context: StackContext) -> None:
             hint=f"use {original}; or move it away, if the copy is to take its place",
             left_as=_UNCHANGED,
         )
+
+
+def _project_in(directory: Path) -> str:
+    """Return the project of the stack in that directory of this machine; "" where none can be seen."""
+    path = directory / STATE_FILE
+    try:
+        return parse_state(LocalHost().get(path), str(path)).project
+    except ProvisionError:
+        return ""
 
 
 def refuse_lost_state(context: StackContext) -> None:

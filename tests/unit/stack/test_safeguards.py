@@ -58,6 +58,8 @@ def test_a_stack_that_was_moved_or_is_reached_by_another_path_is_no_copy(tmp_pat
     assert find_stack(tmp_path / "link").is_made
     original.rename(tmp_path / "moved")
     assert find_stack(tmp_path / "moved").is_made
+    stack_in(original, project="mlflow-123abc")
+    assert find_stack(tmp_path / "moved").is_made, "where it was is another one"
 
 
 def test_a_stack_of_before_that_was_kept_is_no_copy(tmp_path: Path) -> None:
