@@ -142,7 +142,6 @@ def _make(context: StackContext, kind: RuntimeKind, reporter: Reporter, command:
         change = _decide(context, kind, reporter, taken)
         try:
             with changing(context, command, change, reporter):
-                close_folder(change.context, reporter)
                 _carry_out(context, change, reporter)
                 _check(change, reporter)
                 return change.context
@@ -220,6 +219,7 @@ def _carry_out(context: StackContext, change: ChangeSet, reporter: Reporter) -> 
     target, runtime = change.context, change.context.runtime
     if not change:
         reporter.step("unchanged", "services", _names(change))
+        close_folder(target, reporter)
         # A stack that was started by hand is remembered from here on.
         context.save(change.state)
         return
@@ -231,7 +231,9 @@ def _carry_out(context: StackContext, change: ChangeSet, reporter: Reporter) -> 
         )
     if change.plan:
         reporter.note("plan", change.plan.summary)
+    # Who may not run this stack is told so before anything of it changes.
     runtime.preflight()
+    close_folder(target, reporter)
     context.save(change.state)
     # What runs reads it anew: after all else is as it says.
     late = proxy_files(change.files) if change.plan.reloads else {}
