@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from provisioner.kedro.link import Credentials, LinkReport, link
 from provisioner.model.secret import Secret
@@ -59,3 +62,11 @@ def answering(says: bool, asked: list[str]) -> Callable[[str], bool]:
         return says
 
     return answer
+
+
+def forget_variables(monkeypatch: pytest.MonkeyPatch, state: Path) -> None:
+    """Leave nothing in the environment that steers a link; what is remembered of links goes to `state`."""
+    monkeypatch.setenv("PROVISION_STATE_DIR", str(state))
+    for name in [*os.environ]:
+        if name == "KEDRO_ENV" or name.startswith("MLFLOW_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)

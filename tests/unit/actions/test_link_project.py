@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -11,15 +10,12 @@ from provisioner.actions.env import ShellOptions, shell_lines
 from provisioner.actions.link import LinkData, LinkOptions, link_project
 from provisioner.errors import LinkRefused
 from provisioner.output import Recorder
-from tests.support.link_project import NO_KEDRO, SHARED, make_project, snapshot
+from tests.support.link_project import NO_KEDRO, SHARED, forget_variables, make_project, snapshot
 
 
 @pytest.fixture(autouse=True)
 def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PROVISION_STATE_DIR", str(tmp_path / "state"))
-    for name in [*os.environ]:
-        if name == "KEDRO_ENV" or name.startswith("MLFLOW_") or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
+    forget_variables(monkeypatch, tmp_path / "state")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -12,17 +11,14 @@ from provisioner.errors import LinkRefused
 from provisioner.kedro.diagnosis import project_report
 from provisioner.kedro.project import find_project
 from provisioner.output import Recorder
-from tests.support.link_project import SHARED, URI, do_link, make_project, snapshot
+from tests.support.link_project import SHARED, URI, do_link, forget_variables, make_project, snapshot
 
 NO_NAMES = ["", ".", "..", "../x", "../../../outside", "/tmp/x", "a/b", "a\\b", "a\nb", "a\0b", "\x7f"]
 
 
 @pytest.fixture(autouse=True)
 def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PROVISION_STATE_DIR", str(tmp_path / "state"))
-    for name in [*os.environ]:
-        if name == "KEDRO_ENV" or name.startswith("MLFLOW_") or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
+    forget_variables(monkeypatch, tmp_path / "state")
 
 
 @pytest.fixture
