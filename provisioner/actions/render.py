@@ -58,14 +58,13 @@ def render(option: Path | None, check: bool, reporter: Reporter) -> Result:
 
 
 def _drift(context: StackContext, paths: list[str]) -> Drift:
-    what, hint = (
-        f"differs from what the settings give: {', '.join(paths)}",
-        "`provision render` writes them anew; changes of your own belong into compose.override.yml",
-    )
     if context.other_release:
         # They are as that release rendered them, or that would have been said.
         what = f"has other places or certificates than there are now: {', '.join(paths)}"
         hint = "`provision up` writes those into them"
+    else:
+        what = f"differs from what the settings give: {', '.join(paths)}"
+        hint = "`provision render` writes them anew; changes of your own belong into compose.override.yml"
     return Drift(what, where=context.location, hint=hint)
 
 

@@ -36,7 +36,11 @@ def shown(value: object) -> str:
 
     By anchors a small file has values of any size, which are not written out to be cut.
     """
-    text = _REPR.repr(value)
+    return cut(_REPR.repr(value))
+
+
+def cut(text: str) -> str:
+    """Return the text as far as a message shows it: at most 80 characters."""
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 3]}..."
 
 

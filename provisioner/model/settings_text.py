@@ -12,12 +12,11 @@ from pydantic import ValidationError
 
 from provisioner.errors import SettingsError
 from provisioner.model.proxy import conflicts
-from provisioner.model.settings import SOURCE, ServerSettings, Settings, setting_names, shown
+from provisioner.model.settings import SOURCE, ServerSettings, Settings, cut, setting_names, shown
 from provisioner.model.stores.table import own_settings
 
 # No key has more parts than this; a file can lead to itself with anchors, and go down without end.
 _DEEPEST = 4
-_LONGEST_KEY = 80
 
 
 def parse_settings(text: str, source: str = SOURCE) -> Settings:
@@ -39,7 +38,7 @@ def parse_settings(text: str, source: str = SOURCE) -> Settings:
     if not isinstance(data, dict):
         raise _gathered(source, [_fault(f"{source}:1", "must be a mapping of keys, such as server:")])
     lines = dict(_lines(node))
-    faults = [(line, f"{_cut(path)}: stands twice") for path, line in _duplicates(node)]
+    faults = [(line, f"{cut(path)}: stands twice") for path, line in _duplicates(node)]
     settings = None
     try:
         settings = Settings.model_validate(
@@ -130,7 +129,7 @@ def _fault_of(detail: Any, lines: dict[str, int]) -> tuple[int, str]:
     while location and ".".join(location) not in lines:
         location.pop()
     line = lines.get(".".join(location), 1)
-    path, known = _cut(path), _cut(".".join(location))
+    path, known = cut(path), cut(".".join(location))
     if detail["type"] == "extra_forbidden":
         close = difflib.get_close_matches(path, list(setting_names()), n=1, cutoff=0.6)
         text = f"{path}: unknown key" + (f", did you mean {close[0]}?" if close else "")
@@ -141,11 +140,6 @@ def _fault_of(detail: Any, lines: dict[str, int]) -> tuple[int, str]:
     else:
         text = f"{known or path}: {_plain(detail)}"
     return line, text
-
-
-def _cut(path: str) -> str:
-    """Return the key, of which the user wrote any part, as a message shows it."""
-    return path if len(path) <= _LONGEST_KEY else f"{path[: _LONGEST_KEY - 3]}..."
 
 
 def _plain(detail: Any) -> str:

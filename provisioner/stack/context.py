@@ -106,7 +106,7 @@ class StackContext:
         # `render` chooses one for who starts the stack without us.
         return self.state.port or self.rendered_port or default_port(server)
 
-    @property
+    @cached_property
     def rendered_port(self) -> int | None:
         """Return the port that the rendered files name; None while there are none."""
         return port_in_env(self.host.get(self.directory / ENV_FILE))

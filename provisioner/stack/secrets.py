@@ -147,9 +147,7 @@ def make_secrets(
 
 def read_secrets(context: StackContext, names: Sequence[str]) -> dict[str, bytes | None]:
     """Return the content of those files of the folder of secrets; None for one that is not there."""
-    folder_mode(context)
-    found = context.host.read_below(context.directory, [f"{FOLDER}/{name}" for name in names])
-    return {name: found[f"{FOLDER}/{name}"] for name in names}
+    return context.host.read_below(context.directory / FOLDER, names)
 
 
 def read_secret(context: StackContext, name: str) -> Secret | None:

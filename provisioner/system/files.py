@@ -94,7 +94,7 @@ def replace_file(path: Path, content: bytes, mode: int | None = None) -> None:
         wanted = mode if mode is not None else NEW_FILE & ~_umask() if old is None else old
         write_whole(target, content, wanted, lambda name: _give_to_owner(name, like))
     except OSError as error:
-        raise _failed(path, "written", error) from error
+        raise file_error(path, "written", error) from error
 
 
 def write_whole(
@@ -136,7 +136,7 @@ def remove_file(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise _failed(path, "removed", error) from error
+        raise file_error(path, "removed", error) from error
 
 
 def make_folders(path: Path) -> list[Path]:
@@ -149,7 +149,7 @@ def make_folders(path: Path) -> list[Path]:
                 _give_to_owner(folder, folder.parent)
                 made.append(folder)
     except OSError as error:
-        raise _failed(path, "made", error) from error
+        raise file_error(path, "made", error) from error
     return made
 
 
@@ -201,7 +201,7 @@ def _read(path: Path, opened: Callable[[], IO[bytes]]) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise _failed(path, "read", error) from error
+        raise file_error(path, "read", error) from error
     if len(content) > LARGEST:
         raise _refused(path, f"it has more than {LARGEST >> 20} MiB", "put the right file in its place")
     return bytes(content)
@@ -251,7 +251,8 @@ def _refused(path: Path, why: str, hint: str, verb: str = "read") -> ProvisionEr
     return ProvisionError(f"{path} cannot be {verb}: {why}", where=str(path), hint=hint)
 
 
-def _failed(path: Path, verb: str, error: OSError) -> ProvisionError:
+def file_error(path: Path, verb: str, error: OSError) -> ProvisionError:
+    """Return the error for a file that cannot be read, or written, removed or made."""
     return ProvisionError(
         f"{path} cannot be {verb}: {error.strerror}",
         where=str(path),

@@ -13,6 +13,7 @@ from typing import IO, Protocol
 from provisioner.errors import PreflightError, ProvisionError
 from provisioner.system import locks, ports, process, streams
 from provisioner.system.files import (
+    file_error,
     file_mode,
     open_file,
     open_own,
@@ -92,7 +93,8 @@ class Host(Protocol):
     def read_below(self, directory: Path, names: Sequence[str]) -> dict[str, bytes | None]:
         """Return the content of each file of the directory, as `get`, where another account may change it.
 
-        A link of such an account is not followed: it may lead to what we alone can read.
+        A link of such an account is not followed: it may lead to what we alone can read. Raise ProvisionError
+        when the directory itself is a link, whoever made it.
         """
 
     def make_directory(self, path: Path, mode: int) -> None:
@@ -180,7 +182,7 @@ class LocalHost:
         try:
             file = open_file(path)
         except OSError as error:
-            raise _not_read(path, error) from error
+            raise file_error(path, "read", error) from error
         with file:
             yield file
 
@@ -210,7 +212,8 @@ class LocalHost:
         return {path: self.get(path) for path in paths}
 
     def read_below(self, directory: Path, names: Sequence[str]) -> dict[str, bytes | None]:
-        return {name: read_below(directory, name) for name in names}
+        refuse_link(directory)
+        return {name: read_below(directory.parent, f"{directory.name}/{name}") for name in names}
 
     def make_directory(self, path: Path, mode: int) -> None:
         try:
@@ -301,12 +304,6 @@ def _set_mode(path: Path, mode: int) -> None:
         os.fchmod(opened, mode)
     finally:
         os.close(opened)
-
-
-def _not_read(path: Path, error: OSError) -> ProvisionError:
-    return ProvisionError(
-        f"{path} cannot be read: {error.strerror}", where=str(path), hint="check its owner and permissions"
-    )
 
 
 def _not_written(path: Path, error: OSError) -> ProvisionError:

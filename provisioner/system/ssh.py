@@ -164,9 +164,14 @@ class SSHHost:
         return self.read([path])[path]
 
     def read(self, paths: Sequence[Path]) -> dict[Path, bytes | None]:
-        if not paths:
-            return {}
-        done = self.connection.run(ssh_command.read_all(paths), ("get", *map(str, paths)), b"", 600)
+        return self._read(paths) if paths else {}
+
+    def _read(self, paths: Sequence[Path], within: Path | None = None) -> dict[Path, bytes | None]:
+        """Return the content of each file; raise ProvisionError where `within`, if given, is a link."""
+        command = ssh_command.read_all(paths, within)
+        done = self.connection.run(command, ("get", *map(str, paths)), b"", 600)
+        if within and done.code != 0:
+            raise self._refused(within, "looked at", done.error_text)
         found: dict[Path, bytes | None] = {}
         for path, content in zip(paths, ssh_command.parse_files(done.stdout, len(paths)), strict=True):
             if isinstance(content, str):
@@ -180,8 +185,8 @@ class SSHHost:
 
     def read_below(self, directory: Path, names: Sequence[str]) -> dict[str, bytes | None]:
         # There we are the account that owns the files, and read with its rights alone.
-        found = self.read([directory / name for name in names])
-        return {name: found[directory / name] for name in names}
+        found = self._read([directory / name for name in names], directory) if names else {}
+        return {path.relative_to(directory).as_posix(): content for path, content in found.items()}
 
     def make_directory(self, path: Path, mode: int) -> None:
         file = shlex.quote(str(path))

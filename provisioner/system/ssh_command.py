@@ -158,10 +158,14 @@ def no_link(path: Path) -> str:
     return f"if [ -L {shlex.quote(str(path))} ]; then echo 'path: it is a link' >&2; exit 1; fi"
 
 
-def read_all(paths: Sequence[Path]) -> str:
-    """Return the shell command that prints each file, with its size or what it is on a line before it."""
+def read_all(paths: Sequence[Path], within: Path | None = None) -> str:
+    """Return the shell command that prints each file, with its size or what it is on a line before it.
+
+    It prints nothing, and fails, where the directory `within` is a link.
+    """
+    first = f"{no_link(within)}\n" if within else ""
     return in_sh(
-        f"set -- {shlex.join(map(str, paths))}\n"
+        f"{first}set -- {shlex.join(map(str, paths))}\n"
         f'for p do if [ -f "$p" ] && [ -r "$p" ] && [ "$(wc -c <"$p")" -le {LARGEST} ]\n'
         'then s=$(wc -c <"$p"); echo $s; head -c $s "$p"\n'
         'elif [ -e "$p" ]; then echo unreadable; else echo absent; fi; done'

@@ -65,6 +65,15 @@ def test_a_persons_link_is_followed(host: Host, tmp_path: Path) -> None:
     }
 
 
+def test_nothing_is_read_through_a_link_in_place_of_the_directory(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a").write_text("content")
+    (tmp_path / "folder").symlink_to("real")
+    with pytest.raises(ProvisionError, match="is a link") as caught:
+        host.read_below(tmp_path / "folder", ["a"])
+    assert str(tmp_path / "folder") in caught.value.where
+
+
 def link(path: Path) -> None:
     path.with_name("victim").write_text("precious")
     path.symlink_to("victim")

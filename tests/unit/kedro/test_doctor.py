@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,7 +19,7 @@ from provisioner.kedro.server_report import server_report
 from provisioner.model.state import State
 from provisioner.output import Recorder
 from provisioner.system.http import Rest, RestError
-from tests.support.link_project import BASE, make_project
+from tests.support.link_project import BASE, forget_variables, make_project
 
 LOGIN = "Basic " + base64.b64encode(b"admin:pw").decode()
 NO_KEDRO = Path("/nonexistent/python")
@@ -265,10 +264,7 @@ def test_only_the_login_that_a_stack_keeps_is_written_by_its_link(
 def login_project(home: Path, monkeypatch: pytest.MonkeyPatch, uri: str, entry: str) -> Path:
     """A project that uses the URI, in an account with no other login than the entry's values."""
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("PROVISION_STATE_DIR", str(home / "state"))
-    for name in [*os.environ]:
-        if name == "KEDRO_ENV" or name.startswith("MLFLOW_") or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
+    forget_variables(monkeypatch, home / "state")
     values = [f"  MLFLOW_TRACKING_{value}\n" for value in entry.split(", ") if value]
     address = f"server:\n  mlflow_tracking_uri: {uri}\n  credentials: entry\n"
     files = {BASE: address, FILE: "entry:\n" + "".join(values) if values else ""}

@@ -25,6 +25,7 @@ from tests.support.link_project import (
     THEIRS,
     URI,
     do_link,
+    forget_variables,
     make_project,
     snapshot,
 )
@@ -32,10 +33,7 @@ from tests.support.link_project import (
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PROVISION_STATE_DIR", str(tmp_path / "state"))
-    for name in [*os.environ]:
-        if name == "KEDRO_ENV" or name.startswith("MLFLOW_") or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
+    forget_variables(monkeypatch, tmp_path / "state")
     return tmp_path / "state"
 
 

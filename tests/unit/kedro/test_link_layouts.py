@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -17,16 +16,22 @@ from provisioner.kedro.unlink import unlink
 from provisioner.output import Recorder
 from provisioner.system.files import read_file
 from tests.support.kedro_files import config_files
-from tests.support.link_project import BASE, LOCAL, SHARED, URI, do_link, make_project, snapshot
+from tests.support.link_project import (
+    BASE,
+    LOCAL,
+    SHARED,
+    URI,
+    do_link,
+    forget_variables,
+    make_project,
+    snapshot,
+)
 from tests.unit.kedro.layouts import LAYOUTS, REFUSED
 
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PROVISION_STATE_DIR", str(tmp_path / "state"))
-    for name in [*os.environ]:
-        if name == "KEDRO_ENV" or name.startswith("MLFLOW_") or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
+    forget_variables(monkeypatch, tmp_path / "state")
     return tmp_path / "state"
 
 
