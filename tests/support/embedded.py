@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -111,7 +112,8 @@ def start_postgres() -> Iterator[Postgres]:
             _wait(server)
             yield server
         finally:
-            process.terminate()
+            # At once: a test that failed may have left connections open.
+            process.send_signal(signal.SIGINT)
             process.wait(20)
             shutil.rmtree(folder, ignore_errors=True)
             Path(f"{folder}.log").unlink()

@@ -1,0 +1,53 @@
+"""Connections to PostgreSQL that are looked at before each use, in place of being asked `SELECT 1`.
+
+The look is at the socket. One that the database has closed can be read from; nothing else makes an idle one
+readable but a note of the server, after which a new connection does no harm.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.dialects import plugins
+from sqlalchemy.engine import CreateEnginePlugin, make_url
+from sqlalchemy.exc import InvalidatePoolError
+
+_NAME = "provision"
+_POLL = "provision_poll"
+
+
+def looked_at(uri: str) -> str:
+    """Return the URI for an engine of this process whose connections are looked at before each use."""
+    plugins.register(_NAME, __name__, "Looking")
+    return (
+        make_url(uri)
+        .update_query_pairs([("plugin", _NAME)], append=True)
+        .render_as_string(hide_password=False)
+    )
+
+
+class Looking(CreateEnginePlugin):
+    """SQLAlchemy's plugin of an engine."""
+
+    def update_url(self, url: Any) -> Any:
+        """Return the URL without what is this plugin's alone: nothing."""
+        return url
+
+    def handle_pool_kwargs(self, pool_cls: Any, pool_args: dict[str, Any]) -> None:
+        """Turn off the question that MLflow asks for."""
+        pool_args["pre_ping"] = False
+
+    def engine_created(self, engine: Any) -> None:
+        event.listen(engine, "checkout", _look)
+
+
+def _look(connection: Any, record: Any, _proxy: Any) -> None:
+    """Raise InvalidatePoolError, for which SQLAlchemy connects anew, where the database has closed it."""
+    poll = record.info.get(_POLL)
+    if poll is None:
+        poll = record.info[_POLL] = select.poll()
+        poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        raise InvalidatePoolError

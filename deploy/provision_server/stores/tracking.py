@@ -1,0 +1,306 @@
+"""The tracking store: MLflow's own, with one statement in place of many for what clients ask most.
+
+The rule that makes it safe: a short way answers only plain success, in one statement that does all or
+nothing. Whatever else it meets - a run that is not there or not active, a param that would change, a value
+that the database refuses, a lost connection - it leaves to MLflow's own method, which then does and says what
+it always does. So no error, no message and no rare case is ours.
+"""
+
+from __future__ import annotations
+
+import functools
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar, cast
+
+import sqlalchemy
+from mlflow.entities import Metric, Param, Run, RunData, RunInfo, RunInputs, RunStatus, RunTag
+from mlflow.entities.lifecycle_stage import LifecycleStage
+from mlflow.entities.metric import MetricWithRunId
+from mlflow.exceptions import MlflowException
+from mlflow.store.entities.paged_list import PagedList
+from mlflow.store.tracking import sqlalchemy_store as upstream
+from mlflow.store.tracking.dbmodels.models import SqlRun
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, _get_run_name_from_tags
+from mlflow.utils.name_utils import _generate_random_name
+from mlflow.utils.search_utils import SearchUtils
+from mlflow.utils.validation import (
+    _validate_batch_log_limits,
+    _validate_param,
+    _validate_param_keys_unique,
+    _validate_run_id,
+    _validate_tag,
+)
+
+from provision_server.stores import tracking_sql
+from provision_server.stores.tracking_rows import (
+    NotPlain,
+    experiment_number,
+    found_metric,
+    found_run,
+    metric_arrays,
+    metric_row,
+    number,
+    param_arrays,
+    run_info,
+    tag_arrays,
+    text,
+)
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+# What leaves a call to MLflow: it refuses the call, the database does, or a value is of an unexpected type.
+_LEFT = (NotPlain, MlflowException, sqlalchemy.exc.SQLAlchemyError, TypeError, ValueError, OverflowError)
+
+
+class _GivenUp(Exception):
+    """The cause took too much of the database; asked in MLflow's words, it would again."""
+
+
+def _short(way: _Method) -> _Method:
+    """Make the method of that name: the short way, and MLflow's own where that raises."""
+
+    @functools.wraps(way)
+    def method(store: TrackingStore, *arguments: Any, **named: Any) -> Any:
+        try:
+            return way(store, *arguments, **named)
+        except _GivenUp as given_up:
+            raise cast(Exception, given_up.__cause__) from None
+        except _LEFT:
+            return getattr(super(TrackingStore, store), way.__name__)(*arguments, **named)
+
+    return cast(_Method, method)
+
+
+class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
+    """MLflow's store for one PostgreSQL without workspaces; used where `pinned.reason_against` has no reason.
+
+    Its methods' docstrings are MLflow's.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        # Of the same pool of connections; each statement is a transaction of its own.
+        self._at_once = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    def _rows(self, statement: str, **values: Any) -> Sequence[Any]:
+        """Return the statement's rows."""
+        return self._found(lambda connection: connection.exec_driver_sql(statement, values))
+
+    def _row(self, statement: str, **values: Any) -> Any:
+        """Return the statement's one row; raise NotPlain where there is none."""
+        rows = self._rows(statement, **values)
+        if not rows:
+            raise NotPlain
+        return rows[0]
+
+    def _found(self, ask: Callable[[Any], Any]) -> Sequence[Any]:
+        try:
+            with self._at_once.connect() as connection:
+                return cast(Sequence[Any], ask(connection).fetchall())
+        except MlflowException as refused:
+            raise _GivenUp from refused
+
+    @_short
+    def log_metric(self, run_id: str, metric: Metric) -> None:
+        key, value, timestamp, step, is_nan = metric_row(metric)
+        self._row(
+            tracking_sql.LOG_METRIC,
+            run=text(run_id),
+            key=key,
+            value=value,
+            timestamp=timestamp,
+            step=step,
+            is_nan=is_nan,
+        )
+
+    @_short
+    def log_param(self, run_id: str, param: Param) -> None:
+        judged = _validate_param(param.key, param.value)
+        self._row(tracking_sql.LOG_PARAM, run=text(run_id), key=text(judged.key), value=text(judged.value))
+
+    @_short
+    def set_tag(self, run_id: str, tag: RunTag) -> None:
+        judged = _validate_tag(tag.key, tag.value)
+        if judged.key == MLFLOW_RUN_NAME:
+            # It renames the run, too.
+            raise NotPlain
+        self._row(tracking_sql.SET_TAG, run=text(run_id), key=text(judged.key), value=text(judged.value))
+
+    @_short
+    def log_batch(
+        self, run_id: str, metrics: Sequence[Metric], params: Sequence[Param], tags: Sequence[RunTag]
+    ) -> None:
+        _validate_run_id(run_id)
+        rows = [metric_row(metric) for metric in metrics]
+        params = [_validate_param(param.key, param.value) for param in params]
+        tags = [_validate_tag(tag.key, tag.value) for tag in tags]
+        _validate_batch_log_limits(metrics, params, tags)
+        _validate_param_keys_unique(params)
+        if any(tag.key == MLFLOW_RUN_NAME for tag in tags):
+            raise NotPlain
+        statement = tracking_sql.log_batch(metrics=bool(rows), params=bool(params), tags=bool(tags))
+        values = metric_arrays(rows) | param_arrays(params) | tag_arrays(tags)
+        self._row(statement, run=text(run_id), **values)
+
+    @_short
+    def create_run(
+        self, experiment_id: str, user_id: str, start_time: int, tags: Sequence[RunTag], run_name: str | None
+    ) -> Run:
+        tags = list(tags or ())
+        tagged = _get_run_name_from_tags(tags)
+        if tagged and run_name and run_name != tagged:
+            raise NotPlain
+        name = run_name or tagged or _generate_random_name()
+        if not tagged:
+            tags.append(RunTag(MLFLOW_RUN_NAME, name))
+        if len({tag.key for tag in tags}) < len(tags):
+            raise NotPlain
+        run_id = uuid.uuid4().hex
+        (artifact_uri,) = self._row(
+            tracking_sql.CREATE_RUN,
+            experiment=experiment_number(experiment_id),
+            run=run_id,
+            name=text(name),
+            user=text(user_id),
+            start=number(start_time),
+            **tag_arrays(tags),
+        )
+        columns = (run_id, name, experiment_id, user_id, "RUNNING", start_time, None, "active", artifact_uri)
+        return Run(run_info(columns), RunData(tags=tags), RunInputs(dataset_inputs=[]))
+
+    @_short
+    def update_run_info(
+        self, run_id: str, run_status: int | None, end_time: int | None, run_name: str | None
+    ) -> RunInfo:
+        row = self._row(
+            tracking_sql.UPDATE_RUN,
+            run=text(run_id),
+            status=None if run_status is None else RunStatus.to_string(run_status),
+            end=None if end_time is None else number(end_time),
+            name=text(run_name) if run_name else None,
+        )
+        info = run_info(row)
+        if not info.run_name:
+            # MLflow looks for it in the tags.
+            raise NotPlain
+        return info
+
+    @_short
+    def get_run(self, run_id: str) -> Run:
+        return found_run(self._row(tracking_sql.GET_RUN, run=text(run_id)))
+
+    @_short
+    def _search_runs(
+        self,
+        experiment_ids: Sequence[str],
+        filter_string: str | None,
+        run_view_type: int,
+        max_results: int | None,
+        order_by: Sequence[str] | None,
+        page_token: str | None,
+    ) -> tuple[list[Run], Any]:
+        most: Any = max_results
+        self._validate_max_results_param(most, allow_null=True)
+        offset = SearchUtils.parse_start_offset_from_page_token(page_token)
+        page = self._statement(experiment_ids, filter_string, run_view_type, order_by).offset(offset)
+        if max_results is not None:
+            page = page.limit(max_results + 1)
+        found = page.cte("r")
+        columns = [found.c[name] for name in tracking_sql.INFO]
+        statement = sqlalchemy.select(*columns, sqlalchemy.literal_column(tracking_sql.DATA_OF_FOUND))
+        rows = self._found(lambda connection: connection.execute(statement.select_from(found)))
+        rows, token = _page(rows, offset, max_results)
+        return [found_run(row) for row in rows], token
+
+    def _statement(
+        self,
+        experiment_ids: Sequence[str],
+        filter_string: str | None,
+        run_view_type: int,
+        order_by: Sequence[str] | None,
+    ) -> Any:
+        """Return MLflow's own statement for a search, but for the rows' DISTINCT.
+
+        They are that already: a run has one value of each key.
+        """
+        stages = sorted(set(LifecycleStage.view_type_to_stages(run_view_type)))
+        # MLflow composes with a session that is not asked for a connection.
+        session = sqlalchemy.orm.Session(self.engine)
+        parsed = SearchUtils.parse_search_filter(filter_string)
+        orders, ordering, outer_joins = upstream._get_orderby_clauses(order_by, session)
+        conditions, joins, dataset_joins = upstream._get_sqlalchemy_filter_clauses(
+            parsed, session, self._get_dialect()
+        )
+        if dataset_joins:
+            # A run may have several of them.
+            raise NotPlain
+        columns = SqlRun.__table__.c
+        # Of each order its case has a name, by which it is ordered; its value is not asked for.
+        statement = sqlalchemy.select(*(columns[name] for name in tracking_sql.INFO), *orders[::2])
+        statement = statement.select_from(SqlRun)
+        for join in joins:
+            statement = statement.join(join)
+        for join in outer_joins:
+            statement = statement.outerjoin(join)
+        return statement.filter(
+            SqlRun.experiment_id.in_(upstream._parse_experiment_ids(experiment_ids)),
+            SqlRun.lifecycle_stage.in_(stages),
+            *conditions,
+        ).order_by(*ordering)
+
+    @_short
+    def get_metric_history(
+        self, run_id: str, metric_key: str, max_results: int | None = None, page_token: str | None = None
+    ) -> Any:
+        offset = SearchUtils.parse_start_offset_from_page_token(page_token)
+        limit = None if max_results is None else number(max_results) + 1
+        rows = self._rows(
+            tracking_sql.HISTORY, run=text(run_id), key=text(metric_key), offset=offset, limit=limit
+        )
+        rows, token = _page(rows, offset, max_results)
+        return PagedList([found_metric(row) for row in rows], token)
+
+    @_short
+    def get_metric_history_bulk(
+        self, run_ids: Iterable[str], metric_key: str, max_results: int | None
+    ) -> list[MetricWithRunId]:
+        rows = self._rows(
+            tracking_sql.HISTORY_BULK,
+            runs=[text(run_id) for run_id in run_ids],
+            key=text(metric_key),
+            limit=None if max_results is None else number(max_results),
+        )
+        return _with_run_ids(rows)
+
+    @_short
+    def get_metric_history_bulk_interval(
+        self,
+        run_ids: Iterable[str],
+        metric_key: str,
+        max_results: int,
+        start_step: int | None,
+        end_step: int | None,
+    ) -> list[MetricWithRunId]:
+        if (start_step is None) != (end_step is None):
+            raise NotPlain
+        rows = self._rows(
+            tracking_sql.HISTORY_SAMPLED,
+            runs=[text(run_id) for run_id in run_ids],
+            key=text(metric_key),
+            most=max(1, number(max_results)),
+            start=None if start_step is None else number(start_step),
+            end=None if end_step is None else number(end_step),
+        )
+        return _with_run_ids(rows)
+
+
+def _page(rows: Sequence[Any], offset: int, most: int | None) -> tuple[Sequence[Any], Any]:
+    """Return the rows of a page, and the token of the next one; where there is one, it has a row too many."""
+    if most is None or len(rows) <= most:
+        return rows, None
+    return rows[:most], SearchUtils.create_page_token(offset + most)
+
+
+def _with_run_ids(rows: Iterable[Sequence[Any]]) -> list[MetricWithRunId]:
+    return [MetricWithRunId(run_id=run_id, metric=found_metric(point)) for *point, run_id in rows]
