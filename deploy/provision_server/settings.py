@@ -31,6 +31,8 @@ class Settings:
     workers: int | None
     """None: as many as fit."""
     genai: bool
+    fast: bool
+    """Whether our own tracking store answers hot calls where it may, which `stores/pinned.py` says."""
     jobs_uri: str
     """Where MLflow's jobs reach the server."""
     deadline: float
@@ -66,6 +68,8 @@ def read_settings() -> Settings:
             listen_asgi=get("PROVISION_LISTEN_ASGI", "0.0.0.0:5001"),
             workers=None if workers == "auto" else int(workers),
             genai=get("PROVISION_GENAI", "false") == "true",
+            # A stack of an older release says nothing of it.
+            fast=get("PROVISION_FAST", "true") == "true",
             jobs_uri=get("PROVISION_JOBS_URI", ""),
             deadline=float(get("PROVISION_DEADLINE", "120")),
         )
