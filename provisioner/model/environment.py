@@ -45,6 +45,7 @@ def _server_environment(stack: Stack, addresses: Addresses) -> dict[str, str]:
         "PROVISION_LISTEN_ASGI": addresses.listen_asgi,
         "PROVISION_WORKERS": str(server.workers),
         "PROVISION_GENAI": str(server.genai).lower(),
+        "PROVISION_FAST": str(server.fast).lower(),
         "MLFLOW_SERVER_ALLOWED_HOSTS": _allowed_hosts(server),
     }
     if server.genai:

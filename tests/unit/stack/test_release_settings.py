@@ -64,7 +64,8 @@ def test_and_where_they_do_not_it_is_refused(runtime: RuntimeKind, text: str, sa
 
 
 SAME: tuple[tuple[RuntimeKind, dict[str, object], str], ...] = (
-    ("embedded", {}, "name: mlflow\nserver: {auth: none, workers: auto, genai: false}"),
+    ("embedded", {}, "name: mlflow\nserver: {auth: none, workers: auto, genai: false, fast: true}"),
+    ("docker", {"server.fast": True}, ""),
     ("embedded", {"server.auth": "none", "name": "mlflow", "server.allowed_hosts": []}, ""),
     ("embedded", {}, "server: {port: 5001}"),
     ("embedded", {"server.port": 5001}, ""),
@@ -86,6 +87,7 @@ def test_a_value_that_stays_is_no_change_however_it_is_said(
     [
         ("embedded", {"server.auth": "basic"}, "server: {auth: none}"),
         ("embedded", {"server.auth": "basic"}, ""),
+        ("docker", {}, "server: {fast: false}"),
         ("embedded", {}, "artifact_store: {kind: s3}"),
         ("embedded", {}, "server: {port: 5002}"),
         ("docker", {"of_another_release": 1}, ""),
