@@ -58,6 +58,19 @@ class ServiceUsage(ServiceRow):
         return ", ".join(part for part in parts if part)
 
 
+@dataclass(frozen=True)
+class TrackingStore:
+    """Whether the server's own store answers hot calls, or why MLflow's answers all."""
+
+    fast: bool
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """Return what a person reads of it."""
+        return "fast" if self.fast else f"MLflow's own store: {self.reason}"
+
+
 Services = Annotated[
     tuple[ServiceRow, ...],
     "of each service `name`, `state` (`running`, `starting`, `unhealthy`, `stopped`, `completed`, `failed`, "
@@ -80,6 +93,11 @@ class StatusData(Data):
         dict[str, str] | None, "`provision` and `mlflow` of this program, where they are newer than `release`"
     ] = None
     versions: Annotated[dict[str, str | None] | None, "`mlflow`, `python`, `postgres`, `schema`"] = None
+    tracking_store: Annotated[
+        TrackingStore | None,
+        "`fast`: whether hot calls are answered by the server's own tracking store; `reason`: why MLflow's "
+        "own answers all, else empty",
+    ] = None
     usage: Annotated[
         dict[str, int | None] | None,
         "`backend_store_bytes`, `artifact_store_bytes`, `artifact_objects`, "
@@ -144,6 +162,7 @@ def status(option: Path | None, reporter: Reporter) -> Result:
         asdict(made_with),
         asdict(ours) if ours.is_newer_than(made_with) else None,
         inside.facts.get("versions"),
+        inside.facts.get("tracking_store"),
         inside.facts.get("usage"),
     )
     return Result(data, tuple(lines), (problem,) if problem else ())
@@ -204,9 +223,16 @@ def _look_inside(context: StackContext, reporter: Reporter) -> _Inside:
                 facts[topic] = json.loads(answer.result())
             except (ProvisionError, ValueError) as error:
                 failed.append(f"{topic}: {error}")
+    facts["tracking_store"] = take_tracking_store(facts.get("versions", {}))
     hint = hint or "`provision logs` shows what the services say"
     problem = Unhealthy("; ".join(failed), hint=hint, left_as="") if failed else None
     return _Inside(facts, _facts_lines(stack, facts), problem)
+
+
+def take_tracking_store(versions: dict[str, str | None]) -> TrackingStore | None:
+    """Take what the probe says of the tracking store from its answer; an older release says nothing."""
+    reason = versions.pop("reason_against_fast", None)
+    return None if reason is None else TrackingStore(not reason, reason)
 
 
 def _facts_lines(stack: Stack, facts: Mapping[str, Any]) -> list[str]:
@@ -215,6 +241,8 @@ def _facts_lines(stack: Stack, facts: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"versions      {', '.join(f'{name} {value}' for name, value in versions.items() if value)}"
         )
+    if store := facts.get("tracking_store"):
+        lines.append(f"tracking      {store.text}")
     if usage := facts.get("usage"):
         used = [
             f"backend store {size(usage.get('backend_store_bytes'))}",

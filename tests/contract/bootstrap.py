@@ -51,6 +51,10 @@ class Server:
         with ThreadPoolExecutor(number) as pool:
             return list(pool.map(lambda _: self.bootstrap(), range(number)))
 
+    def probe(self, topic: str) -> subprocess.CompletedProcess[str]:
+        """A question, as it is asked beside a running server."""
+        return self._run(str(SERVER / "provision_server"), "probe", topic)
+
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {
             "PATH": "/usr/bin:/bin",

@@ -218,6 +218,7 @@ def test_a_probe_answers_from_inside_the_stack(running: Subject) -> None:
     assert versions["mlflow"] == mlflow_version()
     assert versions["schema"]
     assert versions["postgres"]
+    assert versions["reason_against_fast"] == ""
     usage = json.loads(running.runtime.probe("usage"))
     assert usage["backend_store_bytes"] > 0
     assert usage["artifact_free_bytes"] > 0

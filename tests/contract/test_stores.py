@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -304,6 +305,37 @@ def test_a_schema_of_another_version_is_refused_and_untouched(made: Server, post
         assert postgres.query(tables, "mlflow") == before
     finally:
         postgres.query(f"UPDATE alembic_version SET version_num = '{own}'", "mlflow")
+
+
+@pytest.mark.parametrize(
+    ("kind", "database", "table"),
+    [("tracking", "mlflow", "alembic_version"), ("login", "mlflow_auth", "alembic_version_auth")],
+)
+def test_our_tracking_store_is_for_the_schemas_that_it_was_written_against(
+    made: Server, postgres: Postgres, kind: str, database: str, table: str
+) -> None:
+    made.variables["PROVISION_AUTH"] = "basic"
+    lines(made.bootstrap())
+    assert said_against(made) == "", "of the locked MLflow, file by file, and its schemas"
+    own = postgres.query(f"SELECT version_num FROM {table}", database)[0][0]
+    postgres.query(f"UPDATE {table} SET version_num = 'aaaaaaaaaaaa'", database)
+    try:
+        assert said_against(made) == f"the {kind} schema is aaaaaaaaaaaa, not {own}"
+    finally:
+        postgres.query(f"UPDATE {table} SET version_num = '{own}'", database)
+
+
+def test_our_tracking_store_is_not_for_a_database_without_a_schema(made: Server, postgres: Postgres) -> None:
+    postgres.query("CREATE DATABASE nothing_yet OWNER mlflow")
+    made.variables["PROVISION_BACKEND_STORE"] = postgres.uri("mlflow", "nothing_yet")
+    assert said_against(made).startswith("the tracking schema is missing, not ")
+
+
+def said_against(server: Server) -> str:
+    """What a probe says against the server's own tracking store."""
+    answer = server.probe("versions")
+    assert answer.returncode == 0, answer.stderr
+    return str(json.loads(answer.stdout)["reason_against_fast"])
 
 
 def test_tables_without_a_revision_are_refused_and_untouched(made: Server, postgres: Postgres) -> None:

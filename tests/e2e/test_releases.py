@@ -87,6 +87,8 @@ def served(program: Program, run: LoggedRun) -> tuple[dict[str, str], str]:
     status = program("status")
     assert status.code == 0, program.report()
     assert status.data["release"]["mlflow"] == OLDER_MLFLOW
+    # With it came the same program of the server, which was not written for it.
+    assert OLDER_MLFLOW in status.data["tracking_store"]["reason"]
     versions: dict[str, str] = status.data["versions"]
     return versions, built_for(program)
 

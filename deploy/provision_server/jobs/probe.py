@@ -67,6 +67,7 @@ def _usage(settings: Settings) -> dict[str, Any]:
 def _versions(settings: Settings) -> dict[str, Any]:
     from importlib.metadata import version
 
+    from provision_server.stores.pinned import reason_against
     from provision_server.stores.postgres import query
     from provision_server.stores.schema import TRACKING, current
 
@@ -76,6 +77,8 @@ def _versions(settings: Settings) -> dict[str, Any]:
         "python": ".".join(map(str, sys.version_info[:3])),
         "postgres": query(connection, "SHOW server_version")[0][0].split()[0],
         "schema": current(connection, TRACKING),
+        # An older program shows all that is not empty here.
+        "reason_against_fast": reason_against(settings),
     }
 
 

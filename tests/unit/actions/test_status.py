@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.actions.status import ServiceUsage, status, usage_rows
+from provisioner.actions.status import ServiceUsage, status, take_tracking_store, usage_rows
 from provisioner.actions.up import UpOptions, up
 from provisioner.errors import WouldLoseData
 from provisioner.model.plan import Observed, ObservedService
@@ -41,6 +41,23 @@ def test_a_row_has_memory_limit_and_restarts() -> None:
     assert rows["mlflow"].text == "Up 3 minutes, 335 of 2048 MB of memory, restarted 2 times"
     assert rows["proxy"] == ServiceUsage("proxy", "missing", "")
     assert ServiceUsage("proxy", "running", "", 5 << 20, None, 1).text == "5 MB of memory, restarted once"
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [("", "fast"), ("server.fast is false", "MLflow's own store: server.fast is false")],
+)
+def test_which_tracking_store_answers_is_said_with_its_reason(reason: str, text: str) -> None:
+    versions: dict[str, str | None] = {"mlflow": "3.17.2", "reason_against_fast": reason}
+    store = take_tracking_store(versions)
+    assert store
+    assert (asdict(store), store.text) == ({"fast": not reason, "reason": reason}, text)
+    assert versions == {"mlflow": "3.17.2"}
+
+
+def test_the_server_of_an_older_release_says_nothing_of_its_tracking_store() -> None:
+    assert take_tracking_store({"mlflow": "3.16.1"}) is None
+    assert take_tracking_store({}) is None
 
 
 @pytest.fixture
