@@ -15,21 +15,8 @@ from mlflow.store.tracking.dbmodels.models import SqlAssessments, SqlTraceInfo
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 
-def use_own_traces() -> None:
-    """Have MLflow's server make this store for a PostgreSQL database."""
-    from mlflow.server.handlers import _tracking_store_registry
-
-    registry: Any = _tracking_store_registry
-    registry.register("postgresql", _made)
-
-
-def _made(store_uri: str, artifact_uri: str) -> Any:
-    kind: Any = OwnTraces
-    return kind(store_uri, artifact_uri)
-
-
 class OwnTraces(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
-    """The store for a server with a login."""
+    """The store for a server with a login; what it is made of further answers all else."""
 
     def start_trace(self, trace_info: Any) -> Any:
         """Start the trace as MLflow does; refuse ids that other experiments, or other traces, have."""

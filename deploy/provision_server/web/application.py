@@ -19,6 +19,7 @@ from provision_server.auth.permissions import ask_for_all_permissions
 from provision_server.settings import Fault, Settings
 from provision_server.stores import postgres
 from provision_server.stores.artifacts import artifact_store
+from provision_server.stores.choice import choose_store
 from provision_server.stores.locations import Root, refuse_locations_outside
 from provision_server.stores.statements import bounded_pages, bounded_statements
 from provision_server.web.artifact_paths import refuse_wide_paths
@@ -38,14 +39,11 @@ def applications(settings: Settings, threads: int) -> tuple[Any, Any]:
     """
     artifact_store(settings).register()
     refuse_locations_outside(Root(settings.artifacts, settings.login))
-    if settings.login:
-        from provision_server.stores.own_traces import use_own_traces
-
-        use_own_traces()
     # Half of the cores stay for those who are known, and who ask for little.
     half = max(1, int(cores_here() / 2))
     bounded_statements(half)
-    initialize_backend_stores(settings.backend_store, settings.backend_store, "mlflow-artifacts:/")
+    uri = choose_store(settings)
+    initialize_backend_stores(uri, uri, "mlflow-artifacts:/")
     asgi = fastapi_app
     refuse_malformed(flask_app, login=settings.login)
     if settings.login:
