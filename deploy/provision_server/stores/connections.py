@@ -1,12 +1,15 @@
-"""Connections to PostgreSQL that are looked at before each use, in place of being asked `SELECT 1`.
+"""Connections to PostgreSQL that wait for nothing but the answer.
 
-The look is at the socket. One that the database has closed can be read from; nothing else makes an idle one
-readable but a note of the server, after which a new connection does no harm.
+They are looked at before each use, in place of being asked `SELECT 1`. The look is at the socket: one that
+the database has closed can be read from. Nothing else makes an idle one readable but a note of the server,
+after which a new connection does no harm.
 """
 
 from __future__ import annotations
 
+import contextlib
 import select
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import event
@@ -26,6 +29,22 @@ def looked_at(uri: str) -> str:
         .update_query_pairs([("plugin", _NAME)], append=True)
         .render_as_string(hide_password=False)
     )
+
+
+@contextlib.contextmanager
+def at_once(engine: Any) -> Iterator[Any]:
+    """Open a connection of the engine whose statements are a transaction each, with no BEGIN and no COMMIT.
+
+    SQLAlchemy's own AUTOCOMMIT asks the database for its default anew after each use.
+    """
+    with engine.connect() as connection:
+        driver = connection.connection.dbapi_connection
+        driver.autocommit = True
+        try:
+            yield connection
+        finally:
+            if not driver.closed:
+                driver.autocommit = False
 
 
 class Looking(CreateEnginePlugin):

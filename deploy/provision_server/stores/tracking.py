@@ -34,6 +34,7 @@ from mlflow.utils.validation import (
 )
 
 from provision_server.stores import tracking_sql
+from provision_server.stores.connections import at_once
 from provision_server.stores.tracking_rows import (
     NotPlain,
     experiment_number,
@@ -78,11 +79,6 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
     Its methods' docstrings are MLflow's.
     """
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        # Of the same pool of connections; each statement is a transaction of its own.
-        self._at_once = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-
     def _rows(self, statement: str, **values: Any) -> Sequence[Any]:
         """Return the statement's rows."""
         return self._found(lambda connection: connection.exec_driver_sql(statement, values))
@@ -96,7 +92,7 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
 
     def _found(self, ask: Callable[[Any], Any]) -> Sequence[Any]:
         try:
-            with self._at_once.connect() as connection:
+            with at_once(self.engine) as connection:
                 return cast(Sequence[Any], ask(connection).fetchall())
         except MlflowException as refused:
             raise _GivenUp from refused

@@ -1,0 +1,112 @@
+"""How often a call waits for the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from mlflow.entities import Metric, Param, RunStatus, RunTag, ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from sqlalchemy import event
+
+from provision_server.stores.connections import looked_at
+from provision_server.stores.statements import Bounds
+from provision_server.stores.tracking import TrackingStore
+from tests.server.relay import Relay, relayed
+from tests.support.checks import eventually
+from tests.support.embedded import PASSWORD, SUPERUSER, Postgres, start_postgres
+
+DATABASE = "tracked"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Our store behind a relay, and a run in it."""
+
+    store: Any
+    run: str
+    relay: Relay
+    server: Postgres
+
+
+@pytest.fixture(scope="module")
+def asked() -> Iterator[Asked]:
+    for server in start_postgres():
+        server.query(f"CREATE DATABASE {DATABASE}")
+        with relayed(server.port) as relay:
+            at = f"127.0.0.1:{relay.port}"
+            uri = f"postgresql+psycopg2://{SUPERUSER}:{PASSWORD}@{at}/{DATABASE}?sslmode=disable"
+            kind: Any = TrackingStore
+            store = kind(looked_at(uri), "mlflow-artifacts:/")
+            run = store.create_run("0", "ana", 5, [], "first").info.run_id
+            store.log_batch(run, [Metric("loss", 0.5, 1, step) for step in range(40)], [Param("p", "1")], [])
+            yield Asked(store, run, relay, server)
+            SqlAlchemyStore._engine_map.pop(looked_at(uri)).dispose()
+
+
+CALLS: dict[str, Callable[[Any, str], Any]] = {
+    "log_metric": lambda store, run: store.log_metric(run, Metric("loss", 0.5, 2, 50)),
+    "log_param": lambda store, run: store.log_param(run, Param("p", "1")),
+    "set_tag": lambda store, run: store.set_tag(run, RunTag("t", "1")),
+    "log_batch": lambda store, run: store.log_batch(
+        run, [Metric(f"m{n}", 1.0, n, n) for n in range(998)], [Param("p", "1")], [RunTag("t", "2")]
+    ),
+    "create_run": lambda store, run: store.create_run("0", "ana", 5, [RunTag("a", "b")], None),
+    "update_run_info": lambda store, run: store.update_run_info(run, RunStatus.FINISHED, 9, "new name"),
+    "get_run": lambda store, run: store.get_run(run),
+    "search_runs": lambda store, run: store.search_runs(
+        ["0"], "metrics.loss > 0 and params.p = '1'", ViewType.ALL, 10, ["metrics.loss DESC", "tags.t"]
+    ),
+    "get_metric_history": lambda store, run: store.get_metric_history(run, "loss", 10),
+    "of no metric": lambda store, run: store.get_metric_history(run, "never logged"),
+    "get_metric_history_bulk": lambda store, run: store.get_metric_history_bulk([run], "loss", 10),
+    "get_metric_history_bulk_interval": lambda store, run: store.get_metric_history_bulk_interval(
+        [run] * 20, "loss", 10, 3, 30
+    ),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_hot_call_is_one_round_trip(asked: Asked, call: str) -> None:
+    CALLS[call](asked.store, asked.run)
+    with asked.relay.counted() as questions:
+        CALLS[call](asked.store, asked.run)
+    assert len(questions) == 1, questions
+
+
+def test_what_mlflow_answers_is_not_asked_whether_the_connection_lives(asked: Asked) -> None:
+    with asked.relay.counted() as questions:
+        asked.store.get_experiment("0")
+    assert "SELECT 1" not in questions
+    assert questions
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_connection_that_the_database_has_closed_is_never_handed_out(asked: Asked, call: str) -> None:
+    CALLS[call](asked.store, asked.run)
+    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{DATABASE}'"
+    assert asked.server.query(end)
+    eventually(lambda: not asked.relay.open, 20, "the end of all connections")
+    with asked.relay.counted() as questions:
+        CALLS[call](asked.store, asked.run)
+    # It connected anew, and then asked once: MLflow's own method had nothing to do.
+    assert [text for text in questions if "BEGIN" in text or text == "SELECT 1"] == []
+
+
+def test_a_call_that_took_too_long_is_not_made_a_second_time(asked: Asked) -> None:
+    """MLflow's own method would take as much of the database again."""
+    kind: Any = TrackingStore
+    impatient = f"{asked.store.db_uri}&options=-c%20statement_timeout%3D300ms"
+    store = kind(impatient, "mlflow-artifacts:/")
+    event.listen(store.engine, "handle_error", Bounds(1).failed)
+    try:
+        with asked.store.engine.connect() as connection, asked.relay.counted() as questions:
+            connection.exec_driver_sql(f"SELECT FROM runs WHERE run_uuid = '{asked.run}' FOR UPDATE")
+            with pytest.raises(MlflowException, match="gave this request up"):
+                store.update_run_info(asked.run, RunStatus.FINISHED, 9, "new name")
+    finally:
+        SqlAlchemyStore._engine_map.pop(impatient).dispose()
+    assert len([text for text in questions if "UPDATE runs" in text]) == 1
