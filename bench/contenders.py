@@ -82,9 +82,10 @@ class Contenders:
         """Return the number of rounds for what takes long and varies little."""
         return max(1, self.rounds - 1)
 
-    def settle(self) -> None:
-        """Wait until a minute after the first answer of every running contender that has job processes."""
-        since = [when for name, when in self._since.items() if name in {REFERENCE, REFERENCE_AUTH}]
+    def settle(self, *names: str) -> None:
+        """Wait until a minute after the first answer of these, and of all that run and have job processes."""
+        waited_for = {REFERENCE, REFERENCE_AUTH, *names}
+        since = [when for name, when in self._since.items() if name in waited_for]
         left = max(since, default=0) + SETTLE_SECONDS - time.monotonic()
         if left > 0:
             say(f"waiting {left:.0f} s until all have answered for a minute")

@@ -50,6 +50,6 @@ def measure_memory(contenders: Contenders) -> None:
             contenders.only(*names[:place])
             contenders.start(name)
             contenders.add(FRESH_MEMORY, name, pss_mb(contenders.get(name).processes()))
-        contenders.settle()
+        contenders.settle(*names)
         for name in names:
             contenders.add(MEMORY, name, pss_mb(contenders.get(name).processes()))
