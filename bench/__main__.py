@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import commands, pages, rates, sizes, starting, transfers
+from bench import commands, logins, pages, reads, sizes, starting, transfers, writes
 from bench.contenders import Contenders, open_contenders, say
 from bench.report import machine, table, versions, write_results
 from bench.stores import start_stores
@@ -23,13 +23,13 @@ PARTS: dict[str, Callable[[Contenders], None]] = {
     "commands": commands.measure_commands,
     "start": starting.measure_start,
     "memory": starting.measure_memory,
-    "log-metric": rates.measure_log_metric,
-    "log-batch": rates.measure_log_batch,
-    "search": rates.measure_search,
-    "get-run": rates.measure_get_run,
+    "log-metric": writes.measure_log_metric,
+    "log-batch": writes.measure_log_batch,
+    "search": reads.measure_search,
+    "get-run": reads.measure_get_run,
     "artifact": transfers.measure_artifact,
     "ui": pages.measure_pages,
-    "login": rates.measure_login,
+    "login": logins.measure_login,
 }
 
 

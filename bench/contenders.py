@@ -44,6 +44,7 @@ class Contenders:
     """Seconds to the first good answer of a contender's first start ever."""
     _made: dict[str, Contender] = field(default_factory=dict)
     _since: dict[str, float] = field(default_factory=dict)
+    _servers: dict[str, list[psutil.Process]] = field(default_factory=dict)
 
     def get(self, name: str) -> Contender:
         """Return the contender of that name; prepare it and start it for the first time when it is new."""
@@ -65,6 +66,7 @@ class Contenders:
 
     def stop(self, name: str) -> None:
         """Stop the contender if it runs."""
+        self._servers.pop(name, None)
         if self._since.pop(name, None) is not None:
             self._made[name].stop()
 
@@ -81,6 +83,12 @@ class Contenders:
     def few_rounds(self) -> int:
         """Return the number of rounds for what takes long and varies little."""
         return max(1, self.rounds - 1)
+
+    def server_processes(self, name: str) -> list[psutil.Process]:
+        """Return the processes of the contender's server, looked for once in each time that it runs."""
+        if name not in self._servers:
+            self._servers[name] = self.get(name).server_processes()
+        return self._servers[name]
 
     def settle(self, *names: str) -> None:
         """Wait until a minute after the first answer of these, and of all that run and have job processes."""

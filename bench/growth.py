@@ -8,9 +8,11 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.asking import WARM_UP_SECONDS, Asked, ask_for
 from bench.contenders import OURS, REFERENCE, Contenders, open_contenders, say
-from bench.rates import WARM_UP_SECONDS, Asked, ask_for, getting, logging, searching
+from bench.reads import getting, searching
 from bench.stores import start_stores
+from bench.writes import logging_metric
 from tests.support.installed import installed_environment
 
 PICTURE = Path(__file__).parent.parent / "docs/growth.png"
@@ -18,7 +20,7 @@ COUNTS = (10, 1_000, 100_000)
 # A search of many runs takes seconds, and the load has to see some end.
 SEARCH_SECONDS = 12
 ROWS: dict[str, Callable[[Contenders, str, int], Asked]] = {
-    "log-metric": lambda contenders, name, count: logging(contenders, name, "log_metric.lua", 1),
+    "log-metric": lambda contenders, name, count: logging_metric(contenders, name),
     "search, first page of 100": searching,
     "get run": getting,
 }

@@ -71,6 +71,6 @@ def make_runs(api: Api) -> list[str]:
     return [run["run"]["info"]["run_id"] for run in made]
 
 
-def first_step() -> int:
-    """Return a step that no earlier load of this database has reached."""
+def first_number() -> int:
+    """Return a number, for steps and names, that no earlier load of this database has reached."""
     return time.time_ns() // 1_000_000

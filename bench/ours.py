@@ -18,6 +18,7 @@ from tests.support.ports import free_port
 from tests.support.s3_server import KEY, SECRET
 
 START_SECONDS = 180
+SERVER = "mlflow"
 
 
 @dataclass
@@ -104,6 +105,13 @@ class Ours:
         memory = json.loads((self.program.stack / "data/runtime.json").read_text())
         supervisor = psutil.Process(memory["supervisor"]["pid"])
         return [supervisor, *supervisor.children(recursive=True)]
+
+    def server_processes(self) -> list[psutil.Process]:
+        """Return the processes of the tracking server; neither the proxy nor a store is one."""
+        if self.runtime == "docker":
+            return self._processes_of(SERVER)
+        server = psutil.Process(int(self.program.services()[SERVER]["id"].removeprefix("pid ")))
+        return [server, *server.children(recursive=True)]
 
     def _processes_of(self, service: str) -> list[psutil.Process]:
         argv = ["docker", "inspect", "--format", "{{.State.Pid}}", self.program.container(service)]

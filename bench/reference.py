@@ -122,6 +122,10 @@ class Reference:
     def processes(self) -> list[psutil.Process]:
         return [process for process in psutil.process_iter() if _environ(process).get(MARK) == self._mark]
 
+    def server_processes(self) -> list[psutil.Process]:
+        """Return the processes that serve: all that it has."""
+        return self.processes()
+
     def _check(self) -> None:
         if self._process and self._process.poll() is not None:
             raise RuntimeError(f"{self.name} ended: {self.log()}")

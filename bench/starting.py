@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.contenders import OURS, REFERENCE, TUNED, Contenders
-from bench.load import first_step, make_runs, run_wrk
+from bench.load import first_number, make_runs, run_wrk
 from bench.memory import pss_mb
 from bench.rows import Goal, Row
 
@@ -32,7 +32,7 @@ def measure_start(contenders: Contenders) -> None:
             load = run_wrk(
                 contenders.get(name).api,
                 "log_metric.lua",
-                [str(first_step()), *runs[name]],
+                [str(first_number()), *runs[name]],
                 contenders.seconds,
                 may_be_silent=True,
             )

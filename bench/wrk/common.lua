@@ -19,3 +19,11 @@ function done(summary, latency, requests)
     summary.requests, summary.duration / 1e6, e.status, e.connect + e.read + e.write + e.timeout,
     latency:percentile(50) / 1e3, latency:percentile(99) / 1e3))
 end
+
+-- Takes the arguments of what writes to runs: the first number, then ids of runs; the threads use different ones.
+function take_runs(args)
+  first = tonumber(args[1])
+  runs = {}
+  for i = 2 + number, #args, 2 do runs[#runs + 1] = args[i] end
+  count = 0
+end

@@ -2,17 +2,14 @@
 require("common")
 
 function init(args)
-  step = tonumber(args[1])
-  runs = {}
-  for i = 2 + number, #args, 2 do runs[#runs + 1] = args[i] end
-  count = 0
+  take_runs(args)
 end
 
 function request()
   count = count + 1
   local metrics = {}
   for i = 1, 100 do
-    metrics[i] = string.format('{"key": "metric-%d", "value": %f, "timestamp": %d, "step": %d}', i, i / count, step + count, step + count)
+    metrics[i] = string.format('{"key": "metric-%d", "value": %f, "timestamp": %d, "step": %d}', i, i / count, first + count, first + count)
   end
   local body = string.format('{"run_id": "%s", "metrics": [%s]}', runs[count % #runs + 1], table.concat(metrics, ","))
   return wrk.format("POST", "/api/2.0/mlflow/runs/log-batch", headers, body)
