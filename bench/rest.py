@@ -15,6 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 API = "/api/2.0/mlflow"
+# Where MLflow's page asks.
+AJAX_API = "/ajax-api/2.0/mlflow"
 QUESTION = f"{API}/experiments/search?max_results=1"
 
 
@@ -34,6 +36,10 @@ class Api:
     def get(self, path: str) -> Any:
         """Return the answer to a GET below the API."""
         return self._call("GET", f"{API}/{path}", None)
+
+    def ajax(self, path: str) -> Any:
+        """Return the answer to a GET below what MLflow's page asks."""
+        return self._call("GET", f"{AJAX_API}/{path}", None)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """Return the answer to a POST below the API."""
