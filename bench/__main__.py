@@ -37,6 +37,7 @@ PARTS: dict[str, Callable[[Contenders], None]] = {
     "update-run": writes.measure_update_run,
     "artifact": transfers.measure_artifact,
     "ui": pages.measure_pages,
+    "login-user": logins.measure_login_user,
     "login": logins.measure_login,
 }
 

@@ -113,6 +113,13 @@ class Ours:
         server = psutil.Process(int(self.program.services()[SERVER]["id"].removeprefix("pid ")))
         return [server, *server.children(recursive=True)]
 
+    def add_user(self, name: str) -> str:
+        """Add an ordinary user; return the Authorization header of its login."""
+        added = self.program("user", "add", name, "--generate")
+        if added.code != 0:
+            raise RuntimeError(f"{self.name}: no user was added: {self.program.report()}")
+        return basic_authorization(name, added.data["password"])
+
     def _processes_of(self, service: str) -> list[psutil.Process]:
         argv = ["docker", "inspect", "--format", "{{.State.Pid}}", self.program.container(service)]
         # What ran once and has ended has number 0.

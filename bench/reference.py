@@ -126,6 +126,12 @@ class Reference:
         """Return the processes that serve: all that it has."""
         return self.processes()
 
+    def add_user(self, name: str) -> str:
+        """Add an ordinary user; return the Authorization header of its login."""
+        password = secrets.token_hex(16)
+        self.api.post("users/create", {"username": name, "password": password})
+        return basic_authorization(name, password)
+
     def _check(self) -> None:
         if self._process and self._process.poll() is not None:
             raise RuntimeError(f"{self.name} ended: {self.log()}")
