@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import commands, logins, pages, reads, sizes, starting, transfers, writes
+from bench import commands, logins, pages, reads, server_cpu, sizes, starting, transfers, writes
 from bench.contenders import Contenders, open_contenders, say
 from bench.report import machine, table, versions, write_results
 from bench.stores import start_stores
@@ -26,6 +26,7 @@ PARTS: dict[str, Callable[[Contenders], None]] = {
     "log-metric": writes.measure_log_metric,
     "log-batch": writes.measure_log_batch,
     "log-metric-one": writes.measure_log_metric_one,
+    "cpu": server_cpu.measure_cpu,
     "log-param": writes.measure_log_param,
     "set-tag": writes.measure_set_tag,
     "search": reads.measure_search,
