@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import commands, logins, pages, reads, server_cpu, sizes, starting, transfers, writes
+from bench import commands, logins, pages, reads, server_cpu, sizes, starting, transfers, whole_stack, writes
 from bench.contenders import Contenders, open_contenders, say
 from bench.report import machine, table, versions, write_results
 from bench.stores import start_stores
@@ -19,7 +19,7 @@ RESULTS = Path(__file__).parent / "results.json"
 # In this order: what needs a contender alone, then what needs all of them settled.
 PARTS: dict[str, Callable[[Contenders], None]] = {
     "size": sizes.measure_size,
-    "stack": commands.measure_stack,
+    "stack": whole_stack.measure_stack,
     "commands": commands.measure_commands,
     "start": starting.measure_start,
     "memory": starting.measure_memory,

@@ -9,18 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bench.contenders import OURS, REFERENCE, Contenders
-from bench.memory import pss_mb
 from bench.ours import Ours
 from bench.rows import Goal, Row
 from tests.support.kedro_env import kedro_environment, kedro_variables, new_project
 
 TIMES = 10
-FIRST_UP = Row("first `provision up`, environment there, own stores: first good answer", "s")
-STACK_FRESH = Row("whole stack with its own stores, right after start (PSS)", "MB")
-STACK = Row("whole stack with its own stores, after a minute (PSS)", "MB", Goal("at most", 500, "ours"))
-STACK_DOCKER = Row(
-    "whole stack with its own stores, after a minute (PSS)", "MB", Goal("at most", 700, "ours")
-)
 NO_OP = Row("no-op `provision up`", "s", Goal("at most", 1, "ours"))
 STATUS = Row("`provision status`", "s", Goal("at most", 1, "ours"))
 HELP = Row("`provision --help`, beside `import typer`", "s", Goal("at most", 2))
@@ -29,24 +22,6 @@ LINK = Row(
     "s",
     Goal("at most", 4, "ours"),
 )
-
-
-def measure_stack(contenders: Contenders) -> None:
-    """Measure one stack with its own stores, alone: its first `up`, its memory, and the commands on it."""
-    contenders.only()
-    stack = Ours("stack", contenders.stores, contenders.installed, contenders.runtime, own_stores=True)
-    try:
-        stack.prepare()
-        contenders.add(FIRST_UP, OURS, stack.start())
-        started = time.monotonic()
-        contenders.add(STACK_FRESH, OURS, pss_mb(stack.processes()))
-        # A minute after the start, as for the servers.
-        time.sleep(max(0.0, started + 60 - time.monotonic()))
-        contenders.add(
-            STACK if contenders.runtime == "embedded" else STACK_DOCKER, OURS, pss_mb(stack.processes())
-        )
-    finally:
-        stack.remove()
 
 
 def measure_commands(contenders: Contenders) -> None:
