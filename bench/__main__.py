@@ -9,7 +9,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import commands, logins, pages, reads, server_cpu, sizes, starting, transfers, whole_stack, writes
+from bench import (
+    commands,
+    logins,
+    many_runs,
+    pages,
+    reads,
+    server_cpu,
+    sizes,
+    starting,
+    transfers,
+    whole_stack,
+    writes,
+)
 from bench.contenders import Contenders, open_contenders, say
 from bench.report import machine, table, versions, write_results
 from bench.stores import start_stores
@@ -38,6 +50,7 @@ PARTS: dict[str, Callable[[Contenders], None]] = {
     "update-run": writes.measure_update_run,
     "artifact": transfers.measure_artifact,
     "ui": pages.measure_pages,
+    "many-runs": many_runs.measure_many_runs,
     "login-user": logins.measure_login_user,
     "login": logins.measure_login,
 }

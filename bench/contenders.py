@@ -18,6 +18,8 @@ from bench.stores import Stores
 
 REFERENCE, TUNED, REFERENCE_AUTH = "reference", "reference-tuned", "reference-auth"
 OURS, OURS_AUTH, OURS_TLS = "ours", "ours-auth", "ours-auth-tls"
+# Two of ours that differ in how many runs they have.
+OURS_FEW, OURS_MANY = "ours-few", "ours-many"
 # The reference's job processes work for half a minute after its first answer.
 SETTLE_SECONDS = 60
 

@@ -59,6 +59,12 @@ def searching(contenders: Contenders, name: str, count: int, place: Place = MANY
     return _search(contenders, name, count, place, "", PAGE)
 
 
+def searching_newest(contenders: Contenders, name: str, count: int, newest: int) -> Asked:
+    """Load the runs; return the requests for those that started last, by their time."""
+    since = loaded_runs.start_time(count - newest)
+    return _search(contenders, name, count, MANY_RUNS, f"attributes.start_time >= {since}", newest)
+
+
 def getting(contenders: Contenders, name: str, count: int) -> Asked:
     """Load the runs; return the requests that read them one by one."""
     loaded_runs.load(contenders.stores.postgres, contenders.get(name), count)
