@@ -28,7 +28,8 @@ from bench.stores import start_stores
 from tests.support.installed import installed_environment
 
 RESULTS = Path(__file__).parent / "results.json"
-# In this order: what needs a contender alone, then what needs all of them settled.
+# In this order: what needs a contender alone, then what needs more of them settled, the same ones next to
+# each other. What makes runs or changes them comes after what reads: who is faster would have more to read.
 PARTS: dict[str, Callable[[Contenders], None]] = {
     "size": sizes.measure_size,
     "stack": whole_stack.measure_stack,
@@ -62,20 +63,12 @@ def main() -> int:
     # Ended from outside, it still ends what it has started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started, facts = time.monotonic(), {"machine": machine()}
-    failed = []
     with start_stores(options.runtime) as stores:
         installed = options.installed or installed_environment()
         with open_contenders(
             stores, installed, options.runtime, options.rounds, options.seconds
         ) as contenders:
-            for name in options.only or PARTS:
-                known = set(contenders.samples.rows)
-                try:
-                    PARTS[name](contenders)
-                except Exception as error:  # the other parts are still worth having
-                    failed.append(name)
-                    contenders.samples.forget(*(set(contenders.samples.rows) - known))
-                    say(f"{name} failed: {error}\n{contenders.logs()}")
+            failed = _measure(contenders, options.only or list(PARTS))
             summaries = list(contenders.samples.summaries())
             facts["versions"] = versions(contenders)
     say(f"done in {time.monotonic() - started:.0f} s")
@@ -83,6 +76,23 @@ def main() -> int:
     if not options.only and not failed:
         write_results(options.results, facts, summaries)
     return 1 if failed else 0
+
+
+def _measure(contenders: Contenders, names: list[str]) -> list[str]:
+    """Measure these parts, and say how long each took; return those that failed."""
+    failed, took = [], []
+    for name in names:
+        known, started = set(contenders.samples.rows), time.monotonic()
+        try:
+            PARTS[name](contenders)
+        except Exception as error:  # the other parts are still worth having
+            failed.append(name)
+            contenders.samples.forget(*(set(contenders.samples.rows) - known))
+            say(f"{name} failed: {error}\n{contenders.logs()}")
+        took.append(f"{name} {time.monotonic() - started:.0f} s")
+        say(f"took: {took[-1]}")
+    say(f"the parts took: {', '.join(took)}")
+    return failed
 
 
 def _options() -> argparse.Namespace:
