@@ -68,7 +68,7 @@ dist: $(VENV)/.dev ## build wheel and sdist in dist, check them, and run the pro
 	$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz
 	$(UV) run --quiet --isolated --no-project --python $(BIN)/python --with dist/*.whl provision render --check --stack .
 
-bench: $(VENV)/.dev ## measure the server beside `mlflow server`, in ten minutes; needs wrk, chromium, minio
+bench: $(VENV)/.dev ## measure the server beside `mlflow server`, in half an hour; needs wrk, chromium, minio
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
 clean: ## remove what make made here (no stack, no data)
