@@ -18,17 +18,18 @@ from sqlalchemy.engine import CreateEnginePlugin, make_url
 from sqlalchemy.exc import InvalidatePoolError
 
 _NAME = "provision"
+_AT_ONCE = "provision_at_once"
 _POLL = "provision_poll"
 
 
-def looked_at(uri: str) -> str:
-    """Return the URI for an engine of this process whose connections are looked at before each use."""
+def looked_at(uri: str, *, at_once: bool = False) -> str:
+    """Return the URI for an engine of this process whose connections are looked at before each use.
+
+    With `at_once` each of its statements is a transaction, as it may be for what only reads.
+    """
     plugins.register(_NAME, __name__, "Looking")
-    return (
-        make_url(uri)
-        .update_query_pairs([("plugin", _NAME)], append=True)
-        .render_as_string(hide_password=False)
-    )
+    added = [("plugin", _NAME), *([(_AT_ONCE, "1")] if at_once else [])]
+    return make_url(uri).update_query_pairs(added, append=True).render_as_string(hide_password=False)
 
 
 @contextlib.contextmanager
@@ -50,9 +51,17 @@ def at_once(engine: Any) -> Iterator[Any]:
 class Looking(CreateEnginePlugin):
     """SQLAlchemy's plugin of an engine."""
 
+    def __init__(self, url: Any, kwargs: dict[str, Any]) -> None:
+        super().__init__(url, kwargs)
+        self._at_once = _AT_ONCE in url.query
+
     def update_url(self, url: Any) -> Any:
-        """Return the URL without what is this plugin's alone: nothing."""
-        return url
+        """Return the URL without what is this plugin's alone."""
+        return url.difference_update_query([_AT_ONCE])
+
+    def handle_dialect_kwargs(self, dialect_cls: Any, dialect_args: dict[str, Any]) -> None:
+        if self._at_once:
+            dialect_args["isolation_level"] = "AUTOCOMMIT"
 
     def handle_pool_kwargs(self, pool_cls: Any, pool_args: dict[str, Any]) -> None:
         """Turn off the question that MLflow asks for."""

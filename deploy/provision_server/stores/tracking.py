@@ -50,8 +50,6 @@ from provision_server.stores.tracking_rows import (
 )
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
-# What leaves a call to MLflow: it refuses the call, the database does, or a value is of an unexpected type.
-_LEFT = (NotPlain, MlflowException, sqlalchemy.exc.SQLAlchemyError, TypeError, ValueError, OverflowError)
 
 
 class _GivenUp(Exception):
@@ -67,7 +65,7 @@ def _short(way: _Method) -> _Method:
             return way(store, *arguments, **named)
         except _GivenUp as given_up:
             raise cast(Exception, given_up.__cause__) from None
-        except _LEFT:
+        except Exception:  # whatever it was: MLflow refuses the call in its own words, or answers it
             return getattr(super(TrackingStore, store), way.__name__)(*arguments, **named)
 
     return cast(_Method, method)

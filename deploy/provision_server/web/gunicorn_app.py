@@ -166,9 +166,18 @@ def _auth_file(settings: Settings) -> str:
 
     The file holds no secret, since libpq has the password from the environment.
     """
+    uris = {"database_uri": settings.auth_store}
+    if settings.fast:
+        from provision_server.stores.connections import looked_at
+
+        # One database: what reads asks it once, where MLflow's own way asks four times.
+        uris = {
+            "database_uri": looked_at(settings.auth_store),
+            "read_database_uri": looked_at(settings.auth_store, at_once=True),
+        }
     lines = {
         "default_permission": settings.default_permission,
-        "database_uri": settings.auth_store,
+        **uris,
         "admin_username": "admin",
         "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
         "auth_cache_ttl_seconds": str(AUTH_CACHE_SECONDS),

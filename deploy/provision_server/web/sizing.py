@@ -14,8 +14,8 @@ WORKER_MB = 150
 MOST_WORKERS = 16
 # More threads only contend for the interpreter: 8 cost a tenth more CPU a request.
 THREADS = 4
-# Tracking, registry and login each have a pool in every process.
-POOLS = 3
+# Tracking, registry, login, and what reads of logins: each has a pool in every process.
+POOLS = 4
 # For bootstrap, probes, and a person with psql.
 CONNECTIONS_KEPT_FREE = 10
 # MLflow's log-batch holds one connection while it opens a second, and more when two clients write the same
