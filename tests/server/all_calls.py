@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.server.calls import AJAX3, MISSING_RUN, UNICODE, V2, V3, Call, experiments, metrics, runs, searches
+from tests.server.hot_calls import hot
 from tests.server.model_calls import artifacts, logged_models, registry
 from tests.server.trace_calls import genai, traces
 
@@ -15,6 +16,7 @@ def play(call: Call) -> None:
     experiment = experiments(call)
     run = runs(call, experiment)
     metrics(call, run)
+    hot(call, experiment)
     searches(call, experiment)
     artifacts(call, experiment, run)
     registry(call, run)

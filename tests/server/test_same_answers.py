@@ -136,3 +136,20 @@ def test_status_and_body_are_the_same(untouched: Deployed, recorded: tuple[Recor
         f"\n{untouched.runtime}: {len(ours.replies)} calls compared; statuses "
         f"{dict(sorted(statuses.items()))}"
     )
+
+
+def test_what_is_answered_before_mlflow_reads_it_is_the_same_to_the_byte(
+    recorded: tuple[Recorder, Recorder],
+) -> None:
+    ours, theirs = recorded
+    written = ("log-metric", "log-parameter", "set-tag", "log-batch")
+    other, same = [], 0
+    for asked, mine, its in zip(ours.asked, ours.replies, theirs.replies, strict=True):
+        if mine.status == its.status == 200 and asked.split()[1].endswith(
+            tuple(f"/runs/{verb}" for verb in written)
+        ):
+            parts = [(reply.body, reply.headers["content-type"]) for reply in (mine, its)]
+            same += parts[0] == parts[1]
+            other += [f"{asked}: {parts}"] if parts[0] != parts[1] else []
+    assert other == []
+    assert same >= 50

@@ -52,8 +52,15 @@ from provision_server.stores.tracking_rows import (
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
-class _GivenUp(Exception):
-    """The cause took too much of the database; asked in MLflow's words, it would again."""
+class GivenUp(Exception):
+    """A statement that took too much of the database: in MLflow's words it would again.
+
+    `reason` is what is said to whoever asked.
+    """
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
 
 
 def _short(way: _Method) -> _Method:
@@ -63,12 +70,20 @@ def _short(way: _Method) -> _Method:
     def method(store: TrackingStore, *arguments: Any, **named: Any) -> Any:
         try:
             return way(store, *arguments, **named)
-        except _GivenUp as given_up:
-            raise cast(Exception, given_up.__cause__) from None
+        except GivenUp as given_up:
+            raise given_up.reason from None
         except Exception:  # whatever it was: MLflow refuses the call in its own words, or answers it
             return getattr(super(TrackingStore, store), way.__name__)(*arguments, **named)
 
     return cast(_Method, method)
+
+
+def short_way(method: _Method) -> _Method:
+    """Return the short way alone of a method of the store: any exception means that nothing was done.
+
+    GivenUp means, too, that the call is over.
+    """
+    return cast(_Method, method.__wrapped__)  # type: ignore[attr-defined]
 
 
 class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
@@ -93,7 +108,7 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
             with at_once(self.engine) as connection:
                 return cast(Sequence[Any], ask(connection).fetchall())
         except MlflowException as refused:
-            raise _GivenUp from refused
+            raise GivenUp(refused) from refused
 
     @_short
     def log_metric(self, run_id: str, metric: Metric) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from mlflow.server import app as flask_app
 from mlflow.server.fastapi_app import app as fastapi_app
-from mlflow.server.handlers import initialize_backend_stores
+from mlflow.server.handlers import _get_tracking_store, initialize_backend_stores
 
 from provision_server.auth.login_guard import LoginGuard
 from provision_server.auth.middleware import heed_changes, refuse_strangers, tell_proxy
@@ -25,6 +25,7 @@ from provision_server.stores.statements import bounded_pages, bounded_statements
 from provision_server.web.artifact_paths import refuse_wide_paths
 from provision_server.web.body_limits import bounded
 from provision_server.web.failures import explain_failures
+from provision_server.web.hot_routes import answer_hot_routes
 from provision_server.web.malformed import refuse_malformed
 from provision_server.web.page import serve_files
 from provision_server.web.parameters import refuse_two_readings
@@ -54,6 +55,7 @@ def applications(settings: Settings, threads: int) -> tuple[Any, Any]:
     explain_failures(flask_app, asgi)
     bounded_pages(flask_app)
     both = guarded(flask_app, asgi, threads, LoginGuard(half) if settings.login else None)
+    answer_hot_routes(flask_app, _get_tracking_store())
     _close_connections()
     return both
 
