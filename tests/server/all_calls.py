@@ -16,7 +16,7 @@ def play(call: Call) -> None:
     experiment = experiments(call)
     run = runs(call, experiment)
     metrics(call, run)
-    hot(call, experiment)
+    hot(call)
     searches(call, experiment)
     artifacts(call, experiment, run)
     registry(call, run)

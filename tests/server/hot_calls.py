@@ -56,14 +56,45 @@ _AS_IT_IS = (
 )
 
 
-def hot(call: Call, experiment: str) -> None:
-    run = call("POST", f"{V2}/runs/create", {"experiment_id": experiment, "start_time": 5})["run"]["info"][
-        "run_id"
+def hot(call: Call) -> None:
+    def new_experiment(name: str) -> str:
+        return str(call("POST", f"{V2}/experiments/create", {"name": name})["experiment_id"])
+
+    # Runs that begin at one time are found in the order of their ids, of which each server has others.
+    runs_made_and_changed(call, new_experiment("of runs made"))
+    experiment = new_experiment("of what is hot")
+    runs = [
+        call("POST", f"{V2}/runs/create", {"experiment_id": experiment, "start_time": start})["run"]["info"][
+            "run_id"
+        ]
+        for start in (1, 2, 3, 4, 5)
     ]
+    run = runs[-1]
     single_metrics(call, run)
     pairs(call, run)
     batches(call, run)
-    call("GET", f"{V2}/runs/get?run_id={run}")
+    call(
+        "POST",
+        f"{V2}/runs/log-inputs",
+        {
+            "run_id": run,
+            "datasets": [
+                {
+                    "tags": [{"key": "mlflow.data.context", "value": "train"}, {"key": "é", "value": "2"}],
+                    "dataset": {
+                        "name": "n",
+                        "digest": "d",
+                        "source_type": "t",
+                        "source": "s",
+                        "schema": "{}",
+                    },
+                },
+                {"dataset": {"name": "n2", "digest": "d", "source_type": "t", "source": UNICODE}},
+            ],
+        },
+    )
+    call("POST", f"{V2}/runs/outputs", {"run_id": run, "models": [{"model_id": "m-1", "step": 3}]})
+    reads(call, experiment, run)
     for key in ("a", "é", "twice", "again", "nan"):
         call("GET", f"{V2}/metrics/get-history?run_id={run}&metric_key={quote(key)}")
     call("POST", f"{V2}/runs/delete", {"run_id": run})
@@ -187,3 +218,96 @@ def batches(call: Call, run: str) -> None:
         call("POST", path, {"run_id": run, **parts})
     for other in (MISSING_RUN, "", None, 5, "bad id!"):
         call("POST", path, {"run_id": other, "metrics": [metric]})
+
+
+def runs_made_and_changed(call: Call, experiment: str) -> None:
+    made: dict[str, Any] = {
+        "experiment_id": experiment,
+        "user_id": "ana",
+        "start_time": 5,
+        "run_name": "plain",
+    }
+    new: tuple[dict[str, Any], ...] = (
+        *({"run_name": name} for name in ("", UNICODE, None, 5, "x" * 250, "x" * 251)),
+        *({"start_time": value} for value in (0, -1, 2**63 - 1, 2**63, "7", 1.0, None)),
+        *({"user_id": value} for value in ("", None, 5, "x" * 257)),
+        *({"experiment_id": other} for other in ("0", "999999999", "007", "x", "", None, int(experiment))),
+        {"tags": [{"key": "a", "value": "b"}, {"key": UNICODE, "value": UNICODE}]},
+        {"tags": [{"key": "a", "value": "b"}] * 2},
+        {"tags": [{"key": "mlflow.runName", "value": "of the tag"}]},
+        {"tags": [{"key": "mlflow.runName", "value": "of the tag"}], "run_name": ""},
+        {"tags": [{"key": "a"}]},
+        {"tags": "x"},
+        {"tags": [{"key": "k" * 251, "value": "1"}]},
+        {"colour": "blue"},
+    )
+    for changed in new:
+        call("POST", f"{V2}/runs/create", made | changed)
+    call("POST", f"{V2}/runs/create", {"experiment_id": experiment, "run_name": "no time"})
+    run = call("POST", f"{V2}/runs/create", made)["run"]["info"]["run_id"]
+    other: tuple[dict[str, Any], ...] = (
+        {},
+        *({"status": value} for value in ("FINISHED", "RUNNING", "finished", "NONE", "", 3, "3", None)),
+        *({"end_time": value} for value in (0, 9, -1, "9", 1.5, 2**63, None)),
+        *({"run_name": value} for value in ("renamed", "", None, 5, "x" * 251)),
+        {"status": "FAILED", "end_time": 11, "run_name": UNICODE, "run_uuid": run},
+        {"run_uuid": MISSING_RUN},
+        {"run_id": MISSING_RUN},
+        {"colour": "blue"},
+    )
+    for changed in other:
+        call("POST", f"{V2}/runs/update", {"run_id": run, **changed})
+    call("GET", f"{V2}/runs/get?run_id={run}")
+
+
+def reads(call: Call, experiment: str, run: str) -> None:
+    for query in (
+        f"run_id={run}",
+        f"run_id={run}&run_uuid={run}",
+        f"run_uuid={run}",
+        f"run_id={run}&run_uuid={MISSING_RUN}",
+        f"run_id={run}&run_id={MISSING_RUN}",
+        f"run_id={run}&colour=blue",
+        f"run_id={MISSING_RUN}",
+        "run_id=",
+    ):
+        call("GET", f"{V2}/runs/get?{query}")
+        call("GET", f"{V2}/metrics/get-history?metric_key=m1&{query}")
+    call("HEAD", f"{V2}/runs/get?run_id={run}")
+    for query in (
+        *(f"max_results={value}" for value in ("1", "0", "-1", "1.5", "x", "", "%C2%B2", "9" * 30, "1000")),
+        *(f"page_token={value}" for value in ("eyJvZmZzZXQiOiAxfQ==", "W10=", "zzz", "")),
+        "max_results=1&page_token=eyJvZmZzZXQiOiAxfQ%3D%3D",
+    ):
+        call("GET", f"{V2}/metrics/get-history?run_id={run}&metric_key=m1&{query}")
+    charts = f"{AJAX2}/metrics/get-history-bulk-interval"
+    for query in (
+        f"run_ids={run}",
+        f"run_ids={run}&run_ids={run}&run_ids={MISSING_RUN}",
+        "&".join(f"run_ids={run}" for _ in range(101)),
+        "",
+        *(f"run_ids={run}&max_results={value}" for value in ("1", "2", "0", "2500", "2501", "x", "-1")),
+        *(f"run_ids={run}&start_step={first}&end_step={last}" for first, last in ((1, 900), (5, 1), (-5, 5))),
+        f"run_ids={run}&start_step=1",
+        f"run_ids={run}&start_step=x&end_step=2",
+    ):
+        call("GET", f"{charts}?metric_key=m1&{query}")
+    call("GET", f"{charts}?run_ids={run}")
+    call("GET", f"{V2}/metrics/get-history-bulk-interval?metric_key=m1&run_ids={run}")
+    found: dict[str, Any] = {"experiment_ids": [experiment], "max_results": 3}
+    asked: tuple[dict[str, Any], ...] = (
+        {},
+        *({"max_results": value} for value in (1, 0, -1, "2", 1.0, None, 1000)),
+        *({"run_view_type": value} for value in ("ALL", "DELETED_ONLY", "all", 1, None)),
+        *({"order_by": value} for value in (["metrics.a DESC", "tags.p"], ["x.y"], "metrics.a", None, [5])),
+        *(
+            {"filter": value}
+            for value in ("metrics.a > 0", "params.p0 = ''", "tags.p LIKE '%v%'", "x", None, 5)
+        ),
+        *({"page_token": value} for value in ("eyJvZmZzZXQiOiAxfQ==", "zzz", "", None)),
+        *({"experiment_ids": value} for value in ([], ["x"], [int(experiment)], experiment, None, ["0"] * 3)),
+        {"colour": "blue"},
+    )
+    for changed in asked:
+        call("POST", f"{V2}/runs/search", found | changed)
+    call("POST", f"{V2}/runs/search", {"experiment_ids": [experiment]}, {"Content-Type": "text/plain"})

@@ -197,7 +197,11 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
 
     @_short
     def get_run(self, run_id: str) -> Run:
-        return found_run(self._row(tracking_sql.GET_RUN, run=text(run_id)))
+        return found_run(self.run_row(run_id))
+
+    def run_row(self, run_id: str) -> Sequence[Any]:
+        """Return the row of `tracking_sql.GET_RUN`; raise NotPlain where there is none."""
+        return cast(Sequence[Any], self._row(tracking_sql.GET_RUN, run=text(run_id)))
 
     @_short
     def _search_runs(
@@ -209,6 +213,24 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
         order_by: Sequence[str] | None,
         page_token: str | None,
     ) -> tuple[list[Run], Any]:
+        rows, token = self.search_rows(
+            experiment_ids, filter_string, run_view_type, max_results, order_by, page_token
+        )
+        return [found_run(row) for row in rows], token
+
+    def search_rows(
+        self,
+        experiment_ids: Sequence[str],
+        filter_string: str | None,
+        run_view_type: int,
+        max_results: int | None,
+        order_by: Sequence[str] | None,
+        page_token: str | None,
+    ) -> tuple[Sequence[Any], Any]:
+        """Return the rows of a page, as `tracking_rows.found_run` takes them, and the token of the next page.
+
+        Raise whatever is in the way of the short way.
+        """
         most: Any = max_results
         self._validate_max_results_param(most, allow_null=True)
         offset = SearchUtils.parse_start_offset_from_page_token(page_token)
@@ -219,8 +241,7 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
         columns = [found.c[name] for name in tracking_sql.INFO]
         statement = sqlalchemy.select(*columns, sqlalchemy.literal_column(tracking_sql.DATA_OF_FOUND))
         rows = self._found(lambda connection: connection.execute(statement.select_from(found)))
-        rows, token = _page(rows, offset, max_results)
-        return [found_run(row) for row in rows], token
+        return _page(rows, offset, max_results)
 
     def _statement(
         self,
@@ -262,13 +283,19 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
     def get_metric_history(
         self, run_id: str, metric_key: str, max_results: int | None = None, page_token: str | None = None
     ) -> Any:
+        rows, token = self.history_rows(run_id, metric_key, max_results, page_token)
+        return PagedList([found_metric(row) for row in rows], token)
+
+    def history_rows(
+        self, run_id: str, metric_key: str, max_results: int | None = None, page_token: str | None = None
+    ) -> tuple[Sequence[Any], Any]:
+        """Return the metrics' rows of a page and the token of the next one; raise as `search_rows`."""
         offset = SearchUtils.parse_start_offset_from_page_token(page_token)
         limit = None if max_results is None else number(max_results) + 1
         rows = self._rows(
             tracking_sql.HISTORY, run=text(run_id), key=text(metric_key), offset=offset, limit=limit
         )
-        rows, token = _page(rows, offset, max_results)
-        return PagedList([found_metric(row) for row in rows], token)
+        return _page(rows, offset, max_results)
 
     @_short
     def get_metric_history_bulk(
@@ -291,9 +318,20 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
         start_step: int | None,
         end_step: int | None,
     ) -> list[MetricWithRunId]:
+        return _with_run_ids(self.sampled_rows(run_ids, metric_key, max_results, start_step, end_step))
+
+    def sampled_rows(
+        self,
+        run_ids: Iterable[str],
+        metric_key: str,
+        max_results: int,
+        start_step: int | None,
+        end_step: int | None,
+    ) -> Sequence[Any]:
+        """Return metrics' rows with their runs' ids at the end; raise as `search_rows`."""
         if (start_step is None) != (end_step is None):
             raise NotPlain
-        rows = self._rows(
+        return self._rows(
             tracking_sql.HISTORY_SAMPLED,
             runs=[text(run_id) for run_id in run_ids],
             key=text(metric_key),
@@ -301,7 +339,6 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
             start=None if start_step is None else number(start_step),
             end=None if end_step is None else number(end_step),
         )
-        return _with_run_ids(rows)
 
 
 def _page(rows: Sequence[Any], offset: int, most: int | None) -> tuple[Sequence[Any], Any]:
