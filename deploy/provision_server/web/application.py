@@ -55,9 +55,16 @@ def applications(settings: Settings, threads: int) -> tuple[Any, Any]:
     explain_failures(flask_app, asgi)
     bounded_pages(flask_app)
     both = guarded(flask_app, asgi, threads, LoginGuard(half) if settings.login else None)
-    answer_hot_routes(flask_app, _get_tracking_store())
+    answer_hot_routes(flask_app, _get_tracking_store(), _readable if settings.login else list)
     _close_connections()
     return both
+
+
+def _readable(experiment_ids: list[str]) -> list[str]:
+    """Return those that whoever asks may read, as MLflow's own handler of a search does."""
+    from mlflow.server.auth import filter_experiment_ids
+
+    return list(filter_experiment_ids(experiment_ids))
 
 
 def guarded(flask_app: Any, asgi: Any, threads: int, guard: LoginGuard | None) -> tuple[Any, Any]:

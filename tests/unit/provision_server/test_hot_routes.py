@@ -155,3 +155,60 @@ def test_with_mlflows_own_store_all_is_left_to_it() -> None:
     for verb, body in CASES:
         server(verb, body)
     assert server.left == len(CASES)
+
+
+DOCUMENT = json.dumps([None] * 6)
+ROW = (RUN, "name", 3, "ana", "RUNNING", 5, None, "active", "mlflow-artifacts:/3", DOCUMENT)
+READS: dict[str, tuple[str, dict[str, Any], dict[str, Any] | None]] = {
+    "runs/get": ("GET", {"run_id": RUN}, None),
+    "runs/search": ("POST", {}, {"experiment_ids": ["3"], "max_results": 10, "order_by": ["metrics.a"]}),
+    "metrics/get-history": ("GET", {"run_id": RUN, "metric_key": "a"}, None),
+    "metrics/get-history-bulk-interval": ("GET", {"run_ids": [RUN, RUN], "metric_key": "a"}, None),
+}
+
+
+class Rows(Store):
+    """Ours, in which everything is one run and one metric."""
+
+    def run_row(self, run_id: str) -> Any:
+        return self._row("", run=run_id) and ROW
+
+    def search_rows(self, *asked: Any) -> Any:
+        return self._row("", run=asked) and [ROW], b"next"
+
+    def _rows(self, statement: str, **values: Any) -> Any:
+        return self._row(statement, **values) and [("a", 1.0, 2, 3, False, RUN)]
+
+
+@pytest.mark.parametrize("path", READS)
+def test_a_plain_read_is_answered_at_once_and_an_unusual_one_left_to_mlflow(path: str) -> None:
+    method, query, body = READS[path]
+    flask, left = Flask(__name__), []
+
+    @flask.route(f"/api/2.0/mlflow/{path}", methods=["GET", "POST"])
+    def view() -> str:
+        left.append(path)
+        return "MLflow's"
+
+    store = Rows()
+    answer_hot_routes(flask, store)
+
+    def ask(**changed: Any) -> Any:
+        asked: dict[str, Any] = {"method": method, "query_string": query, "json": body} | changed
+        return flask.test_client().open(f"/api/2.0/mlflow/{path}", **asked)
+
+    assert ask().mimetype == "application/json"
+    assert RUN in ask().text or path == "metrics/get-history"
+    assert left == []
+    changed = "query_string" if method == "GET" else "json"
+    assert ask(**{changed: {**query, **(body or {}), "colour": "blue"}}).text == "MLflow's"
+    store.raised = NotPlain()
+    assert ask().text == "MLflow's"
+    assert ask(method="POST" if method == "GET" else "GET").text == "MLflow's"
+
+
+def test_a_path_that_mlflow_does_not_have_is_not_answered() -> None:
+    flask = Flask(__name__)
+    answer_hot_routes(flask, Store())
+    said = flask.test_client().post("/api/2.0/mlflow/runs/set-tag", json=PAIR)
+    assert said.status_code == 404
