@@ -64,6 +64,9 @@ def test_of_equal_metrics_written_at_once_none_is_refused_and_the_latest_is_the_
         assert len(rows(store)["metrics"]) == len(
             {(*kept(metric), metric.key, math.isnan(metric.value)) for metric in written}
         )
+        with store.engine.connect() as connection:
+            waited = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+            assert connection.exec_driver_sql(waited).scalar() == 0
 
 
 def write(store: Any, run: str, writer: int) -> list[Metric]:

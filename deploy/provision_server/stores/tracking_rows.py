@@ -89,22 +89,22 @@ def metric_arrays(rows: Sequence[Row]) -> dict[str, Any]:
     """
     if not rows:
         return {}
-    # All batches lock rows in one order, that of the names.
-    ordered = sorted(rows, key=lambda row: row[0])
     newest: dict[str, tuple[tuple[int, int, float], int]] = {}
-    for place, (key, value, timestamp, step, _) in enumerate(ordered):
+    for place, (key, value, timestamp, step, _) in enumerate(rows):
         rank = (step, timestamp, value)
         if key not in newest or rank > newest[key][0]:
             newest[key] = rank, place
     places = {place for _, place in newest.values()}
-    keys, values, timestamps, steps, nans = zip(*ordered, strict=True)
+    # All batches write in one order, or two of them with the same rows could wait for each other.
+    order = sorted(range(len(rows)), key=rows.__getitem__)
+    keys, values, timestamps, steps, nans = zip(*(rows[place] for place in order), strict=True)
     return {
         "keys": '{"' + '","'.join(keys) + '"}',
         "values": _array(map(repr, values)),
         "timestamps": _array(map(str, timestamps)),
         "steps": _array(map(str, steps)),
         "nans": _array("t" if nan else "f" for nan in nans),
-        "newest": _array("t" if place in places else "f" for place in range(len(ordered))),
+        "newest": _array("t" if place in places else "f" for place in order),
     }
 
 
