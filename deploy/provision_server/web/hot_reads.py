@@ -39,7 +39,9 @@ def search_runs(store: Any, readable: Callable[[list[str]], list[str]]) -> str:
         raise NotPlain
     filter_string, page_token = text(body.get("filter", "")), text(body.get("page_token", ""))
     order_by = texts(body, "order_by")
-    rows, token = store.search_rows(experiment_ids, filter_string, view, most, order_by, page_token or None)
+    rows, token = store.search_rows(
+        readable(experiment_ids), filter_string, view, most, order_by, page_token or None
+    )
     runs = [run_json(row, "    ") for row in rows]
     return json_object([*([("runs", json_list(runs, "  "))] if runs else []), *_next_page(token)])
 

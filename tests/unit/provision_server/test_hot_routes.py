@@ -207,6 +207,15 @@ def test_a_plain_read_is_answered_at_once_and_an_unusual_one_left_to_mlflow(path
     assert ask(method="POST" if method == "GET" else "GET").text == "MLflow's"
 
 
+def test_only_those_experiments_are_searched_that_may_be_read() -> None:
+    flask, store = Flask(__name__), Rows()
+    flask.add_url_rule("/api/2.0/mlflow/runs/search", "search", lambda: "MLflow's", methods=["POST"])
+    answer_hot_routes(flask, store, lambda asked: [one for one in asked if one != "secret"])
+    said = flask.test_client().post("/api/2.0/mlflow/runs/search", json={"experiment_ids": ["3", "secret"]})
+    assert RUN in said.text
+    assert store.statements[0]["run"][0] == ["3"]
+
+
 def test_a_path_that_mlflow_does_not_have_is_not_answered() -> None:
     flask = Flask(__name__)
     answer_hot_routes(flask, Store())
