@@ -46,6 +46,15 @@ _TEXTS: tuple[Any, ...] = (
     True,
     [],
 )
+# Half of a character, which no driver can spell; JSON has it.
+_HALF = (
+    ("runs/set-tag", '{"run_id": "RUN", "key": "half", "value": "\\ud800"}'),
+    ("runs/set-tag", '{"run_id": "\\ud800", "key": "half", "value": "1"}'),
+    ("runs/log-parameter", '{"run_id": "RUN", "key": "half", "value": "a\\udfff"}'),
+    ("runs/log-batch", '{"run_id": "RUN", "tags": [{"key": "h", "value": "\\ud800"}]}'),
+    ("runs/update", '{"run_id": "RUN", "run_name": "\\ud800"}'),
+    ("runs/search", '{"experiment_ids": ["0"], "max_results": 1, "filter": "tags.a = \'\\ud800\'"}'),
+)
 _AS_IT_IS = (
     # JSON that has a value twice, a number that is none, and half a character.
     '{"run_id": "RUN", "key": "twice", "key": "again", "value": 1, "value": 2, "timestamp": 1}',
@@ -144,6 +153,10 @@ def single_metrics(call: Call, run: str) -> None:
     call("POST", path, plain, {"Content-Type": "text/plain"})
     call("POST", path, plain, {"Content-Type": "application/json; charset=utf-8"})
     call("POST", path, plain, {"Content-Type": "application/vnd.x+json"})
+    call("POST", path, plain, {"Content-Type": "Application/JSON"})
+    call("POST", path, plain, {"Content-Type": "application/json ; charset=utf-8"})
+    for route, text in _HALF:
+        call("POST", f"{V2}/{route}", text.replace("RUN", run).encode())
     call("PUT", path, plain)
 
 
@@ -155,6 +168,7 @@ def pairs(call: Call, run: str) -> None:
                 *({"value": value} for value in _TEXTS),
                 *({"key": key} for key in _KEYS),
                 {"run_id": MISSING_RUN},
+                {"run_id": MISSING_RUN, "value": "nul\x00"},
                 {"run_uuid": run},
                 {"run_uuid": MISSING_RUN},
                 {"run_id": ""},
@@ -210,6 +224,7 @@ def batches(call: Call, run: str) -> None:
         {"params": [{"key": "b4", "value": None}]},
         {"tags": [{"key": "t", "value": "1"}, {"key": "t", "value": "2"}]},
         {"tags": [{}]},
+        {"params": [{"key": "b5", "value": "1"}], "tags": [{"key": "t", "value": "nul\x00"}]},
         {"tags": [{"key": "mlflow.runName", "value": "in a batch"}]},
         {"run_uuid": run},
         {"colour": "blue"},

@@ -17,6 +17,8 @@ class Relay:
 
     port: int
     questions: list[str] = field(default_factory=list)
+    loses: str = ""
+    """The connection is lost before the answer to the next question that has this in it."""
     answering: list[threading.Thread] = field(default_factory=list)
 
     @property
@@ -45,7 +47,7 @@ def relayed(port: int) -> Iterator[Relay]:
                     for one in (client, server):
                         connections.callback(_close, one)
                     _start(_forward_questions, client, server, relay)
-                    relay.answering.append(_start(_forward, server, client))
+                    relay.answering.append(_start(_forward, server, client, relay))
 
         _start(accept)
         try:
@@ -76,9 +78,12 @@ def _forward_questions(client: socket.socket, server: socket.socket, relay: Rela
     _close(server)
 
 
-def _forward(server: socket.socket, client: socket.socket) -> None:
+def _forward(server: socket.socket, client: socket.socket, relay: Relay) -> None:
     with contextlib.suppress(OSError):
         while data := server.recv(65536):
+            if relay.loses and relay.questions and relay.loses in relay.questions[-1]:
+                relay.loses = ""
+                break
             client.sendall(data)
     _close(client)
 

@@ -64,7 +64,7 @@ CALLS: dict[str, Callable[[Any, str], Any]] = {
     "of no metric": lambda store, run: store.get_metric_history(run, "never logged"),
     "get_metric_history_bulk": lambda store, run: store.get_metric_history_bulk([run], "loss", 10),
     "get_metric_history_bulk_interval": lambda store, run: store.get_metric_history_bulk_interval(
-        [run] * 20, "loss", 10, 3, 30
+        [run] * 10, "loss", 10, 3, 30
     ),
 }
 
@@ -94,6 +94,26 @@ def test_a_connection_that_the_database_has_closed_is_never_handed_out(asked: As
         CALLS[call](asked.store, asked.run)
     # It connected anew, and then asked once: MLflow's own method had nothing to do.
     assert [text for text in questions if "BEGIN" in text or text == "SELECT 1"] == []
+
+
+def test_a_run_whose_connection_was_lost_before_the_answer_is_made_once(asked: Asked) -> None:
+    def made() -> int:
+        return int(asked.server.query("SELECT count(*) FROM runs", database=DATABASE)[0][0])
+
+    before = made()
+    asked.relay.loses = "INSERT INTO runs"
+    run = asked.store.create_run("0", "ana", 5, [], "once")
+    assert asked.relay.loses == ""
+    assert made() == before + 1
+    assert asked.store.get_run(run.info.run_id).info.run_name == "once"
+
+
+def test_a_metric_whose_connection_was_lost_before_the_answer_is_there_once(asked: Asked) -> None:
+    run = asked.store.create_run("0", "ana", 5, [], None).info.run_id
+    asked.relay.loses = "INSERT INTO metrics"
+    asked.store.log_metric(run, Metric("lost", 0.5, 1, 1))
+    assert asked.relay.loses == ""
+    assert len(asked.store.get_metric_history(run, "lost")) == 1
 
 
 def test_a_call_that_took_too_long_is_not_made_a_second_time(asked: Asked) -> None:

@@ -10,7 +10,6 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from provision_server.settings import Settings
 from provision_server.stores.connections import looked_at
 from provision_server.stores.own_traces import OwnTraces
-from provision_server.stores.pinned import reason_against
 from provision_server.stores.tracking import TrackingStore
 
 
@@ -18,14 +17,13 @@ class _WithLogin(OwnTraces, TrackingStore):
     """Ours, which takes no trace away from the experiment that has it."""
 
 
-def choose_store(settings: Settings) -> str:
+def choose_store(settings: Settings, reason: str) -> str:
     """Have MLflow's server make the store for this stack, and say which one; return the URI to make it with.
 
-    Raise Fault when a database cannot be asked.
+    `reason` is what is said against ours, "" for nothing.
     """
     from mlflow.server.handlers import _tracking_store_registry
 
-    reason = reason_against(settings)
     said = f"MLflow's own, since {reason}" if reason else "the server's own, fast"
     print(f"server: tracking store: {said}", flush=True)
     kind: Any

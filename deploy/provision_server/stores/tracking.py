@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar, Token
 from typing import Any, TypeVar, cast
 
 import sqlalchemy
@@ -50,6 +51,10 @@ from provision_server.stores.tracking_rows import (
 )
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
+# Set while the rest of a call is MLflow's: its short way was tried before.
+_LEFT: ContextVar[bool] = ContextVar("left to MLflow", default=False)
+# A statement's time is limited, and MLflow has one for the history of each run.
+_RUNS_AT_ONCE = 10
 
 
 class GivenUp(Exception):
@@ -69,25 +74,39 @@ def _short(way: _Method) -> _Method:
     @functools.wraps(way)
     def method(store: TrackingStore, *arguments: Any, **named: Any) -> Any:
         try:
-            return way(store, *arguments, **named)
+            if not _LEFT.get():
+                return way(store, *arguments, **named)
         except GivenUp as given_up:
             raise given_up.reason from None
-        except Exception:  # whatever it was: MLflow refuses the call in its own words, or answers it
-            return getattr(super(TrackingStore, store), way.__name__)(*arguments, **named)
+        except Exception:  # noqa: S110
+            # Whatever it was: MLflow refuses the call in its own words, or answers it.
+            pass
+        return getattr(super(TrackingStore, store), way.__name__)(*arguments, **named)
 
     return cast(_Method, method)
 
 
 def short_way(method: _Method) -> _Method:
-    """Return the short way alone of a method of the store: any exception means that nothing was done.
+    """Return the short way alone of a method of the store.
 
-    GivenUp means, too, that the call is over.
+    After GivenUp the call is over. After any other exception nothing was done, or what MLflow's own method
+    does once more to the same end.
     """
     return cast(_Method, method.__wrapped__)  # type: ignore[attr-defined]
 
 
+def leave_to_mlflow() -> Token[bool]:
+    """Leave all to MLflow's own methods from here on in this context; `take_again` ends it."""
+    return _LEFT.set(True)
+
+
+def take_again(token: Token[bool]) -> None:
+    """End what `leave_to_mlflow` began."""
+    _LEFT.reset(token)
+
+
 class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
-    """MLflow's store for one PostgreSQL without workspaces; used where `pinned.reason_against` has no reason.
+    """MLflow's store for one PostgreSQL without workspaces; used where `pinned.reason_against` has none.
 
     Its methods' docstrings are MLflow's.
     """
@@ -108,6 +127,9 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
             with at_once(self.engine) as connection:
                 return cast(Sequence[Any], ask(connection).fetchall())
         except MlflowException as refused:
+            if isinstance(refused.__cause__, ValueError):
+                # The driver cannot spell a value, for which `statements.py` has words.
+                raise NotPlain from refused
             raise GivenUp(refused) from refused
 
     @_short
@@ -166,15 +188,20 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
         if len({tag.key for tag in tags}) < len(tags):
             raise NotPlain
         run_id = uuid.uuid4().hex
-        (artifact_uri,) = self._row(
-            tracking_sql.CREATE_RUN,
-            experiment=experiment_number(experiment_id),
-            run=run_id,
-            name=text(name),
-            user=text(user_id),
-            start=number(start_time),
+        values = {
+            "experiment": experiment_number(experiment_id),
+            "name": text(name),
+            "user": text(user_id),
+            "start": number(start_time),
             **tag_arrays(tags),
-        )
+        }
+        try:
+            (artifact_uri,) = self._row(tracking_sql.CREATE_RUN, run=run_id, **values)
+        except sqlalchemy.exc.DBAPIError as lost:
+            if not lost.connection_invalidated:
+                raise
+            # It may have been made just before the end: made once more it would be another run.
+            (artifact_uri,) = self._row(tracking_sql.ARTIFACTS_OF_RUN, run=run_id)
         columns = (run_id, name, experiment_id, user_id, "RUNNING", start_time, None, "active", artifact_uri)
         return Run(run_info(columns), RunData(tags=tags), RunInputs(dataset_inputs=[]))
 
@@ -331,14 +358,17 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
         """Return metrics' rows with their runs' ids at the end; raise as `search_rows`."""
         if (start_step is None) != (end_step is None):
             raise NotPlain
-        return self._rows(
-            tracking_sql.HISTORY_SAMPLED,
-            runs=[text(run_id) for run_id in run_ids],
-            key=text(metric_key),
-            most=max(1, number(max_results)),
-            start=None if start_step is None else number(start_step),
-            end=None if end_step is None else number(end_step),
-        )
+        runs = [text(run_id) for run_id in run_ids]
+        values = {
+            "key": text(metric_key),
+            "most": max(1, number(max_results)),
+            "start": None if start_step is None else number(start_step),
+            "end": None if end_step is None else number(end_step),
+        }
+        parts = (runs[at : at + _RUNS_AT_ONCE] for at in range(0, len(runs), _RUNS_AT_ONCE))
+        return [
+            row for part in parts for row in self._rows(tracking_sql.HISTORY_SAMPLED, runs=part, **values)
+        ]
 
 
 def _page(rows: Sequence[Any], offset: int, most: int | None) -> tuple[Sequence[Any], Any]:

@@ -75,7 +75,8 @@ def metric_row(metric: Metric) -> Row:
     return key, value + 0.0, timestamp, step, False
 
 
-@functools.lru_cache(maxsize=20_000)
+# A name may have a kilobyte.
+@functools.lru_cache(maxsize=4_000)
 def _judge_name(key: str) -> None:
     """Raise what MLflow has against the name of a metric; names come again and again."""
     _validate_metric(key, 0.0, 0, 0)

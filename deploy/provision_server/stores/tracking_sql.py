@@ -111,7 +111,7 @@ CREATE_RUN = """
             '', 'active', artifact_location || '/' || %(run)s || '/artifacts', experiment_id
         FROM experiments
         WHERE experiment_id = %(experiment)s AND lifecycle_stage = 'active'
-            AND artifact_location ~ '^[a-z][a-z0-9-]*:(/[A-Za-z0-9_.-]+)+$'
+            AND artifact_location ~ '^mlflow-artifacts:(/[A-Za-z0-9_.-]+)+$'
         RETURNING run_uuid, artifact_uri
     ),
     new_tags AS (
@@ -119,6 +119,7 @@ CREATE_RUN = """
         FROM run, unnest(%(tag_keys)s::varchar[], %(tag_values)s::varchar[]) AS t (key, value)
     )
     SELECT artifact_uri FROM run"""
+ARTIFACTS_OF_RUN = "SELECT artifact_uri FROM runs WHERE run_uuid = %(run)s"
 
 # What MLflow answers of a run's own row.
 INFO = (

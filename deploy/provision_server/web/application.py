@@ -33,17 +33,17 @@ from provision_server.web.sizing import cores_here
 from provision_server.web.threads import Threaded
 
 
-def applications(settings: Settings, threads: int) -> tuple[Any, Any]:
+def applications(settings: Settings, threads: int, reason: str) -> tuple[Any, Any]:
     """Return Flask's and FastAPI's application, both as ASGI applications ready to be forked.
 
-    In each process so many threads do Flask's work.
+    In each process so many threads do Flask's work. `reason` is against our tracking store, "" for none.
     """
     artifact_store(settings).register()
     refuse_locations_outside(Root(settings.artifacts, settings.login))
     # Half of the cores stay for those who are known, and who ask for little.
     half = max(1, int(cores_here() / 2))
     bounded_statements(half)
-    uri = choose_store(settings)
+    uri = choose_store(settings, reason)
     initialize_backend_stores(uri, uri, "mlflow-artifacts:/")
     asgi = fastapi_app
     refuse_malformed(flask_app, login=settings.login)

@@ -14,6 +14,7 @@ from typing import Any
 
 from provision_server.settings import Settings
 from provision_server.stores.artifacts import artifact_store
+from provision_server.stores.pinned import reason_against
 from provision_server.stores.statements import OPTIONS
 from provision_server.web.sizing import Sizing, cores_here, memory_here_mb, sizing
 
@@ -36,13 +37,17 @@ def serve(settings: Settings) -> None:
     from provision_server.web.workers import Server
 
     application.wait_for_bootstrap(settings)
+    reason = reason_against(settings)
+    if settings.login:
+        # Read when MLflow's login is imported, which is not yet.
+        os.environ["MLFLOW_AUTH_CONFIG_PATH"] = _auth_file(settings, fast=not reason)
     size = sizing(settings.workers, cores_here(), memory_here_mb(), _max_connections(settings))
     # Two for each thread stay open once they were needed.
     # No overflow at all would mean SQLAlchemy's default to MLflow.
     kept = min(2 * size.threads, size.pool - 1)
     os.environ["MLFLOW_SQLALCHEMYSTORE_POOL_SIZE"] = str(kept)
     os.environ["MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW"] = str(size.pool - kept)
-    flask, asgi = application.applications(settings, size.threads)
+    flask, asgi = application.applications(settings, size.threads, reason)
     options = _options(settings, size)
     if settings.genai:
         options["when_ready"] = lambda arbiter: start_jobs(settings, os.getpid())
@@ -127,8 +132,6 @@ def export_environment(settings: Settings) -> None:
         }
     )
     artifact_store(settings).export()
-    if settings.login:
-        os.environ["MLFLOW_AUTH_CONFIG_PATH"] = _auth_file(settings)
     if settings.genai:
         # Shared by the workers, which put jobs there, and the processes that run them.
         os.environ["_MLFLOW_HUEY_STORAGE_PATH"] = tempfile.mkdtemp(prefix="provision-jobs-")
@@ -161,13 +164,13 @@ def allow_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _auth_file(settings: Settings) -> str:
+def _auth_file(settings: Settings, *, fast: bool) -> str:
     """Write MLflow's login settings to a file for it to read; return the path.
 
     The file holds no secret, since libpq has the password from the environment.
     """
     uris = {"database_uri": settings.auth_store}
-    if settings.fast:
+    if fast:
         from provision_server.stores.connections import looked_at
 
         # One database: what reads asks it once, where MLflow's own way asks four times.

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from flask import Response, request
+from flask import Response, g, request
 from mlflow.server.handlers import catch_mlflow_exception
 
-from provision_server.stores.tracking import GivenUp, TrackingStore
+from provision_server.stores.tracking import GivenUp, TrackingStore, leave_to_mlflow, take_again
 from provision_server.web import hot_reads, hot_writes
 
 Way = Callable[[Any], str]
@@ -61,6 +61,12 @@ def answer_hot_routes(flask: Any, store: Any, readable: Readable = list) -> None
         except GivenUp as given_up:
             raise given_up.reason from None
         except Exception:  # whatever it was: MLflow refuses the request in its own words, or answers it
+            g.provision_left = leave_to_mlflow()
             return None
 
+    def end(_: Any) -> None:
+        if token := g.pop("provision_left", None):
+            take_again(token)
+
     flask.before_request(answer)
+    flask.teardown_request(end)

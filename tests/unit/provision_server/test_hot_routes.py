@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from mlflow.entities import RunTag
 from mlflow.exceptions import MlflowException
 
 from provision_server.stores.tracking import GivenUp, TrackingStore
@@ -142,6 +143,25 @@ def test_what_the_store_does_not_take_is_left_to_mlflow(
 ) -> None:
     server.store.raised = raised
     assert server(verb, body).data == b"MLflow's"
+
+
+def test_what_was_left_to_mlflow_is_not_tried_in_the_short_way_once_more() -> None:
+    flask, store = Flask(__name__), Store()
+
+    @flask.route("/api/2.0/mlflow/runs/set-tag", methods=["POST"])
+    def view() -> str:
+        # MLflow's own method has no database here.
+        with pytest.raises(AttributeError):
+            store.set_tag(RUN, RunTag("p", "v"))
+        return "MLflow's"
+
+    answer_hot_routes(flask, store)
+    store.raised = NotPlain()
+    said = flask.test_client().post("/api/2.0/mlflow/runs/set-tag", json=PAIR)
+    assert (said.text, len(store.statements)) == ("MLflow's", 1)
+    store.raised = None
+    said = flask.test_client().post("/api/2.0/mlflow/runs/set-tag", json=PAIR)
+    assert (said.text, len(store.statements)) == ("{}", 2)
 
 
 def test_what_took_too_much_of_the_database_is_not_asked_again(server: Server) -> None:
