@@ -11,6 +11,7 @@ from pathlib import Path
 import mlflow
 import pytest
 from google.protobuf.json_format import ParseError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from provision_server.web import failures
 from provision_server.web.failures import answer
@@ -53,6 +54,16 @@ def test_what_is_the_servers_own_is_500_and_says_nothing_of_it(error: Exception 
     assert "log" in said.body
 
 
+@pytest.mark.parametrize("kind", [OperationalError, InterfaceError])
+def test_a_database_that_left_is_503_whatever_mlflow_was_doing(kind: type[DBAPIError]) -> None:
+    error = kind("SELECT secrets", {}, Exception("server closed the connection at 10.1.2.3"))
+    said = answer(error)
+    assert said.status == 503
+    assert '"error_code": "TEMPORARILY_UNAVAILABLE"' in said.body
+    assert "try again" in said.body
+    assert "10.1.2.3" not in said.body
+
+
 def test_a_file_that_cannot_be_there_is_the_clients_fault_and_a_full_disk_is_not() -> None:
     for number in (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG):
         said = answer(OSError(number, os.strerror(number), "/var/x"))
@@ -82,6 +93,7 @@ from provision_server.web.failures import explain_failures
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import FEATURE_DISABLED, INVALID_STATE, RESOURCE_DOES_NOT_EXIST
 from pathlib import Path
+from sqlalchemy.exc import OperationalError
 from tests.support.asgi import asked, scope_of
 
 ERRORS = {
@@ -98,6 +110,8 @@ def fails(name):
 
 LATER = {
     "wrapped": MlflowException(ValueError("no number"), 1),
+    "left": OperationalError("SELECT secrets", {}, Exception("at 10.1.2.3")),
+    "away": MlflowException(OperationalError("SELECT secrets", {}, Exception("at 10.1.2.3")), 1),
     "state": MlflowException("deleted", INVALID_STATE),
     "gone": MlflowException(f"{Path.cwd()}/a is not there", RESOURCE_DOES_NOT_EXIST),
     "here": MlflowException(f"not '{Path.cwd()}', {Path.cwd()}/b", RESOURCE_DOES_NOT_EXIST),
@@ -168,6 +182,8 @@ def test_both_applications_say_the_same(tmp_path: Path) -> None:
         "file,400,INVALID_PARAMETER_VALUE,The path cannot be one of a file here: Is a directory.",
         "off,501,FEATURE_DISABLED,off",
         f"wrapped,400,INVALID_PARAMETER_VALUE,{wrong}: no number",
+        "left,503,TEMPORARILY_UNAVAILABLE,The database did not answer this request; try again.",
+        "away,503,TEMPORARILY_UNAVAILABLE,The database did not answer this request; try again.",
         "state,409,INVALID_STATE,deleted",
         "gone,404,RESOURCE_DOES_NOT_EXIST,a is not there",
         "here,404,RESOURCE_DOES_NOT_EXIST,not '', b",
