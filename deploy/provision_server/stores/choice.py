@@ -8,7 +8,7 @@ from typing import Any
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from provision_server.settings import Settings
-from provision_server.stores.connections import looked_at
+from provision_server.stores.connections import kept_alive, looked_at
 from provision_server.stores.own_traces import OwnTraces
 from provision_server.stores.tracking import TrackingStore
 
@@ -33,7 +33,8 @@ def choose_store(settings: Settings, reason: str) -> str:
         kind = _WithLogin if settings.login else TrackingStore
     registry: Any = _tracking_store_registry
     registry.register("postgresql", partial(_made, kind))
-    return settings.backend_store if reason else looked_at(settings.backend_store)
+    uri = kept_alive(settings.backend_store)
+    return uri if reason else looked_at(uri)
 
 
 def _made(kind: Any, store_uri: str, artifact_uri: str) -> Any:

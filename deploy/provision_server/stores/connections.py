@@ -14,12 +14,30 @@ from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.dialects import plugins
-from sqlalchemy.engine import CreateEnginePlugin, make_url
+from sqlalchemy.engine import URL, CreateEnginePlugin, make_url
 from sqlalchemy.exc import InvalidatePoolError
 
 _NAME = "provision"
 _AT_ONCE = "provision_at_once"
 _POLL = "provision_poll"
+# As libpq names it: after so many seconds of silence the kernel asks, so often, until the connection is lost;
+# and so many milliseconds may pass until what was sent is acknowledged.
+_ALIVE = {
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "11000",
+}
+
+
+def kept_alive(uri: str) -> str:
+    """Return the URI with what makes the kernel notice a database that vanished without a word.
+
+    A container that is killed, or a machine without power, closes nothing: who waits for an answer would wait
+    for hours. What the URI says itself stays.
+    """
+    url = make_url(uri)
+    return _text(url.update_query_dict({key: value for key, value in _ALIVE.items() if key not in url.query}))
 
 
 def looked_at(uri: str, *, at_once: bool = False) -> str:
@@ -29,7 +47,11 @@ def looked_at(uri: str, *, at_once: bool = False) -> str:
     """
     plugins.register(_NAME, __name__, "Looking")
     added = [("plugin", _NAME), *([(_AT_ONCE, "1")] if at_once else [])]
-    return make_url(uri).update_query_pairs(added, append=True).render_as_string(hide_password=False)
+    return _text(make_url(uri).update_query_pairs(added, append=True))
+
+
+def _text(url: URL) -> str:
+    return url.render_as_string(hide_password=False)
 
 
 @contextlib.contextmanager
