@@ -27,3 +27,12 @@ function take_runs(args)
   for i = 2 + number, #args, 2 do runs[#runs + 1] = args[i] end
   count = 0
 end
+
+-- Returns the request that writes a value of a new key to the next run.
+function new_key(route, name)
+  return function()
+    count = count + 1
+    local body = string.format('{"run_id": "%s", "key": "%s-%d", "value": "%f"}', runs[count % #runs + 1], name, first + count, 1 / count)
+    return wrk.format("POST", "/api/2.0/mlflow/runs/" .. route, headers, body)
+  end
+end

@@ -1,9 +1,7 @@
 -- Arguments: the first step, then ids of runs. Each request logs one metric; the threads use different runs.
 require("common")
 
-function init(args)
-  take_runs(args)
-end
+init = take_runs
 
 function request()
   count = count + 1

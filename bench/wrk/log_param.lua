@@ -1,12 +1,5 @@
 -- Arguments: the first number, then ids of runs. Each request logs one param of a new key; the threads use different runs.
 require("common")
 
-function init(args)
-  take_runs(args)
-end
-
-function request()
-  count = count + 1
-  local body = string.format('{"run_id": "%s", "key": "param-%d", "value": "%f"}', runs[count % #runs + 1], first + count, 1 / count)
-  return wrk.format("POST", "/api/2.0/mlflow/runs/log-parameter", headers, body)
-end
+init = take_runs
+request = new_key("log-parameter", "param")

@@ -10,12 +10,11 @@ import contextlib
 import hashlib
 import os
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 
 from provision_server.settings import Fault, Settings
 from provision_server.stores import postgres
-from provision_server.stores.schema import AUTH, TRACKING, Schema, current, head
+from provision_server.stores.schema import AUTH, TRACKING, Schema, current, head, mlflow_package
 
 # When MLflow moves, `tests/unit/provision_server/test_pinned.py` says what to look at and to write here.
 MLFLOW = "3.17.2"
@@ -74,11 +73,12 @@ def sha256_of(file: str) -> str:
 
     Raise Fault when MLflow is not installed.
     """
-    spec = find_spec("mlflow")
-    if spec is None or not spec.origin:
-        raise Fault("mlflow is not installed here")
+    return _sha256(mlflow_package() / file)
+
+
+def _sha256(path: Path) -> str:
     try:
-        return hashlib.sha256((Path(spec.origin).parent / file).read_bytes()).hexdigest()
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return ""
 
@@ -103,7 +103,8 @@ def _of_mlflow(settings: Settings) -> str:
         raise Fault("mlflow is not installed here") from None
     if installed != MLFLOW:
         return f"MLflow is {installed}, and it was written against {MLFLOW}"
-    if changed := [file for file, expected in FILES.items() if sha256_of(file) != expected]:
+    package = mlflow_package()
+    if changed := [file for file, expected in FILES.items() if _sha256(package / file) != expected]:
         more = len(changed) - _SHOWN_FILES
         shown = ", ".join(changed[:_SHOWN_FILES]) + (f" and {more} more" if more > 0 else "")
         return f"MLflow's files differ from those of {MLFLOW}: {shown}"

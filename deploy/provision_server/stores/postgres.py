@@ -37,6 +37,9 @@ GIVEN = (
 # As PgBouncer says it, unless its `ignore_startup_parameters` has `options`.
 _NO_OPTIONS = "unsupported startup parameter"
 
+# An address that nobody has any more answers nothing.
+CONNECT_SECONDS = 5
+
 # Names the lock of bootstrap; each database has its own.
 _TURN = 0x70726F76
 
@@ -68,7 +71,7 @@ def connect(
     while True:
         try:
             connection = psycopg2.connect(
-                **arguments, password=password, connect_timeout=5, application_name="provision"
+                **arguments, password=password, connect_timeout=CONNECT_SECONDS, application_name="provision"
             )
         except psycopg2.OperationalError as error:
             seen = str(error).strip().splitlines()[-1]

@@ -29,17 +29,25 @@ TRACKING = Schema("tracking", "store/db_migrations/versions", "alembic_version",
 AUTH = Schema("login", "server/auth/db/migrations/versions", "alembic_version_auth", "users")
 
 
-def head(schema: Schema) -> str:
-    """Return the revision that the installed MLflow expects.
+def mlflow_package() -> Path:
+    """Return the directory of the installed MLflow; raise Fault when there is none.
 
-    Read it from MLflow's migration files: importing MLflow takes seconds. Raise Fault when MLflow is not
-    installed, or its migrations do not have one head.
+    Importing MLflow takes seconds.
     """
     spec = find_spec("mlflow")
     if spec is None or not spec.origin:
         raise Fault("mlflow is not installed here")
+    return Path(spec.origin).parent
+
+
+def head(schema: Schema) -> str:
+    """Return the revision that the installed MLflow expects.
+
+    Read it from MLflow's migration files. Raise Fault when MLflow is not installed, or its migrations do not
+    have one head.
+    """
     revisions, before = set(), set()
-    for path in (Path(spec.origin).parent / schema.migrations).glob("*.py"):
+    for path in (mlflow_package() / schema.migrations).glob("*.py"):
         text = path.read_text(encoding="utf-8")
         if found := _REVISION.search(text):
             revisions.add(found[1])

@@ -39,6 +39,7 @@ _SAID = {
 }
 # No connection, no resources, an operator's intervention, the system.
 _AWAY = {"08", "53", "57", "58"}
+DID_NOT_ANSWER = "The database did not answer this request; try again."
 _JOIN = re.compile(r" JOIN | EXISTS \(")
 _PLACE = "provision_place"
 
@@ -98,7 +99,7 @@ def said_of(error: Any) -> str:
         print(
             f"server: the database: {type(error).__name__}: {str(error).strip()}", file=sys.stderr, flush=True
         )
-        return "The database did not answer this request; try again."
+        return DID_NOT_ANSWER
     return "The database cannot take a value of this request, or its type."
 
 

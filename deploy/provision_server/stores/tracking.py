@@ -108,7 +108,7 @@ def take_again(token: Token[bool]) -> None:
 class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
     """MLflow's store for one PostgreSQL without workspaces; used where `pinned.reason_against` has none.
 
-    Its methods' docstrings are MLflow's.
+    Its methods' docstrings are MLflow's. Those methods that give rows have short ways alone.
     """
 
     def _rows(self, statement: str, **values: Any) -> Sequence[Any]:
@@ -175,9 +175,14 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
         self._row(statement, run=text(run_id), **values)
 
     @_short
-    def create_run(
+    def create_run(self, *arguments: Any, **named: Any) -> Run:
+        columns, tags = self.new_run(*arguments, **named)
+        return Run(run_info(columns), RunData(tags=tags), RunInputs(dataset_inputs=[]))
+
+    def new_run(
         self, experiment_id: str, user_id: str, start_time: int, tags: Sequence[RunTag], run_name: str | None
-    ) -> Run:
+    ) -> tuple[Sequence[Any], list[RunTag]]:
+        """Make a run; return its columns, as `tracking_sql.INFO`, and its tags; raise as `short_way`."""
         tags = list(tags or ())
         tagged = _get_run_name_from_tags(tags)
         if tagged and run_name and run_name != tagged:
@@ -203,12 +208,20 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
             # It may have been made just before the end: made once more it would be another run.
             (artifact_uri,) = self._row(tracking_sql.ARTIFACTS_OF_RUN, run=run_id)
         columns = (run_id, name, experiment_id, user_id, "RUNNING", start_time, None, "active", artifact_uri)
-        return Run(run_info(columns), RunData(tags=tags), RunInputs(dataset_inputs=[]))
+        return columns, tags
 
     @_short
-    def update_run_info(
+    def update_run_info(self, *arguments: Any, **named: Any) -> RunInfo:
+        info = run_info(self.updated_row(*arguments, **named))
+        if not info.run_name:
+            # MLflow looks for it in the tags.
+            raise NotPlain
+        return info
+
+    def updated_row(
         self, run_id: str, run_status: int | None, end_time: int | None, run_name: str | None
-    ) -> RunInfo:
+    ) -> Sequence[Any]:
+        """Change the run; return its columns, as `tracking_sql.INFO`; raise as `short_way`."""
         row = self._row(
             tracking_sql.UPDATE_RUN,
             run=text(run_id),
@@ -216,11 +229,7 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
             end=None if end_time is None else number(end_time),
             name=text(run_name) if run_name else None,
         )
-        info = run_info(row)
-        if not info.run_name:
-            # MLflow looks for it in the tags.
-            raise NotPlain
-        return info
+        return cast(Sequence[Any], row)
 
     @_short
     def get_run(self, run_id: str) -> Run:
@@ -231,18 +240,8 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
         return cast(Sequence[Any], self._row(tracking_sql.GET_RUN, run=text(run_id)))
 
     @_short
-    def _search_runs(
-        self,
-        experiment_ids: Sequence[str],
-        filter_string: str | None,
-        run_view_type: int,
-        max_results: int | None,
-        order_by: Sequence[str] | None,
-        page_token: str | None,
-    ) -> tuple[list[Run], Any]:
-        rows, token = self.search_rows(
-            experiment_ids, filter_string, run_view_type, max_results, order_by, page_token
-        )
+    def _search_runs(self, *arguments: Any, **named: Any) -> tuple[list[Run], Any]:
+        rows, token = self.search_rows(*arguments, **named)
         return [found_run(row) for row in rows], token
 
     def search_rows(
@@ -307,10 +306,8 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
         ).order_by(*ordering)
 
     @_short
-    def get_metric_history(
-        self, run_id: str, metric_key: str, max_results: int | None = None, page_token: str | None = None
-    ) -> Any:
-        rows, token = self.history_rows(run_id, metric_key, max_results, page_token)
+    def get_metric_history(self, *arguments: Any, **named: Any) -> Any:
+        rows, token = self.history_rows(*arguments, **named)
         return PagedList([found_metric(row) for row in rows], token)
 
     def history_rows(
@@ -337,15 +334,8 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
         return _with_run_ids(rows)
 
     @_short
-    def get_metric_history_bulk_interval(
-        self,
-        run_ids: Iterable[str],
-        metric_key: str,
-        max_results: int,
-        start_step: int | None,
-        end_step: int | None,
-    ) -> list[MetricWithRunId]:
-        return _with_run_ids(self.sampled_rows(run_ids, metric_key, max_results, start_step, end_step))
+    def get_metric_history_bulk_interval(self, *arguments: Any, **named: Any) -> list[MetricWithRunId]:
+        return _with_run_ids(self.sampled_rows(*arguments, **named))
 
     def sampled_rows(
         self,

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from provision_server.messages import Refusal, mlflow_error
+from provision_server.stores.statements import DID_NOT_ANSWER
 
 _INVALID = "INVALID_PARAMETER_VALUE"
 _WRONG = "A value of this request is missing, or not of the form that it should have"
-_AWAY = "The database did not answer this request; try again."
 _FAILED = mlflow_error(500, "INTERNAL_ERROR", "The server failed at this request; its log says why.")
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_PATH = {
@@ -76,7 +76,7 @@ def answer(error: BaseException | None) -> Refusal:
     if isinstance(error, OSError):
         return _of_file(error)
     if is_of_database_away(error):
-        return mlflow_error(503, "TEMPORARILY_UNAVAILABLE", _AWAY)
+        return mlflow_error(503, "TEMPORARILY_UNAVAILABLE", DID_NOT_ANSWER)
     if _NO_NAME.search(str(error)):
         return mlflow_error(400, _INVALID, "The artifact store takes no file of that name.")
     return mlflow_error(400, _INVALID, words(error)) if error is not None and is_of_value(error) else _FAILED
@@ -100,7 +100,7 @@ def is_of_value(error: BaseException) -> bool:
     return isinstance(error, wrong)
 
 
-def is_of_database_away(error: BaseException | None) -> bool:
+def is_of_database_away(error: object) -> bool:
     """Return whether the database could not be reached, or left.
 
     MLflow says so of a statement, and not where it then gives the rest of a transaction up.
@@ -139,8 +139,8 @@ def _explain_causes(kind: Any) -> None:
     def make(self: Any, message: Any, error_code: int = INTERNAL_ERROR, *arguments: Any, **more: Any) -> None:
         if error_code == INTERNAL_ERROR and isinstance(message, Exception) and is_of_value(message):
             message, error_code = words(message), ErrorCode.Value(_INVALID)
-        elif error_code == INTERNAL_ERROR and isinstance(message, Exception) and is_of_database_away(message):
-            message, error_code = _AWAY, ErrorCode.Value("TEMPORARILY_UNAVAILABLE")
+        elif error_code == INTERNAL_ERROR and is_of_database_away(message):
+            message, error_code = DID_NOT_ANSWER, ErrorCode.Value("TEMPORARILY_UNAVAILABLE")
         elif error_code == INTERNAL_ERROR:
             code = next(
                 (code for begin, code in WITHOUT_CODE.items() if str(message).startswith(begin)),

@@ -15,12 +15,11 @@ from typing import Any
 from provision_server.settings import Settings
 from provision_server.stores.artifacts import artifact_store
 from provision_server.stores.pinned import reason_against
+from provision_server.stores.postgres import CONNECT_SECONDS
 from provision_server.stores.statements import OPTIONS
 from provision_server.web.sizing import Sizing, cores_here, memory_here_mb, sizing
 
 AUTH_CACHE_SECONDS = 30
-# An address that nobody has any more answers nothing.
-CONNECT_SECONDS = "5"
 FILES = 8192
 ENOUGH_FOR_TWO = 400
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
@@ -117,7 +116,7 @@ def export_environment(settings: Settings) -> None:
     """
     os.environ.update(
         {
-            "PGCONNECT_TIMEOUT": CONNECT_SECONDS,
+            "PGCONNECT_TIMEOUT": str(CONNECT_SECONDS),
             "PGOPTIONS": OPTIONS,
             "PGPASSWORD": settings.secret("backend_store_password"),
             "MLFLOW_FLASK_SERVER_SECRET_KEY": settings.secret("flask_secret_key"),

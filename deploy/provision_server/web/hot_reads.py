@@ -12,9 +12,8 @@ from mlflow.server.handlers import MAX_RESULTS_PER_RUN, MAX_RUNS_GET_METRIC_HIST
 from provision_server.stores.statements import MOST_RESULTS
 from provision_server.stores.tracking_rows import NotPlain, text
 from provision_server.web.plain_json import json_list, json_object, metrics_json, run_json
-from provision_server.web.plain_request import body_of, query_of, run_of, single, texts, whole
+from provision_server.web.plain_request import RUN, body_of, query_of, run_of_query, single, texts, whole
 
-_RUN = frozenset({"run_id", "run_uuid"})
 _SEARCH = frozenset({"experiment_ids", "filter", "max_results", "order_by", "page_token", "run_view_type"})
 _VIEWS = {
     "ACTIVE_ONLY": ViewType.ACTIVE_ONLY,
@@ -25,8 +24,7 @@ _VIEWS = {
 
 def get_run(store: Any) -> str:
     """Answer runs/get."""
-    query = query_of(_RUN)
-    run_id = run_of({name: single(query, name) for name in query})
+    run_id = run_of_query(query_of(RUN))
     return json_object([("run", run_json(store.run_row(run_id), "  "))])
 
 
@@ -48,13 +46,12 @@ def search_runs(store: Any, readable: Callable[[list[str]], list[str]]) -> str:
 
 def metric_history(store: Any) -> str:
     """Answer metrics/get-history."""
-    query = query_of(_RUN | {"metric_key", "max_results", "page_token"})
-    run_id = run_of({name: single(query, name) for name in _RUN & query.keys()})
+    query = query_of(RUN | {"metric_key", "max_results", "page_token"})
     most = whole(query, "max_results")
     if most == 0:
         raise NotPlain
-    token = single(query, "page_token") if "page_token" in query else None
-    rows, token = store.history_rows(run_id, single(query, "metric_key"), most, token)
+    page_token = single(query, "page_token") if "page_token" in query else None
+    rows, token = store.history_rows(run_of_query(query), single(query, "metric_key"), most, page_token)
     return json_object([*_metrics(rows), *_next_page(token)])
 
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from mlflow.entities import Metric, Param, RunInfo, RunStatus, RunTag
+from mlflow.entities import Metric, Param, RunStatus, RunTag
 
 from provision_server.stores.tracking import TrackingStore, short_way
 from provision_server.stores.tracking_rows import NotPlain, text
 from provision_server.web.plain_json import info_json, json_object, tags_json
-from provision_server.web.plain_request import Body, body_of, filled, listed, plain, run_of
+from provision_server.web.plain_request import RUN, Body, body_of, filled, listed, plain, run_of
 
-_RUN = frozenset({"run_id", "run_uuid"})
 _METRIC = frozenset({"key", "value", "timestamp", "step"})
 _PAIR = frozenset({"key", "value"})
 _BATCH = frozenset({"run_id", "metrics", "params", "tags"})
 _NEW_RUN = frozenset({"experiment_id", "user_id", "start_time", "tags", "run_name"})
-_CHANGED_RUN = _RUN | {"status", "end_time", "run_name"}
+_CHANGED_RUN = RUN | {"status", "end_time", "run_name"}
 # As protobuf's JSON spells what JSON has no number for.
 _NO_NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _DONE = "{}"
@@ -25,21 +24,21 @@ _DONE = "{}"
 
 def log_metric(store: Any) -> str:
     """Answer runs/log-metric."""
-    body = body_of(_METRIC | _RUN)
+    body = body_of(_METRIC | RUN)
     short_way(TrackingStore.log_metric)(store, run_of(body), _metric(body))
     return _DONE
 
 
 def log_param(store: Any) -> str:
     """Answer runs/log-parameter."""
-    body = body_of(_PAIR | _RUN)
+    body = body_of(_PAIR | RUN)
     short_way(TrackingStore.log_param)(store, run_of(body), _pair(Param, body))
     return _DONE
 
 
 def set_tag(store: Any) -> str:
     """Answer runs/set-tag."""
-    body = body_of(_PAIR | _RUN)
+    body = body_of(_PAIR | RUN)
     short_way(TrackingStore.set_tag)(store, run_of(body), _pair(RunTag, body))
     return _DONE
 
@@ -58,17 +57,16 @@ def create_run(store: Any) -> str:
     """Answer runs/create."""
     body = body_of(_NEW_RUN)
     tags = [_pair(RunTag, plain(found, _PAIR)) for found in listed(body, "tags")]
-    user, start_time, name = (
+    columns, tags = store.new_run(
+        filled(body["experiment_id"]),
         body.get("user_id", ""),
         body.get("start_time", 0),
+        tags,
         text(body.get("run_name", "")),
     )
-    run = short_way(TrackingStore.create_run)(
-        store, filled(body["experiment_id"]), user, start_time, tags, name
-    )
     inner = "    "
-    data = json_object([("tags", tags_json(run.data.tags.items(), inner + "  "))], inner)
-    parts = (("info", info_json(_columns(run.info), inner)), ("data", data), ("inputs", "{}"))
+    data = json_object([("tags", tags_json([(tag.key, tag.value) for tag in tags], inner + "  "))], inner)
+    parts = (("info", info_json(columns, inner)), ("data", data), ("inputs", "{}"))
     return json_object([("run", json_object(parts, "  "))])
 
 
@@ -79,10 +77,8 @@ def update_run(store: Any) -> str:
     # One that is null is another thing to MLflow than one that is not there.
     if any(value is None for value in body.values()):
         raise NotPlain
-    info = short_way(TrackingStore.update_run_info)(
-        store, run_of(body), status, body.get("end_time"), body.get("run_name")
-    )
-    return json_object([("run_info", info_json(_columns(info), "  "))])
+    row = store.updated_row(run_of(body), status, body.get("end_time"), body.get("run_name"))
+    return json_object([("run_info", info_json(row, "  "))])
 
 
 def _metric(found: Body) -> Metric:
@@ -96,17 +92,3 @@ def _metric(found: Body) -> Metric:
 
 def _pair(kind: Any, found: Body) -> Any:
     return kind(filled(found["key"]), text(found["value"]))
-
-
-def _columns(info: RunInfo) -> tuple[Any, ...]:
-    return (
-        info.run_id,
-        info.run_name,
-        info.experiment_id,
-        info.user_id,
-        info.status,
-        info.start_time,
-        info.end_time,
-        info.lifecycle_stage,
-        info.artifact_uri,
-    )

@@ -9,6 +9,8 @@ from flask import request
 from provision_server.stores.tracking_rows import NotPlain, text
 
 Body = dict[str, Any]
+# MLflow's client names the run by both.
+RUN = frozenset({"run_id", "run_uuid"})
 
 
 def body_of(keys: frozenset[str]) -> Body:
@@ -21,8 +23,7 @@ def body_of(keys: frozenset[str]) -> Body:
 
 def query_of(keys: frozenset[str]) -> dict[str, list[str]]:
     """Return the query's values, of these keys at most."""
-    found = request.args.to_dict(flat=False)
-    return plain(found, keys)
+    return plain(request.args.to_dict(flat=False), keys)
 
 
 def plain(found: Any, keys: frozenset[str]) -> Body:
@@ -33,7 +34,7 @@ def plain(found: Any, keys: frozenset[str]) -> Body:
 
 
 def run_of(found: Body) -> str:
-    """Return the run's id, which MLflow's client gives by two names."""
+    """Return the run's id, by whichever of `RUN`; both have to agree."""
     run_id = found["run_id"]
     if found.get("run_uuid", run_id) != run_id:
         raise NotPlain
@@ -64,6 +65,11 @@ def single(query: dict[str, list[str]], name: str) -> str:
     """Return what the query says of this name once, and not in vain."""
     (value,) = query[name]
     return filled(value)
+
+
+def run_of_query(query: dict[str, list[str]]) -> str:
+    """Return the run's id that the query has, as `run_of`."""
+    return run_of({name: single(query, name) for name in RUN & query.keys()})
 
 
 def whole(query: dict[str, list[str]], name: str) -> int | None:

@@ -18,7 +18,7 @@ import pytest
 
 from provision_server.settings import read_settings
 from provision_server.stores import pinned
-from provision_server.stores.schema import AUTH, TRACKING, head
+from provision_server.stores.schema import AUTH, TRACKING, head, mlflow_package
 
 SERVER = Path(__file__).parents[3] / "deploy"
 STORE = "provision_server.stores.tracking"
@@ -28,14 +28,6 @@ INSTALLED = version("mlflow")
 needs_pinned = pytest.mark.skipif(
     INSTALLED != pinned.MLFLOW, reason=f"MLflow {INSTALLED} is installed, not {pinned.MLFLOW}"
 )
-
-
-def mlflow_package() -> Path:
-    """The folder of the installed MLflow."""
-    spec = find_spec("mlflow")
-    assert spec
-    assert spec.origin
-    return Path(spec.origin).parent
 
 
 def locked() -> str:
