@@ -31,6 +31,8 @@ class Settings:
     workers: int | None
     """None: as many as fit."""
     genai: bool
+    indexes: bool
+    """Whether bootstrap makes indexes of its own in the tracking database."""
     fast: bool
     """Whether our own tracking store answers hot calls where it may, which `stores/pinned.py` says."""
     jobs_uri: str
@@ -69,6 +71,7 @@ def read_settings() -> Settings:
             workers=None if workers == "auto" else int(workers),
             genai=get("PROVISION_GENAI", "false") == "true",
             # A stack of an older release says nothing of it.
+            indexes=get("PROVISION_INDEXES", "false") == "true",
             fast=get("PROVISION_FAST", "true") == "true",
             jobs_uri=get("PROVISION_JOBS_URI", ""),
             deadline=float(get("PROVISION_DEADLINE", "120")),

@@ -88,6 +88,9 @@ class BackendStoreSettings(StoreSettings):
     uri: str | None = None
     """With `external`: postgresql+psycopg2://USER@HOST:PORT/DATABASE, without a password (that is the secret
     `backend_store_password`)."""
+    indexes: bool = False
+    """With `external`: whether indexes of this program's own, `provision_...`, are made there, by which the
+    newest of many runs are found several times faster. A database of this stack has them."""
 
     @field_validator("uri")
     @classmethod

@@ -13,6 +13,7 @@ import psycopg2
 import pytest
 from botocore.exceptions import ClientError
 
+from provision_server.stores.indexes import INDEXES, drop_indexes
 from tests.contract.bootstrap import Server, forgetful
 from tests.support.embedded import PASSWORD, Postgres, server_environment, start_postgres
 from tests.support.go_programs import needed
@@ -217,6 +218,30 @@ def test_role_database_and_schema_are_made_once_and_found_the_second_time(
     assert postgres.query("SELECT * FROM experiments", "first") == before
     locations = postgres.query("SELECT experiment_id, artifact_location FROM experiments", "first")
     assert locations == [(0, "mlflow-artifacts:/0")]
+
+
+def test_our_indexes_are_made_where_they_are_wanted_and_anew_where_half_made(
+    made: Server, postgres: Postgres
+) -> None:
+    ours = "SELECT relname FROM pg_class WHERE relname LIKE 'provision%' ORDER BY 1"
+    assert postgres.query(ours, "mlflow") == []
+    made.variables["PROVISION_INDEXES"] = "true"
+
+    def said(word: str) -> list[str]:
+        return [line.split()[2] for line in lines(made.bootstrap()) if line.startswith(f"{word} index ")]
+
+    assert said("created") == [*INDEXES]
+    assert postgres.query(ours, "mlflow") == [(name,) for name in sorted(INDEXES)]
+    assert said("unchanged") == [*INDEXES]
+    first = next(iter(INDEXES))
+    postgres.query(
+        f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass('{first}')", "mlflow"
+    )
+    assert said("created") == [first]
+    with postgres.connect("mlflow") as connection:
+        connection.autocommit = True
+        drop_indexes(connection, lambda *_: None)
+    assert postgres.query(ours, "mlflow") == []
 
 
 def test_of_two_at_once_one_makes_everything_and_the_other_finds_it(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from typing import Any
@@ -11,6 +12,7 @@ from psycopg2 import sql
 from provision_server.settings import Settings
 from provision_server.stores import postgres, schema
 from provision_server.stores.artifacts import artifact_store
+from provision_server.stores.indexes import make_indexes
 from provision_server.stores.postgres import libpq_arguments
 
 
@@ -32,6 +34,12 @@ def bootstrap(settings: Settings) -> None:
     _prepare_tracking(settings, password)
     if settings.login:
         _prepare_login(settings, password)
+    if settings.indexes:
+        # The server does not wait for them.
+        with contextlib.closing(
+            postgres.connect(settings.backend_store, password, settings.deadline)
+        ) as connection:
+            make_indexes(connection, say)
     turn.close()
 
 

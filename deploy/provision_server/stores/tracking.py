@@ -292,8 +292,8 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
             # A run may have several of them.
             raise NotPlain
         columns = SqlRun.__table__.c
-        # Of each order its case has a name, by which it is ordered; its value is not asked for.
-        statement = sqlalchemy.select(*(columns[name] for name in tracking_sql.INFO), *orders[::2])
+        cases, ordering = _ordered(orders, ordering)
+        statement = sqlalchemy.select(*(columns[name] for name in tracking_sql.INFO), *cases)
         statement = statement.select_from(SqlRun)
         for join in joins:
             statement = statement.join(join)
@@ -359,6 +359,29 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
         return [
             row for part in parts for row in self._rows(tracking_sql.HISTORY_SAMPLED, runs=part, **values)
         ]
+
+
+def _ordered(selected: Sequence[Any], ordering: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """Return MLflow's cases to select and its order, so that an index can serve it.
+
+    MLflow selects for each key a case, which is 1 where the value is missing, and the value, and orders by
+    the case's name first. For a column of the runs that is NULLS LAST.
+    """
+    columns = {
+        case.name: getattr(value, "class_", None) is SqlRun
+        for case, value in zip(selected[::2], selected[1::2], strict=True)
+    }
+    kept: list[Any] = []
+    is_column = False
+    for clause in ordering:
+        if isinstance(clause, str):
+            is_column = columns[clause]
+            if not is_column:
+                kept.append(clause)
+            continue
+        kept.append(clause.nulls_last() if is_column else clause)
+        is_column = False
+    return [case for case in selected[::2] if not columns[case.name]], kept
 
 
 def _page(rows: Sequence[Any], offset: int, most: int | None) -> tuple[Sequence[Any], Any]:
