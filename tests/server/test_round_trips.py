@@ -77,6 +77,26 @@ def test_a_hot_call_is_one_round_trip(asked: Asked, call: str) -> None:
     assert len(questions) == 1, questions
 
 
+def test_a_run_of_which_only_its_own_row_is_wanted_is_read_no_further(asked: Asked) -> None:
+    with asked.relay.counted() as questions:
+        run = asked.store.get_run(asked.run)
+        assert run.info.experiment_id == "0"
+        assert [text for text in questions if "latest_metrics" in text] == []
+        assert (run.data.params, run.data.metrics["loss"]) == ({"p": "1"}, 0.5)
+        assert (run.inputs.dataset_inputs, run.outputs.model_outputs) == ([], [])
+    assert len(questions) == 2
+    assert dict(run)["info"].run_id == asked.run
+    assert run.to_proto().data.params[0].key == "p"
+
+
+def test_a_run_that_is_gone_when_more_of_it_is_wanted_is_refused_in_mlflows_words(asked: Asked) -> None:
+    run = asked.store.create_run("0", "ana", 5, [], None).info.run_id
+    found = asked.store.get_run(run)
+    asked.store._hard_delete_run(run)
+    with pytest.raises(MlflowException, match="not found"):
+        _ = found.data
+
+
 def test_what_mlflow_answers_is_not_asked_whether_the_connection_lives(asked: Asked) -> None:
     with asked.relay.counted() as questions:
         asked.store.get_experiment("0")

@@ -24,6 +24,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.entities.paged_list import PagedList
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+from provision_server.stores.lazy_run import LazyRun
 from tests.server.store_calls import Call, learn, next_call, opening
 from tests.server.store_values import World
 from tests.support.embedded import PASSWORD, SUPERUSER, Postgres
@@ -144,6 +145,8 @@ def raised(error: Exception) -> str:
 
 def plain(value: Any) -> Any:
     """Return the value as data that is equal where its repr is; -0.0 and 0.0, 1 and True differ there."""
+    if isinstance(value, LazyRun):
+        value = value.whole()
     if isinstance(value, _MlflowObject):
         return (type(value).__name__, {name: _unordered(item) for name, item in sorted(vars(value).items())})
     if isinstance(value, PagedList):

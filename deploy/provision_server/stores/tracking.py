@@ -36,6 +36,7 @@ from mlflow.utils.validation import (
 
 from provision_server.stores import tracking_sql
 from provision_server.stores.connections import at_once
+from provision_server.stores.lazy_run import LazyRun
 from provision_server.stores.tracking_rows import (
     NotPlain,
     experiment_number,
@@ -233,7 +234,19 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
 
     @_short
     def get_run(self, run_id: str) -> Run:
-        return found_run(self.run_row(run_id))
+        info = run_info(self._row(tracking_sql.RUN, run=text(run_id)))
+        if not info.run_name:
+            # MLflow looks for it in the tags.
+            raise NotPlain
+        return LazyRun(info, functools.partial(self._whole_run, run_id))
+
+    def _whole_run(self, run_id: str) -> Run:
+        try:
+            return found_run(self.run_row(run_id))
+        except GivenUp as given_up:
+            raise given_up.reason from None
+        except Exception:  # whatever it was: MLflow refuses the call in its own words, or answers it
+            return cast(Run, super().get_run(run_id))
 
     def run_row(self, run_id: str) -> Sequence[Any]:
         """Return the row of `tracking_sql.GET_RUN`; raise NotPlain where there is none."""

@@ -166,6 +166,7 @@ _MODELS_READ = """
     (SELECT json_agg(destination_id) FROM inputs
         WHERE source_type = 'RUN_INPUT' AND source_id = r.run_uuid AND destination_type = 'MODEL_INPUT')"""
 
+RUN = f"SELECT {_INFO} FROM runs WHERE run_uuid = %(run)s"
 GET_RUN = f"""
     SELECT {_INFO}, json_build_array({_DATA}, {_MODELS_READ})::text FROM runs r WHERE run_uuid = %(run)s"""
 # A search answers without the models that a run has read.
