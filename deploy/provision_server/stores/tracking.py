@@ -16,12 +16,9 @@ from typing import Any, TypeVar, cast
 
 import sqlalchemy
 from mlflow.entities import Metric, Param, Run, RunData, RunInfo, RunInputs, RunStatus, RunTag
-from mlflow.entities.lifecycle_stage import LifecycleStage
 from mlflow.entities.metric import MetricWithRunId
 from mlflow.exceptions import MlflowException
 from mlflow.store.entities.paged_list import PagedList
-from mlflow.store.tracking import sqlalchemy_store as upstream
-from mlflow.store.tracking.dbmodels.models import SqlRun
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, _get_run_name_from_tags
 from mlflow.utils.name_utils import _generate_random_name
@@ -50,6 +47,7 @@ from provision_server.stores.tracking_rows import (
     tag_arrays,
     text,
 )
+from provision_server.stores.tracking_search import search_statement
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 # Set while the rest of a call is MLflow's: its short way was tried before.
@@ -273,7 +271,8 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
         most: Any = max_results
         self._validate_max_results_param(most, allow_null=True)
         offset = SearchUtils.parse_start_offset_from_page_token(page_token)
-        page = self._statement(experiment_ids, filter_string, run_view_type, order_by).offset(offset)
+        page = search_statement(self.engine, experiment_ids, filter_string, run_view_type, order_by)
+        page = page.offset(offset)
         if max_results is not None:
             page = page.limit(max_results + 1)
         found = page.cte("r")
@@ -281,42 +280,6 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
         statement = sqlalchemy.select(*columns, sqlalchemy.literal_column(tracking_sql.DATA_OF_FOUND))
         rows = self._found(lambda connection: connection.execute(statement.select_from(found)))
         return _page(rows, offset, max_results)
-
-    def _statement(
-        self,
-        experiment_ids: Sequence[str],
-        filter_string: str | None,
-        run_view_type: int,
-        order_by: Sequence[str] | None,
-    ) -> Any:
-        """Return MLflow's own statement for a search, but for the rows' DISTINCT.
-
-        They are that already: a run has one value of each key.
-        """
-        stages = sorted(set(LifecycleStage.view_type_to_stages(run_view_type)))
-        # MLflow composes with a session that is not asked for a connection.
-        session = sqlalchemy.orm.Session(self.engine)
-        parsed = SearchUtils.parse_search_filter(filter_string)
-        orders, ordering, outer_joins = upstream._get_orderby_clauses(order_by, session)
-        conditions, joins, dataset_joins = upstream._get_sqlalchemy_filter_clauses(
-            parsed, session, self._get_dialect()
-        )
-        if dataset_joins:
-            # A run may have several of them.
-            raise NotPlain
-        columns = SqlRun.__table__.c
-        cases, ordering = _ordered(orders, ordering)
-        statement = sqlalchemy.select(*(columns[name] for name in tracking_sql.INFO), *cases)
-        statement = statement.select_from(SqlRun)
-        for join in joins:
-            statement = statement.join(join)
-        for join in outer_joins:
-            statement = statement.outerjoin(join)
-        return statement.filter(
-            SqlRun.experiment_id.in_(upstream._parse_experiment_ids(experiment_ids)),
-            SqlRun.lifecycle_stage.in_(stages),
-            *conditions,
-        ).order_by(*ordering)
 
     @_short
     def get_metric_history(self, *arguments: Any, **named: Any) -> Any:
@@ -372,29 +335,6 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
         return [
             row for part in parts for row in self._rows(tracking_sql.HISTORY_SAMPLED, runs=part, **values)
         ]
-
-
-def _ordered(selected: Sequence[Any], ordering: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-    """Return MLflow's cases to select and its order, so that an index can serve it.
-
-    MLflow selects for each key a case, which is 1 where the value is missing, and the value, and orders by
-    the case's name first. For a column of the runs that is NULLS LAST.
-    """
-    columns = {
-        case.name: getattr(value, "class_", None) is SqlRun
-        for case, value in zip(selected[::2], selected[1::2], strict=True)
-    }
-    kept: list[Any] = []
-    is_column = False
-    for clause in ordering:
-        if isinstance(clause, str):
-            is_column = columns[clause]
-            if not is_column:
-                kept.append(clause)
-            continue
-        kept.append(clause.nulls_last() if is_column else clause)
-        is_column = False
-    return [case for case in selected[::2] if not columns[case.name]], kept
 
 
 def _page(rows: Sequence[Any], offset: int, most: int | None) -> tuple[Sequence[Any], Any]:

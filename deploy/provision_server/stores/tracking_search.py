@@ -1,0 +1,75 @@
+"""The statement that finds the runs of a search, as MLflow composes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy
+from mlflow.entities.lifecycle_stage import LifecycleStage
+from mlflow.store.tracking import sqlalchemy_store as upstream
+from mlflow.store.tracking.dbmodels.models import SqlRun
+from mlflow.utils.search_utils import SearchUtils
+
+from provision_server.stores import tracking_sql
+from provision_server.stores.tracking_rows import NotPlain
+
+
+def search_statement(
+    engine: Any,
+    experiment_ids: Sequence[str],
+    filter_string: str | None,
+    run_view_type: int,
+    order_by: Sequence[str] | None,
+) -> Any:
+    """Return MLflow's own statement for a search, but for its DISTINCT.
+
+    The rows are that already, since a run has one value of each key; raise NotPlain where they are not.
+    """
+    stages = sorted(set(LifecycleStage.view_type_to_stages(run_view_type)))
+    # MLflow composes with a session that is not asked for a connection.
+    session = sqlalchemy.orm.Session(engine)
+    parsed = SearchUtils.parse_search_filter(filter_string)
+    orders, ordering, outer_joins = upstream._get_orderby_clauses(order_by, session)
+    conditions, joins, dataset_joins = upstream._get_sqlalchemy_filter_clauses(
+        parsed, session, engine.dialect.name
+    )
+    if dataset_joins:
+        # A run may have several of them.
+        raise NotPlain
+    columns = SqlRun.__table__.c
+    cases, ordering = _ordered(orders, ordering)
+    statement = sqlalchemy.select(*(columns[name] for name in tracking_sql.INFO), *cases)
+    statement = statement.select_from(SqlRun)
+    for join in joins:
+        statement = statement.join(join)
+    for join in outer_joins:
+        statement = statement.outerjoin(join)
+    return statement.filter(
+        SqlRun.experiment_id.in_(upstream._parse_experiment_ids(experiment_ids)),
+        SqlRun.lifecycle_stage.in_(stages),
+        *conditions,
+    ).order_by(*ordering)
+
+
+def _ordered(selected: Sequence[Any], ordering: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """Return MLflow's cases to select and its order, so that an index can serve it.
+
+    MLflow selects for each key a case, which is 1 where the value is missing, and the value, and orders by
+    the case's name first. For a column of the runs that is NULLS LAST.
+    """
+    columns = {
+        case.name: getattr(value, "class_", None) is SqlRun
+        for case, value in zip(selected[::2], selected[1::2], strict=True)
+    }
+    kept: list[Any] = []
+    is_column = False
+    for clause in ordering:
+        if isinstance(clause, str):
+            is_column = columns[clause]
+            if not is_column:
+                kept.append(clause)
+            continue
+        kept.append(clause.nulls_last() if is_column else clause)
+        is_column = False
+    return [case for case in selected[::2] if not columns[case.name]], kept
