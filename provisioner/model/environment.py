@@ -35,7 +35,7 @@ def service_environment(stack: Stack, service: str, addresses: Addresses) -> dic
 
 
 def _server_environment(stack: Stack, addresses: Addresses) -> dict[str, str]:
-    server, store = stack.settings.server, stack.settings.backend_store
+    server = stack.settings.server
     environment = {
         "PROVISION_SECRETS": addresses.secrets,
         "PROVISION_BACKEND_STORE": stack.backend.uri(addresses),
@@ -46,7 +46,6 @@ def _server_environment(stack: Stack, addresses: Addresses) -> dict[str, str]:
         "PROVISION_WORKERS": str(server.workers),
         "PROVISION_GENAI": str(server.genai).lower(),
         "PROVISION_FAST": str(server.fast).lower(),
-        "PROVISION_INDEXES": str(store.kind == "postgres" or store.indexes).lower(),
         "MLFLOW_SERVER_ALLOWED_HOSTS": _allowed_hosts(server),
     }
     if server.genai:

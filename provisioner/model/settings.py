@@ -111,9 +111,11 @@ class BackendStoreSettings(StoreSettings):
         return value
 
     @model_validator(mode="after")
-    def _uri_belongs_to_external(self) -> BackendStoreSettings:
+    def _keys_of_external(self) -> BackendStoreSettings:
         if (self.kind == "external") != (self.uri is not None):
             raise ValueError("kind: external and uri go together")
+        if self.indexes and self.kind != "external":
+            raise ValueError("indexes goes with kind: external; a database of this stack has them")
         return self
 
 

@@ -13,7 +13,7 @@ import psycopg2
 import pytest
 from botocore.exceptions import ClientError
 
-from provision_server.stores.indexes import INDEXES, drop_indexes
+from provision_server.stores.indexes import INDEXES
 from tests.contract.bootstrap import Server, forgetful
 from tests.support.embedded import PASSWORD, Postgres, server_environment, start_postgres
 from tests.support.go_programs import needed
@@ -220,28 +220,41 @@ def test_role_database_and_schema_are_made_once_and_found_the_second_time(
     assert locations == [(0, "mlflow-artifacts:/0")]
 
 
+OUR_INDEXES = "SELECT relname FROM pg_class WHERE relname LIKE 'provision%' ORDER BY 1"
+
+
+def said_of_indexes(server: Server) -> list[str]:
+    server.variables["PROVISION_INDEXES"] = "true"
+    return [" ".join(line.split()[:3]) for line in lines(server.bootstrap()) if " index " in line]
+
+
+@pytest.mark.parametrize("whose", ["ours", "theirs"])
 def test_our_indexes_are_made_where_they_are_wanted_and_anew_where_half_made(
-    made: Server, postgres: Postgres
+    backed: Server, postgres: Postgres, whose: str
 ) -> None:
-    ours = "SELECT relname FROM pg_class WHERE relname LIKE 'provision%' ORDER BY 1"
-    assert postgres.query(ours, "mlflow") == []
-    made.variables["PROVISION_INDEXES"] = "true"
+    backed.variables["PROVISION_BACKEND_STORE"] = postgres.uri("mlflow", whose)
+    lines(backed.bootstrap())
+    assert postgres.query(OUR_INDEXES, whose) == []
+    if whose == "theirs":
+        del backed.variables["PROVISION_POSTGRES_ADMIN"]
+    assert said_of_indexes(backed) == [f"created index {name}" for name in INDEXES]
+    assert postgres.query(OUR_INDEXES, whose) == [(name,) for name in sorted(INDEXES)]
+    assert said_of_indexes(backed) == [f"unchanged index {name}" for name in INDEXES]
+    first, second = INDEXES
+    half_made = f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass('{first}')"
+    postgres.query(half_made, whose)
+    assert said_of_indexes(backed) == [f"created index {first}", f"unchanged index {second}"]
 
-    def said(word: str) -> list[str]:
-        return [line.split()[2] for line in lines(made.bootstrap()) if line.startswith(f"{word} index ")]
 
-    assert said("created") == [*INDEXES]
-    assert postgres.query(ours, "mlflow") == [(name,) for name in sorted(INDEXES)]
-    assert said("unchanged") == [*INDEXES]
-    first = next(iter(INDEXES))
-    postgres.query(
-        f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass('{first}')", "mlflow"
+def test_an_index_that_cannot_be_made_is_said_and_stops_nothing(backed: Server, postgres: Postgres) -> None:
+    backed.variables["PROVISION_BACKEND_STORE"] = postgres.uri("mlflow", "refused")
+    lines(backed.bootstrap())
+    postgres.query("ALTER TABLE runs OWNER TO postgres", "refused")
+    backed.variables["PROVISION_INDEXES"] = "true"
+    assert lines(backed.bootstrap())[-1] == (
+        "failed an index of our own, made at the next start: must be owner of table runs"
     )
-    assert said("created") == [first]
-    with postgres.connect("mlflow") as connection:
-        connection.autocommit = True
-        drop_indexes(connection, lambda *_: None)
-    assert postgres.query(ours, "mlflow") == []
+    assert postgres.query(OUR_INDEXES, "refused") == []
 
 
 def test_of_two_at_once_one_makes_everything_and_the_other_finds_it(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from typing import Any
 
+import psycopg2
 from psycopg2 import sql
 
 from provision_server.settings import Settings
@@ -35,11 +35,7 @@ def bootstrap(settings: Settings) -> None:
     if settings.login:
         _prepare_login(settings, password)
     if settings.indexes:
-        # The server does not wait for them.
-        with contextlib.closing(
-            postgres.connect(settings.backend_store, password, settings.deadline)
-        ) as connection:
-            make_indexes(connection, say)
+        _make_indexes(settings, password)
     turn.close()
 
 
@@ -87,6 +83,16 @@ def _prepare_tracking(settings: Settings, password: str) -> None:
     if found is None or not postgres.query(connection, "SELECT 1 FROM experiments WHERE experiment_id = 0"):
         _create_tracking_schema(settings)
         say("created", f"tracking schema {expected}, experiment 0")
+    connection.close()
+
+
+def _make_indexes(settings: Settings, password: str) -> None:
+    """Make our indexes, for which the server does not wait; a stack is as good without them, only slower."""
+    connection = postgres.connect(settings.backend_store, password, settings.deadline)
+    try:
+        make_indexes(connection, say)
+    except psycopg2.Error as error:
+        say("failed", f"an index of our own, made at the next start: {str(error).strip().splitlines()[0]}")
     connection.close()
 
 

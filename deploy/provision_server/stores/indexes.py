@@ -32,11 +32,3 @@ def make_indexes(connection: Any, say: Callable[[str, str], None]) -> None:
             query(connection, f"DROP INDEX CONCURRENTLY {name}")
         query(connection, f"CREATE INDEX CONCURRENTLY {name} {definition}")
         say("created", f"index {name}")
-
-
-def drop_indexes(connection: Any, say: Callable[[str, str], None]) -> None:
-    """Drop them all, as before a migration; `make_indexes` makes them again."""
-    for name in INDEXES:
-        if query(connection, "SELECT to_regclass(%s)", (name,))[0][0]:
-            query(connection, f"DROP INDEX CONCURRENTLY {name}")
-            say("removed", f"index {name}")

@@ -15,6 +15,7 @@ MLFLOW_ROLE = "mlflow"
 MLFLOW_DATABASE = "mlflow"
 AUTH_DATABASE = "mlflow_auth"
 POSTGRES_MEMORY = "1g"
+_OWN_INDEXES = {"PROVISION_INDEXES": "true"}
 _OF_THE_SERVER = "backend_store_password", "the server's role in the backend store"
 
 
@@ -43,7 +44,8 @@ class OwnPostgres(BackendStore):
         return postgres_uri(MLFLOW_ROLE, AUTH_DATABASE, addresses.postgres)
 
     def bootstrap_environment(self, addresses: Addresses) -> dict[str, str]:
-        return {"PROVISION_POSTGRES_ADMIN": postgres_uri(POSTGRES_USER, "postgres", addresses.postgres)}
+        admin = postgres_uri(POSTGRES_USER, "postgres", addresses.postgres)
+        return {"PROVISION_POSTGRES_ADMIN": admin, **_OWN_INDEXES}
 
     def service_environment(self, addresses: Addresses) -> dict[str, str]:
         return {
@@ -77,6 +79,10 @@ class ExternalPostgres(BackendStore):
 
     def auth_uri(self, addresses: Addresses) -> str:
         return self.uri(addresses)
+
+    def bootstrap_environment(self, addresses: Addresses) -> dict[str, str]:
+        del addresses
+        return _OWN_INDEXES if self.settings.backend_store.indexes else {}
 
 
 def postgres_uri(user: str, database: str, address: str) -> str:

@@ -171,6 +171,10 @@ FAULTS = {
         "backend_store:\n  uri: postgresql+psycopg2://u@h/db\n",
         ["1 backend_store: kind: external and uri go together"],
     ),
+    "indexes in the stack's own database, which has them": (
+        "backend_store:\n  indexes: true\n",
+        ["1 backend_store: indexes goes with kind: external; a database of this stack has them"],
+    ),
     "a database of another driver": (
         EXTERNAL + "postgresql://u@h/db\n",
         [
