@@ -16,7 +16,7 @@ from provisioner.errors import UNCHANGED, PortTaken, PreflightError, ProvisionEr
 from provisioner.kedro.old_login import Ask
 from provisioner.kedro.project import find_project
 from provisioner.model.plan import Observed, make_plan
-from provisioner.model.settings import said
+from provisioner.model.setting_keys import said
 from provisioner.model.stack import Stack
 from provisioner.model.state import State
 from provisioner.model.stores.base import RuntimeKind

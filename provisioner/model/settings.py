@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import re
 import reprlib
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
@@ -379,23 +378,3 @@ def settings_schema() -> dict[str, Any]:
         **Settings.model_json_schema(),
         "title": SOURCE,
     }
-
-
-def said(group: Group, before: str = "") -> dict[str, object]:
-    """Return what the text says, by key as it is written in messages, whatever the defaults are."""
-    found: dict[str, object] = {}
-    for key in sorted(group.model_fields_set):
-        value = getattr(group, key)
-        if isinstance(value, Group):
-            found |= said(value, f"{before}{key}.")
-        else:
-            found[before + key] = list(value) if isinstance(value, tuple) else value
-    return found
-
-
-def setting_names(group: type[BaseModel] = Settings, before: str = "") -> Iterator[str]:
-    """Yield every key as it is written in messages: `server.port`."""
-    for key, info in group.model_fields.items():
-        yield before + key
-        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            yield from setting_names(info.annotation, f"{before}{key}.")

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from provisioner.errors import SettingsError
 from provisioner.model.proxy import conflicts
-from provisioner.model.settings import SOURCE, ServerSettings, Settings, cut, setting_names, shown
+from provisioner.model.setting_keys import setting_names
+from provisioner.model.settings import SOURCE, ServerSettings, Settings, cut, shown
 from provisioner.model.stores.table import own_settings
 
 # No key has more parts than this; a file can lead to itself with anchors, and go down without end.

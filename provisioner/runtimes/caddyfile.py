@@ -95,16 +95,16 @@ _ACCESS_LOG = """\
 
 # The tracking server counts failed logins by the client's address, and trusts no other word for it.
 # Uploads and downloads have no size limit, and the store may be silent before the first byte. A call that
-# meets a restart of the tracking server waits for it. Each call has a connection of its own: one that is kept
-# could be closed by the server just as it is used again. Who is told that a request did not come in time
-# still has the rest of it to send: that connection would wait for it, and costs memory.
+# meets a restart of the tracking server waits for it. Connections to it are kept for so long as the server
+# promises not to close them while nothing is asked (`web/patient_server.py`). Who is told that a request
+# did not come in time still has the rest of it to send: that connection would wait for it, and costs memory.
 _TRACKING_SERVER = """\
 (tracking_server) {
 	lb_try_duration %ds
 	lb_try_interval %dms
 	flush_interval -1
 	transport http {
-		keepalive off
+		keepalive 1s
 		compression off
 	}
 	header_up X-Provision-Address {client_ip}

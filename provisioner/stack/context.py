@@ -12,7 +12,8 @@ from provisioner.mlflow_api import StackRest
 from provisioner.model.proxy import default_port, in_url, local_address, terminates_tls
 from provisioner.model.release import Release
 from provisioner.model.secret import Secret
-from provisioner.model.settings import SOURCE, Settings, said
+from provisioner.model.setting_keys import said
+from provisioner.model.settings import SOURCE, Settings
 from provisioner.model.settings_text import settings_of
 from provisioner.model.stack import Stack, build_stack
 from provisioner.model.state import State

@@ -7,7 +7,8 @@ from provisioner.assets import mlflow_version
 from provisioner.errors import OtherRelease
 from provisioner.model.proxy import default_port, terminates_tls
 from provisioner.model.release import Release
-from provisioner.model.settings import SOURCE, Group, Settings, said
+from provisioner.model.setting_keys import said
+from provisioner.model.settings import SOURCE, Group, Settings
 from provisioner.model.settings_text import settings_of
 from provisioner.model.state import State
 from provisioner.model.stores.table import DEFAULT_ARTIFACT_STORES

@@ -18,7 +18,8 @@ import yaml
 import provisioner
 from docs import generate, screens
 from provisioner import errors
-from provisioner.model.settings import Settings, setting_names
+from provisioner.model.setting_keys import setting_names
+from provisioner.model.settings import Settings
 from provisioner.model.settings_text import parse_settings
 from provisioner.output import Data, Recorder, Result, result_document
 from tests.support.commands import COMMANDS, PROGRAM, named

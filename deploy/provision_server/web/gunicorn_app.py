@@ -17,6 +17,7 @@ from provision_server.stores.artifacts import artifact_store
 from provision_server.stores.pinned import reason_against
 from provision_server.stores.postgres import CONNECT_SECONDS
 from provision_server.stores.statements import OPTIONS
+from provision_server.web.patient_server import OURS_SECONDS
 from provision_server.web.sizing import Sizing, cores_here, memory_here_mb, sizing
 
 AUTH_CACHE_SECONDS = 30
@@ -92,9 +93,7 @@ def _options(settings: Settings, size: Sizing) -> dict[str, Any]:
         # Of the worker's heartbeat, not of a request.
         "timeout": 60,
         "graceful_timeout": 45,
-        # The proxy opens a connection for each request:
-        # one that is kept could be closed just as it is used again.
-        "keepalive": 0,
+        "keepalive": OURS_SECONDS,
         "backlog": 512,
         # The proxy has limits for both; gunicorn's own refuse what MLflow's page asks for a hundred runs.
         "limit_request_line": 0,

@@ -5,28 +5,23 @@ One is for MLflow's FastAPI application, the others are for its Flask one.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import gc
 import os
 import shutil
-import socket
 import sys
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-import uvicorn
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from uvicorn_worker import UvicornWorker
 
 from provision_server.web.launcher import end_with_parent
+from provision_server.web.patient_server import PatientServer
 from provision_server.web.request_body import drained
-
-# So many seconds an ending worker waits for the request of who has connected: the proxy sends it at once.
-FIRST_BYTES = 1.0
 
 
 class AsgiWorker(UvicornWorker):  # type: ignore[misc, unused-ignore]
@@ -45,49 +40,6 @@ class AsgiWorker(UvicornWorker):  # type: ignore[misc, unused-ignore]
         await server.serve(sockets=self.sockets)
         if not server.started:
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
-
-
-class PatientServer(uvicorn.Server):
-    """uvicorn that ends without losing a call: whoever has connected is heard first.
-
-    Its own end closes connections that wait to be accepted, and those whose request has not come yet.
-    """
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept who has connected, wait until each has sent a request, and end as uvicorn does."""
-        loop, waiting = asyncio.get_running_loop(), []
-        for server, listener in zip(self.servers, sockets or [], strict=True):
-            # uvicorn closes its own; this one keeps who waits there.
-            last = listener.dup()
-            server.close()
-            listener.close()
-            waiting += take_waiting(last)
-        for connection in waiting:
-            await loop.connect_accepted_socket(self._protocol, connection)
-        until = loop.time() + FIRST_BYTES
-        while loop.time() < until and any(
-            getattr(one, "cycle", one) is None for one in self.server_state.connections
-        ):
-            await asyncio.sleep(0.01)
-        await super().shutdown([])
-
-    def _protocol(self) -> asyncio.Protocol:
-        make: Any = self.config.http_protocol_class
-        protocol: asyncio.Protocol = make(
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-        )
-        return protocol
-
-
-def take_waiting(listener: socket.socket) -> list[socket.socket]:
-    """Accept all who wait, and close the listener at once: who comes later is refused, and asks again."""
-    waiting = []
-    with listener, contextlib.suppress(OSError):
-        while True:
-            connection, _ = listener.accept()
-            connection.setblocking(False)
-            waiting.append(connection)
-    return waiting
 
 
 class Server(BaseApplication):  # type: ignore[misc, unused-ignore]

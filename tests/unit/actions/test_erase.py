@@ -9,7 +9,7 @@ import pytest
 
 from provisioner.actions.erase import EraseOptions, erase
 from provisioner.errors import Declined, PreflightError
-from provisioner.model import settings
+from provisioner.model import setting_keys
 from provisioner.model.settings_text import parse_settings
 from provisioner.model.state import State
 from provisioner.model.stores.base import RuntimeKind
@@ -50,7 +50,7 @@ def test_before_it_asks_it_says_what_becomes_of_each_store(
     directory = tmp_path / "stack"
     directory.mkdir()
     (directory / "provision.yml").write_text(text)
-    kept = None if made_with is None else settings.said(parse_settings(made_with))
+    kept = None if made_with is None else setting_keys.said(parse_settings(made_with))
     state = State(project="erase-test", runtime=kind, settings=kept)
     (directory / "state.json").write_bytes(state.text())
     asked: list[str] = []

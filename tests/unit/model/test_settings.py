@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from provisioner.errors import ProvisionError, SettingsError
 from provisioner.model.proxy import is_loopback_url
-from provisioner.model.settings import said, setting_names, settings_schema
+from provisioner.model.setting_keys import said, setting_names
+from provisioner.model.settings import settings_schema
 from provisioner.model.settings_text import parse_settings, settings_of
 from tests.unit.doc_texts import example_settings
 from tests.unit.model.settings_cases import FAULTS, PASSWORDS, VALUES

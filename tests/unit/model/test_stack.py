@@ -242,7 +242,11 @@ def test_bootstrap_alone_knows_the_superusers() -> None:
     stack = stack_of("Docker's default")
     bootstrap = service_environment(stack, "bootstrap", IN_CONTAINERS)
     mlflow = service_environment(stack, "mlflow", IN_CONTAINERS)
-    assert set(bootstrap) - set(mlflow) == {"PROVISION_POSTGRES_ADMIN", "PROVISION_MINIO_ADMIN"}
+    assert set(bootstrap) - set(mlflow) == {
+        "PROVISION_POSTGRES_ADMIN",
+        "PROVISION_MINIO_ADMIN",
+        "PROVISION_INDEXES",
+    }
     assert bootstrap["PROVISION_POSTGRES_ADMIN"] == "postgresql+psycopg2://postgres@postgres:5432/postgres"
     assert bootstrap["PROVISION_MINIO_ADMIN"] == "minio:9000"
 
@@ -256,7 +260,7 @@ def test_stores_of_the_user_are_used_as_they_are() -> None:
     assert environment["PROVISION_ARTIFACTS_DESTINATION"] == "s3://team/ml/flow"
     assert environment["MLFLOW_S3_ENDPOINT_URL"] == "https://s3.example.com"
     assert environment["AWS_DEFAULT_REGION"] == "eu-west-1"
-    assert not {"PROVISION_POSTGRES_ADMIN", "PROVISION_MINIO_ADMIN"} & set(environment)
+    assert not {"PROVISION_POSTGRES_ADMIN", "PROVISION_MINIO_ADMIN", "PROVISION_INDEXES"} & set(environment)
 
 
 def test_a_login_has_a_database_and_the_public_origin_is_accepted() -> None:
