@@ -12,7 +12,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import event
 
+from provision_server.stores import prepared
 from provision_server.stores.connections import looked_at
+from provision_server.stores.prepared import Statements
 from provision_server.stores.statements import Bounds
 from provision_server.stores.tracking import TrackingStore
 from tests.server.relay import Relay, relayed
@@ -68,20 +70,35 @@ CALLS: dict[str, Callable[[Any, str], Any]] = {
     ),
 }
 
+# Each has a statement that PostgreSQL knows by its name.
+PLANNED = {
+    "log_metric": "log_metric",
+    "log_param": "log_param",
+    "set_tag": "set_tag",
+    "log_batch": "log_batch",
+    "create_run": "create_run",
+    "update_run_info": "update_run",
+    "get_run": "run",
+}
+
 
 @pytest.mark.parametrize("call", CALLS)
 def test_a_hot_call_is_one_round_trip(asked: Asked, call: str) -> None:
+    # From here on it has one connection.
+    asked.store.engine.dispose()
     CALLS[call](asked.store, asked.run)
     with asked.relay.counted() as questions:
         CALLS[call](asked.store, asked.run)
     assert len(questions) == 1, questions
+    if call in PLANNED:
+        assert questions[0].startswith(f"EXECUTE provision_{PLANNED[call]}_")
 
 
 def test_a_run_of_which_only_its_own_row_is_wanted_is_read_no_further(asked: Asked) -> None:
     with asked.relay.counted() as questions:
         run = asked.store.get_run(asked.run)
         assert run.info.experiment_id == "0"
-        assert [text for text in questions if "latest_metrics" in text] == []
+        assert [text for text in questions if "provision_get_run" in text] == []
         assert (run.data.params, run.data.metrics["loss"]) == ({"p": "1"}, 0.5)
         assert (run.inputs.dataset_inputs, run.outputs.model_outputs) == ([], [])
     assert len(questions) == 2
@@ -95,6 +112,39 @@ def test_a_run_that_is_gone_when_more_of_it_is_wanted_is_refused_in_mlflows_word
     asked.store._hard_delete_run(run)
     with pytest.raises(MlflowException, match="not found"):
         _ = found.data
+
+
+def test_a_statement_is_planned_once_for_each_connection_and_anew_after_many_uses(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepared, "USES", 3)
+    asked.store.engine.dispose()
+    with asked.relay.counted() as questions:
+        for number in range(7):
+            asked.store.set_tag(asked.run, RunTag("planned", str(number)))
+    sent = [text.split()[0] for text in questions if "provision_set_tag" in text]
+    assert sent == ["PREPARE", "EXECUTE", "EXECUTE", "DEALLOCATE", "EXECUTE", "EXECUTE", "DEALLOCATE"]
+    assert asked.store.get_run(asked.run).data.tags["planned"] == "6"
+
+
+@pytest.mark.parametrize("has_it", [False, True], ids=["a session without it", "a session that has it"])
+def test_before_a_pooler_that_gives_another_session_all_is_answered(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, has_it: bool
+) -> None:
+    monkeypatch.setattr(asked.store, "_statements", Statements())
+    asked.store.engine.dispose()
+    asked.store.set_tag(asked.run, RunTag("pooled", "0"))
+    with asked.store.engine.connect() as connection:
+        if has_it:
+            connection.info.clear()
+        else:
+            connection.exec_driver_sql("DEALLOCATE ALL")
+    with asked.relay.counted() as questions:
+        asked.store.set_tag(asked.run, RunTag("pooled", "1"))
+        assert asked.store.get_run(asked.run).data.tags["pooled"] == "1"
+        asked.store.set_tag(asked.run, RunTag("pooled", "2"))
+    assert questions[-1].split()[0] == "WITH"
+    assert asked.store.get_run(asked.run).data.tags["pooled"] == "2"
 
 
 def test_what_mlflow_answers_is_not_asked_whether_the_connection_lives(asked: Asked) -> None:
@@ -121,7 +171,7 @@ def test_a_run_whose_connection_was_lost_before_the_answer_is_made_once(asked: A
         return int(asked.server.query("SELECT count(*) FROM runs", database=DATABASE)[0][0])
 
     before = made()
-    asked.relay.loses = "INSERT INTO runs"
+    asked.relay.loses = "provision_create_run"
     run = asked.store.create_run("0", "ana", 5, [], "once")
     assert asked.relay.loses == ""
     assert made() == before + 1

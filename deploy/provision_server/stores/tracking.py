@@ -34,6 +34,7 @@ from mlflow.utils.validation import (
 from provision_server.stores import tracking_sql
 from provision_server.stores.connections import at_once
 from provision_server.stores.lazy_run import LazyRun
+from provision_server.stores.prepared import Statement, Statements
 from provision_server.stores.tracking_rows import (
     NotPlain,
     experiment_number,
@@ -110,13 +111,17 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
     Its methods' docstrings are MLflow's. Those methods that give rows have short ways alone.
     """
 
+    def __init__(self, db_uri: str, default_artifact_root: str) -> None:
+        super().__init__(db_uri, default_artifact_root)
+        self._statements = Statements()
+
     def _rows(self, statement: str, **values: Any) -> Sequence[Any]:
         """Return the statement's rows."""
         return self._found(lambda connection: connection.exec_driver_sql(statement, values))
 
-    def _row(self, statement: str, **values: Any) -> Any:
+    def _row(self, statement: Statement, **values: Any) -> Any:
         """Return the statement's one row; raise NotPlain where there is none."""
-        rows = self._rows(statement, **values)
+        rows = self._found(lambda connection: self._statements.ask(connection, statement, values))
         if not rows:
             raise NotPlain
         return rows[0]

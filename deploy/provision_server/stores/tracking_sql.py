@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 
+from provision_server.stores.prepared import Statement
+
 _METRIC = "key, value, timestamp, step, is_nan"
 _RUN = "run AS (SELECT run_uuid FROM runs WHERE run_uuid = %(run)s AND lifecycle_stage = 'active')"
 _REPLACE_TAG = "ON CONFLICT (key, run_uuid) DO UPDATE SET value = EXCLUDED.value"
@@ -18,7 +20,9 @@ _KEEP_LATEST = """
     WHERE (EXCLUDED.step, EXCLUDED.timestamp, EXCLUDED.value)
         > (latest.step, latest.timestamp, latest.value)"""
 
-LOG_METRIC = f"""
+LOG_METRIC = Statement(
+    "log_metric",
+    f"""
     WITH {_RUN},
     new AS (
         INSERT INTO metrics ({_METRIC}, run_uuid)
@@ -29,24 +33,31 @@ LOG_METRIC = f"""
         INSERT INTO latest_metrics AS latest ({_METRIC}, run_uuid) SELECT {_METRIC}, run_uuid FROM new
         {_KEEP_LATEST}
     )
-    SELECT 1 FROM run"""
+    SELECT 1 FROM run""",
+)
 
 # No row either where the param has another value.
-LOG_PARAM = f"""
+LOG_PARAM = Statement(
+    "log_param",
+    f"""
     WITH {_RUN},
     old AS (SELECT value FROM params WHERE run_uuid = %(run)s AND key = %(key)s),
     new AS (
         INSERT INTO params (key, value, run_uuid)
         SELECT %(key)s, %(value)s, run_uuid FROM run WHERE NOT EXISTS (SELECT FROM old)
     )
-    SELECT 1 FROM run WHERE NOT EXISTS (SELECT FROM old WHERE value <> %(value)s)"""
+    SELECT 1 FROM run WHERE NOT EXISTS (SELECT FROM old WHERE value <> %(value)s)""",
+)
 
-SET_TAG = f"""
+SET_TAG = Statement(
+    "set_tag",
+    f"""
     WITH {_RUN},
     new AS (
         INSERT INTO tags (key, value, run_uuid) SELECT %(key)s, %(value)s, run_uuid FROM run {_REPLACE_TAG}
     )
-    SELECT 1 FROM run"""
+    SELECT 1 FROM run""",
+)
 
 _GIVEN_PARAMS = """
     given AS (
@@ -86,7 +97,7 @@ _NEW_TAGS = f""",
 
 
 @functools.cache
-def log_batch(*, metrics: bool, params: bool, tags: bool) -> str:
+def log_batch(*, metrics: bool, params: bool, tags: bool) -> Statement:
     """Return the statement for a batch with these parts; no row either where a param has another value."""
     parts = (
         f"WITH {_RUN},",
@@ -97,18 +108,20 @@ def log_batch(*, metrics: bool, params: bool, tags: bool) -> str:
         _NEW_TAGS if tags else "",
         "SELECT 1 FROM good",
     )
-    return " ".join(parts)
+    return Statement("log_batch", " ".join(parts))
 
 
 # No row where the experiment is not there or not active, or a path cannot plainly be added to its location.
-CREATE_RUN = """
+CREATE_RUN = Statement(
+    "create_run",
+    """
     WITH run AS (
         INSERT INTO runs (
             run_uuid, name, source_type, source_name, entry_point_name, user_id, status, start_time,
             source_version, lifecycle_stage, artifact_uri, experiment_id
         )
-        SELECT %(run)s, %(name)s, 'UNKNOWN', '', '', %(user)s, 'RUNNING', %(start)s::bigint,
-            '', 'active', artifact_location || '/' || %(run)s || '/artifacts', experiment_id
+        SELECT %(run)s::varchar, %(name)s, 'UNKNOWN', '', '', %(user)s, 'RUNNING', %(start)s::bigint,
+            '', 'active', artifact_location || '/' || %(run)s::varchar || '/artifacts', experiment_id
         FROM experiments
         WHERE experiment_id = %(experiment)s AND lifecycle_stage = 'active'
             AND artifact_location ~ '^mlflow-artifacts:(/[A-Za-z0-9_.-]+)+$'
@@ -118,8 +131,9 @@ CREATE_RUN = """
         INSERT INTO tags (key, value, run_uuid) SELECT t.key, t.value, run_uuid
         FROM run, unnest(%(tag_keys)s::varchar[], %(tag_values)s::varchar[]) AS t (key, value)
     )
-    SELECT artifact_uri FROM run"""
-ARTIFACTS_OF_RUN = "SELECT artifact_uri FROM runs WHERE run_uuid = %(run)s"
+    SELECT artifact_uri FROM run""",
+)
+ARTIFACTS_OF_RUN = Statement("artifacts_of_run", "SELECT artifact_uri FROM runs WHERE run_uuid = %(run)s")
 
 # What MLflow answers of a run's own row.
 INFO = (
@@ -135,7 +149,9 @@ INFO = (
 )
 _INFO = ", ".join(INFO)
 
-UPDATE_RUN = f"""
+UPDATE_RUN = Statement(
+    "update_run",
+    f"""
     WITH run AS (
         UPDATE runs SET status = COALESCE(%(status)s, status),
             end_time = COALESCE(%(end)s::bigint, end_time), name = COALESCE(%(name)s, name)
@@ -145,7 +161,8 @@ UPDATE_RUN = f"""
         INSERT INTO tags (key, value, run_uuid) SELECT 'mlflow.runName', %(name)s, run_uuid FROM run
         WHERE %(name)s IS NOT NULL {_REPLACE_TAG}
     )
-    SELECT {_INFO} FROM run"""
+    SELECT {_INFO} FROM run""",
+)
 
 # All else of a run `r`, as one document of JSON, in the order in which `tracking_rows.found_run` takes it.
 # No word is in it by which `statements.py` counts what a search joins.
@@ -166,9 +183,12 @@ _MODELS_READ = """
     (SELECT json_agg(destination_id) FROM inputs
         WHERE source_type = 'RUN_INPUT' AND source_id = r.run_uuid AND destination_type = 'MODEL_INPUT')"""
 
-RUN = f"SELECT {_INFO} FROM runs WHERE run_uuid = %(run)s"
-GET_RUN = f"""
-    SELECT {_INFO}, json_build_array({_DATA}, {_MODELS_READ})::text FROM runs r WHERE run_uuid = %(run)s"""
+RUN = Statement("run", f"SELECT {_INFO} FROM runs WHERE run_uuid = %(run)s")
+GET_RUN = Statement(
+    "get_run",
+    f"""
+    SELECT {_INFO}, json_build_array({_DATA}, {_MODELS_READ})::text FROM runs r WHERE run_uuid = %(run)s""",
+)
 # A search answers without the models that a run has read.
 DATA_OF_FOUND = f"json_build_array({_DATA})::text"
 

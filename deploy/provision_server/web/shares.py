@@ -101,14 +101,16 @@ class Share:
         """
         new = self._size + size
         more = (new if new > NOT_COUNTED else 0) - self._counted
-        is_only = self._shares.held(self._client) == self._counted
-        if more and not is_only and not self._shares.has_room(self._client, more):
-            raise Refused(_BUSY)
+        if more:
+            is_only = self._shares.held(self._client) == self._counted
+            if not is_only and not self._shares.has_room(self._client, more):
+                raise Refused(_BUSY)
+            self._counted += more
+            self._shares.add(self._client, more)
         self._size = new
-        self._counted += more
-        self._shares.add(self._client, more)
 
     def end(self) -> None:
         """Give back everything that the request holds."""
-        self._shares.add(self._client, -self._counted)
+        if self._counted:
+            self._shares.add(self._client, -self._counted)
         self._size = self._counted = 0

@@ -11,7 +11,7 @@ import contextlib
 import contextvars
 import io
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -64,7 +64,11 @@ class Threaded:
 
         left = _Left(receive)
         try:
-            async with self._turn(scope, body, left):
+            async with contextlib.AsyncExitStack() as taken:
+                # The client may leave while its call waits for its turns.
+                for turn in self._turns(scope, body):
+                    left.listen()
+                    await taken.enter_async_context(turn)
                 if left.is_known():
                     return
                 piece = await run(answer.begin)
@@ -80,17 +84,12 @@ class Threaded:
             if not answer.ended:
                 await run(answer.close)
 
-    @contextlib.asynccontextmanager
-    async def _turn(self, scope: Message, body: bytes, left: _Left) -> AsyncIterator[None]:
-        """Hold this call's turn, where those like it have one; its client may leave meanwhile."""
+    def _turns(self, scope: Message, body: bytes) -> list[AbstractAsyncContextManager[Any]]:
+        """Return what a call waits for, where those like it take turns."""
         turns: list[AbstractAsyncContextManager[Any]] = [self._one_large] if len(body) > LARGE else []
         if SEARCHES.fullmatch(scope["path"]):
             turns.append(self._searches)
-        async with contextlib.AsyncExitStack() as taken:
-            for turn in turns:
-                left.listen()
-                await taken.enter_async_context(turn)
-            yield
+        return turns
 
 
 class _Left:

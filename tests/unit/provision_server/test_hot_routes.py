@@ -34,7 +34,7 @@ class Store(TrackingStore):
         self.statements: list[dict[str, Any]] = []
         self.raised: Exception | None = None
 
-    def _row(self, statement: str, **values: Any) -> Any:
+    def _row(self, statement: Any, **values: Any) -> Any:
         self.statements.append(values)
         if self.raised:
             raise self.raised
