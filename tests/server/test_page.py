@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from dataclasses import dataclass
+from functools import partial
+from urllib.parse import quote
 
 import pytest
-from mlflow.entities import Metric
+from mlflow.entities import Metric, Param
 
 from tests.server.deployed import Deployed
 from tests.server.load import mlflow_client
@@ -65,16 +68,51 @@ def pages(deployed: Deployed, metrics: tuple[str, str, str], browser: Browser) -
     return Pages(first, again, home, runs, shown, home_text, runs_text, browser.text())
 
 
+def has_all(wanted: tuple[str, ...], text: str) -> bool:
+    return all(one in text for one in wanted)
+
+
+def failed_calls(visit: Visit, uri: str) -> list[tuple[str, int, str]]:
+    return [
+        (request.url, request.status, request.failure)
+        for request in visit.ours(uri)
+        if request.failure or request.status >= 400
+    ]
+
+
 def test_nothing_fails_and_nothing_is_complained_of(deployed: Deployed, pages: Pages) -> None:
     for visit in (pages.first, pages.again, pages.home, pages.experiment, pages.run):
-        ours = visit.ours(deployed.uri)
-        assert len(ours) > 3
-        assert [
-            (request.url, request.status, request.failure)
-            for request in ours
-            if request.failure or request.status >= 400
-        ] == []
+        assert len(visit.ours(deployed.uri)) > 3
+        assert failed_calls(visit, deployed.uri) == []
         assert visit.complained(deployed.uri) == []
+
+
+CHARTS = "/ajax-api/2.0/mlflow/metrics/get-history-bulk-interval"
+
+
+def test_the_charts_of_runs_and_their_comparison_fail_in_no_call(
+    deployed: Deployed, browser: Browser
+) -> None:
+    client = mlflow_client(deployed)
+    experiment = client.create_experiment(f"charts {uuid.uuid4().hex[:8]}")
+    runs = [client.create_run(experiment, run_name=name).info.run_id for name in ("left", "right")]
+    for number, run in enumerate(runs):
+        points = [Metric("loss", number + 1 / step, 1_500_000_000_000 + step, step) for step in range(1, 401)]
+        client.log_batch(run, points, [Param("depth", str(number))])
+        client.set_terminated(run)
+    quoted = quote(json.dumps(runs))
+    views = {
+        f"experiments/{experiment}/runs?compareRunsMode=CHART": ("left", "right", "loss"),
+        f"experiments/{experiment}/runs/{runs[0]}/model-metrics": ("left", "loss"),
+        f"compare-runs?runs={quoted}&experiments={quote(json.dumps([experiment]))}": ("depth", "1.0025"),
+    }
+    drawn = []
+    for view, shown in views.items():
+        visit = browser.visit(f"{deployed.uri}/#/{view}", partial(has_all, shown))
+        assert failed_calls(visit, deployed.uri) == [], view
+        assert visit.complained(deployed.uri) == [], view
+        drawn += [one.url for one in visit.ours(deployed.uri) if CHARTS in one.url]
+    assert any("metric_key=loss" in url for url in drawn)
 
 
 def test_the_page_offers_what_this_server_has(deployed: Deployed, pages: Pages) -> None:
