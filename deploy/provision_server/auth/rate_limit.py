@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import ipaddress
 import mmap
@@ -35,6 +36,7 @@ def digest(*parts: str) -> bytes:
     return made.digest()
 
 
+@functools.lru_cache(1024)
 def network(address: str) -> str:
     """Return the network that one client may have all of: an IPv4 address, or 64 bits of an IPv6 one."""
     try:
