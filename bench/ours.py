@@ -133,6 +133,6 @@ class Ours:
             return text
         uri = f"postgresql+psycopg2://{self.database}@{self.stores.address}:{self.stores.postgres.port}/{self.database}"
         return (
-            f"{text}backend_store:\n  kind: external\n  uri: {uri}\n"
+            f"{text}backend_store:\n  kind: external\n  uri: {uri}\n  indexes: true\n"
             f"artifact_store:\n  kind: s3\n  bucket: {self.name}\n  endpoint_url: {self.stores.s3.url}\n"
         )

@@ -227,7 +227,8 @@ def quoted(random: Random, text: str) -> str:
 def order_of(random: Random) -> list[str] | None:
     """Draw up to three keys to order by; sometimes the same twice, or what is none."""
     if random.random() < 0.3:
-        return random.choice((None, []))
+        # The last is the page's.
+        return random.choice((None, [], ["attributes.start_time DESC"]))
     clauses = [clause_of(random) for _ in range(random.choice((1, 1, 2, 3)))]
     if random.random() < 0.05:
         clauses.append(clauses[0])

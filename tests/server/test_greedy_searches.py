@@ -138,9 +138,8 @@ def test_the_options_are_ones_that_postgresql_takes(deployed: Deployed) -> None:
     )
     try:
         with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT current_setting('statement_timeout'), current_setting('join_collapse_limit')"
-            )
-            assert cursor.fetchone() == ("1min", "4")
+            names = ("statement_timeout", "join_collapse_limit", "plan_cache_mode")
+            cursor.execute("SELECT " + ", ".join(f"current_setting('{name}')" for name in names))
+            assert cursor.fetchone() == ("1min", "4", "force_generic_plan")
     finally:
         connection.close()

@@ -62,6 +62,10 @@ CALLS: dict[str, Callable[[Any, str], Any]] = {
     "search_runs": lambda store, run: store.search_runs(
         ["0"], "metrics.loss > 0 and params.p = '1'", ViewType.ALL, 10, ["metrics.loss DESC", "tags.t"]
     ),
+    "newest runs": lambda store, run: store.search_runs(["0"], "", ViewType.ACTIVE_ONLY, 10, []),
+    "newest runs on the page": lambda store, run: store.search_runs(
+        ["0"], None, ViewType.DELETED_ONLY, 10, ["attributes.start_time DESC"]
+    ),
     "get_metric_history": lambda store, run: store.get_metric_history(run, "loss", 10),
     "of no metric": lambda store, run: store.get_metric_history(run, "never logged"),
     "get_metric_history_bulk": lambda store, run: store.get_metric_history_bulk([run], "loss", 10),
@@ -79,6 +83,8 @@ PLANNED = {
     "create_run": "create_run",
     "update_run_info": "update_run",
     "get_run": "run",
+    "newest runs": "newest",
+    "newest runs on the page": "newest_dated",
 }
 
 

@@ -48,7 +48,7 @@ from provision_server.stores.tracking_rows import (
     tag_arrays,
     text,
 )
-from provision_server.stores.tracking_search import search_statement
+from provision_server.stores.tracking_search import newest_statement, search_statement
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 # Set while the rest of a call is MLflow's: its short way was tried before.
@@ -119,9 +119,13 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
         """Return the statement's rows."""
         return self._found(lambda connection: connection.exec_driver_sql(statement, values))
 
+    def _planned(self, statement: Statement, **values: Any) -> Sequence[Any]:
+        """Return the statement's rows; PostgreSQL plans it once."""
+        return self._found(lambda connection: self._statements.ask(connection, statement, values))
+
     def _row(self, statement: Statement, **values: Any) -> Any:
         """Return the statement's one row; raise NotPlain where there is none."""
-        rows = self._found(lambda connection: self._statements.ask(connection, statement, values))
+        rows = self._planned(statement, **values)
         if not rows:
             raise NotPlain
         return rows[0]
@@ -276,14 +280,14 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
         most: Any = max_results
         self._validate_max_results_param(most, allow_null=True)
         offset = SearchUtils.parse_start_offset_from_page_token(page_token)
-        page = search_statement(self.engine, experiment_ids, filter_string, run_view_type, order_by)
-        page = page.offset(offset)
-        if max_results is not None:
-            page = page.limit(max_results + 1)
-        found = page.cte("r")
-        columns = [found.c[name] for name in tracking_sql.INFO]
-        statement = sqlalchemy.select(*columns, sqlalchemy.literal_column(tracking_sql.DATA_OF_FOUND))
-        rows = self._found(lambda connection: connection.execute(statement.select_from(found)))
+        limit = None if max_results is None else max_results + 1
+        asked = experiment_ids, filter_string, run_view_type, order_by
+        if newest := newest_statement(*asked):
+            statement, values = newest
+            rows = self._planned(statement, **values, offset=offset, limit=limit)
+        else:
+            found = search_statement(self.engine, *asked, offset, limit)
+            rows = self._found(lambda connection: connection.execute(found))
         return _page(rows, offset, max_results)
 
     @_short

@@ -1,4 +1,4 @@
-"""The statement that finds the runs of a search, as MLflow composes it."""
+"""The statements that find the runs of a search."""
 
 from __future__ import annotations
 
@@ -12,7 +12,27 @@ from mlflow.store.tracking.dbmodels.models import SqlRun
 from mlflow.utils.search_utils import SearchUtils
 
 from provision_server.stores import tracking_sql
-from provision_server.stores.tracking_rows import NotPlain
+from provision_server.stores.prepared import Statement
+from provision_server.stores.tracking_rows import NotPlain, experiment_number
+
+_NEWEST = {(): tracking_sql.NEWEST, ("attributes.start_time DESC",): tracking_sql.NEWEST_DATED}
+
+
+def newest_statement(
+    experiment_ids: Sequence[str],
+    filter_string: str | None,
+    run_view_type: int,
+    order_by: Sequence[str] | None,
+) -> tuple[Statement, dict[str, Any]] | None:
+    """Return what finds the newest runs of one experiment, with values but for the page's bounds.
+
+    None for any other search.
+    """
+    statement = _NEWEST.get(tuple(order_by or ()))
+    stages = set(LifecycleStage.view_type_to_stages(run_view_type))
+    if filter_string or not statement or len(stages) != 1 or len(experiment_ids) != 1:
+        return None
+    return statement, {"experiment": experiment_number(experiment_ids[0]), "stage": stages.pop()}
 
 
 def search_statement(
@@ -21,11 +41,29 @@ def search_statement(
     filter_string: str | None,
     run_view_type: int,
     order_by: Sequence[str] | None,
+    offset: int,
+    limit: int | None,
 ) -> Any:
-    """Return MLflow's own statement for a search, but for its DISTINCT.
+    """Return what finds a page of runs by MLflow's own statement, and reads what each has.
 
-    The rows are that already, since a run has one value of each key; raise NotPlain where they are not.
+    Without its DISTINCT, since a run has one value of each key; raise NotPlain where that is not so.
     """
+    page = _found(engine, experiment_ids, filter_string, run_view_type, order_by).offset(offset)
+    if limit is not None:
+        page = page.limit(limit)
+    found = page.cte("r")
+    columns = [found.c[name] for name in tracking_sql.INFO]
+    statement = sqlalchemy.select(*columns, sqlalchemy.literal_column(tracking_sql.DATA_OF_FOUND))
+    return statement.select_from(found)
+
+
+def _found(
+    engine: Any,
+    experiment_ids: Sequence[str],
+    filter_string: str | None,
+    run_view_type: int,
+    order_by: Sequence[str] | None,
+) -> Any:
     stages = sorted(set(LifecycleStage.view_type_to_stages(run_view_type)))
     # MLflow composes with a session that is not asked for a connection.
     session = sqlalchemy.orm.Session(engine)

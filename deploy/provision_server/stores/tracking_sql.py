@@ -192,6 +192,24 @@ GET_RUN = Statement(
 # A search answers without the models that a run has read.
 DATA_OF_FOUND = f"json_build_array({_DATA})::text"
 
+
+def _newest(name: str, nulls: str) -> Statement:
+    return Statement(
+        name,
+        f"""
+        WITH r AS (
+            SELECT {_INFO} FROM runs
+            WHERE experiment_id = %(experiment)s AND lifecycle_stage = %(stage)s
+            ORDER BY start_time DESC NULLS {nulls}, run_uuid OFFSET %(offset)s LIMIT %(limit)s
+        )
+        SELECT {_INFO}, {DATA_OF_FOUND} FROM r""",
+    )
+
+
+# The runs of one experiment, in the order of a client that names none, and in that of MLflow's page.
+NEWEST = _newest("newest", "FIRST")
+NEWEST_DATED = _newest("newest_dated", "LAST")
+
 HISTORY = f"""
     SELECT {_METRIC} FROM metrics WHERE run_uuid = %(run)s AND key = %(key)s
     ORDER BY timestamp, step, value OFFSET %(offset)s LIMIT %(limit)s"""

@@ -20,13 +20,15 @@ Pairs = Iterable[tuple[str, str]]
 
 def json_object(pairs: Pairs, pad: str = "") -> str:
     """Return an object of keys with their values' JSON, indented by `pad`."""
-    lines = [f'{pad}  "{key}": {value}' for key, value in pairs]
-    return "{\n" + ",\n".join(lines) + f"\n{pad}}}" if lines else "{}"
+    line = f"\n{pad}  "
+    lines = [f'{line}"{key}": {value}' for key, value in pairs]
+    return f"{{{','.join(lines)}\n{pad}}}" if lines else "{}"
 
 
 def json_list(items: Sequence[str], pad: str) -> str:
     """Return a list of items that are JSON, indented by `pad`."""
-    return "[\n" + ",\n".join([f"{pad}  {item}" for item in items]) + f"\n{pad}]"
+    line = f"\n{pad}  "
+    return f"[{line}{f',{line}'.join(items)}\n{pad}]"
 
 
 def metrics_json(rows: Iterable[Sequence[Any]], pad: str) -> str:
@@ -34,15 +36,14 @@ def metrics_json(rows: Iterable[Sequence[Any]], pad: str) -> str:
 
     Of each row key, value, timestamp, step, whether it is NaN, and where it is told its run's id.
     """
-    inner = pad + "    "
-    items = []
-    for key, value, timestamp, step, is_nan, *run in rows:
-        number = '"NaN"' if is_nan else _number(value)
-        of_run = f',\n{inner}"run_id": {quoted(run[0])}' if run else ""
-        items.append(
-            f'{{\n{inner}"key": {quoted(key)},\n{inner}"value": {number},\n{inner}"timestamp": {timestamp},'
-            f'\n{inner}"step": {step}{of_run}\n{pad}  }}'
-        )
+    line = f"\n{pad}    "
+    before_value, before_timestamp = f',{line}"value": ', f',{line}"timestamp": '
+    before_step, before_run = f',{line}"step": ', f',{line}"run_id": '
+    items = [
+        f'{{{line}"key": {quoted(key)}{before_value}{_number(value, is_nan)}{before_timestamp}{timestamp}'
+        f"{before_step}{step}{before_run + quoted(run[0]) if run else ''}\n{pad}  }}"
+        for key, value, timestamp, step, is_nan, *run in rows
+    ]
     return json_list(items, pad)
 
 
@@ -54,23 +55,17 @@ def run_json(row: Sequence[Any], pad: str) -> str:
     *columns, document = row
     metrics, params, tags, datasets, models_out, *models_in = json.loads(document)
     inner, deep = pad + "  ", pad + "    "
-    data = _given(
-        ("metrics", metrics, lambda rows: metrics_json(rows, deep)),
-        ("params", params, lambda rows: tags_json(rows, deep)),
-        ("tags", tags, lambda rows: tags_json(rows, deep)),
+    data = (("metrics", metrics, metrics_json), ("params", params, tags_json), ("tags", tags, tags_json))
+    inputs = (
+        ("dataset_inputs", datasets, _datasets_json),
+        *(("model_inputs", listed, _models_json) for listed in models_in),
     )
-    inputs = _given(
-        ("dataset_inputs", datasets, lambda rows: _datasets_json(rows, deep)),
-        *(("model_inputs", listed, lambda rows: _models_json(rows, deep)) for listed in models_in),
+    outputs = (("model_outputs", models_out, _outputs_json),)
+    return (
+        f'{{\n{inner}"info": {info_json(columns, inner)},\n{inner}"data": {_given(data, inner, deep)},'
+        f'\n{inner}"inputs": {_given(inputs, inner, deep)},'
+        f'\n{inner}"outputs": {_given(outputs, inner, deep)}\n{pad}}}'
     )
-    outputs = _given(("model_outputs", models_out, lambda rows: _outputs_json(rows, deep)))
-    parts = (
-        ("info", info_json(columns, inner)),
-        ("data", json_object(data, inner)),
-        ("inputs", json_object(inputs, inner)),
-        ("outputs", json_object(outputs, inner)),
-    )
-    return json_object(parts, pad)
 
 
 def info_json(columns: Sequence[Any], pad: str) -> str:
@@ -81,45 +76,35 @@ def info_json(columns: Sequence[Any], pad: str) -> str:
     run_id, name, experiment_id, user_id, status, start_time, end_time, stage, artifact_uri = columns
     if not name or status not in _STATUS or type(start_time) is not int:
         raise NotPlain
-    pairs = [
-        ("run_uuid", quoted(run_id)),
-        ("experiment_id", f'"{experiment_id}"'),
-        ("run_name", quoted(name)),
-        ("user_id", quoted(text(user_id))),
-        ("status", f'"{status}"'),
-        ("start_time", str(start_time)),
-    ]
-    if end_time:
-        pairs.append(("end_time", str(end_time)))
-    if artifact_uri:
-        pairs.append(("artifact_uri", quoted(artifact_uri)))
-    pairs += [("lifecycle_stage", quoted(stage)), ("run_id", quoted(run_id))]
-    return json_object(pairs, pad)
+    line, quoted_id = f"\n{pad}  ", quoted(run_id)
+    end = f'{line}"end_time": {end_time},' if end_time else ""
+    artifacts = f'{line}"artifact_uri": {quoted(artifact_uri)},' if artifact_uri else ""
+    return (
+        f'{{{line}"run_uuid": {quoted_id},{line}"experiment_id": "{experiment_id}",'
+        f'{line}"run_name": {quoted(name)},{line}"user_id": {quoted(text(user_id))},'
+        f'{line}"status": "{status}",{line}"start_time": {start_time},{end}{artifacts}'
+        f'{line}"lifecycle_stage": {quoted(stage)},{line}"run_id": {quoted_id}\n{pad}}}'
+    )
 
 
-def _given(*parts: tuple[str, Any, Callable[[Any], str]]) -> list[tuple[str, str]]:
-    """Return the parts that have something in them."""
-    return [(name, made(rows)) for name, rows, made in parts if rows]
+def _given(parts: Iterable[tuple[str, Any, Callable[[Any, str], str]]], pad: str, deep: str) -> str:
+    """Return the object of those parts that have something in them."""
+    return json_object([(name, made(rows, deep)) for name, rows, made in parts if rows], pad)
 
 
-def _number(value: float) -> str:
+def _number(value: float, is_nan: bool) -> str:
     # Of JSON it may come as an int, or as the text that stands for infinity.
     number = float(value)
-    if math.isfinite(number):
-        return repr(number)
-    return '"NaN"' if math.isnan(number) else ('"Infinity"' if number > 0 else '"-Infinity"')
+    if is_nan or math.isnan(number):
+        return '"NaN"'
+    return repr(number) if -math.inf < number < math.inf else '"Infinity"' if number > 0 else '"-Infinity"'
 
 
 def tags_json(rows: Iterable[Sequence[str]], pad: str) -> str:
     """Return the list of tags or params: key and value."""
     inner = pad + "    "
-    return json_list(
-        [
-            f'{{\n{inner}"key": {quoted(key)},\n{inner}"value": {quoted(text(value))}\n{pad}  }}'
-            for key, value in rows
-        ],
-        pad,
-    )
+    begin, middle, end = f'{{\n{inner}"key": ', f',\n{inner}"value": ', f"\n{pad}  }}"
+    return json_list([f"{begin}{quoted(key)}{middle}{quoted(text(value))}{end}" for key, value in rows], pad)
 
 
 def _models_json(models: Iterable[str], pad: str) -> str:
