@@ -98,6 +98,8 @@ _ACCESS_LOG = """\
 # meets a restart of the tracking server waits for it. Connections to it are kept for so long as the server
 # promises not to close them while nothing is asked (`web/patient_server.py`). Who is told that a request
 # did not come in time still has the rest of it to send: that connection would wait for it, and costs memory.
+# Of a request that offers another protocol the server would take the body for a request of its own, and what
+# the next client sends on that connection for the rest of it.
 _TRACKING_SERVER = """\
 (tracking_server) {
 	lb_try_duration %ds
@@ -108,6 +110,7 @@ _TRACKING_SERVER = """\
 		compression off
 	}
 	header_up X-Provision-Address {client_ip}
+	header_up -Upgrade
 	header_down -X-Provision-User
 	@late header X-Provision-Late *
 	handle_response @late {

@@ -257,6 +257,20 @@ def test_an_index_that_cannot_be_made_is_said_and_stops_nothing(backed: Server, 
     assert postgres.query(OUR_INDEXES, "refused") == []
 
 
+def test_an_index_that_others_hold_up_is_given_up_and_made_at_the_next_start(
+    backed: Server, postgres: Postgres
+) -> None:
+    backed.variables["PROVISION_BACKEND_STORE"] = postgres.uri("mlflow", "held_up")
+    lines(backed.bootstrap())
+    backed.variables |= {"PROVISION_INDEXES": "true", "PROVISION_DEADLINE": "3"}
+    with postgres.connect("held_up") as other, other.cursor() as cursor:
+        other.set_session(isolation_level="REPEATABLE READ")
+        cursor.execute("SELECT count(*) FROM runs")
+        said = lines(backed.bootstrap())[-1]
+    assert said.startswith("failed an index of our own, made at the next start: canceling statement")
+    assert said_of_indexes(backed) == [f"created index {name}" for name in INDEXES]
+
+
 def test_of_two_at_once_one_makes_everything_and_the_other_finds_it(
     backed: Server, postgres: Postgres
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -124,3 +126,24 @@ def test_what_earlier_clients_encode_twice_is_still_read(deployed: Deployed) -> 
         "POST", f"{V2}/experiments/search", json.dumps(json.dumps({"max_results": 1})), JSON
     )
     assert (reply.status, len(reply.document["experiments"])) == (200, 1)
+
+
+@pytest.mark.parametrize("offer", ["h2c", "websocket"])
+def test_a_body_behind_the_offer_of_another_protocol_is_no_request_of_its_own(
+    deployed: Deployed, offer: str
+) -> None:
+    create = f"{V2}/experiments/create HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    hidden = json.dumps({"name": unique("hidden")}).encode()
+    inside = f"POST {create}Content-Length: {len(hidden)}\r\n\r\n".encode() + hidden
+    # Parsers skip empty lines before a request.
+    body = b"\r\n" * 2_000 + inside
+    head = f"POST {create}Connection: Upgrade\r\nUpgrade: {offer}\r\nContent-Length: {len(body)}\r\n\r\n"
+    address = urlsplit(deployed.uri)
+    with socket.create_connection((str(address.hostname), address.port or 80), timeout=30) as client:
+        client.sendall(head.encode())
+        client.sendall(body)
+        assert b" 400 " in client.recv(1 << 16).splitlines()[0]
+    for _ in range(20):
+        reply = deployed.front("POST", f"{V2}/experiments/search", {"max_results": 1000})
+        assert hidden.decode() not in str(reply)
+        assert json.loads(hidden)["name"] not in {one["name"] for one in reply.document["experiments"]}

@@ -11,12 +11,13 @@ from mlflow.entities import Metric, Param, RunStatus, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
 
-from provision_server.stores import prepared
+from provision_server.stores import prepared, tracking
 from provision_server.stores.connections import looked_at
 from provision_server.stores.prepared import Statements
 from provision_server.stores.statements import Bounds
-from provision_server.stores.tracking import TrackingStore
+from provision_server.stores.tracking import TrackingStore, short_way
 from tests.server.relay import Relay, relayed
 from tests.support.checks import eventually
 from tests.support.embedded import PASSWORD, SUPERUSER, Postgres, start_postgres
@@ -131,6 +132,36 @@ def test_a_statement_is_planned_once_for_each_connection_and_anew_after_many_use
     sent = [text.split()[0] for text in questions if "provision_set_tag" in text]
     assert sent == ["PREPARE", "EXECUTE", "EXECUTE", "DEALLOCATE", "EXECUTE", "EXECUTE", "DEALLOCATE"]
     assert asked.store.get_run(asked.run).data.tags["planned"] == "6"
+
+
+# What is refused before it is sent, by PostgreSQL after it has prepared the statement, and before that.
+REFUSED = {
+    "a character that no text has": (RunTag("a\0b", "1"), "SELECT 1"),
+    "a text that is too long": (RunTag("k" * 251, "1"), "SELECT 1"),
+    "a table that was locked": (RunTag("k", "1"), "LOCK TABLE tags"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_first_use_that_fails_costs_no_statement_its_plan(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    tag, lock = REFUSED[case]
+    monkeypatch.setattr(asked.store, "_statements", Statements())
+    monkeypatch.setattr(tracking, "_validate_tag", RunTag)
+    asked.store.engine.dispose()
+    asked.server.query(f"ALTER DATABASE {DATABASE} SET lock_timeout = '50ms'")
+    try:
+        with asked.server.connect(DATABASE) as other, other.cursor() as cursor:
+            cursor.execute(lock)
+            with pytest.raises((MlflowException, SQLAlchemyError, ValueError)):
+                short_way(TrackingStore.set_tag)(asked.store, asked.run, tag)
+    finally:
+        asked.server.query(f"ALTER DATABASE {DATABASE} RESET lock_timeout")
+    for value in ("1", "2", "3"):
+        with asked.relay.counted() as questions:
+            asked.store.set_tag(asked.run, RunTag("after", value))
+    assert [text.split()[0] for text in questions] == ["EXECUTE"]
 
 
 @pytest.mark.parametrize("has_it", [False, True], ids=["a session without it", "a session that has it"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
-from provision_server.settings import Settings
+from provision_server.settings import Fault, Settings
 from provision_server.stores import postgres, schema
 from provision_server.stores.artifacts import artifact_store
 from provision_server.stores.indexes import make_indexes
@@ -88,12 +89,13 @@ def _prepare_tracking(settings: Settings, password: str) -> None:
 
 def _make_indexes(settings: Settings, password: str) -> None:
     """Make our indexes, for which the server does not wait; a stack is as good without them, only slower."""
-    connection = postgres.connect(settings.backend_store, password, settings.deadline)
     try:
-        make_indexes(connection, say)
-    except psycopg2.Error as error:
-        say("failed", f"an index of our own, made at the next start: {str(error).strip().splitlines()[0]}")
-    connection.close()
+        connection = postgres.connect(settings.backend_store, password, settings.deadline)
+        with contextlib.closing(connection), postgres.cancelled_after(connection, settings.deadline):
+            make_indexes(connection, say)
+    except (psycopg2.Error, Fault) as error:
+        said = str(error).strip().splitlines()[0]
+        say("failed", f"an index of our own, made at the next start: {said}")
 
 
 def _create_tracking_schema(settings: Settings) -> None:

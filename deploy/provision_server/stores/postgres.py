@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg2
+from psycopg2.extensions import ISOLATION_LEVEL_READ_COMMITTED as READ_COMMITTED
 
 from provision_server.settings import Fault
 
@@ -101,6 +104,21 @@ def query(connection: Any, text: Any, values: tuple[Any, ...] = ()) -> list[tupl
         return list(cursor.fetchall()) if cursor.description else []
 
 
+@contextlib.contextmanager
+def cancelled_after(connection: Any, seconds: float) -> Iterator[None]:
+    """Run the block; after so many seconds its statement is cancelled, which raises QueryCanceled.
+
+    A pooler would hand a session's own time limit on to others.
+    """
+    timer = threading.Timer(seconds, connection.cancel)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def wait_for_turn(connection: Any, deadline: float) -> None:
     """Wait for any other bootstrap on these stores, and keep others out until the connection is closed.
 
@@ -110,6 +128,8 @@ def wait_for_turn(connection: Any, deadline: float) -> None:
     # A transaction keeps its session, also behind a pooler;
     # a lock of the session would stay with whoever comes next.
     connection.autocommit = False
+    # By others it would hold a snapshot, for which the making of an index waits.
+    connection.isolation_level = READ_COMMITTED
     try:
         query(connection, "SELECT set_config('lock_timeout', %s, true)", (f"{deadline:.0f}s",))
         query(connection, "SELECT pg_advisory_xact_lock(%s)", (_TURN,))

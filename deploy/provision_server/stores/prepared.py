@@ -11,13 +11,13 @@ import hashlib
 import re
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError
-
 _PARAMETER = re.compile(r"%\((\w+)\)s(::[a-z0-9]+(?:\[\])?)?")
 # PostgreSQL plans for the tables' sizes of that moment, which the next million runs may change.
 USES = 500
 # There is none of that name; there is one.
 _OF_ANOTHER_SESSION = {"26000", "42P05"}
+# Whether a statement is prepared, in place of the number of its uses.
+_NOT_KNOWN = -1
 
 
 class Statement:
@@ -53,12 +53,22 @@ class Statements:
             return connection.exec_driver_sql(statement.text, values)
         uses = connection.info.setdefault("provision statements", {})
         count = uses.get(statement.name, 0)
-        # Also where it fails, since what is prepared outlives its transaction.
-        uses[statement.name] = count + 1
         text = statement.execute if count % USES else statement.renewed if count else statement.first
+        if count == _NOT_KNOWN:
+            text = statement.first
+        uses[statement.name] = max(count, 0) + 1
         try:
             return connection.exec_driver_sql(text, values)
-        except DBAPIError as error:
-            if getattr(error.orig, "pgcode", None) in _OF_ANOTHER_SESSION:
-                self._are_whole = True
+        except Exception as error:
+            # The errors of `statements.py` have the driver's as their cause.
+            code = getattr(getattr(error, "orig", None) or error.__cause__, "pgcode", None)
+            if not code:
+                # Nothing came as far as PostgreSQL, or the connection is gone.
+                uses[statement.name] = count
+            elif code in _OF_ANOTHER_SESSION:
+                # Of what failed in between, PostgreSQL says here that it is prepared.
+                self._are_whole |= count != _NOT_KNOWN
+            elif text != statement.execute:
+                # What is prepared outlives its transaction.
+                uses[statement.name] = _NOT_KNOWN
             raise

@@ -163,4 +163,5 @@ def _by_fastapi(_: Any, error: Exception) -> Any:
     from starlette.responses import Response
 
     said = answer(error)
-    return Response(said.body, said.status, media_type=said.content_type)
+    # It is raised once more, to be logged, and uvicorn closes the connection over that without a word.
+    return Response(said.body, said.status, {"connection": "close"}, media_type=said.content_type)

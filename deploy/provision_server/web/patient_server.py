@@ -14,13 +14,13 @@ from typing import Any
 
 import uvicorn
 
-from provision_server.messages import Message, Receive, Send
+from provision_server.messages import Message, Receive, Send, header_values
 
 # The proxy closes one that it had no use for within a second (`runtimes/caddyfile.py`), and long before us.
 UNUSED_SECONDS = 1.0
 OURS_SECONDS = 75
-# So many seconds an end waits for a request of who is connected: the proxy sends the first at once.
-PATIENCE = UNUSED_SECONDS + 1.0
+# So many seconds an end waits for who has connected and sent nothing yet: the proxy sends a request at once.
+FIRST_BYTES = 1.0
 # One of so many answers ends its connection, so that few clients are soon spread over all workers again.
 ANSWERS = 50
 
@@ -38,15 +38,22 @@ class KeptConnections:
         """Answer one request."""
 
         async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start" and self._is_last():
+            if message["type"] == "http.response.start" and self._is_last(scope, message):
                 message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
             await send(message)
 
         await self._application(scope, receive, sending)
 
-    def _is_last(self) -> bool:
+    def _is_last(self, scope: Message, start: Message) -> bool:
         self._answers += 1
-        return self.are_ending or self._answers % ANSWERS == 0
+        return (
+            self.are_ending
+            or self._answers % ANSWERS == 0
+            # Its parser stops at such an offer, and what comes then could be anything.
+            or bool(header_values(scope, "Upgrade"))
+            # A stream may go on when the end has come.
+            or not header_values(start, "Content-Length")
+        )
 
 
 class PatientServer(uvicorn.Server):
@@ -62,8 +69,10 @@ class PatientServer(uvicorn.Server):
         super().__init__(config)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept who has connected, wait until each was answered or has left, and end as uvicorn does."""
+        """End each kept connection by an answer, hear who has connected, and end as uvicorn does."""
         self._kept.are_ending = True
+        # Nobody else may be in this role yet: who comes meanwhile is answered.
+        await self._until_none(_is_kept, UNUSED_SECONDS + 0.5)
         loop, waiting = asyncio.get_running_loop(), []
         for server, listener in zip(self.servers, sockets or [], strict=True):
             # uvicorn closes its own; this one keeps who waits there.
@@ -73,10 +82,15 @@ class PatientServer(uvicorn.Server):
             waiting += take_waiting(last)
         for connection in waiting:
             await loop.connect_accepted_socket(self._protocol, connection)
-        until = loop.time() + PATIENCE
-        while loop.time() < until and any(map(_is_unused, self.server_state.connections)):
-            await asyncio.sleep(0.01)
+        await self._until_none(_is_new, FIRST_BYTES)
         await super().shutdown([])
+
+    async def _until_none(self, condition: Callable[[Any], bool], seconds: float) -> None:
+        """Wait until the condition is true of no connection, so many seconds at most."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while loop.time() < until and any(map(condition, self.server_state.connections)):
+            await asyncio.sleep(0.01)
 
     def _protocol(self) -> asyncio.Protocol:
         make: Any = self.config.http_protocol_class
@@ -97,7 +111,11 @@ def take_waiting(listener: socket.socket) -> list[socket.socket]:
     return waiting
 
 
-def _is_unused(connection: Any) -> bool:
-    """Return whether nothing is asked on it: no request has come yet, or the last one was answered."""
-    cycle = getattr(connection, "cycle", connection)
-    return cycle is None or getattr(cycle, "response_complete", False)
+def _is_new(connection: Any) -> bool:
+    """Return whether no request has come on it yet."""
+    return getattr(connection, "cycle", connection) is None
+
+
+def _is_kept(connection: Any) -> bool:
+    """Return whether it waits for a request after one that was answered."""
+    return bool(getattr(getattr(connection, "cycle", None), "response_complete", False))

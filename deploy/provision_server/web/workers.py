@@ -30,6 +30,8 @@ class AsgiWorker(UvicornWorker):  # type: ignore[misc, unused-ignore]
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "proxy_headers": False,
         "server_header": False,
+        # A kept connection hands them on to the next request, which is another client's.
+        "reset_contextvars": True,
         "timeout_graceful_shutdown": 45,
     }
 

@@ -21,7 +21,7 @@ Scenario = Callable[["Served"], Coroutine[Any, Any, None]]
 async def application(scope: Message, receive: Receive, send: Send) -> None:
     if scope["path"] == "/slow":
         await asyncio.sleep(0.3)
-    headers = [(b"content-length", b"2")]
+    headers = [] if scope["path"] == "/stream" else [(b"content-length", b"2")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"ok"})
 
@@ -57,15 +57,19 @@ class Client:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
 
-    def ask(self, path: str = "/") -> None:
-        """Send a request."""
-        self._writer.write(f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx".encode())
+    def ask(self, path: str = "/", more: str = "") -> None:
+        """Send a request, with more headers."""
+        request = f"POST {path} HTTP/1.1\r\nHost: a\r\n{more}Content-Length: 1\r\n\r\nx"
+        self._writer.write(request.encode())
 
     async def is_kept(self) -> bool:
         """Return whether the answer, which must be a good one, leaves the connection open; it tells so."""
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
         assert head.startswith("http/1.1 200"), head
-        assert await self._reader.readexactly(2) == b"ok"
+        if "chunked" in head:
+            assert await self._reader.readexactly(12) == b"2\r\nok\r\n0\r\n\r\n"
+        else:
+            assert await self._reader.readexactly(2) == b"ok"
         if "connection: close" in head:
             await self.closed()
         return "connection: close" not in head
@@ -104,6 +108,16 @@ def test_a_connection_is_kept_until_an_answer_says_that_it_ends() -> None:
     run(scenario)
 
 
+def test_what_is_not_plainly_at_its_end_with_the_answer_ends_its_connection() -> None:
+    async def scenario(served: Served) -> None:
+        async with served.client() as streamed, served.client() as offering:
+            streamed.ask("/stream")
+            offering.ask(more="Connection: Upgrade\r\nUpgrade: h2c\r\n")
+            assert [await client.is_kept() for client in (streamed, offering)] == [False, False]
+
+    run(scenario)
+
+
 def test_an_ending_server_answers_whoever_is_connected_and_closes_with_the_answer() -> None:
     async def scenario(served: Served) -> None:
         async with served.client() as idle, served.client() as new, served.client() as busy:
@@ -112,16 +126,18 @@ def test_an_ending_server_answers_whoever_is_connected_and_closes_with_the_answe
             busy.ask("/slow")
             await asyncio.sleep(0.1)
             await served.end()
-            idle.ask()
-            new.ask()
-            assert [await client.is_kept() for client in (idle, new, busy)] == [False, False, False]
+            async with served.client() as late:
+                for client in (idle, new, late):
+                    client.ask()
+                assert not any([await client.is_kept() for client in (idle, new, busy, late)])
             await served.work
 
     run(scenario)
 
 
 def test_an_ending_server_waits_no_longer_than_its_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patient_server, "PATIENCE", 0.2)
+    monkeypatch.setattr(patient_server, "UNUSED_SECONDS", 0.2)
+    monkeypatch.setattr(patient_server, "FIRST_BYTES", 0.2)
 
     async def scenario(served: Served) -> None:
         async with served.client() as idle, served.client() as silent:
@@ -136,7 +152,7 @@ def test_an_ending_server_waits_no_longer_than_its_patience(monkeypatch: pytest.
 
 
 def test_an_ending_server_whose_clients_have_left_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patient_server, "PATIENCE", 3600)
+    monkeypatch.setattr(patient_server, "UNUSED_SECONDS", 3600)
 
     async def scenario(served: Served) -> None:
         async with served.client() as idle:
