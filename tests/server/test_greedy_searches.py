@@ -112,7 +112,7 @@ def test_what_the_database_gives_up_is_said_without_its_words(deployed: Deployed
     run = search(deployed, experiment, 0).document["runs"][0]["info"]["run_id"]
     waiting = (
         "SELECT pid FROM pg_stat_activity WHERE usename = 'mlflow' AND wait_event_type = 'Lock' "
-        "AND query LIKE '%latest_metrics%'"
+        "AND query LIKE '%provision_get_run%'"
     )
     password = deployed.program.secret("backend_store_password")
     locking = psycopg2.connect(host=deployed.postgres_host, user="mlflow", dbname="mlflow", password=password)

@@ -73,6 +73,8 @@ _NEW_PARAMS = """,
         INSERT INTO params (key, value, run_uuid) SELECT key, value, run_uuid FROM good, given
         WHERE NOT EXISTS (SELECT FROM old WHERE old.key = given.key)
     )"""
+# The latest ones after all others, as log-metric has it. Where neither reads from the other the order is
+# PostgreSQL's to choose, and in the opposite one a batch and a log-metric could wait for each other.
 _NEW_METRICS = f""",
     points AS (
         SELECT * FROM unnest(
@@ -82,11 +84,12 @@ _NEW_METRICS = f""",
     ),
     new_metrics AS (
         INSERT INTO metrics ({_METRIC}, run_uuid) SELECT {_METRIC}, run_uuid FROM good, points
-        ON CONFLICT DO NOTHING
+        ON CONFLICT DO NOTHING RETURNING 1
     ),
     kept AS (
         INSERT INTO latest_metrics AS latest ({_METRIC}, run_uuid)
-        SELECT {_METRIC}, run_uuid FROM good, points WHERE newest {_KEEP_LATEST}
+        SELECT {_METRIC}, run_uuid FROM good, points, (SELECT count(*) FROM new_metrics) written
+        WHERE newest {_KEEP_LATEST}
     )"""
 _NEW_TAGS = f""",
     new_tags AS (
