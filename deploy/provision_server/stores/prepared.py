@@ -53,9 +53,10 @@ class Statements:
             return connection.exec_driver_sql(statement.text, values)
         uses = connection.info.setdefault("provision statements", {})
         count = uses.get(statement.name, 0)
-        text = statement.execute if count % USES else statement.renewed if count else statement.first
-        if count == _NOT_KNOWN:
+        if count in (0, _NOT_KNOWN):
             text = statement.first
+        else:
+            text = statement.execute if count % USES else statement.renewed
         uses[statement.name] = max(count, 0) + 1
         try:
             return connection.exec_driver_sql(text, values)
