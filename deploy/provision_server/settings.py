@@ -70,7 +70,7 @@ def read_settings() -> Settings:
             listen_asgi=get("PROVISION_LISTEN_ASGI", "0.0.0.0:5001"),
             workers=None if workers == "auto" else int(workers),
             genai=get("PROVISION_GENAI", "false") == "true",
-            # A stack of an older release says nothing of it.
+            # A stack of an older release says nothing of these two.
             indexes=get("PROVISION_INDEXES", "false") == "true",
             fast=get("PROVISION_FAST", "true") == "true",
             jobs_uri=get("PROVISION_JOBS_URI", ""),

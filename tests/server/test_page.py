@@ -18,6 +18,7 @@ from tests.support.browser import Answered, Browser, Visit
 
 HASHED = re.compile(r"/static-files/static/.+\.[0-9a-f]{8,}\.(chunk\.)?(js|css)$")
 YEAR = 31536000
+CHARTS = "/ajax-api/2.0/mlflow/metrics/get-history-bulk-interval"
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,6 @@ def test_nothing_fails_and_nothing_is_complained_of(deployed: Deployed, pages: P
         assert len(visit.ours(deployed.uri)) > 3
         assert failed_calls(visit, deployed.uri) == []
         assert visit.complained(deployed.uri) == []
-
-
-CHARTS = "/ajax-api/2.0/mlflow/metrics/get-history-bulk-interval"
 
 
 def test_the_charts_of_runs_and_their_comparison_fail_in_no_call(

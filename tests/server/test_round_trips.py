@@ -217,7 +217,7 @@ def test_a_run_whose_connection_was_lost_before_the_answer_is_made_once(asked: A
 
 def test_a_metric_whose_connection_was_lost_before_the_answer_is_there_once(asked: Asked) -> None:
     run = asked.store.create_run("0", "ana", 5, [], None).info.run_id
-    asked.relay.loses = "INSERT INTO metrics"
+    asked.relay.loses = "provision_log_metric"
     asked.store.log_metric(run, Metric("lost", 0.5, 1, 1))
     assert asked.relay.loses == ""
     assert len(asked.store.get_metric_history(run, "lost")) == 1

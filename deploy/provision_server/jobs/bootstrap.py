@@ -88,7 +88,7 @@ def _prepare_tracking(settings: Settings, password: str) -> None:
 
 
 def _make_indexes(settings: Settings, password: str) -> None:
-    """Make our indexes, for which the server does not wait; a stack is as good without them, only slower."""
+    """Make our indexes, within the deadline, as `up` waits; a stack is as good without them, only slower."""
     try:
         connection = postgres.connect(settings.backend_store, password, settings.deadline)
         with contextlib.closing(connection), postgres.cancelled_after(connection, settings.deadline):

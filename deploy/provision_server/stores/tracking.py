@@ -51,6 +51,7 @@ from provision_server.stores.tracking_rows import (
 from provision_server.stores.tracking_search import newest_statement, search_statement
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
+_Answer = TypeVar("_Answer")
 # Set while the rest of a call is MLflow's: its short way was tried before.
 _LEFT: ContextVar[bool] = ContextVar("left to MLflow", default=False)
 # A statement's time is limited, and MLflow has one for the history of each run.
@@ -73,17 +74,22 @@ def _short(way: _Method) -> _Method:
 
     @functools.wraps(way)
     def method(store: TrackingStore, *arguments: Any, **named: Any) -> Any:
-        try:
-            if not _LEFT.get():
-                return way(store, *arguments, **named)
-        except GivenUp as given_up:
-            raise given_up.reason from None
-        except Exception:  # noqa: S110
-            # Whatever it was: MLflow refuses the call in its own words, or answers it.
-            pass
-        return getattr(super(TrackingStore, store), way.__name__)(*arguments, **named)
+        own = functools.partial(getattr(super(TrackingStore, store), way.__name__), *arguments, **named)
+        return own() if _LEFT.get() else _tried(functools.partial(way, store, *arguments, **named), own)
 
     return cast(_Method, method)
+
+
+def _tried(short: Callable[[], _Answer], own: Callable[[], _Answer]) -> _Answer:
+    """Return what the short way answers, or where that raises MLflow's own."""
+    try:
+        return short()
+    except GivenUp as given_up:
+        raise given_up.reason from None
+    except Exception:  # noqa: S110
+        # Whatever it was: MLflow refuses the call in its own words, or answers it.
+        pass
+    return own()
 
 
 def short_way(method: _Method) -> _Method:
@@ -220,11 +226,7 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
 
     @_short
     def update_run_info(self, *arguments: Any, **named: Any) -> RunInfo:
-        info = run_info(self.updated_row(*arguments, **named))
-        if not info.run_name:
-            # MLflow looks for it in the tags.
-            raise NotPlain
-        return info
+        return _named_info(self.updated_row(*arguments, **named))
 
     def updated_row(
         self, run_id: str, run_status: int | None, end_time: int | None, run_name: str | None
@@ -241,19 +243,9 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
 
     @_short
     def get_run(self, run_id: str) -> Run:
-        info = run_info(self._row(tracking_sql.RUN, run=text(run_id)))
-        if not info.run_name:
-            # MLflow looks for it in the tags.
-            raise NotPlain
-        return LazyRun(info, functools.partial(self._whole_run, run_id))
-
-    def _whole_run(self, run_id: str) -> Run:
-        try:
-            return found_run(self.run_row(run_id))
-        except GivenUp as given_up:
-            raise given_up.reason from None
-        except Exception:  # whatever it was: MLflow refuses the call in its own words, or answers it
-            return cast(Run, super().get_run(run_id))
+        info = _named_info(self._row(tracking_sql.RUN, run=text(run_id)))
+        own = functools.partial(super().get_run, run_id)
+        return LazyRun(info, lambda: _tried(lambda: found_run(self.run_row(run_id)), own))
 
     def run_row(self, run_id: str) -> Sequence[Any]:
         """Return the row of `tracking_sql.GET_RUN`; raise NotPlain where there is none."""
@@ -344,6 +336,14 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
         return [
             row for part in parts for row in self._rows(tracking_sql.HISTORY_SAMPLED, runs=part, **values)
         ]
+
+
+def _named_info(row: Sequence[Any]) -> RunInfo:
+    """Return what stands in a run's own row; raise NotPlain where MLflow looks for its name in the tags."""
+    info = run_info(row)
+    if not info.run_name:
+        raise NotPlain
+    return info
 
 
 def _page(rows: Sequence[Any], offset: int, most: int | None) -> tuple[Sequence[Any], Any]:

@@ -37,11 +37,11 @@ def metrics_json(rows: Iterable[Sequence[Any]], pad: str) -> str:
     Of each row key, value, timestamp, step, whether it is NaN, and where it is told its run's id.
     """
     line = f"\n{pad}    "
-    before_value, before_timestamp = f',{line}"value": ', f',{line}"timestamp": '
-    before_step, before_run = f',{line}"step": ', f',{line}"run_id": '
+    before_run = f',{line}"run_id": '
     items = [
-        f'{{{line}"key": {quoted(key)}{before_value}{_number(value, is_nan)}{before_timestamp}{timestamp}'
-        f"{before_step}{step}{before_run + quoted(run[0]) if run else ''}\n{pad}  }}"
+        f'{{{line}"key": {quoted(key)},{line}"value": {_number(value, is_nan)},'
+        f'{line}"timestamp": {timestamp},{line}"step": {step}'
+        f"{before_run + quoted(run[0]) if run else ''}\n{pad}  }}"
         for key, value, timestamp, step, is_nan, *run in rows
     ]
     return json_list(items, pad)
@@ -102,9 +102,11 @@ def _number(value: float, is_nan: bool) -> str:
 
 def tags_json(rows: Iterable[Sequence[str]], pad: str) -> str:
     """Return the list of tags or params: key and value."""
-    inner = pad + "    "
-    begin, middle, end = f'{{\n{inner}"key": ', f',\n{inner}"value": ', f"\n{pad}  }}"
-    return json_list([f"{begin}{quoted(key)}{middle}{quoted(text(value))}{end}" for key, value in rows], pad)
+    line = f"\n{pad}    "
+    items = [
+        f'{{{line}"key": {quoted(key)},{line}"value": {quoted(text(value))}\n{pad}  }}' for key, value in rows
+    ]
+    return json_list(items, pad)
 
 
 def _models_json(models: Iterable[str], pad: str) -> str:

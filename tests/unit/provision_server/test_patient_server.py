@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import uvicorn
 
 from provision_server.messages import Message, Receive, Send
 from provision_server.web import patient_server
-from provision_server.web.patient_server import ANSWERS, OURS_SECONDS, PatientServer
+from provision_server.web.patient_server import ANSWERS, OURS_SECONDS, UNUSED_SECONDS, PatientServer
 
 Scenario = Callable[["Served"], Coroutine[Any, Any, None]]
 
@@ -89,6 +90,12 @@ def run(scenario: Scenario) -> None:
         await served.work
 
     asyncio.run(asyncio.wait_for(all_of_it(), 30))
+
+
+def test_the_proxy_gives_up_what_it_does_not_use_when_the_server_expects_it() -> None:
+    rendered = (Path(__file__).parents[3] / "deploy/caddy/Caddyfile").read_text(encoding="utf-8")
+    assert f"keepalive {UNUSED_SECONDS:g}s\n" in rendered
+    assert UNUSED_SECONDS < OURS_SECONDS
 
 
 def test_a_connection_is_kept_until_an_answer_says_that_it_ends() -> None:
