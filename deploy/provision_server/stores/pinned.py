@@ -1,6 +1,6 @@
-"""What the tracking store of our own was written against, and whether the server here is exactly that.
+"""What the stores of our own were written against, and whether the server here is exactly that.
 
-That store answers in place of MLflow's methods, so any other MLflow may mean something else by them. MLflow
+They answer in place of MLflow's methods, so any other MLflow may mean something else by them. MLflow
 is read as files: importing it takes seconds, and a probe asks beside a working server.
 """
 
@@ -38,6 +38,9 @@ FILES = {
     "entities/run_tag.py": "17ba162b3e8701c0704ebb23e4cdbd66fdec416168b687eccfa18dad8bbb4d50",
     "entities/view_type.py": "aba4ceda1a46b3751fde1991116bf193199d8f0eaa55ca63969d5785a2a9737a",
     "server/auth/__init__.py": "518cd2774b02a0daf682c93758b187c9b2a85d0179d43db6ca6cd5522a7ebad6",
+    "server/auth/db/models.py": "20f8523abcdbee79349402baf214f71f8c2c54ab1cf6e4cc5194feccef0791d2",
+    "server/auth/entities.py": "e8eaf6e4172e8dbd049f9fd760899adcbadaea030522e373ec3c4f6d3bbd3279",
+    "server/auth/permissions.py": "fc1a40f8cd546602d137eb81e0a58fc52476a8171e1e3547cd084b4d011d6634",
     "server/auth/sqlalchemy_store.py": "5346083c8e67b3e0e42ea82614a643405aaadc016cc4e9fb1c7ec3f86f0a20ba",
     "server/handlers.py": "2b79b5db596a06112b5c301a21687616f6574d4bb7657944f1d77c22d3bb0056",
     "store/db/utils.py": "ef61d99c9927c6de62a70a8187787ed12f515b52a4a510b52a62a4ba83d9210c",

@@ -50,6 +50,10 @@ def applications(settings: Settings, threads: int, reason: str) -> tuple[Any, An
     if settings.login:
         from mlflow.server.auth import create_app
 
+        if not reason:
+            from provision_server.stores.users import use_fast_users
+
+            use_fast_users()
         # It adds login to Flask's application, and answers another FastAPI around it.
         asgi = create_app(flask_app)
     explain_failures(flask_app, asgi)

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from provision_server.stores import pinned
 from provision_server.stores.schema import AUTH, TRACKING, head, mlflow_package
 
 SERVER = Path(__file__).parents[3] / "deploy"
-STORE = "provision_server.stores.tracking"
+STORES = {"tracking": "TrackingStore", "users": "UserStore"}
 INSTALLED = version("mlflow")
 # The program takes any client of MLflow's; the server's environment, which has the locked one, is asked by
 # `tests/contract/test_stores.py`.
@@ -38,18 +37,17 @@ def locked() -> str:
 
 
 def overridden() -> dict[str, list[str]]:
-    """The methods of MLflow's that the store has of its own, by the file of MLflow's, below its package."""
-    if not find_spec(STORE):
-        return {}
-    own: Any = importlib.import_module(STORE).TrackingStore
+    """The methods of MLflow's that our stores replace, by the file of MLflow's, below its package."""
     found: dict[str, list[str]] = {}
-    for name in vars(own):
-        theirs = [
-            kind for kind in own.__mro__ if kind.__module__.startswith("mlflow.") and name in vars(kind)
-        ]
-        if callable(getattr(own, name)) and theirs:
-            file = Path(inspect.getfile(theirs[0])).relative_to(mlflow_package()).as_posix()
-            found.setdefault(file, []).append(name)
+    for module, kind in STORES.items():
+        own: Any = getattr(importlib.import_module(f"provision_server.stores.{module}"), kind)
+        for name in vars(own):
+            theirs = [
+                base for base in own.__mro__ if base.__module__.startswith("mlflow.") and name in vars(base)
+            ]
+            if callable(getattr(own, name)) and theirs:
+                file = Path(inspect.getfile(theirs[0])).relative_to(mlflow_package()).as_posix()
+                found.setdefault(file, []).append(f"{kind}.{name}")
     return found
 
 
@@ -71,10 +69,11 @@ def what_to_do(pins: dict[str, str], methods: dict[str, list[str]]) -> str:
             f"The server's own tracking store was written against MLflow {pinned.MLFLOW}, and the server has "
             f"{locked()}. Until that is one version, with these files, MLflow's own store answers all calls.",
             f"1. Files that changed: {', '.join(changed) or 'none'}. Compare them between the versions.",
-            f"2. Methods that {STORE}.TrackingStore has in place of theirs:",
-            *(own or ["   none: there is no such store here"]),
+            "2. Methods that our stores have in place of theirs (deploy/provision_server/stores):",
+            *own,
             *(f"   {file} has some of them, and is not pinned" for file in unpinned),
-            "3. Change these as MLflow's changed. Run tests/server/test_same_store.py, which compares both.",
+            "3. Change these as MLflow's changed. Run tests/server/test_same_store.py, test_user_store.py,",
+            "   which compare both.",
             "4. Write into deploy/provision_server/stores/pinned.py:",
             new_pins(now),
         ]
@@ -112,7 +111,7 @@ def test_new_pins_are_told_with_what_to_look_at() -> None:
     assert f"Files that changed: {gone}, {changed}." in text
     assert f"   {changed}: log_batch\n" in text
     assert "a/b.py has some of them, and is not pinned" in text
-    assert "tests/server/test_same_store.py" in text
+    assert "test_same_store.py" in text
     written: dict[str, Any] = {"TRACKING": TRACKING, "AUTH": AUTH}
     exec(text[text.index("MLFLOW = ") :], written)  # noqa: S102
     assert written["MLFLOW"] == pinned.MLFLOW

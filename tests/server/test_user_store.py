@@ -1,0 +1,124 @@
+"""Users and grants, as the server's own store and MLflow's read them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.server.auth.entities import User
+from mlflow.server.auth.permissions import VALID_RESOURCE_TYPES
+from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+
+from provision_server.stores.connections import looked_at
+from provision_server.stores.users import UserStore
+from tests.server.relay import Relay, relayed
+from tests.support.embedded import PASSWORD, SUPERUSER, Postgres, start_postgres
+
+DATABASE = "users"
+WORKSPACE = "default"
+
+
+@dataclass(frozen=True)
+class Both:
+    """Our store behind a relay, and MLflow's, on one database."""
+
+    ours: Any
+    mlflow: Any
+    relay: Relay
+    server: Postgres
+
+
+@pytest.fixture(scope="module")
+def both() -> Iterator[Both]:
+    for server in start_postgres():
+        server.query(f"CREATE DATABASE {DATABASE}")
+        with relayed(server.port) as relay:
+            uris = [
+                f"postgresql+psycopg2://{SUPERUSER}:{PASSWORD}@127.0.0.1:{port}/{DATABASE}?sslmode=disable"
+                for port in (server.port, relay.port)
+            ]
+            mlflow, ours = SqlAlchemyStore(), UserStore()
+            mlflow.init_db(uris[0])
+            ours.init_db(looked_at(uris[1]), looked_at(uris[1], at_once=True))
+            _fill(mlflow)
+            server.query("UPDATE users SET is_admin = NULL WHERE username = 'nobody'", database=DATABASE)
+            yield Both(ours, mlflow, relay, server)
+            for engine in (mlflow.engine, ours.engine, ours.read_engine):
+                engine.dispose()
+
+
+def _fill(store: Any) -> None:
+    for name in ("ana", "Änne 'x' %(name)s", "nobody"):
+        store.create_user(name, "a long password")
+    store.create_user("root", "a long password", is_admin=True)
+    for workspace in (WORKSPACE, "other"):
+        for name, grants in {
+            "readers": [("experiment", "*", "READ"), ("experiment", "7", "EDIT")],
+            "editors": [("experiment", "8", "MANAGE"), ("registered_model", "a 'model'", "READ")],
+            "managers": [("workspace", "*", "MANAGE")],
+        }.items():
+            role = store.create_role(name, workspace)
+            for kind, pattern, permission in grants:
+                store.add_role_permission(role.id, kind, pattern, permission)
+            users = {"readers": ["ana", "root"], "editors": ["ana"], "managers": ["nobody"]}[name]
+            for user in users:
+                store.assign_role_to_user(store.get_user(user).id, role.id)
+
+
+NAMES = ["ana", "Änne 'x' %(name)s", "nobody", "root", "not there", "", "a\0b", "ANA", None, 7]
+
+
+def answer(call: Any) -> Any:
+    """What the call answers, or how it fails."""
+    try:
+        found = call()
+    except Exception as error:
+        return type(error), getattr(error, "error_code", ""), str(error).partition("\n")[0]
+    return vars(found) if isinstance(found, User) else sorted(found)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_user_is_the_same(both: Both, name: Any) -> None:
+    expected = answer(lambda: both.mlflow.get_user(name))
+    assert answer(lambda: both.ours.get_user(name)) == expected
+
+
+@pytest.mark.parametrize("workspace", [WORKSPACE, "other", "none"])
+def test_what_a_user_may_is_the_same(both: Both, workspace: str) -> None:
+    found = 0
+    kinds = sorted(VALID_RESOURCE_TYPES)
+    asked = [set(), {"no such type"}, *({kind} for kind in kinds), *map(set, itertools.pairwise(kinds))]
+    for name, types in itertools.product(["ana", "nobody", "root"], asked):
+        user = both.mlflow.get_user(name).id
+        expected = answer(lambda user=user, types=types: both.mlflow.list_grants(user, workspace, types))
+        assert (
+            answer(lambda user=user, types=types: both.ours.list_grants(user, workspace, types)) == expected
+        )
+        found += isinstance(expected, list) and len(expected)
+    assert bool(found) == (workspace != "none")
+
+
+def test_each_is_one_statement_that_is_planned_once(both: Both) -> None:
+    def ask() -> list[str]:
+        with both.relay.counted() as questions:
+            both.ours.list_grants(both.ours.get_user("ana").id, WORKSPACE, {"experiment"})
+        return [text.partition("_")[2].rpartition("_")[0] for text in questions if text.startswith("EXECUTE")]
+
+    ask()
+    assert ask() == ["user", "grants"]
+    assert len(both.relay.questions) == 2
+
+
+def test_a_change_counts_at_once(both: Both) -> None:
+    assert both.ours.get_user("root").is_admin
+    both.mlflow.update_user("root", is_admin=False)
+    assert not both.ours.get_user("root").is_admin
+    both.mlflow.create_user("shortly", "a long password")
+    assert both.ours.get_user("shortly").username == "shortly"
+    both.mlflow.delete_user("shortly")
+    with pytest.raises(MlflowException, match="not found"):
+        both.ours.get_user("shortly")
