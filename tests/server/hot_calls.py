@@ -235,6 +235,9 @@ def batches(call: Call, run: str) -> None:
         call("POST", path, {"run_id": other, "metrics": [metric]})
 
 
+NO_NAMES: tuple[object, ...] = (None, 5, 0, False, [], {})
+
+
 def runs_made_and_changed(call: Call, experiment: str) -> None:
     made: dict[str, Any] = {
         "experiment_id": experiment,
@@ -243,7 +246,7 @@ def runs_made_and_changed(call: Call, experiment: str) -> None:
         "run_name": "plain",
     }
     new: tuple[dict[str, Any], ...] = (
-        *({"run_name": name} for name in ("", UNICODE, None, 5, "x" * 250, "x" * 251)),
+        *({"run_name": name} for name in ("", UNICODE, "x" * 250, "x" * 251, *NO_NAMES)),
         *({"start_time": value} for value in (0, -1, 2**63 - 1, 2**63, "7", 1.0, None)),
         *({"user_id": value} for value in ("", None, 5, "x" * 257)),
         *({"experiment_id": other} for other in ("0", "999999999", "007", "x", "", None, int(experiment))),
@@ -264,7 +267,7 @@ def runs_made_and_changed(call: Call, experiment: str) -> None:
         {},
         *({"status": value} for value in ("FINISHED", "RUNNING", "finished", "NONE", "", 3, "3", None)),
         *({"end_time": value} for value in (0, 9, -1, "9", 1.5, 2**63, None)),
-        *({"run_name": value} for value in ("renamed", "", None, 5, "x" * 251)),
+        *({"run_name": name} for name in ("renamed", "", "x" * 251, *NO_NAMES)),
         {"status": "FAILED", "end_time": 11, "run_name": UNICODE, "run_uuid": run},
         {"run_uuid": MISSING_RUN},
         {"run_id": MISSING_RUN},

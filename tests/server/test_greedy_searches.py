@@ -60,6 +60,20 @@ def test_a_filter_has_only_so_many_conditions(deployed: Deployed, experiment: st
         assert "more than 50 conditions" in reply.document["message"]
 
 
+def test_a_search_that_cannot_be_composed_is_refused_before(deployed: Deployed, experiment: str) -> None:
+    """What REST and GraphQL ask: of so many keys MLflow makes gigabytes, and is not done in minutes."""
+    order = [f"metrics.o{number}" for number in range(5_000)]
+    graphql = {
+        "query": "query Q($input: MlflowSearchRunsInput!) { mlflowSearchRuns(input: $input) "
+        "{ apiError { message } } }",
+        "variables": {"input": {"experimentIds": [experiment], "orderBy": order}},
+        "operationName": "Q",
+    }
+    for path, body in ((SEARCH, {"experiment_ids": [experiment], "order_by": order}), ("/graphql", graphql)):
+        reply = deployed.front("POST", path, body, timeout=20)
+        assert "more than 100 conditions" in reply.body.decode(), (path, reply)
+
+
 def test_a_page_has_only_so_many_results(deployed: Deployed, experiment: str) -> None:
     assert search(deployed, experiment, 0, max_results=10_000).status == 200
     refused = search(deployed, experiment, 0, max_results=10_001)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from mlflow.exceptions import MlflowException
+from mlflow.server import auth
+from mlflow.server.auth import sqlalchemy_store
 from mlflow.server.auth.entities import User
 from mlflow.server.auth.permissions import VALID_RESOURCE_TYPES
 from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
+from provision_server.auth import login_guard
+from provision_server.auth.login_guard import LoginGuard, Verdict
 from provision_server.stores.connections import looked_at
-from provision_server.stores.users import UserStore
+from provision_server.stores.statements import DatabaseAway
+from provision_server.stores.users import FastUserStore, UserStore
 from tests.server.relay import Relay, relayed
 from tests.support.embedded import PASSWORD, SUPERUSER, Postgres, start_postgres
 
@@ -41,7 +47,7 @@ def both() -> Iterator[Both]:
                 f"postgresql+psycopg2://{SUPERUSER}:{PASSWORD}@127.0.0.1:{port}/{DATABASE}?sslmode=disable"
                 for port in (server.port, relay.port)
             ]
-            mlflow, ours = SqlAlchemyStore(), UserStore()
+            mlflow, ours = SqlAlchemyStore(), FastUserStore()
             mlflow.init_db(uris[0])
             ours.init_db(looked_at(uris[1]), looked_at(uris[1], at_once=True))
             _fill(mlflow)
@@ -122,3 +128,45 @@ def test_a_change_counts_at_once(both: Both) -> None:
     both.mlflow.delete_user("shortly")
     with pytest.raises(MlflowException, match="not found"):
         both.ours.get_user("shortly")
+
+
+@contextmanager
+def away(server: Postgres) -> Iterator[None]:
+    """The database answers nobody."""
+    server.query(f"ALTER DATABASE {DATABASE} ALLOW_CONNECTIONS false")
+    server.query(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{DATABASE}'")
+    try:
+        yield
+    finally:
+        server.query(f"ALTER DATABASE {DATABASE} ALLOW_CONNECTIONS true")
+
+
+@pytest.mark.parametrize("kind", [UserStore, FastUserStore])
+def test_a_database_that_leaves_while_a_password_is_hashed_refutes_no_login(
+    both: Both, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    """MLflow takes its own error for a user who is gone; the guard would remember the login as wrong."""
+    store = kind()
+    store.init_db(both.ours.db_uri, looked_at(both.mlflow.db_uri, at_once=True))
+    monkeypatch.setattr(auth, "store", store)
+    monkeypatch.setattr(auth, "_USER_AUTH_CACHE", {})
+    guard = LoginGuard(1)
+    attempt = login_guard.Attempt("ana", "a long password", b"0" * 16)
+    hashed: Any = vars(sqlalchemy_store)["check_password_hash"]
+    with ExitStack() as until:
+
+        def leave(*arguments: str) -> bool:
+            until.enter_context(away(both.server))
+            return bool(hashed(*arguments))
+
+        monkeypatch.setattr(sqlalchemy_store, "check_password_hash", leave)
+        with pytest.raises((DatabaseAway, MlflowException)):
+            guard._look(attempt)
+        monkeypatch.setattr(sqlalchemy_store, "check_password_hash", hashed)
+        with pytest.raises((DatabaseAway, MlflowException)):
+            guard._look(attempt)
+        with pytest.raises(DatabaseAway):
+            store.get_user("ana")
+    assert guard._look(attempt) is Verdict.right
+    store.engine.dispose()
+    store.read_engine.dispose()

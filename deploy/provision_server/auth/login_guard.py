@@ -80,7 +80,9 @@ class LoginGuard:
 
     def __init__(self, places: int) -> None:
         self.changes = Changes()
-        self._failures, self._known, self._refuted = Failures(), Known(), Known()
+        self._failures, self._known = Failures(), Known()
+        # Wrong until a user changes; and once right, wrong since a change.
+        self._refuted, self._former = Known(), Known()
         self._places = Locks(places)
         # Strangers wait for each other, and never those who are known.
         # Threads begin after the fork, at the first login.
@@ -144,12 +146,19 @@ class LoginGuard:
         # It may have waited for long.
         self.changes.sync_cache()
         key = self._until_a_change(attempt)
+        if self._refuted.has(key):
+            # By one that stood before it.
+            return Verdict.wrong
         if _is_right(attempt.user, attempt.password, self.changes):
             self._known.add(attempt.login)
             return Verdict.right
+        if self._known.has(attempt.login):
+            self._former.add(attempt.login)
         self._known.drop(attempt.login)
         self._refuted.add(key)
-        self._failures.add(attempt.counted_as)
+        # Programs go on with a password that was changed, which is no guess.
+        if not self._former.has(attempt.login):
+            self._failures.add(attempt.counted_as)
         return Verdict.wrong
 
 

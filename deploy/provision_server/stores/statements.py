@@ -10,11 +10,14 @@ import contextlib
 import re
 import sys
 import time
+from collections.abc import Sized
 from typing import Any
 
 from provision_server.auth.rate_limit import Locks
 
 MOST_JOINS = 50
+# Of any kind: MLflow composes them before any is asked, which takes time and memory by their square.
+MOST_CONDITIONS = 100
 # Statements with more joins than this take turns.
 MANY_JOINS = 10
 PATIENCE = 10.0
@@ -42,6 +45,9 @@ _SAID = {
 _AWAY = {"08", "53", "57", "58"}
 DID_NOT_ANSWER = "The database did not answer this request; try again."
 _JOIN = re.compile(r" JOIN | EXISTS \(")
+# Those within quotes count too: an attacker could hide others there.
+_CAPITAL = re.compile("[A-Z]")
+_AND = re.compile(r"\band\b", re.IGNORECASE)
 _PLACE = "provision_place"
 
 
@@ -104,6 +110,37 @@ def said_of(error: Any) -> str:
     return "The database cannot take a value of this request, or its type."
 
 
+class DatabaseAway(Exception):
+    """The database did not answer: an error that MLflow takes for nothing else, as it does its own ones."""
+
+
+def is_of_database_away(error: object) -> bool:
+    """Return whether the database could not be reached, left, or gave up.
+
+    MLflow says so of a statement, and not where it then gives the rest of a transaction up.
+    """
+    import psycopg2
+    from sqlalchemy.exc import InterfaceError, OperationalError
+
+    return isinstance(error, DatabaseAway | InterfaceError | OperationalError | psycopg2.OperationalError)
+
+
+def check_conditions(filter_string: object, order_by: object) -> None:
+    """Raise MLflow's error for a filter and an order of more conditions and keys than can be composed."""
+    # A list of JSON's, or one of protobuf's.
+    count = len(order_by) if isinstance(order_by, Sized) and not isinstance(order_by, str) else 0
+    if filter_string and isinstance(filter_string, str):
+        count += len(_AND.findall(filter_string)) + 1
+    if count > MOST_CONDITIONS:
+        raise _too_many(MOST_CONDITIONS)
+
+
+def _too_many(most: int) -> Exception:
+    return _error(
+        f"The filter and the order have more than {most} conditions and keys together; ask for less at once."
+    )
+
+
 class Bounds:
     """SQLAlchemy's events, of every connection."""
 
@@ -115,10 +152,7 @@ class Bounds:
         self._leave(connection)
         joins = len(_JOIN.findall(statement))
         if joins > MOST_JOINS:
-            raise _error(
-                f"The filter and the order have more than {MOST_JOINS} conditions and keys together; "
-                "ask for less at once."
-            )
+            raise _too_many(MOST_JOINS)
         if joins > MANY_JOINS:
             connection.info[_PLACE] = (
                 _turn(self._places, "Others search with many conditions; try again."),
@@ -165,16 +199,20 @@ class _Pages:
         self._large = Locks(1)
 
     def begin(self) -> Any:
-        """Refuse a page of too many results; let one of many wait for its turn."""
+        """Refuse a page of too many results, or with too many conditions; let one of many results wait."""
         from flask import g, request
         from mlflow.server.handlers import catch_mlflow_exception
 
-        wanted = _results_wanted(request)
-        if wanted <= MANY_RESULTS:
+        if "/search" not in request.path:
             return None
 
         @catch_mlflow_exception  # type: ignore[untyped-decorator, unused-ignore]
         def take_turn() -> Any:
+            search = _asked(request)
+            check_conditions(search.get("filter"), search.get("order_by"))
+            wanted = _number(search.get("max_results"))
+            if wanted <= MANY_RESULTS:
+                return None
             if wanted > MOST_RESULTS:
                 raise _error(
                     f"max_results is {wanted}; at most {MOST_RESULTS:,} come at once, "
@@ -194,10 +232,17 @@ class _Pages:
             turn.close()
 
 
-def _results_wanted(request: Any) -> int:
-    """Return how many results a search asks for in one page; 0 when it names none, and for other calls."""
-    if "/search" not in request.path:
-        return 0
+def _asked(request: Any) -> dict[str, Any]:
+    """Return what a search asks for, by protobuf's own names, as MLflow will read it."""
     body = request.get_json(force=True, silent=True)
-    wanted = str(body.get("max_results") if isinstance(body, dict) else request.args.get("max_results"))
-    return int(wanted) if wanted.isdecimal() else 0
+    if isinstance(body, dict):
+        # Protobuf takes `maxResults` for `max_results`, too.
+        return {_CAPITAL.sub(lambda found: f"_{found[0].lower()}", key): value for key, value in body.items()}
+    one = {name: request.args.get(name) for name in ("filter", "max_results")}
+    return one | {"order_by": request.args.getlist("order_by")}
+
+
+def _number(value: object) -> int:
+    """Return the number that a request has; 0 where it has none."""
+    text = str(value)
+    return int(text) if text.isdecimal() else 0

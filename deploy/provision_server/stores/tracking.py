@@ -237,7 +237,7 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
             run=text(run_id),
             status=None if run_status is None else RunStatus.to_string(run_status),
             end=None if end_time is None else number(end_time),
-            name=text(run_name) if run_name else None,
+            name=None if run_name is None else text(run_name) or None,
         )
         return cast(Sequence[Any], row)
 

@@ -1,19 +1,23 @@
-"""The users' store: MLflow's own, with a planned statement for who asks, and for what they may.
+"""The users' stores: MLflow's own, which takes no database that is away for a user who is gone.
 
-Each call with a login needs the first, and each of an ordinary user both. As in the tracking store, what is
-not plain success is left to MLflow's own method.
+The fast one has a planned statement for who asks, and one for what they may. Each call with a login needs the
+first, and each of an ordinary user both. As in the tracking store, what is not plain success is left to
+MLflow's own method.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from mlflow.exceptions import MlflowException
 from mlflow.server.auth.entities import User
 from mlflow.server.auth.permissions import RESOURCE_TYPE_WORKSPACE, _validate_resource_type
 from mlflow.server.auth.sqlalchemy_store import RoleGrantRow, SqlAlchemyStore
 
 from provision_server.stores.prepared import Statement, Statements
+from provision_server.stores.statements import DatabaseAway, is_of_database_away
 from provision_server.stores.tracking_rows import text
 
 USER = Statement(
@@ -32,10 +36,35 @@ GRANTS = Statement(
 
 
 class UserStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
-    """MLflow's store of users and grants; used where `pinned.reason_against` has none.
+    """MLflow's store of users and grants, of which a login is never refused since the database is away.
 
-    Its methods' docstrings are MLflow's.
+    MLflow's login takes each of its own errors for a user who is not there.
     """
+
+    @staticmethod
+    def _get_user(session: Any, username: str) -> Any:
+        with _told_apart():
+            return SqlAlchemyStore._get_user(session, username)
+
+    def get_user(self, username: str) -> User:
+        """Return the user; raise MlflowException where there is none, DatabaseAway where nobody knows."""
+        with _told_apart():
+            return super().get_user(username)
+
+
+@contextmanager
+def _told_apart() -> Iterator[None]:
+    """Raise DatabaseAway in place of MLflow's error where the database is why."""
+    try:
+        yield
+    except MlflowException as error:
+        if is_of_database_away(error.__cause__):
+            raise DatabaseAway(str(error)) from error
+        raise
+
+
+class FastUserStore(UserStore):
+    """The one that is used where `pinned.reason_against` has none; its docstrings are MLflow's."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,8 +94,8 @@ class UserStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
             return self._statements.ask(connection, statement, values).fetchall()
 
 
-def use_fast_users() -> None:
-    """Have MLflow's login ask this store; call this before it opens its own."""
+def use_user_store(*, fast: bool) -> None:
+    """Have MLflow's login ask a store of ours; call this before it opens its own."""
     from mlflow.server import auth
 
-    auth.store = UserStore()
+    auth.store = FastUserStore() if fast else UserStore()

@@ -50,10 +50,9 @@ def applications(settings: Settings, threads: int, reason: str) -> tuple[Any, An
     if settings.login:
         from mlflow.server.auth import create_app
 
-        if not reason:
-            from provision_server.stores.users import use_fast_users
+        from provision_server.stores.users import use_user_store
 
-            use_fast_users()
+        use_user_store(fast=not reason)
         # It adds login to Flask's application, and answers another FastAPI around it.
         asgi = create_app(flask_app)
     explain_failures(flask_app, asgi)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from provision_server.messages import Refusal, mlflow_error
-from provision_server.stores.statements import DID_NOT_ANSWER
+from provision_server.stores.statements import DID_NOT_ANSWER, is_of_database_away
 
 _INVALID = "INVALID_PARAMETER_VALUE"
 _WRONG = "A value of this request is missing, or not of the form that it should have"
@@ -98,16 +98,6 @@ def is_of_value(error: BaseException) -> bool:
         NoMessage,
     )
     return isinstance(error, wrong)
-
-
-def is_of_database_away(error: object) -> bool:
-    """Return whether the database could not be reached, or left.
-
-    MLflow says so of a statement, and not where it then gives the rest of a transaction up.
-    """
-    from sqlalchemy.exc import InterfaceError, OperationalError
-
-    return isinstance(error, InterfaceError | OperationalError)
 
 
 def words(error: BaseException) -> str:

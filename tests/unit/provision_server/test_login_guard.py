@@ -99,6 +99,23 @@ def test_a_wrong_password_counts_once_however_often_it_is_sent(mlflow: MLflow) -
     asyncio.run(scene())
 
 
+def test_a_password_that_was_right_once_is_no_guess(mlflow: MLflow) -> None:
+    """However many programs go on with it, and however often a user changes meanwhile."""
+
+    async def scene() -> None:
+        guard = LoginGuard(1)
+        assert (await guard.guard(HERE, "ana", "hers"))[0] is Verdict.right
+        mlflow.passwords["ana"] = "new"
+        for _ in range(2 * BURST):
+            mlflow.remembered.clear()
+            guard.changes.publish("/api/2.0/mlflow/users/update-password", 200)
+            assert set(await verdicts(guard, *[(HERE, "ana", "hers")] * 8)) == {Verdict.wrong}
+        assert len(mlflow.hashed) == 1 + 2 * BURST
+        assert (await guard.guard(HERE, "ana", "new"))[0] is Verdict.right
+
+    asyncio.run(scene())
+
+
 def test_guesses_are_counted_by_address_and_user(mlflow: MLflow) -> None:
     async def scene() -> None:
         guard = LoginGuard(1)

@@ -20,6 +20,7 @@ from provision_server.stores import postgres, statements
 from provision_server.stores.statements import (
     MANY_JOINS,
     MANY_RESULTS,
+    MOST_CONDITIONS,
     MOST_JOINS,
     MOST_RESULTS,
     SEARCHES,
@@ -34,6 +35,7 @@ LIMITS = (Path(__file__).parents[3] / "docs/explanation/limits.md").read_text()
 def test_the_page_about_limits_has_these() -> None:
     for text in (
         f"| {MOST_JOINS}; with more than {MANY_JOINS} ",
+        f" in all {MOST_CONDITIONS} of any kind;",
         f"| {SECONDS} s, also",
         f"| {MOST_RESULTS:,}; those with more than {MANY_RESULTS:,} take turns |",
     ):
@@ -191,12 +193,36 @@ def test_a_page_has_only_so_many_results() -> None:
         client.post(path, json={"max_results": str(MOST_RESULTS + 1)}),
         client.post(path, data=f'{{"max_results": {MOST_RESULTS + 1}}}', content_type="text/plain"),
         client.get(path, query_string={"max_results": 50_000}),
+        # As protobuf's JSON may spell it.
+        client.post(path, json={"maxResults": MOST_RESULTS + 1}),
     ):
         assert reply.status_code == 400
         assert reply.json is not None
         assert reply.json["error_code"] == "INVALID_PARAMETER_VALUE"
         assert "next_page_token" in reply.json["message"]
     assert client.get("/api/2.0/mlflow/metrics/get-history?max_results=50000").text == "asked"
+
+
+def test_no_search_has_more_conditions_than_can_be_composed() -> None:
+    """MLflow composes them before any is asked: of 5,000 keys it made a statement of gigabytes."""
+    flask = Flask("test")
+    bounded_pages(flask)
+    flask.add_url_rule("/api/2.0/mlflow/runs/search", view_func=lambda: "asked", methods=["GET", "POST"])
+    client = flask.test_client()
+    path = "/api/2.0/mlflow/runs/search"
+    for conditions, keys in ((MOST_CONDITIONS, 0), (0, MOST_CONDITIONS), (60, 40)):
+        order = [f"metrics.m{number}" for number in range(keys)]
+        for more in (0, 1):
+            text = " AND\n".join(f"metrics.m{number} > 1" for number in range(conditions + more))
+            for reply in (
+                client.post(path, json={"filter": text, "order_by": order}),
+                client.post(path, json={"filter": text.lower(), "orderBy": order}),
+                client.get(path, query_string={"filter": text, "order_by": order}),
+            ):
+                assert reply.status_code == (400 if more else 200)
+                assert not more or "more than 100 conditions" in reply.text
+    for odd in ({"order_by": "x" * 500}, {"order_by": None}, {"filter": ["a"] * 500}, {"filter": None}):
+        assert client.post(path, json=odd).text == "asked"
 
 
 def test_large_pages_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
