@@ -129,7 +129,8 @@ def _explain_causes(kind: Any) -> None:
     def make(self: Any, message: Any, error_code: int = INTERNAL_ERROR, *arguments: Any, **more: Any) -> None:
         if error_code == INTERNAL_ERROR and isinstance(message, Exception) and is_of_value(message):
             message, error_code = words(message), ErrorCode.Value(_INVALID)
-        elif error_code == INTERNAL_ERROR and is_of_database_away(message):
+        elif is_of_database_away(message):
+            # Whatever code it has; SQLAlchemy adds to its words what it was doing.
             message, error_code = DID_NOT_ANSWER, ErrorCode.Value("TEMPORARILY_UNAVAILABLE")
         elif error_code == INTERNAL_ERROR:
             code = next(

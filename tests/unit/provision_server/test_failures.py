@@ -91,9 +91,10 @@ from fastapi import FastAPI
 from flask import Flask, abort
 from provision_server.web.failures import explain_failures
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import FEATURE_DISABLED, INVALID_STATE, RESOURCE_DOES_NOT_EXIST
+from mlflow.protos.databricks_pb2 import BAD_REQUEST, FEATURE_DISABLED, INVALID_STATE
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, TEMPORARILY_UNAVAILABLE
 from pathlib import Path
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from tests.support.asgi import asked, scope_of
 
 ERRORS = {
@@ -108,10 +109,14 @@ explain_failures(flask, asgi)
 def fails(name):
     raise LATER[name] if name in LATER else ERRORS[name]
 
+flushing = OperationalError("SELECT secrets", {}, Exception("at 10.1.2.3"))
+flushing.add_detail("raised as a result of Query-invoked autoflush")
 LATER = {
     "wrapped": MlflowException(ValueError("no number"), 1),
     "left": OperationalError("SELECT secrets", {}, Exception("at 10.1.2.3")),
     "away": MlflowException(OperationalError("SELECT secrets", {}, Exception("at 10.1.2.3")), 1),
+    "flush": MlflowException(flushing, TEMPORARILY_UNAVAILABLE),
+    "closed": MlflowException(InterfaceError("SELECT secrets", {}, Exception("closed")), BAD_REQUEST),
     "state": MlflowException("deleted", INVALID_STATE),
     "gone": MlflowException(f"{Path.cwd()}/a is not there", RESOURCE_DOES_NOT_EXIST),
     "here": MlflowException(f"not '{Path.cwd()}', {Path.cwd()}/b", RESOURCE_DOES_NOT_EXIST),
@@ -186,6 +191,8 @@ def test_both_applications_say_the_same(tmp_path: Path) -> None:
         f"wrapped,400,INVALID_PARAMETER_VALUE,{wrong}: no number",
         "left,503,TEMPORARILY_UNAVAILABLE,The database did not answer this request; try again.",
         "away,503,TEMPORARILY_UNAVAILABLE,The database did not answer this request; try again.",
+        "flush,503,TEMPORARILY_UNAVAILABLE,The database did not answer this request; try again.",
+        "closed,503,TEMPORARILY_UNAVAILABLE,The database did not answer this request; try again.",
         "state,409,INVALID_STATE,deleted",
         "gone,404,RESOURCE_DOES_NOT_EXIST,a is not there",
         "here,404,RESOURCE_DOES_NOT_EXIST,not '', b",
