@@ -19,8 +19,9 @@ from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 from provision_server.auth import login_guard
 from provision_server.auth.login_guard import LoginGuard, Verdict
 from provision_server.stores.connections import looked_at
+from provision_server.stores.fast_users import FastUserStore
 from provision_server.stores.statements import DatabaseAway
-from provision_server.stores.users import FastUserStore, UserStore
+from provision_server.stores.users import UserStore
 from tests.server.relay import Relay, relayed
 from tests.support.embedded import PASSWORD, SUPERUSER, Postgres, start_postgres
 

@@ -20,7 +20,7 @@ from provision_server.stores import pinned
 from provision_server.stores.schema import AUTH, TRACKING, head, mlflow_package
 
 SERVER = Path(__file__).parents[3] / "deploy"
-STORES = {"tracking": "TrackingStore", "users": "FastUserStore"}
+STORES = {"tracking": "TrackingStore", "fast_users": "FastUserStore"}
 INSTALLED = version("mlflow")
 # The program takes any client of MLflow's; the server's environment, which has the locked one, is asked by
 # `tests/contract/test_stores.py`.
