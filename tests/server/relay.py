@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support.embedded import PASSWORD, SUPERUSER
+
 
 @dataclass
 class Relay:
@@ -20,6 +22,11 @@ class Relay:
     loses: str = ""
     """The connection is lost before the answer to the next question that has this in it."""
     answering: list[threading.Thread] = field(default_factory=list)
+
+    def uri(self, database: str) -> str:
+        """The database's, as the superuser; without TLS, through which nothing could be counted."""
+        login = f"{SUPERUSER}:{PASSWORD}"
+        return f"postgresql+psycopg2://{login}@127.0.0.1:{self.port}/{database}?sslmode=disable"
 
     @property
     def open(self) -> bool:

@@ -20,7 +20,7 @@ from provision_server.stores.statements import Bounds
 from provision_server.stores.tracking import TrackingStore, short_way
 from tests.server.relay import Relay, relayed
 from tests.support.checks import eventually
-from tests.support.embedded import PASSWORD, SUPERUSER, Postgres, start_postgres
+from tests.support.embedded import Postgres, start_postgres
 
 DATABASE = "tracked"
 
@@ -40,8 +40,7 @@ def asked() -> Iterator[Asked]:
     for server in start_postgres():
         server.query(f"CREATE DATABASE {DATABASE}")
         with relayed(server.port) as relay:
-            at = f"127.0.0.1:{relay.port}"
-            uri = f"postgresql+psycopg2://{SUPERUSER}:{PASSWORD}@{at}/{DATABASE}?sslmode=disable"
+            uri = relay.uri(DATABASE)
             kind: Any = TrackingStore
             store = kind(looked_at(uri), "mlflow-artifacts:/")
             run = store.create_run("0", "ana", 5, [], "first").info.run_id

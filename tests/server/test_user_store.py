@@ -15,12 +15,13 @@ from mlflow.server.auth import sqlalchemy_store
 from mlflow.server.auth.entities import User
 from mlflow.server.auth.permissions import VALID_RESOURCE_TYPES
 from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+from sqlalchemy import event
 
 from provision_server.auth import login_guard
 from provision_server.auth.login_guard import LoginGuard, Verdict
 from provision_server.stores.connections import looked_at
 from provision_server.stores.fast_users import FastUserStore
-from provision_server.stores.statements import DatabaseAway
+from provision_server.stores.statements import Bounds, DatabaseAway
 from provision_server.stores.users import UserStore
 from tests.server.relay import Relay, relayed
 from tests.support.embedded import PASSWORD, SUPERUSER, Postgres, start_postgres
@@ -44,13 +45,9 @@ def both() -> Iterator[Both]:
     for server in start_postgres():
         server.query(f"CREATE DATABASE {DATABASE}")
         with relayed(server.port) as relay:
-            uris = [
-                f"postgresql+psycopg2://{SUPERUSER}:{PASSWORD}@127.0.0.1:{port}/{DATABASE}?sslmode=disable"
-                for port in (server.port, relay.port)
-            ]
             mlflow, ours = SqlAlchemyStore(), FastUserStore()
-            mlflow.init_db(uris[0])
-            ours.init_db(looked_at(uris[1]), looked_at(uris[1], at_once=True))
+            mlflow.init_db(server.uri(f"{SUPERUSER}:{PASSWORD}", DATABASE))
+            ours.init_db(looked_at(relay.uri(DATABASE)), looked_at(relay.uri(DATABASE), at_once=True))
             _fill(mlflow)
             server.query("UPDATE users SET is_admin = NULL WHERE username = 'nobody'", database=DATABASE)
             yield Both(ours, mlflow, relay, server)
@@ -142,17 +139,26 @@ def away(server: Postgres) -> Iterator[None]:
         server.query(f"ALTER DATABASE {DATABASE} ALLOW_CONNECTIONS true")
 
 
-@pytest.mark.parametrize("kind", [UserStore, FastUserStore])
+ATTEMPT = login_guard.Attempt("ana", "a long password", b"0" * 16)
+
+
+@pytest.fixture(params=[UserStore, FastUserStore])
+def store(both: Both, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The store that MLflow's login asks, which remembers nobody."""
+    made = request.param()
+    made.init_db(both.ours.db_uri, looked_at(both.mlflow.db_uri, at_once=True))
+    monkeypatch.setattr(auth, "store", made)
+    monkeypatch.setattr(auth, "_USER_AUTH_CACHE", {})
+    yield made
+    made.engine.dispose()
+    made.read_engine.dispose()
+
+
 def test_a_database_that_leaves_while_a_password_is_hashed_refutes_no_login(
-    both: Both, monkeypatch: pytest.MonkeyPatch, kind: Any
+    both: Both, monkeypatch: pytest.MonkeyPatch, store: Any
 ) -> None:
     """MLflow takes its own error for a user who is gone; the guard would remember the login as wrong."""
-    store = kind()
-    store.init_db(both.ours.db_uri, looked_at(both.mlflow.db_uri, at_once=True))
-    monkeypatch.setattr(auth, "store", store)
-    monkeypatch.setattr(auth, "_USER_AUTH_CACHE", {})
     guard = LoginGuard(1)
-    attempt = login_guard.Attempt("ana", "a long password", b"0" * 16)
     hashed: Any = vars(sqlalchemy_store)["check_password_hash"]
     with ExitStack() as until:
 
@@ -162,12 +168,27 @@ def test_a_database_that_leaves_while_a_password_is_hashed_refutes_no_login(
 
         monkeypatch.setattr(sqlalchemy_store, "check_password_hash", leave)
         with pytest.raises((DatabaseAway, MlflowException)):
-            guard._look(attempt)
+            guard._look(ATTEMPT)
         monkeypatch.setattr(sqlalchemy_store, "check_password_hash", hashed)
         with pytest.raises((DatabaseAway, MlflowException)):
-            guard._look(attempt)
+            guard._look(ATTEMPT)
         with pytest.raises(DatabaseAway):
             store.get_user("ana")
-    assert guard._look(attempt) is Verdict.right
-    store.engine.dispose()
+    assert guard._look(ATTEMPT) is Verdict.right
+
+
+def test_a_statement_that_the_database_gives_up_refutes_no_login(both: Both, store: Any) -> None:
+    """It is an error in MLflow's form by then, which MLflow takes for a wrong login."""
+    guard = LoginGuard(1)
+    event.listen(store.read_engine, "handle_error", Bounds(1).failed)
+    both.server.query(f"ALTER DATABASE {DATABASE} SET statement_timeout = '100ms'")
+    # Of the connections from here on.
     store.read_engine.dispose()
+    try:
+        with both.server.connect(DATABASE) as other, other.cursor() as cursor:
+            cursor.execute("SET statement_timeout = 0; LOCK TABLE users")
+            with pytest.raises((DatabaseAway, MlflowException), match="gave this request up"):
+                guard._look(ATTEMPT)
+    finally:
+        both.server.query(f"ALTER DATABASE {DATABASE} RESET statement_timeout")
+    assert guard._look(ATTEMPT) is Verdict.right

@@ -152,12 +152,12 @@ class LoginGuard:
         if _is_right(attempt.user, attempt.password, self.changes):
             self._known.add(attempt.login)
             return Verdict.right
-        if self._known.has(attempt.login):
-            self._former.add(attempt.login)
-        self._known.drop(attempt.login)
         self._refuted.add(key)
-        # Programs go on with a password that was changed, which is no guess.
-        if not self._former.has(attempt.login):
+        if self._known.has(attempt.login):
+            # Programs go on with a password that was changed, which is no guess.
+            self._former.add(attempt.login)
+            self._known.drop(attempt.login)
+        elif not self._former.has(attempt.login):
             self._failures.add(attempt.counted_as)
         return Verdict.wrong
 

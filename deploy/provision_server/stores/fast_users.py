@@ -7,6 +7,7 @@ not plain success is left to MLflow's own method.
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 from mlflow.server.auth.entities import User
@@ -14,6 +15,7 @@ from mlflow.server.auth.permissions import RESOURCE_TYPE_WORKSPACE, _validate_re
 from mlflow.server.auth.sqlalchemy_store import RoleGrantRow
 
 from provision_server.stores.prepared import Statement, Statements
+from provision_server.stores.tracking import tried
 from provision_server.stores.tracking_rows import text
 from provision_server.stores.users import UserStore
 
@@ -40,23 +42,23 @@ class FastUserStore(UserStore):
         self._statements = Statements()
 
     def get_user(self, username: str) -> Any:
-        try:
+        def short() -> User:
             [row] = self._rows(USER, name=text(username))
             return User(*row)
-        except Exception:  # whatever it was: MLflow says so in its own words, or finds the user
-            return super().get_user(username)
+
+        return tried(short, partial(super().get_user, username))
 
     def list_grants(
         self, user_id: int, workspace: str, resource_types: Collection[str]
     ) -> list[RoleGrantRow]:
-        try:
+        def short() -> list[RoleGrantRow]:
             for resource_type in resource_types:
                 _validate_resource_type(resource_type)
             types = [*resource_types, RESOURCE_TYPE_WORKSPACE]
             rows = self._rows(GRANTS, user=user_id, workspace=workspace, types=types)
             return [RoleGrantRow(*row) for row in rows]
-        except Exception:  # as above
-            return super().list_grants(user_id, workspace, resource_types)
+
+        return tried(short, partial(super().list_grants, user_id, workspace, resource_types))
 
     def _rows(self, statement: Statement, **values: Any) -> Any:
         with self.read_engine.connect() as connection:

@@ -45,8 +45,8 @@ _SAID = {
 _AWAY = {"08", "53", "57", "58"}
 DID_NOT_ANSWER = "The database did not answer this request; try again."
 _JOIN = re.compile(r" JOIN | EXISTS \(")
-# Those within quotes count too: an attacker could hide others there.
 _CAPITAL = re.compile("[A-Z]")
+# Those within quotes count too: an attacker could hide others there.
 _AND = re.compile(r"\band\b", re.IGNORECASE)
 _PLACE = "provision_place"
 

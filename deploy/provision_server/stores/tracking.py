@@ -75,12 +75,12 @@ def _short(way: _Method) -> _Method:
     @functools.wraps(way)
     def method(store: TrackingStore, *arguments: Any, **named: Any) -> Any:
         own = functools.partial(getattr(super(TrackingStore, store), way.__name__), *arguments, **named)
-        return own() if _LEFT.get() else _tried(functools.partial(way, store, *arguments, **named), own)
+        return own() if _LEFT.get() else tried(functools.partial(way, store, *arguments, **named), own)
 
     return cast(_Method, method)
 
 
-def _tried(short: Callable[[], _Answer], own: Callable[[], _Answer]) -> _Answer:
+def tried(short: Callable[[], _Answer], own: Callable[[], _Answer]) -> _Answer:
     """Return what the short way answers, or where that raises MLflow's own."""
     try:
         return short()
@@ -245,7 +245,7 @@ class TrackingStore(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
     def get_run(self, run_id: str) -> Run:
         info = _named_info(self._row(tracking_sql.RUN, run=text(run_id)))
         own = functools.partial(super().get_run, run_id)
-        return LazyRun(info, lambda: _tried(lambda: found_run(self.run_row(run_id)), own))
+        return LazyRun(info, lambda: tried(lambda: found_run(self.run_row(run_id)), own))
 
     def run_row(self, run_id: str) -> Sequence[Any]:
         """Return the row of `tracking_sql.GET_RUN`; raise NotPlain where there is none."""

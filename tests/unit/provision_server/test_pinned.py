@@ -111,7 +111,7 @@ def test_new_pins_are_told_with_what_to_look_at() -> None:
     assert f"Files that changed: {gone}, {changed}." in text
     assert f"   {changed}: log_batch\n" in text
     assert "a/b.py has some of them, and is not pinned" in text
-    assert "test_same_store.py" in text
+    assert "tests/server/test_same_store.py, test_user_store.py" in text
     written: dict[str, Any] = {"TRACKING": TRACKING, "AUTH": AUTH}
     exec(text[text.index("MLFLOW = ") :], written)  # noqa: S102
     assert written["MLFLOW"] == pinned.MLFLOW
